@@ -1,0 +1,34 @@
+# make demo · make test · make lint · make bench. Each makes the environment in .venv first, if it is missing or stale.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Tests run on this many workers; torch gets one thread in each (the fixtures see to it).
+WORKERS ?= auto
+
+.PHONY: demo test lint bench env clean
+
+env: $(STAMP)
+
+$(STAMP): requirements-dev.txt constraints.txt $(wildcard packages/*/pyproject.toml)
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/python -m wmtp --help
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy packages/*/src
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+
+clean:
+	rm -rf $(VENV) runs dist site

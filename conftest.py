@@ -1,0 +1,22 @@
+"""What every test of the repository shares: where the real data is, and the rule for doing without it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data beside the checkout. Absent: the test skips and says so, or fails where ``CI=true``."""
+    folder = Path(os.environ.get("WMTP_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        message = f"real data not found: {folder} (set WMTP_SHARED to the folder that holds data/)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder

@@ -1,0 +1,87 @@
+"""WMTP: evaluation of multi-token-prediction code models.
+
+This module is the public API. Names are resolved on first use, so that ``import wmtp`` costs nothing: no torch, no
+transformers, not even the configuration machinery is loaded until it is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    # errors
+    "WmtpError": "errors", "ConfigError": "errors", "PluginError": "errors", "ResourceError": "errors",
+    "JudgeError": "errors", "GenerationError": "errors", "IncompleteError": "errors",
+    # hooks and what plugins register
+    "hookimpl": "hookspecs", "CORE_API": "specs", "EvaluatorSpec": "specs", "LoaderSpec": "specs",
+    "LoadRequest": "specs", "DatasetSpec": "specs", "DatasetRequest": "specs", "StorageSpec": "specs",
+    "ScorerSpec": "specs", "Resource": "specs",
+    # storage
+    "Storage": "storage.base", "Entry": "storage.base", "Changed": "storage.base",
+    # generation
+    "Engine": "generation.records", "GenerationRequest": "generation.records", "Completion": "generation.records",
+    "Sampling": "generation.records", "Message": "generation.records", "GenerationStats": "generation.records",
+    # judging
+    "CallTests": "judging.records", "StdioTests": "judging.records", "StdioCase": "judging.records",
+    "Outcome": "judging.records",
+    # evaluation
+    "EvaluationTask": "evaluation.records", "EvaluationResult": "evaluation.records",
+    "MetricValue": "evaluation.records", "Problem": "evaluation.records", "Sample": "evaluation.records",
+    "Verdict": "evaluation.records",
+}  # fmt: skip
+
+__all__ = sorted([*_HOME, "__version__"])
+
+if TYPE_CHECKING:
+    from wmtp.errors import ConfigError as ConfigError
+    from wmtp.errors import GenerationError as GenerationError
+    from wmtp.errors import IncompleteError as IncompleteError
+    from wmtp.errors import JudgeError as JudgeError
+    from wmtp.errors import PluginError as PluginError
+    from wmtp.errors import ResourceError as ResourceError
+    from wmtp.errors import WmtpError as WmtpError
+    from wmtp.evaluation.records import EvaluationResult as EvaluationResult
+    from wmtp.evaluation.records import EvaluationTask as EvaluationTask
+    from wmtp.evaluation.records import MetricValue as MetricValue
+    from wmtp.evaluation.records import Problem as Problem
+    from wmtp.evaluation.records import Sample as Sample
+    from wmtp.evaluation.records import Verdict as Verdict
+    from wmtp.generation.records import Completion as Completion
+    from wmtp.generation.records import Engine as Engine
+    from wmtp.generation.records import GenerationRequest as GenerationRequest
+    from wmtp.generation.records import GenerationStats as GenerationStats
+    from wmtp.generation.records import Message as Message
+    from wmtp.generation.records import Sampling as Sampling
+    from wmtp.hookspecs import hookimpl as hookimpl
+    from wmtp.judging.records import CallTests as CallTests
+    from wmtp.judging.records import Outcome as Outcome
+    from wmtp.judging.records import StdioCase as StdioCase
+    from wmtp.judging.records import StdioTests as StdioTests
+    from wmtp.specs import CORE_API as CORE_API
+    from wmtp.specs import DatasetRequest as DatasetRequest
+    from wmtp.specs import DatasetSpec as DatasetSpec
+    from wmtp.specs import EvaluatorSpec as EvaluatorSpec
+    from wmtp.specs import LoaderSpec as LoaderSpec
+    from wmtp.specs import LoadRequest as LoadRequest
+    from wmtp.specs import Resource as Resource
+    from wmtp.specs import ScorerSpec as ScorerSpec
+    from wmtp.specs import StorageSpec as StorageSpec
+    from wmtp.storage.base import Changed as Changed
+    from wmtp.storage.base import Entry as Entry
+    from wmtp.storage.base import Storage as Storage
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'wmtp' has no attribute {name!r}")
+    value = getattr(import_module(f"wmtp.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,1 @@
+"""What the user writes: environment and recipe, structured strictly, with key paths."""

@@ -1,0 +1,73 @@
+"""config.yaml: where things are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class StorageConfig:
+    """``storage``. `settings` is the selected mode's section, structured by the plugin that owns it (``None`` if it has none).
+
+    `sections` keeps every section as written, those of modes that are neither selected nor installed too.
+    """
+
+    mode: str = "local"
+    settings: Any = None
+    sections: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class ModelPath:
+    """A local copy of one named model. A bare path in the file stands for the default model, default variant included."""
+
+    path: str
+    id: str
+    variant: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ModelPaths:
+    base_local: ModelPath | None = None
+    rm_local: ModelPath | None = None
+    ref_local: ModelPath | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PathsConfig:
+    """``paths``. `datasets` maps a data set's name (the key less its ``_local``) to a file or folder."""
+
+    models: ModelPaths = ModelPaths()
+    datasets: Mapping[str, str] = attrs.field(factory=dict)
+    cache: str = ".cache"
+
+
+@attrs.frozen(kw_only=True)
+class DevicesConfig:
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+@attrs.frozen(kw_only=True)
+class JudgingConfig:
+    """``judging``. time_limit in CPU seconds a program, memory_mib a program, workers a count or ``auto`` (one a core)."""
+
+    level: Literal["strict", "process", "auto"] = "strict"
+    workers: int | Literal["auto"] = "auto"
+    time_limit: float = 10.0
+    memory_mib: int = 1024
+
+
+@attrs.frozen(kw_only=True)
+class Environment:
+    """All of config.yaml. Relative paths have been made absolute against the file's folder (or the cwd without one)."""
+
+    project: str = "wmtp"
+    seed: int = 42
+    storage: StorageConfig = StorageConfig()
+    paths: PathsConfig = PathsConfig()
+    devices: DevicesConfig = DevicesConfig()
+    judging: JudgingConfig = JudgingConfig()

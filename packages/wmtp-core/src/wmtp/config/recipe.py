@@ -1,0 +1,66 @@
+"""recipe.yaml: what to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class RunConfig:
+    """``run``. The name is the run directory's name."""
+
+    name: str = "run"
+    tags: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class MtpConfig:
+    """``model.mtp``: heads to draft with (``None``: all the checkpoint has), and whether to draft at all."""
+
+    n_heads: int | None = None
+    speculative: Literal["auto", "off"] = "auto"
+
+
+@attrs.frozen(kw_only=True)
+class ModelConfig:
+    """``model``. `base_id` ``None`` leaves the choice to the environment and then to `DEFAULT_MODEL_IDS`."""
+
+    base_id: str | None = None
+    revision: str | None = None
+    variant: str | None = None
+    loader: str | None = None
+    mtp: MtpConfig = MtpConfig()
+
+
+@attrs.frozen(kw_only=True)
+class SamplingConfig:
+    """``eval.sampling``. ``n: auto`` is the largest k asked for."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    n: int | Literal["auto"] = 1
+    max_new_tokens: int = 512
+    seed: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class EvalConfig:
+    """``eval``. `evaluators` maps an evaluator id to its settings, structured by the class its plugin declares."""
+
+    protocol: str = "meta-mtp"
+    sampling: SamplingConfig = SamplingConfig()
+    metrics: tuple[str, ...] = ()
+    batch_size: int | Literal["auto"] = "auto"
+    limit: int | None = None
+    metric_prefix: Mapping[str, str] = attrs.field(factory=dict)
+    evaluators: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Recipe:
+    run: RunConfig = RunConfig()
+    model: ModelConfig = ModelConfig()
+    eval: EvalConfig = EvalConfig()

@@ -1,0 +1,1 @@
+"""Benchmarks, the meta-mtp evaluator, metrics, the run directory and reports."""

@@ -1,0 +1,139 @@
+"""What an evaluator receives, what it returns, and the rows of a run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from wmtp.generation.records import Completion, FinishReason, GenerationRequest, Sampling
+from wmtp.judging.records import CallTests, Judge, Status, StdioTests
+
+__all__ = [
+    "CallTests", "EvaluationResult", "EvaluationTask", "EvaluatorRun", "MetricValue", "Problem", "Rows", "Sample",
+    "StdioTests", "Verdict",
+]  # fmt: skip
+
+
+@attrs.frozen
+class MetricValue:
+    """A metric with its 95 % interval. ``value`` is ``None`` while infrastructure verdicts touch it."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    problems: int
+    samples: int
+
+
+@attrs.frozen
+class EvaluationResult:
+    """What `wmtp_evaluate` returns: the metrics it was asked for, and verdict counts by status."""
+
+    evaluator: str
+    metrics: Mapping[str, MetricValue]
+    counts: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+    in_process: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+
+
+@attrs.frozen
+class Problem:
+    """One problem of a benchmark. `reference` is its reference solution as source, or ``None``."""
+
+    id: str
+    row: Mapping[str, Any]
+    reference: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Sample:
+    """A line of ``samples/<evaluator>.jsonl``."""
+
+    schema: int = 1
+    evaluator: str
+    problem: str
+    index: int
+    completion: str
+    code: str | None
+    finish_reason: FinishReason
+    tokens: int
+    seconds: float
+    prompt_sha256: str
+    generation_key: str
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """A line of ``verdicts/<evaluator>.jsonl``."""
+
+    schema: int = 1
+    evaluator: str
+    problem: str
+    index: int
+    code_sha256: str
+    status: Status
+    passed: bool
+    tests_passed: int
+    tests: int
+    cpu_seconds: float
+    wall_seconds: float
+    peak_mib: float
+    detail: str
+    judge_key: str
+    in_process: bool = False
+
+
+class Rows(Protocol):
+    """Rows of the evaluator's data set; another split of the same data set for few-shot examples."""
+
+    def __call__(self, split: str) -> Iterable[Mapping[str, Any]]: ...
+
+
+class Generate(Protocol):
+    """Completions for requests, as they finish. The engine is opened on the first request, not before."""
+
+    def __call__(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]: ...
+
+
+class EvaluatorRun(Protocol):
+    """One evaluator's part of the run directory: what is there already, and where new lines go.
+
+    Lines are flushed one at a time, so a killed run loses at most the line being written.
+    """
+
+    def samples(self) -> Iterator[Sample]: ...
+
+    def verdicts(self) -> Iterator[Verdict]: ...
+
+    def add_sample(self, sample: Sample) -> None: ...
+
+    def add_verdict(self, verdict: Verdict) -> None: ...
+
+    def generation_key(self, parts: Mapping[str, Any]) -> str:
+        """The key of samples: the engine's identity and sampling, plus `parts` (the prompt form). Raises if it changed."""
+        ...
+
+    def judge_key(self, parts: Mapping[str, Any]) -> str:
+        """The key of verdicts: level, limits and judge version, plus `parts` (the data rows' digest)."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class EvaluationTask:
+    """What `wmtp_evaluate` receives: one owner's part of a run.
+
+    metrics   the metric names this owner answers for, unprefixed. settings: an instance of the spec's settings class.
+    limit     first N problems, or ``None``. rows, run, generate, judge: see their classes.
+    """
+
+    evaluator: str
+    metrics: tuple[str, ...]
+    settings: Any
+    sampling: Sampling
+    limit: int | None
+    rows: Rows
+    run: EvaluatorRun
+    generate: Generate
+    judge: Judge

@@ -1,0 +1,50 @@
+"""What a storage is: something that lists, reads and writes objects by key under a root.
+
+A plugin implements these three methods and nothing more. Ranges, journal, verification, rename and manifests are core's
+(`wmtp.storage.transfer`), so every storage gets resume and atomicity for free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import attrs
+
+
+class Changed(Exception):
+    """An object is no longer the version that was pinned. Core starts that object again."""
+
+
+@attrs.frozen
+class Entry:
+    """One object of a storage, pinned.
+
+    key      path below the storage's root, ``/``-separated, never absolute, never with ``..``.
+    size     bytes.
+    version  what pins the content: VersionId, ETag, or mtime and inode for a folder.
+    sha256   hex digest of the content where the store knows it, else ``None``.
+    """
+
+    key: str
+    size: int
+    version: str
+    sha256: str | None = None
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """Lists, reads pinned ranges, and puts. Methods may be called from several threads at once."""
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """Entries whose key starts with `prefix`, in any order, each pinned. An empty iterator if there are none."""
+        ...
+
+    def read(self, entry: Entry, start: int, stop: int) -> Iterator[bytes]:
+        """Bytes ``[start, stop)`` of the pinned version, in chunks. Raises `Changed` when the version moved on."""
+        ...
+
+    def put(self, key: str, source: Path | bytes, *, sha256: str) -> Entry:
+        """Stores `source` under `key`, atomically: readers see the old object or the whole new one."""
+        ...
