@@ -19,6 +19,13 @@ _HOME = {
     "hookimpl": "hookspecs", "CORE_API": "specs", "EvaluatorSpec": "specs", "LoaderSpec": "specs",
     "LoadRequest": "specs", "DatasetSpec": "specs", "DatasetRequest": "specs", "StorageSpec": "specs",
     "ScorerSpec": "specs", "Resource": "specs",
+    # plugins, configuration, and the entry points of the library
+    "create_plugin_manager": "plugins", "Plugins": "plugins",
+    "DEFAULT_MODEL_IDS": "config.recipe", "Environment": "config.environment", "Recipe": "config.recipe",
+    "load_environment": "config", "load_recipe": "config",
+    "LoaderConfig": "loaders", "create_data_loader": "loaders", "create_model_loader": "loaders",
+    "CodeBenchmark": "evaluation.benchmark",
+    "create_evaluator": "evaluation.api", "evaluate": "evaluation.api", "Results": "evaluation.api",
     # storage
     "Storage": "storage.base", "Entry": "storage.base", "Changed": "storage.base",
     # generation

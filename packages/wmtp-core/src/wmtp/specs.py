@@ -33,11 +33,20 @@ class Resource:
     version: str = ""
 
 
+@attrs.frozen
+class Check:
+    """One line of ``wmtp doctor``: ``ok`` is true, false, or ``None`` for "does not apply here""""
+
+    name: str
+    ok: bool | None
+    detail: str = ""
+
+
 class Fetch(Protocol):
     """Resolves the resource of a request: local copy → cache → storage → hub.
 
-    patterns: glob patterns of the files that are needed (``None``: all of them). Each call returns a resource that holds
-    at least the files that match. Raises `wmtp.ResourceError` naming every place tried.
+    patterns: glob patterns of the files that are needed (``None``: all of them). Each call returns a resource that
+    holds at least the files that match. Raises `wmtp.ResourceError` naming every place tried.
     """
 
     def __call__(self, patterns: tuple[str, ...] | None = None) -> Resource: ...
@@ -98,8 +107,8 @@ class LoadRequest:
 class LoaderSpec:
     """A way to turn a model reference into an engine.
 
-    matches(reference) is pure: it looks at the string, and at a local folder's listing if the string names one; it never
-    touches the network. load(request) does the work and may take minutes.
+    matches(reference) is pure: it looks at the string, and at a local folder's listing if the string names one; it
+    never touches the network. load(request) does the work and may take minutes.
     """
 
     name: str

@@ -10,7 +10,7 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class StorageConfig:
-    """``storage``. `settings` is the selected mode's section, structured by the plugin that owns it (``None`` if it has none).
+    """``storage``. `settings`: the selected mode's section, structured by the plugin that owns it, or ``None``.
 
     `sections` keeps every section as written, those of modes that are neither selected nor installed too.
     """
@@ -22,7 +22,7 @@ class StorageConfig:
 
 @attrs.frozen(kw_only=True)
 class ModelPath:
-    """A local copy of one named model. A bare path in the file stands for the default model, default variant included."""
+    """A local copy of one named model. A bare path in the file stands for the default model, default variant too."""
 
     path: str
     id: str
@@ -53,7 +53,7 @@ class DevicesConfig:
 
 @attrs.frozen(kw_only=True)
 class JudgingConfig:
-    """``judging``. time_limit in CPU seconds a program, memory_mib a program, workers a count or ``auto`` (one a core)."""
+    """``judging``. time_limit: CPU seconds a program; memory_mib: a program; workers: a count or ``auto`` (one a core)."""
 
     level: Literal["strict", "process", "auto"] = "strict"
     workers: int | Literal["auto"] = "auto"

@@ -8,6 +8,17 @@ from typing import Any, Literal
 import attrs
 
 
+# Used only when the command line, the recipe, the environment (WMTP_MODEL_BASE) and local paths are silent:
+# those always win.
+DEFAULT_MODEL_IDS: Mapping[str, str] = {
+    "base": "facebook/multi-token-prediction",
+    "ref": "princeton-nlp/Sheared-LLaMA-1.3B",
+    "rm": "sfairXC/FsfairX-LLaMA3-RM-v0.1",
+}
+DEFAULT_VARIANT = "7B_1T_4"
+"""The variant meant when the default base model is named without one."""
+
+
 @attrs.frozen(kw_only=True)
 class RunConfig:
     """``run``. The name is the run directory's name."""

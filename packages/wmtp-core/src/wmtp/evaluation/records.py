@@ -112,7 +112,7 @@ class EvaluatorRun(Protocol):
     def add_verdict(self, verdict: Verdict) -> None: ...
 
     def generation_key(self, parts: Mapping[str, Any]) -> str:
-        """The key of samples: the engine's identity and sampling, plus `parts` (the prompt form). Raises if it changed."""
+        """The key of samples: engine identity, sampling and `parts` (the prompt form). Raises if it changed."""
         ...
 
     def judge_key(self, parts: Mapping[str, Any]) -> str:

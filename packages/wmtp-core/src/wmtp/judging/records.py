@@ -8,9 +8,7 @@ from typing import Literal, Protocol
 
 import attrs
 
-Status = Literal[
-    "passed", "failed", "error", "timeout", "memory", "output", "blocked", "no-code", "infrastructure"
-]
+Status = Literal["passed", "failed", "error", "timeout", "memory", "output", "blocked", "no-code", "infrastructure"]
 STATUSES: tuple[Status, ...] = (
     "passed", "failed", "error", "timeout", "memory", "output", "blocked", "no-code", "infrastructure",
 )  # fmt: skip
@@ -22,7 +20,7 @@ Level = Literal["strict", "process", "auto"]
 class CallTests:
     """Tests that call into the program: it runs first, then `setup`, then each of `tests`, all sharing names.
 
-    tests   Python source, each usually one ``assert``; a longer script (``def check(candidate): …`` and its call) is fine.
+    tests   Python source, each usually one ``assert``; a script (``def check(candidate): …`` and its call) is fine.
             The checker evaluates everything but the calls into the program's own names; expected values stay with it.
     setup   source that runs after the program and before the tests (MBPP's test_setup_code, test_imports).
     time_limit (CPU seconds, whole program) and memory_mib override the judge's own limits when given.

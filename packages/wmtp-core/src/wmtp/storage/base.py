@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import attrs
 
 
-class Changed(Exception):
+class Changed(Exception):  # noqa: N818  (the contract's own name)
     """An object is no longer the version that was pinned. Core starts that object again."""
 
 
