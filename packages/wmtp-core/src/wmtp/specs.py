@@ -35,7 +35,7 @@ class Resource:
 
 @attrs.frozen
 class Check:
-    """One line of ``wmtp doctor``: ``ok`` is true, false, or ``None`` for "does not apply here""""
+    """One line of ``wmtp doctor``: ``ok`` is true, false, or ``None`` where it does not apply here."""
 
     name: str
     ok: bool | None

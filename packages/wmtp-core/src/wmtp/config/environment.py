@@ -53,7 +53,7 @@ class DevicesConfig:
 
 @attrs.frozen(kw_only=True)
 class JudgingConfig:
-    """``judging``. time_limit: CPU seconds a program; memory_mib: a program; workers: a count or ``auto`` (one a core)."""
+    """``judging``. time_limit: CPU seconds a program; memory_mib: a program; workers: ``auto`` is one a core."""
 
     level: Literal["strict", "process", "auto"] = "strict"
     workers: int | Literal["auto"] = "auto"

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import attrs
 
-
 # Used only when the command line, the recipe, the environment (WMTP_MODEL_BASE) and local paths are silent:
 # those always win.
 DEFAULT_MODEL_IDS: Mapping[str, str] = {
