@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Tests run on this many workers; torch gets one thread in each (the fixtures see to it).
 WORKERS ?= auto
 
-.PHONY: demo test lint bench env clean
+.PHONY: demo test lint bench docs dist env clean
 
 env: $(STAMP)
 
@@ -16,7 +16,8 @@ $(STAMP): requirements-dev.txt constraints.txt $(wildcard packages/*/pyproject.t
 	touch $@
 
 demo: $(STAMP)
-	$(BIN)/python -m wmtp --help
+	$(BIN)/wmtp eval examples/demo-config.yaml examples/demo-reference.yaml
+	$(BIN)/wmtp eval examples/demo-config.yaml examples/demo-model.yaml
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
@@ -29,6 +30,17 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+
+# The site, into site/. Warnings are errors (mkdocs.yml).
+docs: $(STAMP)
+	$(BIN)/mkdocs build --quiet
+
+# Every package's wheel and source archive, into dist/, checked as an index would check them.
+dist: $(STAMP)
+	rm -rf dist
+	$(BIN)/python scripts/set_version.py --check
+	for p in packages/*; do $(BIN)/python -m build --quiet --outdir dist $$p || exit 1; done
+	$(BIN)/twine check --strict dist/*
 
 clean:
 	rm -rf $(VENV) runs dist site
