@@ -1,6 +1,141 @@
 """Core's own plugin: local storage, the loaders that come with core, the meta-mtp evaluator and the scorers.
 
-It is registered like anyone else's; only its name is known to the plugin manager.
+It is registered like anyone else's; only its name is known to the plugin manager. Factories import what they need when
+they are called, so that listing plugins stays cheap.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wmtp.errors import PluginError
+from wmtp.hookspecs import hookimpl
+from wmtp.specs import EvaluatorSpec, LoaderSpec, LoadRequest, ScorerSpec, StorageSpec
+
+if TYPE_CHECKING:
+    from wmtp.generation.records import Engine
+    from wmtp.storage.base import Storage
+
+META_MTP_IDS = ("facebook/multi-token-prediction",)
+"""Hub repositories in Meta's own layout: ``<variant>/params.json`` and ``consolidated.pth``, one tokenizer.model."""
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_TRANSFORMERS_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+
+
+@hookimpl
+def wmtp_storages() -> list[StorageSpec]:
+    return [StorageSpec("local", "folders of this machine", ("file",), None, _open_local)]
+
+
+def _open_local(settings: Any) -> Storage:
+    from wmtp.storage.local import open_local
+
+    return open_local(settings)
+
+
+@hookimpl
+def wmtp_loaders() -> list[LoaderSpec]:
+    return [
+        LoaderSpec("transformers", "folders and hub ids in transformers format", _is_transformers, _load_transformers),
+        LoaderSpec("meta-mtp", "Meta's multi-token-prediction checkpoints", _is_meta_mtp, _load_meta_mtp),
+        LoaderSpec("reference", "replays each problem's reference solution", _is_reference, _load_reference),
+        LoaderSpec("samples", "replays stored completions: samples:FILE.jsonl", _is_samples, _load_samples),
+    ]
+
+
+def _is_reference(reference: str) -> bool:
+    return reference == "reference:"
+
+
+def _is_samples(reference: str) -> bool:
+    return reference.startswith("samples:")
+
+
+def _is_meta_mtp(reference: str) -> bool:
+    if reference in META_MTP_IDS:
+        return True
+    folder = Path(reference)
+    return folder.is_dir() and any(True for pattern in ("params.json", "*/params.json") for _ in folder.glob(pattern))
+
+
+def _is_transformers(reference: str) -> bool:
+    folder = Path(reference)
+    if folder.is_dir():
+        return (folder / "config.json").is_file()
+    if "://" in reference:
+        return True  # the listing that would tell is on the network; `model.loader` says otherwise where it must
+    return _HUB_ID.fullmatch(reference) is not None and reference not in META_MTP_IDS
+
+
+def _load_reference(request: LoadRequest) -> Engine:
+    from wmtp.generation.replay import ReferenceEngine
+
+    return ReferenceEngine()
+
+
+def _load_samples(request: LoadRequest) -> Engine:
+    from wmtp.generation.replay import SamplesEngine
+
+    return SamplesEngine(Path(request.reference.removeprefix("samples:")))
+
+
+def _load_transformers(request: LoadRequest) -> Engine:
+    return _decoding_engine(request, _TRANSFORMERS_FILES)
+
+
+def _load_meta_mtp(request: LoadRequest) -> Engine:
+    folder = f"{request.variant}/" if request.variant else ""
+    return _decoding_engine(request, (f"{folder}params.json", f"{folder}consolidated*.pth", "tokenizer.model"))
+
+
+def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
+    if missing := [name for name in ("torch", "transformers") if find_spec(name) is None]:
+        # said before anything is downloaded
+        raise PluginError(
+            f"model {request.reference!r} runs on this machine, which needs {' and '.join(missing)}: "
+            'pip install "wmtp-core[torch]"'
+        )
+    from wmtp.generation.engine import DecodingEngine
+    from wmtp.models import load_model
+
+    resource = request.fetch(patterns)
+    loaded = load_model(resource.path, variant=request.variant, device=request.device, dtype=request.dtype)
+    named = {"id": request.reference, "revision": resource.version, "variant": request.variant or ""}
+    return DecodingEngine(
+        loaded.model,
+        loaded.tokenizer,
+        identity={**named, **loaded.identity},
+        n_heads=request.n_heads,
+        speculative=request.speculative,
+        batch_size=request.batch_size,
+    )
+
+
+@hookimpl
+def wmtp_evaluators() -> list[EvaluatorSpec]:
+    return [EvaluatorSpec("meta-mtp-evaluator", "calls each metric's owner in turn", (), protocol="meta-mtp")]
+
+
+@hookimpl
+def wmtp_scorers() -> list[ScorerSpec]:
+    return [
+        ScorerSpec("critic-delta-v1", "weights from the change of a critic's value", None, _create_critic_delta),
+        ScorerSpec("rho1-excess-v1", "weights from the loss in excess of a reference model's", None, _create_rho1),
+    ]
+
+
+def _create_critic_delta(settings: Any) -> Callable[..., Any]:
+    from wmtp.scoring import create_critic_delta
+
+    return create_critic_delta(settings)
+
+
+def _create_rho1(settings: Any) -> Callable[..., Any]:
+    from wmtp.scoring import create_rho1_excess
+
+    return create_rho1_excess(settings)

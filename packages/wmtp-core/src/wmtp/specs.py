@@ -124,6 +124,8 @@ class StorageSpec:
     settings  the attrs class of the section ``storage.<mode>`` of config.yaml, or ``None`` if it has none.
     open      settings instance → `Storage`. For a URL of one of the `schemes`, core calls
               ``open_url(url, settings)`` → (storage, key or prefix within it).
+    check     settings → lines for ``wmtp doctor`` (credentials found, bucket reachable …); without it, doctor opens
+              the storage and lists.
     """
 
     mode: str
@@ -132,6 +134,7 @@ class StorageSpec:
     settings: type[Any] | None
     open: Callable[[Any], Storage]
     open_url: Callable[[str, Any], tuple[Storage, str]] | None = attrs.field(default=None, kw_only=True)
+    check: Callable[[Any], Iterable[Check]] | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.frozen

@@ -7,17 +7,22 @@ from typing import Any, Literal
 
 import attrs
 
+from wmtp.config.checks import at_least
+
 
 @attrs.frozen(kw_only=True)
 class StorageConfig:
-    """``storage``. `settings`: the selected mode's section, structured by the plugin that owns it, or ``None``.
+    """``storage``.
 
-    `sections` keeps every section as written, those of modes that are neither selected nor installed too.
+    settings   the selected mode's section, structured by the plugin that owns it, or ``None`` if it takes none.
+    by_mode    the same for every installed mode whose section is valid: what opens a ``scheme://`` reference.
+    sections   every section as written, those of modes that are neither selected nor installed too.
     """
 
     mode: str = "local"
     settings: Any = None
     sections: Mapping[str, Any] = attrs.field(factory=dict)
+    by_mode: Mapping[str, Any] = attrs.field(factory=dict, eq=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -31,6 +36,8 @@ class ModelPath:
 
 @attrs.frozen(kw_only=True)
 class ModelPaths:
+    """``paths.models``: local copies of the base, reward and reference model."""
+
     base_local: ModelPath | None = None
     rm_local: ModelPath | None = None
     ref_local: ModelPath | None = None
@@ -47,6 +54,8 @@ class PathsConfig:
 
 @attrs.frozen(kw_only=True)
 class DevicesConfig:
+    """``devices``: ``auto``, or torch's own names (``cuda:0``, ``bfloat16``)."""
+
     device: str = "auto"
     dtype: str = "auto"
 
@@ -56,9 +65,9 @@ class JudgingConfig:
     """``judging``. time_limit: CPU seconds a program; memory_mib: a program; workers: ``auto`` is one a core."""
 
     level: Literal["strict", "process", "auto"] = "strict"
-    workers: int | Literal["auto"] = "auto"
-    time_limit: float = 10.0
-    memory_mib: int = 1024
+    workers: int | Literal["auto"] = attrs.field(default="auto", validator=at_least(1))
+    time_limit: float = attrs.field(default=10.0, validator=at_least(0, above=True))
+    memory_mib: int = attrs.field(default=1024, validator=at_least(16))
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +75,7 @@ class Environment:
     """All of config.yaml. Relative paths have been made absolute against the file's folder (or the cwd without one)."""
 
     project: str = "wmtp"
-    seed: int = 42
+    seed: int = attrs.field(default=42, validator=at_least(0, high=2**63 - 1))
     storage: StorageConfig = StorageConfig()
     paths: PathsConfig = PathsConfig()
     devices: DevicesConfig = DevicesConfig()

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import attrs
 
+from wmtp.config.checks import at_least, run_name
+
 # Used only when the command line, the recipe, the environment (WMTP_MODEL_BASE) and local paths are silent:
 # those always win.
 DEFAULT_MODEL_IDS: Mapping[str, str] = {
@@ -22,7 +24,7 @@ DEFAULT_VARIANT = "7B_1T_4"
 class RunConfig:
     """``run``. The name is the run directory's name."""
 
-    name: str = "run"
+    name: str = attrs.field(default="run", validator=run_name)
     tags: tuple[str, ...] = ()
 
 
@@ -30,7 +32,7 @@ class RunConfig:
 class MtpConfig:
     """``model.mtp``: heads to draft with (``None``: all the checkpoint has), and whether to draft at all."""
 
-    n_heads: int | None = None
+    n_heads: int | None = attrs.field(default=None, validator=at_least(1))
     speculative: Literal["auto", "off"] = "auto"
 
 
@@ -49,22 +51,25 @@ class ModelConfig:
 class SamplingConfig:
     """``eval.sampling``. ``n: auto`` is the largest k asked for."""
 
-    temperature: float = 0.0
-    top_p: float = 1.0
-    n: int | Literal["auto"] = 1
-    max_new_tokens: int = 512
-    seed: int | None = None
+    temperature: float = attrs.field(default=0.0, validator=at_least(0))
+    top_p: float = attrs.field(default=1.0, validator=at_least(0, above=True, high=1))
+    n: int | Literal["auto"] = attrs.field(default=1, validator=at_least(1))
+    max_new_tokens: int = attrs.field(default=512, validator=at_least(1))
+    seed: int | None = attrs.field(default=None, validator=at_least(0, high=2**63 - 1))
 
 
 @attrs.frozen(kw_only=True)
 class EvalConfig:
-    """``eval``. `evaluators` maps an evaluator id to its settings, structured by the class its plugin declares."""
+    """``eval``. `evaluators` maps an evaluator id to its settings, structured by the class its plugin declares.
+
+    Evaluators that the metrics need are always in it, with their defaults where the file says nothing.
+    """
 
     protocol: str = "meta-mtp"
     sampling: SamplingConfig = SamplingConfig()
     metrics: tuple[str, ...] = ()
-    batch_size: int | Literal["auto"] = "auto"
-    limit: int | None = None
+    batch_size: int | Literal["auto"] = attrs.field(default="auto", validator=at_least(1))
+    limit: int | None = attrs.field(default=None, validator=at_least(1))
     metric_prefix: Mapping[str, str] = attrs.field(factory=dict)
     evaluators: Mapping[str, Any] = attrs.field(factory=dict)
 

@@ -1,0 +1,93 @@
+"""What the commands share: the plugins, the options that every command takes, and how an error is printed."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from wmtp.plugins import Plugins
+
+
+class Session:
+    """One run of the command. `blocked` and `debug` come from the options; `plugins` are loaded on first use."""
+
+    def __init__(self) -> None:
+        self.blocked: list[str] = []
+        self.debug = False
+
+    @functools.cached_property
+    def plugins(self) -> Plugins:
+        """The plugins, less those of ``--no-plugin``. What a plugin prints while it is imported goes to stderr."""
+        from wmtp.plugins import create_plugin_manager
+
+        start_log(debug=self.debug)
+        with contextlib.redirect_stdout(sys.stderr):
+            return create_plugin_manager(block=self.blocked)
+
+
+def start_log(*, debug: bool) -> None:
+    """Sends the log of ``wmtp`` to stderr, one plain line a record. A second call changes only the level."""
+    log = logging.getLogger("wmtp")
+    log.setLevel(logging.DEBUG if debug else logging.INFO)
+    if not any(isinstance(h, _Stderr) for h in log.handlers):
+        log.addHandler(_Stderr())
+
+
+class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self.setFormatter(logging.Formatter("wmtp: %(message)s"))
+
+
+def with_common_options(command: click.Command) -> click.Command:
+    """Gives a command, or every command of a group, ``--no-plugin`` and ``--debug``."""
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            with_common_options(inner)
+        return command
+    if any(p.name == "debug" for p in command.params):
+        return command
+    command.params += [
+        click.Option(
+            ["--no-plugin"], multiple=True, metavar="DIST", expose_value=False, callback=_block,
+            help="Leave out this distribution's plugin; it is not imported. May be repeated.",
+        ),
+        click.Option(["--debug"], is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks."),
+    ]  # fmt: skip
+    return command
+
+
+def _block(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
+    ctx.find_object(Session).blocked.extend(value)  # type: ignore[union-attr]
+
+
+def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    session = ctx.find_object(Session)
+    if session is not None and value:
+        session.debug = True
+
+
+def report_error(exc: Exception, *, debug: bool) -> int:
+    """Prints an error on stderr, for people. Returns the exit status: the error's own, or 1 for a fault of ours."""
+    from wmtp import __version__
+    from wmtp.errors import WmtpError
+
+    if debug:
+        traceback.print_exception(exc)
+    if isinstance(exc, WmtpError):
+        click.echo(f"wmtp: {exc}", err=True)
+        return exc.exit_status
+    advice = "" if debug else " Run it again with --debug for the traceback."
+    click.echo(
+        f"wmtp: {type(exc).__name__}: {exc}\nThis is a fault of ours (wmtp-core {__version__}), not of your "
+        f"input.{advice}",
+        err=True,
+    )
+    return 1

@@ -1,0 +1,31 @@
+"""Validators of the records' fields. They run when a file is read and when a record is made in Python."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+_RUN_NAME = re.compile(r"\w[\w.+=@-]{0,199}")
+
+
+def at_least(low: float, *, above: bool = False, high: float | None = None) -> Validator:
+    """Numbers from `low` (or above it) to `high`; ``None`` and the text ``auto`` pass, where the type lets them."""
+    bound = f"{'above' if above else 'at least'} {low}" + (f" and at most {high}" if high is not None else "")
+
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is None or isinstance(value, str):
+            return
+        if not (value > low if above else value >= low) or not (high is None or value <= high):
+            raise ValueError(f"must be {bound}, not {value}")
+
+    return validate
+
+
+def run_name(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
+    """A run's name is a folder's name."""
+    if not _RUN_NAME.fullmatch(value):
+        raise ValueError(f"names a folder: letters, digits and _ . + = @ -, a letter or digit first; not {value!r}")

@@ -1,0 +1,165 @@
+"""`load_environment`, `load_recipe`: from files, mappings and ``--set`` to records."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+
+from wmtp.config.environment import Environment, ModelPath, ModelPaths, PathsConfig, StorageConfig
+from wmtp.config.flat import FLAT_KEYS, flat_problems
+from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, Recipe
+from wmtp.config.source import Document, apply_overrides, read, substitute
+from wmtp.config.structure import Gather, Invalid, absolute, faults, mapping, record_hook, strict_converter
+from wmtp.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    import cattrs
+
+    from wmtp.plugins import Plugins
+
+Source = Path | str | Mapping[str, Any] | None
+R = TypeVar("R")
+
+log = logging.getLogger("wmtp.config")
+
+ENVIRONMENT_KEYS = tuple(a.name for a in attrs.fields(Environment))
+RECIPE_KEYS = tuple(a.name for a in attrs.fields(Recipe))
+
+
+def load_environment(source: Source, *, plugins: Plugins, overrides: Sequence[str] = ()) -> Environment:
+    """Reads config.yaml (a path, or its content as a mapping; ``None``: all defaults).
+
+    overrides: ``key.path=yaml``, as ``--set`` takes them; those of a recipe's keys are left to `load_recipe`.
+    Raises `ConfigError` with everything that is wrong, each with its key path, file and line.
+    """
+    document = _prepare("config", source, ENVIRONMENT_KEYS, RECIPE_KEYS, overrides)
+    environment = _finish(document, Environment, environment_converter(plugins))
+    # The default is relative as well, and no hook sees a default.
+    cache = str(document.folder / environment.paths.cache)
+    return attrs.evolve(environment, paths=attrs.evolve(environment.paths, cache=cache))
+
+
+def load_recipe(source: Source, *, plugins: Plugins, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads recipe.yaml, like `load_environment`. Metrics, evaluators' settings and ``n`` are checked here too."""
+    from wmtp.config.recipe_section import recipe_converter
+
+    document = _prepare("recipe", source, RECIPE_KEYS, ENVIRONMENT_KEYS, overrides)
+    return _finish(document, Recipe, recipe_converter(plugins))
+
+
+def load_configuration(
+    config: Source, recipe: Source, *, plugins: Plugins, overrides: Sequence[str] = ()
+) -> tuple[Environment, Recipe]:
+    """Both files; one `ConfigError` tells what is wrong in either."""
+    problems: list[Problem] = []
+    environment = structured = None
+    try:
+        environment = load_environment(config, plugins=plugins, overrides=overrides)
+    except ConfigError as exc:
+        problems += exc.problems
+    try:
+        structured = load_recipe(recipe, plugins=plugins, overrides=overrides)
+    except ConfigError as exc:
+        problems += exc.problems
+    if environment is None or structured is None:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return environment, structured
+
+
+def _prepare(
+    root: str, source: Source, own: Sequence[str], foreign: Sequence[str], overrides: Sequence[str]
+) -> Document:
+    document = read(root, source)
+    keys = set(document.data)
+    if keys and keys <= set(foreign):
+        other, place = ("recipe", "second") if root == "config" else ("config", "first")
+        raise ConfigError(f"{document.name or root}: this is a {other}, not a {root}; it is given {place}")
+    apply_overrides(document, overrides, own, foreign)
+    substitute(document)
+    document.problems += flat_problems(document.data)
+    document.data = {key: value for key, value in document.data.items() if key not in FLAT_KEYS}
+    for key in [key for key in document.data if key in foreign and key not in own]:
+        other = "recipe" if root == "config" else "config"
+        document.problems.append(((key,), f"belongs in the {other} file"))
+        del document.data[key]
+    return document
+
+
+def _finish(document: Document, cls: type[R], converter: cattrs.Converter) -> R:
+    try:
+        record: R = converter.structure(document.data, cls)
+    except Exception as exc:
+        error = document.error(list(faults(exc)))
+        if error is None:
+            raise
+        raise error from None
+    if error := document.error([]):
+        raise error
+    return record
+
+
+def environment_converter(plugins: Plugins) -> cattrs.Converter:
+    """The converter of config.yaml."""
+    from wmtp.config.storage_section import storage_hook
+
+    converter = strict_converter()
+    models = record_hook(
+        ModelPaths,
+        converter,
+        base_local=_model_path("base", converter),
+        rm_local=_model_path("rm", converter),
+        ref_local=_model_path("ref", converter),
+    )
+    datasets = _datasets(plugins)
+    paths = record_hook(
+        PathsConfig, converter, models=models, datasets=datasets, cache=lambda value, _: absolute(value)
+    )
+    converter.register_structure_hook_func(lambda tp: tp is StorageConfig, storage_hook(plugins, converter))
+    converter.register_structure_hook_func(lambda tp: tp is PathsConfig, paths)
+    return converter
+
+
+def _model_path(role: str, converter: cattrs.Converter) -> Callable[[Any, Any], ModelPath | None]:
+    """A bare path is a copy of the role's default model; ``{id, variant, path}`` names another."""
+    named = record_hook(ModelPath, converter, path=lambda value, _: absolute(value))
+
+    def structure(value: Any, _: Any) -> ModelPath | None:
+        if value is None:
+            return None
+        if isinstance(value, Mapping):
+            return named(value, ModelPath)  # type: ignore[no-any-return]
+        if not isinstance(value, str):
+            raise Invalid("must be a path, or {id: …, variant: …, path: …}", value=value)
+        variant = DEFAULT_VARIANT if role == "base" else None
+        return ModelPath(path=absolute(value), id=DEFAULT_MODEL_IDS[role], variant=variant)
+
+    return structure
+
+
+def _datasets(plugins: Plugins) -> Callable[[Any, Any], dict[str, str]]:
+    """``<data set>_local: path``. A name like an installed one is a mistake; another is kept, with a note."""
+
+    def structure(value: Any, _: Any) -> dict[str, str]:
+        gather = Gather()
+        found: dict[str, str] = {}
+        for key, path in mapping(value).items():
+            name = key.removesuffix("_local")
+            with gather.at(key):
+                if not key.endswith("_local") or not name:
+                    near = difflib.get_close_matches(f"{key}_local", [f"{d}_local" for d in plugins.datasets], n=1)
+                    raise Invalid(f"data sets are named <data set>_local; write {near[0] if near else f'{key}_local'}")
+                if name not in plugins.datasets:
+                    if near := difflib.get_close_matches(name, plugins.datasets, n=1):
+                        raise Invalid(f"no data set {name!r} is installed; did you mean {near[0]}_local?")
+                    log.warning("paths.datasets.%s belongs to no installed plugin; kept as it is", key)
+                if path is not None:
+                    found[name] = absolute(path)
+        gather.finish()
+        return found
+
+    return structure

@@ -1,0 +1,242 @@
+"""From a file, a mapping and ``--set`` to plain data that remembers where each part came from.
+
+YAML is read as 1.2 (ruamel.yaml), not 1.1: ``speculative: off`` is the text "off" and ``1e-3`` is a number. A key
+written twice is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from wmtp.errors import ConfigError, Problem
+
+KeyPath = tuple[str | int, ...]
+
+_REFERENCE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<body>[^{}]*)\}|(?P<broken>\$\{)")
+_BODY = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>.*))?", re.DOTALL)
+
+
+class Text(str):
+    """A string of the configuration.
+
+    folder    what a relative path in it is relative to.
+    untyped   it came out of ``${…}``, which has no type of its own: it may stand for a number, a bool or null.
+    """
+
+    __slots__ = ("folder", "untyped")
+    folder: Path
+    untyped: bool
+
+    def __new__(cls, value: str, folder: Path, *, untyped: bool = False) -> Text:
+        text = super().__new__(cls, value)
+        text.folder = folder
+        text.untyped = untyped
+        return text
+
+
+@attrs.define
+class Document:
+    """One source of configuration, read.
+
+    root   the first word of its key paths: ``config`` or ``recipe``.
+    name   the file as the user named it, or ``""``.
+    """
+
+    root: str
+    data: dict[str, Any]
+    name: str = ""
+    folder: Path = attrs.field(factory=Path.cwd)
+    lines: dict[KeyPath, int] = attrs.field(factory=dict)
+    overrides: dict[KeyPath, str] = attrs.field(factory=dict)
+    problems: list[tuple[KeyPath, str]] = attrs.field(factory=list)
+
+    def where(self, path: KeyPath) -> str:
+        """``config.storage.mode (config.yaml, line 4)``."""
+        shown = self.root + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
+        for end in range(len(path), 0, -1):
+            if path[:end] in self.overrides:
+                return f"{shown} (--set {self.overrides[path[:end]]})"
+            if path[:end] in self.lines:
+                return f"{shown} ({self.name}, line {self.lines[path[:end]]})"
+        return f"{shown} ({self.name})" if self.name else shown
+
+    def error(self, found: Sequence[tuple[KeyPath, str]]) -> ConfigError | None:
+        """All of this document's problems as one error; at one key, only the first stage that failed speaks."""
+        early = {path for path, _ in self.problems}
+        later = [(path, message) for path, message in found if path not in early]
+        all_of_it = [Problem(self.where(path), message) for path, message in [*self.problems, *later]]
+        return ConfigError(list(dict.fromkeys(all_of_it))) if all_of_it else None
+
+
+def read(root: str, source: Path | str | Mapping[str, Any] | None) -> Document:
+    """Reads a file or takes a mapping. Strings become `Text`, ``${…}`` not yet substituted.
+
+    Raises `ConfigError` for a file that cannot be read or is not a YAML mapping.
+    """
+    if source is None or isinstance(source, Mapping):
+        document = Document(root, {})
+        document.data = _plain(source or {}, document, (), document.folder)
+        return document
+    path = Path(source)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(Problem(root, f"no such file: {path}")) from None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(Problem(root, f"cannot read {path}: {exc}")) from exc
+    data = parse_yaml(text, root, str(path))
+    if data is None:
+        data = {}
+    if not isinstance(data, Mapping):
+        raise ConfigError(Problem(f"{root} ({path})", f"must be a mapping of keys, not {shown(data)}"))
+    document = Document(root, {}, str(path), path.absolute().parent)
+    document.data = _plain(data, document, (), document.folder)
+    return document
+
+
+def parse_yaml(text: str, root: str, name: str) -> Any:
+    """One YAML document with its comments and positions (ruamel.yaml's own types)."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import DuplicateKeyError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        return YAML().load(text)
+    except MarkedYAMLError as exc:
+        mark = exc.problem_mark or exc.context_mark
+        place = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
+        problem = str(exc.problem).partition(" with value")[0]
+        if isinstance(exc, DuplicateKeyError):
+            message = f"{problem}: a key may be written once in a section"
+        else:
+            message = f"not YAML: {problem}" + (f" ({exc.context})" if exc.context else "")
+        raise ConfigError(Problem(f"{root} ({place})", message)) from exc
+    except (YAMLError, ValueError) as exc:
+        raise ConfigError(Problem(f"{root} ({name})", f"not YAML: {' '.join(str(exc).split())}")) from exc
+
+
+def _plain(value: Any, document: Document, path: KeyPath, folder: Path) -> Any:
+    """Plain dicts, lists and scalars; notes the line of every key."""
+    if isinstance(value, Mapping):
+        positions = getattr(getattr(value, "lc", None), "data", None) or {}
+        plain: dict[Any, Any] = {}
+        for key, inner in value.items():
+            name = str(key) if isinstance(key, str) else key
+            if name in positions:
+                document.lines[(*path, name)] = positions[name][0] + 1
+            plain[name] = _plain(inner, document, (*path, name), folder)
+        return plain
+    if isinstance(value, list | tuple):
+        positions = getattr(getattr(value, "lc", None), "data", None) or {}
+        for index in range(len(value)):
+            if index in positions:
+                document.lines[(*path, index)] = positions[index][0] + 1
+        return [_plain(inner, document, (*path, index), folder) for index, inner in enumerate(value)]
+    return _scalar(value, folder)
+
+
+def _scalar(value: Any, folder: Path) -> Any:
+    # ruamel's scalars remember how they were written (0x10, 1_000, &anchor); what counts here is the value.
+    if isinstance(value, str):
+        return Text(value, folder)
+    if type(value).__module__.startswith("ruamel"):
+        for plain in (bool, int, float):
+            if isinstance(value, plain) or (plain is bool and type(value).__name__ == "ScalarBoolean"):
+                return plain(value)
+    return value
+
+
+def apply_overrides(document: Document, overrides: Sequence[str], own: Sequence[str], foreign: Sequence[str]) -> None:
+    """Applies ``key.path=yaml`` in order. Keys whose first word is in `foreign` belong to the other file."""
+    for override in overrides:
+        keys, equals, text = override.partition("=")
+        path = tuple(keys.strip().split("."))
+        if not equals or not all(path):
+            raise ConfigError(Problem(f"--set {override}", "must read key.path=value, like eval.limit=20"))
+        if path[0] in foreign and path[0] not in own:
+            continue
+        if path[0] not in own:
+            raise ConfigError(Problem(f"--set {override}", unknown_key(path[0], [*own, *foreign])))
+        section = document.data
+        for depth, key in enumerate(path[:-1], 1):
+            inner = section.get(key)
+            if inner is None:
+                inner = section[key] = {}
+            if not isinstance(inner, dict):
+                raise ConfigError(Problem(f"--set {override}", f"{'.'.join(path[:depth])} is not a section"))
+            section = inner
+        cwd = Path.cwd()
+        section[path[-1]] = _plain(parse_yaml(text, "--set", override), Document(document.root, {}), (), cwd)
+        for below in [p for p in document.overrides if p[: len(path)] == path]:
+            del document.overrides[below]
+        document.overrides[path] = override
+
+
+def substitute(document: Document) -> None:
+    """Replaces ``${VAR}`` and ``${VAR:-default}`` (used when VAR is unset or empty) in strings; ``$${`` is ``${``."""
+
+    def walk(value: Any, path: KeyPath) -> Any:
+        if isinstance(value, dict):
+            return {key: walk(inner, (*path, key)) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [walk(inner, (*path, index)) for index, inner in enumerate(value)]
+        if isinstance(value, Text) and "${" in value:
+            return expand(value, path)
+        return value
+
+    def expand(text: Text, path: KeyPath) -> Text:
+        def one(match: re.Match[str]) -> str:
+            if match["escaped"]:
+                return "${"
+            body = None if match["broken"] else _BODY.fullmatch(match["body"])
+            if body is None:
+                document.problems.append((path, f"{match[0]!r} cannot be read; write ${{VAR}} or ${{VAR:-default}}"))
+                return ""
+            name, default = body["name"], body["default"]
+            value = os.environ.get(name)
+            if value is None and default is None:
+                message = f"environment variable {name} is not set; set it, or write ${{{name}:-default}}"
+                document.problems.append((path, message))
+            return (value or default) if default is not None else (value or "")
+
+        whole = _REFERENCE.fullmatch(text)
+        untyped = whole is not None and whole["body"] is not None
+        return Text(_REFERENCE.sub(one, text), text.folder, untyped=untyped)
+
+    document.data = walk(document.data, ())
+
+
+def as_plain(value: Any) -> Any:
+    """A copy without `Text`: what a section that nobody structures is kept as."""
+    if isinstance(value, Mapping):
+        return {key: as_plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_plain(inner) for inner in value]
+    return str(value) if isinstance(value, str) else value
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it, in YAML's words."""
+    if value is None:
+        return "null (nothing)"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = repr(str(value)) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def unknown_key(key: Any, known: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(key), known, n=1)
+    return "unknown key; " + (f"did you mean {near[0]!r}? " if near else "") + f"known: {', '.join(known) or 'none'}"

@@ -1,0 +1,13 @@
+"""Finding, checking, blocking and listing plugins; who provides what; and what happens when two claim one name.
+
+A manager comes from `create_plugin_manager`: nothing is loaded at import, and there is no global registry to undo.
+"""
+
+from __future__ import annotations
+
+from wmtp.plugins.loading import create_plugin_manager
+from wmtp.plugins.manager import Plugins
+from wmtp.plugins.metrics import MetricOwner
+from wmtp.plugins.registry import Owned, PluginInfo, Registry
+
+__all__ = ["MetricOwner", "Owned", "PluginInfo", "Plugins", "Registry", "create_plugin_manager"]

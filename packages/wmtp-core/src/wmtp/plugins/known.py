@@ -1,0 +1,37 @@
+"""Distributions that core has heard of. Read only to write a better error message; nothing is decided by it."""
+
+from __future__ import annotations
+
+import re
+
+KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
+    "wmtp-eval-codecontests": {
+        "evaluator": ("codecontests-v1",),
+        "data set": ("contest",),
+        "metric": ("contest_pass@{k}",),
+    },
+    "wmtp-eval-humaneval": {
+        "evaluator": ("humaneval-v1",),
+        "data set": ("humaneval",),
+        "metric": ("humaneval_pass@{k}",),
+    },
+    "wmtp-eval-mbpp": {
+        "evaluator": ("mbpp-v1",),
+        "data set": ("mbpp",),
+        "metric": ("mbpp_exact", "mbpp_pass@{k}"),
+    },
+    "wmtp-s3": {"storage mode": ("s3",), "URL scheme": ("s3",)},
+}
+
+
+def metric_pattern(template: str) -> re.Pattern[str]:
+    """What a metric name or template answers for: ``{k}`` stands for a positive integer without leading zeros."""
+    return re.compile(re.escape(template).replace(re.escape("{k}"), "(?P<k>[1-9][0-9]*)"))
+
+
+def known_provider(kind: str, name: str) -> str | None:
+    """The known distribution that provides a name of this kind (``"storage mode"``, ``"metric"`` …), or ``None``."""
+    for distribution, provides in KNOWN.items():
+        if any(metric_pattern(template).fullmatch(name) for template in provides.get(kind, ())):
+            return distribution
+    return None

@@ -1,0 +1,224 @@
+"""Finding plugins and letting them in, one by one: what breaks one costs the others nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import traceback
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from types import ModuleType
+from typing import Any
+
+import attrs
+
+from wmtp.errors import PluginError
+from wmtp.plugins.checks import PluginFault, Spec, check_plugin, spec_name
+from wmtp.plugins.manager import Plugins
+from wmtp.plugins.registry import PluginInfo
+from wmtp.specs import EvaluatorSpec, StorageSpec
+
+GROUP = "wmtp"
+CORE = "wmtp-core"
+BUILTIN = "wmtp.builtin"
+"""Core's own plugin; only its name is known here."""
+
+_KINDS = {
+    "wmtp_storages": "storage mode",
+    "wmtp_loaders": "loader",
+    "wmtp_datasets": "data set",
+    "wmtp_evaluators": "evaluator",
+    "wmtp_scorers": "scorer",
+}
+
+log = logging.getLogger("wmtp.plugins")
+
+
+@attrs.frozen
+class _Candidate:
+    """A plugin that was found: an object given by the caller, or the entry points of a distribution."""
+
+    distribution: str
+    version: str
+    plugin: Any = None
+    points: tuple[metadata.EntryPoint, ...] = ()
+    requires: tuple[str, ...] = ()
+
+
+def create_plugin_manager(
+    *,
+    plugins: Iterable[Any] = (),
+    entry_points: bool = True,
+    allow: Iterable[str] | None = None,
+    block: Iterable[str] = (),
+) -> Plugins:
+    """Loads core's own plugin, those given, and those of the installed distributions.
+
+    plugins       modules or objects with hook implementations, in use whatever `allow` says.
+    entry_points  whether to look for installed distributions at all.
+    allow         distributions to load; ``None`` takes WMTP_PLUGINS (comma-separated, empty: none), else all.
+    block         distributions not to import (``--no-plugin``).
+
+    A plugin that fails is left out with one warning on the logger ``wmtp.plugins``; WMTP_STRICT_PLUGINS=1 makes that an
+    error. Raises `PluginError` for that, and for names in `allow` or `block` that no distribution has.
+    """
+    installed = {c.distribution: c for c in _installed()} if entry_points or plugins else {}
+    given = [_given(plugin, installed) for plugin in plugins]
+    names = {c.distribution for c in given}
+    if len(names) != len(given):
+        raise PluginError(f"two of the plugins given have one name: {', '.join(c.distribution for c in given)}")
+    found = [c for name, c in installed.items() if name not in names] if entry_points else []
+    blocked = _blocked(given, found, allow, [normalize(name) for name in block])
+
+    core = _Candidate(CORE, _core_version(), points=(metadata.EntryPoint(CORE, BUILTIN, GROUP),))
+    loaded: list[tuple[PluginInfo, Any, list[Spec]]] = []
+    others: list[PluginInfo] = []
+    for candidate in [core, *given, *sorted(found, key=lambda c: c.distribution)]:
+        if reason := blocked.get(candidate.distribution):
+            others.append(_info(candidate, state="blocked", error=reason))
+            continue
+        try:
+            plugin, registered = _let_in(candidate)
+        except _IncompatibleError as exc:
+            others.append(_info(candidate, state="incompatible", error=str(exc), exception=exc))
+        except (Exception, SystemExit) as exc:  # noqa: BLE001  (whatever a plugin does wrong is its own loss)
+            others.append(_info(candidate, state="broken", error=_one_line(exc), exception=exc))
+        else:
+            specs = [spec for specs in registered.values() for spec in specs]
+            loaded.append((_info(candidate, state="loaded", provides=_provides(registered)), plugin, specs))
+    registry = Plugins(loaded, others)
+    _report(registry)
+    return registry
+
+
+def normalize(distribution: str) -> str:
+    """A distribution's name as PyPI compares it: ``Wmtp_Eval.MBPP`` is ``wmtp-eval-mbpp``."""
+    return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
+
+
+def _info(candidate: _Candidate, **fields: Any) -> PluginInfo:
+    return PluginInfo(distribution=candidate.distribution, version=candidate.version, **fields)
+
+
+def _core_version() -> str:
+    from wmtp import __version__
+
+    return __version__
+
+
+def _installed() -> Iterable[_Candidate]:
+    by_distribution: dict[str, _Candidate] = {}
+    for point in metadata.entry_points(group=GROUP):
+        dist = point.dist
+        if dist is None:  # only entry points made by hand have none
+            continue
+        name = normalize(dist.name)
+        before = by_distribution.get(name)
+        points = (*(before.points if before else ()), point)
+        by_distribution[name] = _Candidate(name, dist.version, points=points, requires=tuple(dist.requires or ()))
+    return by_distribution.values()
+
+
+def _given(plugin: Any, installed: Mapping[str, _Candidate]) -> _Candidate:
+    name = plugin.__name__ if isinstance(plugin, ModuleType) else getattr(plugin, "name", type(plugin).__name__)
+    for candidate in installed.values():
+        if isinstance(plugin, ModuleType) and name in {p.value for p in candidate.points}:
+            return attrs.evolve(candidate, plugin=plugin)
+    return _Candidate(normalize(str(name)), str(getattr(plugin, "__version__", "")), plugin=plugin)
+
+
+def _blocked(
+    given: list[_Candidate], found: list[_Candidate], allow: Iterable[str] | None, block: list[str]
+) -> dict[str, str]:
+    """Distribution → why it is blocked. Unknown names are errors: a misspelt block would load what it should not."""
+    available = {c.distribution for c in [*given, *found]}
+    reasons: dict[str, str] = {}
+    source = "the list of plugins allowed"
+    if allow is None and (listed := os.environ.get("WMTP_PLUGINS")) is not None:
+        allow, source = [part for part in listed.split(",") if part.strip()], "WMTP_PLUGINS"
+    if allow is not None:
+        allowed = {normalize(name) for name in allow} - {CORE}
+        if found or not given:
+            _check_names(allowed, available, source)
+        reasons = {c.distribution: f"not in {source}" for c in found if c.distribution not in allowed}
+    if CORE in block:
+        raise PluginError(f"--no-plugin {CORE}: core cannot be left out")
+    _check_names(set(block), available, "--no-plugin")
+    return reasons | dict.fromkeys(block, "--no-plugin")
+
+
+def _check_names(names: set[str], available: set[str], source: str) -> None:
+    if unknown := sorted(names - available):
+        raise PluginError(
+            f"{source} names {', '.join(unknown)}, which is not an installed plugin; "
+            f"installed: {', '.join(sorted(available)) or 'none'}"
+        )
+
+
+class _IncompatibleError(Exception):
+    """The plugin's own metadata rules this core out."""
+
+
+def _let_in(candidate: _Candidate) -> tuple[Any, dict[str, list[Spec]]]:
+    _check_requirement(candidate)
+    plugin = candidate.plugin
+    if plugin is None:
+        if len(candidate.points) > 1:
+            raise PluginFault(f"announces {len(candidate.points)} entry points in group {GROUP!r}; one is the rule")
+        plugin = candidate.points[0].load()
+    return plugin, check_plugin(plugin)
+
+
+def _check_requirement(candidate: _Candidate) -> None:
+    """Compares the plugin's requirement on core with this core, before any of its code runs."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for text in candidate.requires:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue  # pip has judged it; only a readable requirement on core concerns us
+        if normalize(requirement.name) != CORE or (requirement.marker and not requirement.marker.evaluate()):
+            continue
+        if not requirement.specifier.contains(_core_version(), prereleases=True):
+            raise _IncompatibleError(
+                f"needs {CORE}{requirement.specifier}, this is {_core_version()}; "
+                f'pip install --upgrade "{CORE}{requirement.specifier}" {candidate.distribution}'
+            )
+
+
+def _provides(registered: Mapping[str, list[Spec]]) -> dict[str, tuple[str, ...]]:
+    provides: dict[str, tuple[str, ...]] = {}
+    for hook, specs in registered.items():
+        if specs:
+            provides[_KINDS[hook]] = tuple(spec_name(spec) for spec in specs)
+        for spec in specs:
+            if isinstance(spec, StorageSpec) and spec.schemes:
+                provides["URL scheme"] = provides.get("URL scheme", ()) + tuple(spec.schemes)
+            if isinstance(spec, EvaluatorSpec) and spec.metrics:
+                provides["metric"] = provides.get("metric", ()) + tuple(spec.metrics)
+    return provides
+
+
+def _one_line(exc: BaseException) -> str:
+    """The exception with the last place in its traceback, as one line."""
+    text = " ".join(str(exc).split())
+    if isinstance(exc, PluginFault):
+        return text
+    frames = [f for f in traceback.extract_tb(exc.__traceback__) if "importlib" not in f.filename]
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(exc).__name__}{': ' if text else ''}{text}{place}"
+
+
+def _report(plugins: Plugins) -> None:
+    faults = [f"plugin {i.owner} is {i.state}: {i.error}" for i in plugins.listing() if i.exception is not None]
+    faults += plugins.conflicts()
+    if faults and os.environ.get("WMTP_STRICT_PLUGINS", "") not in ("", "0"):
+        cause = next((i.exception for i in plugins.listing() if i.exception is not None), None)
+        raise PluginError("\n".join([*faults, "(WMTP_STRICT_PLUGINS is set, so this is an error)"])) from cause
+    for fault in faults:
+        log.warning("%s", fault)
+    for info in plugins.listing():
+        if info.exception is not None:
+            log.debug("traceback of %s", info.distribution, exc_info=info.exception)

@@ -1,0 +1,58 @@
+"""From a metric's name to the evaluator that answers for it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+
+import attrs
+
+from wmtp.plugins.known import metric_pattern
+from wmtp.plugins.registry import Owned
+from wmtp.specs import EvaluatorSpec
+
+
+@attrs.frozen
+class MetricOwner:
+    """Who answers for a metric.
+
+    evaluator  the evaluator's record and its plugin.
+    base_name  the name without the prefix of ``eval.metric_prefix``: what the plugin itself calls the metric.
+    k          the k of ``…@{k}``, or ``None`` for a metric without one.
+    """
+
+    evaluator: Owned[EvaluatorSpec]
+    base_name: str
+    k: int | None = None
+
+
+def metric_owners(
+    evaluators: Iterable[Owned[EvaluatorSpec]], name: str, prefixes: Mapping[str, str]
+) -> list[MetricOwner]:
+    """Every evaluator that answers for `name`, given each distribution's prefix."""
+    found = []
+    for owned in evaluators:
+        prefix = prefixes.get(owned.distribution, "")
+        if not name.startswith(prefix):
+            continue
+        base_name = name[len(prefix) :]
+        for template in owned.spec.metrics:
+            if match := metric_pattern(template).fullmatch(base_name):
+                k = match.groupdict().get("k")
+                found.append(MetricOwner(owned, base_name, int(k) if k else None))
+                break
+    return found
+
+
+def metric_names(evaluators: Iterable[Owned[EvaluatorSpec]], prefixes: Mapping[str, str]) -> Iterator[str]:
+    """Every name and template that can be asked for, prefixes applied."""
+    for owned in evaluators:
+        for template in owned.spec.metrics:
+            yield prefixes.get(owned.distribution, "") + template
+
+
+def near_metrics(name: str, names: Iterable[str]) -> list[str]:
+    """Names like `name`; templates are filled with the k that was asked for, or 1."""
+    k = name.rpartition("@")[2]
+    filled = sorted({n.replace("{k}", k if k.isdecimal() and int(k) > 0 else "1") for n in names})
+    return difflib.get_close_matches(name, filled, n=3)

@@ -1,0 +1,86 @@
+"""Who registered what: records with their owner, and mappings that refuse to choose between two owners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Generic, Literal, TypeVar
+
+import attrs
+
+from wmtp.errors import PluginError
+
+State = Literal["loaded", "blocked", "incompatible", "broken"]
+S = TypeVar("S")
+
+
+@attrs.frozen
+class Owned(Generic[S]):
+    """A record that a plugin registered, and whose it is. `plugin` is the object that pluggy knows."""
+
+    spec: S
+    distribution: str
+    version: str
+    plugin: Any = attrs.field(eq=False, repr=False)
+
+    @property
+    def owner(self) -> str:
+        """``wmtp-s3 0.1.0``, as messages name it."""
+        return f"{self.distribution} {self.version}".strip()
+
+
+@attrs.frozen(kw_only=True)
+class PluginInfo:
+    """One line of ``wmtp plugins list``.
+
+    state     loaded; blocked (WMTP_PLUGINS, ``--no-plugin``); incompatible (needs another core); broken.
+    error     why it is not in use, on one line; for a loaded plugin, a name it shares with another.
+    provides  kind of thing → the names it registered: ``{"evaluator": ("mbpp-v1",), "metric": ("mbpp_exact", …)}``.
+    """
+
+    distribution: str
+    version: str
+    state: State
+    error: str = ""
+    provides: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    exception: BaseException | None = attrs.field(default=None, eq=False, repr=False)
+
+    @property
+    def owner(self) -> str:
+        return f"{self.distribution} {self.version}".strip()
+
+
+class Registry(Mapping[str, Owned[S]]):
+    """Name → `Owned`, for one kind of thing. A name that two plugins claim is in `conflicts` and not in the mapping.
+
+    Asking for such a name raises a `PluginError` that names both, so no plugin ever shadows another.
+    """
+
+    def __init__(self, kind: str, entries: Iterable[tuple[str, Owned[S]]] = ()) -> None:
+        self.kind = kind
+        claims: dict[str, list[Owned[S]]] = {}
+        for name, owned in entries:
+            claims.setdefault(name, []).append(owned)
+        self._sole = {name: owners[0] for name, owners in sorted(claims.items()) if len(owners) == 1}
+        self.conflicts: Mapping[str, tuple[Owned[S], ...]] = {
+            name: tuple(owners) for name, owners in sorted(claims.items()) if len(owners) > 1
+        }
+
+    def __getitem__(self, name: str) -> Owned[S]:
+        if name in self.conflicts:
+            raise PluginError(self.conflict(name))
+        return self._sole[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sole)
+
+    def __len__(self) -> int:
+        return len(self._sole)
+
+    def conflict(self, name: str) -> str:
+        """What to tell the user about a name that two plugins claim."""
+        owners = self.conflicts[name]
+        last = next(o.distribution for o in reversed(owners) if o.distribution != "wmtp-core")
+        return (
+            f"{self.kind} {name!r} is claimed by {' and by '.join(o.owner for o in owners)}; "
+            f"leave one of them out, with --no-plugin {last} for instance"
+        )
