@@ -1,0 +1,169 @@
+"""What runs in the forked child: the program, and the answers to calls into it. Untrusted from the first line it runs.
+
+Nothing here protects the verdict. Whatever the child answers is only a value; the checker, elsewhere, compares it.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import resource
+import socket
+import sys
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wmtp.judging import channel, codec, lockdown
+
+# Frame kinds. Checker to child:
+PROGRAM, IMPORTS, NAMES, CALL, OPERATE, CASE, RETURNED, THREW = range(1, 9)
+# Child to checker:
+READY, RAISED, VALUE, SAME, KINDS, REFUSED, RAN, CALLBACK = range(16, 24)
+OURS = 1 << 62  # handles from here on name functions of the checker
+FRAME_LIMIT = codec.MAX_BYTES + 4096
+
+
+def prepare(sock: socket.socket, folder: str) -> socket.socket:
+    """Own session, private cwd, and no descriptors but the channel, which is returned at descriptor 3."""
+    os.setsid()
+    os.chdir(folder)
+    if sock.fileno() != 3:
+        os.dup2(sock.fileno(), 3)
+        sock.detach()
+        sock = socket.socket(fileno=3)
+    os.closerange(4, 256)
+    return sock
+
+
+def limit(limits: Mapping[str, int]) -> None:
+    """The limits of one program. Its memory counts from what the warm interpreter holds already (``baseline``, bytes)."""
+    lockdown.set_limits(
+        cpu=limits["cpu"],
+        memory=(limits["memory_mib"] << 20) + limits["baseline"],
+        output=limits["file_mib"] << 20,
+        processes=limits["processes"],
+        files=limits["files"],
+    )
+
+
+def new_main() -> types.ModuleType:
+    """A fresh ``__main__`` for the program, so that classes it defines find their module."""
+    module = types.ModuleType("__main__")
+    module.__dict__["__builtins__"] = builtins
+    sys.modules["__main__"] = module
+    return module
+
+
+def compile_program(code: str) -> types.CodeType:
+    return compile(code.removeprefix("\ufeff"), "<program>", "exec", dont_inherit=True)
+
+
+def describe(error: BaseException) -> bytes:
+    """An exception as names of its builtin bases, nearest first, its own name, and its text cut short."""
+    bases = [k.__name__ for k in type(error).__mro__ if k.__module__ == "builtins" and k is not object]
+    try:
+        text = str(error)[:300]
+    except BaseException:  # its __str__ is the program's  # noqa: BLE001
+        text = ""
+    return codec.Encoder().encode([bases, type(error).__name__[:100], text])
+
+
+class _Objects:
+    """Objects of the program that the checker knows by number, and functions of the checker's that the program may call."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._objects: list[Any] = []
+
+    def handle(self, value: Any) -> int:
+        if isinstance(value, _Callback):
+            return value.number
+        self._objects.append(value)
+        return len(self._objects) - 1
+
+    def resolve(self, number: int) -> Any:
+        return _Callback(self, number) if number >= OURS else self._objects[number]
+
+    def call_back(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        channel.send(self._sock, CALLBACK, codec.Encoder(self.handle).encode([number, list(args), kwargs]))
+        kind, payload = channel.receive(self._sock, FRAME_LIMIT)
+        answer = codec.Decoder(self.resolve).decode(payload)
+        if kind == THREW:
+            raise getattr(builtins, answer[0], Exception)(answer[1])
+        return answer
+
+
+class _Callback:
+    """A function that a test handed over. It runs in the checker."""
+
+    def __init__(self, objects: _Objects, number: int) -> None:
+        self._objects, self.number = objects, number
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._objects.call_back(self.number, args, kwargs)
+
+
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "getattr": lambda o, name: getattr(o, name),
+    "setattr": lambda o, name, value: setattr(o, name, value),
+    "getitem": lambda o, key: o[key],
+    "setitem": lambda o, key, value: o.__setitem__(key, value),
+    "contains": lambda o, item: item in o,
+    "len": len,
+    "iter": iter,
+    "next": next,
+    "truth": bool,
+    "call": lambda o, args, kwargs: o(*args, **kwargs),
+}
+
+
+def serve(sock: socket.socket) -> None:
+    """Runs the program, then answers calls until the channel closes."""
+    module = new_main()
+    objects = _Objects(sock)
+    encoder, decoder = codec.Encoder(objects.handle), codec.Decoder(objects.resolve)
+    space = module.__dict__
+
+    def answer(kind: int, payload: bytes) -> tuple[int, bytes]:
+        if kind in (PROGRAM, IMPORTS):
+            exec(compile_program(payload.decode("utf-8", "surrogatepass")), space)
+            return READY, b""
+        if kind == NAMES:
+            return KINDS, encoder.encode([name in space for name in decoder.decode(payload)])
+        if kind == OPERATE:
+            name, *operands = decoder.decode(payload)
+            if name == "lookup":
+                return VALUE, encoder.encode([objects.handle(space[operands[0]])])
+            return VALUE, encoder.encode(_OPERATIONS[name](*operands))
+        name, args, kwargs = decoder.decode(payload)
+        result = space[name](*args, **kwargs)
+        # The arguments go back, since the program may have changed them; an argument returned goes back by its place.
+        after = encoder.encode([name, args, kwargs])
+        changed = b"" if after == payload else after
+        for place, argument in enumerate(args):
+            if result is argument and type(result) in (list, dict, set, bytearray):
+                return SAME, codec.Encoder().encode([place, changed])
+        return VALUE, encoder.encode(result) if not changed else _with_arguments(encoder.encode(result), changed)
+
+    while True:
+        kind, payload = channel.receive(sock, FRAME_LIMIT)
+        try:
+            reply = answer(kind, payload)
+        except codec.Refused as refused:
+            reply = REFUSED, str(refused)[:200].encode()
+        except BaseException as error:  # the program's, whatever it is  # noqa: BLE001
+            reply = RAISED, describe(error)
+        channel.send(sock, *reply)
+
+
+CHANGED = b"\0changed\0"
+
+
+def _with_arguments(value: bytes, arguments: bytes) -> bytes:
+    return CHANGED + len(value).to_bytes(8, "little") + value + arguments
+
+
+def peak_mib(usage: resource.struct_rusage) -> float:
+    return usage.ru_maxrss / 1024

@@ -1,0 +1,252 @@
+"""The checker: the trusted process that holds the tests, calls into the program and decides.
+
+One lives as long as its zygote. It receives jobs from the parent (a program and its tests), opens a fresh channel to a
+fresh child for each, and answers with the outcome as plain JSON. Standard library only, to start fast.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from wmtp.judging import candidate, channel, compare, names, remote
+
+JOB, CASE, END, OUTCOME, RESULT = range(32, 37)
+JOB_LIMIT = 1 << 30
+MEMORY_BYTES = 4 << 30
+
+Outcome = dict[str, Any]
+
+
+class TestsBroken(Exception):  # noqa: N818
+    """The problem's own tests cannot run: they do not parse, or hand over what cannot cross."""
+
+
+class Expensive(BaseException):
+    """A test ran past the deadline in the checker itself."""
+
+
+class Child:
+    """One program's child: its channel, and the zygote's report once it is over."""
+
+    def __init__(self, control: socket.socket, job: dict[str, Any]) -> None:
+        self._control = control
+        self.sock, other = socket.socketpair()
+        request = {"mode": job["mode"], "limits": job["limits"], "deadline": job["deadline"]}
+        with other:
+            socket.send_fds(control, [json.dumps(request).encode()], [other.fileno()])
+
+    def finish(self) -> dict[str, Any]:
+        """Ends the child if it still runs. Returns the zygote's report: exit, cpu, peak_mib, late, wall."""
+        self.sock.close()
+        self._control.send(b"stop")
+        report = self._control.recv(65536)
+        if not report:
+            raise channel.Closed("the zygote is gone")
+        answer: dict[str, Any] = json.loads(report)
+        return answer
+
+
+def _classify(report: dict[str, Any], limits: dict[str, Any]) -> tuple[str, str]:
+    """The status of a program whose child ended before its time, from how it ended."""
+    if report["late"]:
+        return "timeout", f"stopped by the wall limit after {report['cpu']:.1f} s of CPU"
+    if report["exit"] == -signal.SIGXCPU or report["cpu"] >= limits["cpu"]:
+        return "timeout", f"used up its {limits['cpu']} s of CPU"
+    if report["exit"] == -signal.SIGSYS:
+        return "blocked", "made a forbidden system call"
+    if report["exit"] < 0:
+        return "error", f"killed by {signal.Signals(-report['exit']).name}"
+    return "error", f"left with status {report['exit']} before its tests were done"
+
+
+def _detail(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:300].replace("\n", " ")
+
+
+def _calls(job: dict[str, Any], child: Child) -> tuple[str, int, str]:
+    """Runs a program and its call tests → (status, tests passed, detail). Status ``""``: the child went away."""
+    program = remote.RemoteProgram(child.sock)
+    passed = 0
+    stage = "the program"
+    try:
+        program.load(job["code"])
+        stage = "the setup"
+        space = _namespace(job, program)
+        exec(compile(job["setup"], "<setup>", "exec", dont_inherit=True), space)
+        for number, test in enumerate(job["tests"], 1):
+            stage = f"test {number}"
+            exec(compile(test, f"<test {number}>", "exec", dont_inherit=True), space)
+            passed += 1
+    except remote.Gone:
+        return "", passed, stage
+    except AssertionError as error:
+        # An AssertionError of the program's own is not the test's: it came over the channel.
+        return (
+            ("failed" if stage != "the program" else "error"),
+            passed,
+            f"{stage}: the assertion is false"
+            if not str(error) or stage.startswith("test")
+            else f"{stage}: {_detail(error)}",
+        )
+    except remote.Unjudgeable as refused:
+        return "failed", passed, f"{stage}: {refused}"
+    except remote.Unsplittable as refused:
+        raise TestsBroken(f"{stage} hands over {refused}, which cannot cross") from None
+    except MemoryError:
+        return "memory", passed, f"{stage}: out of memory"
+    except Expensive:
+        return "timeout", passed, f"{stage}: comparing the program's answer took too long"
+    except (Exception, remote.ProgramExit) as error:  # the program's, under its builtin name  # noqa: BLE001
+        return ("blocked" if isinstance(error, PermissionError) else "error"), passed, f"{stage}: {_detail(error)}"
+    return "passed", passed, ""
+
+
+def _namespace(job: dict[str, Any], program: remote.RemoteProgram) -> dict[str, Any]:
+    """The names a test sees: the judge's own, and the program's as remote callables."""
+    try:
+        theirs, modules = names.split(job["setup"], job["tests"])
+        shared = names.imports(job["setup"])
+    except SyntaxError as error:
+        raise TestsBroken(f"the tests do not parse: {error}") from None
+    if shared:
+        program.run_imports(shared)
+    space: dict[str, Any] = {"__name__": "__tests__"}
+    for module in modules:
+        space[module] = __import__(module)
+    for name in program.defined(sorted(theirs)):
+        space[name] = remote.RemoteFunction(program, name)
+    return space
+
+
+def judge_calls(control: socket.socket, job: dict[str, Any]) -> Outcome:
+    child = Child(control, job)
+    signal.setitimer(signal.ITIMER_REAL, job["deadline"] + 1)
+    try:
+        status, passed, detail = _calls(job, child)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        report = child.finish()
+    if not status:
+        stage = detail
+        status, detail = _classify(report, job["limits"])
+        detail = f"{stage}: {detail}"
+    return _outcome(status, passed, len(job["tests"]), detail, report)
+
+
+def _outcome(status: str, passed: int, tests: int, detail: str, report: dict[str, Any]) -> Outcome:
+    return {
+        "status": status,
+        "tests_passed": passed,
+        "tests": tests,
+        "cpu_seconds": report["cpu"],
+        "wall_seconds": report["wall"],
+        "peak_mib": report["peak_mib"],
+        "detail": detail,
+        "late": report["late"],
+    }
+
+
+def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.socket) -> Outcome:
+    """Runs case after case as the parent sends them; the first failure ends the program."""
+    child = Child(control, job)
+    passed, status, detail = 0, "passed", ""
+    total = {"cpu": 0.0, "wall": 0.0, "peak_mib": 0.0, "late": False}
+    try:
+        try:
+            channel.send(child.sock, candidate.PROGRAM, job["code"].encode("utf-8", "surrogatepass"))
+            kind, data = channel.receive(child.sock, candidate.FRAME_LIMIT)
+            if kind != candidate.READY:
+                status, detail = "error", "the program does not compile"
+            while True:
+                channel.send(parent, RESULT, b"" if status == "passed" else b"x")
+                kind, data = channel.receive(parent, JOB_LIMIT)
+                if kind == END:
+                    break
+                case = json.loads(data)
+                channel.send(child.sock, candidate.CASE, case["input"].encode("utf-8", "surrogatepass"))
+                _, data = channel.receive(child.sock, candidate.FRAME_LIMIT)
+                head, _, printed = data.partition(b"\0")
+                ended = json.loads(head)
+                status, why = _case_status(ended, printed, case["expected"], job)
+                for key in ("cpu", "wall"):
+                    total[key] += ended[key]
+                total["peak_mib"] = max(total["peak_mib"], ended["peak_mib"])
+                total["late"] = ended["late"]
+                passed += status == "passed"
+                detail = why and f"test {passed + 1}: {why}"
+        except channel.Closed:
+            if status == "passed":
+                status, detail = "", ""
+    finally:
+        report = child.finish()
+    if not status:
+        status, detail = _classify(report, job["limits"])
+        _drain_parent(parent)
+    return _outcome(status, passed, passed + (status != "passed"), detail, report | total)
+
+
+def _drain_parent(parent: socket.socket) -> None:
+    """The child went away in the middle of a case: tell the parent, and take its end-of-cases."""
+    channel.send(parent, RESULT, b"x")
+    channel.receive(parent, JOB_LIMIT)
+
+
+def _case_status(ended: dict[str, Any], printed: bytes, expected: str, job: dict[str, Any]) -> tuple[str, str]:
+    if ended["flooded"]:
+        return "output", f"printed more than {job['limits']['output_mib']} MiB"
+    if ended["exit"]:
+        last = ended["errors"].strip().splitlines()[-1:] or [""]
+        if ended["exit"] == 1 and last[0].startswith("MemoryError"):
+            return "memory", "out of memory"
+        if ended["exit"] == 1 and last[0].startswith("PermissionError"):
+            return "blocked", last[0][:300]
+        status, detail = _classify(ended, job["limits"])
+        return status, last[0][:300] if ended["exit"] > 0 and last[0] else detail
+    if compare.same_output(expected, printed.decode("utf-8", "replace"), job["compare"]):
+        return "passed", ""
+    return "failed", "wrong output"
+
+
+def probe(control: socket.socket, job: dict[str, Any]) -> dict[str, str]:
+    child = Child(control, job)
+    _, data = channel.receive(child.sock, candidate.FRAME_LIMIT)
+    child.finish()
+    result: dict[str, str] = json.loads(data)
+    return result
+
+
+def _alarm(number: int, frame: object) -> None:
+    raise Expensive
+
+
+def main(parent_descriptor: int, control_descriptor: int) -> None:
+    parent = socket.socket(fileno=parent_descriptor)
+    control = socket.socket(fileno=control_descriptor)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the parent's to handle
+    signal.signal(signal.SIGALRM, _alarm)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    sys.setrecursionlimit(5000)
+    handlers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+        "call": lambda job: judge_calls(control, job),
+        "stdio": lambda job: judge_stdio(control, job, parent),
+        "probe": lambda job: probe(control, job),
+    }
+    while True:
+        try:
+            _, data = channel.receive(parent, JOB_LIMIT)
+        except channel.Closed:
+            return
+        job = json.loads(data)
+        try:
+            answer = handlers[job["mode"]](job)
+        except channel.Closed:  # parent or zygote are gone: nothing can be told to anyone
+            return
+        except TestsBroken as broken:
+            answer = {"broken": str(broken)}
+        channel.send(parent, OUTCOME, json.dumps(answer).encode())

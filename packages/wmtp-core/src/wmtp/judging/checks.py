@@ -1,0 +1,27 @@
+"""What ``wmtp doctor`` says of the sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wmtp.errors import JudgeError
+from wmtp.judging.judge import open_judge
+from wmtp.judging.pair import PairDied
+from wmtp.judging.records import CallTests, Level
+from wmtp.specs import Check
+
+
+def checks() -> Iterator[Check]:
+    """One line a level: does it start, hold, and judge a right and a wrong program as it should?"""
+    levels: tuple[Level, ...] = ("strict", "process")
+    for level in levels:
+        try:
+            with open_judge(level=level, workers=1) as judge:
+                test = CallTests(tests=("assert double(4) == 8",))
+                right = judge.submit("def double(x): return 2 * x", test).result()
+                wrong = judge.submit("def double(x): return x", test).result()
+        except (JudgeError, PairDied) as error:
+            yield Check(f"judge: {level}", False, str(error))
+            continue
+        sound = right.passed and wrong.status == "failed"
+        yield Check(f"judge: {level}", sound, "" if sound else f"{right.status}, {wrong.status}")

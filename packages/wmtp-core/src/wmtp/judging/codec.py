@@ -1,0 +1,325 @@
+"""Values as exact plain data, for the border between checker and candidate. Never pickle.
+
+A value is a tag byte and its payload; containers nest. Types are exact: ``True`` is not ``1``, ``-0.0`` keeps its sign, a
+Counter comes back as a Counter. What has no exact form crosses as a *handle*, a number that names an object which stays on
+its own side, or not at all (`Refused`).
+
+The reader trusts nothing: every length is checked against what is left, depth and size are bounded, and unknown tags,
+trailing bytes or unhashable keys are `Malformed`. Standard library only.
+"""
+
+from __future__ import annotations
+
+import builtins
+import collections
+import datetime
+import decimal
+import fractions
+import functools
+import struct
+from collections.abc import Callable
+from typing import Any
+
+MAX_DEPTH = 400
+MAX_BYTES = 64 << 20
+MAX_INT_BYTES = 1 << 17
+
+Handle = Callable[[Any], "int | None"]  # object → handle, or None if it has none
+Resolve = Callable[[int], Any]  # handle → object
+
+
+class Refused(Exception):  # noqa: N818  (a verdict on a value, not a fault)
+    """This value has no exact plain form here, or is too large or too deep."""
+
+
+class Malformed(Exception):  # noqa: N818
+    """These bytes are not what an encoder of ours writes."""
+
+
+def _views() -> dict[type, bytes]:
+    empty: dict[int, int] = {}
+    return {type(empty.keys()): b"k", type(empty.values()): b"v", type(empty.items()): b"m"}
+
+
+_VIEWS = _views()
+_SEQUENCES: dict[type, bytes] = {list: b"l", tuple: b"t", set: b"s", frozenset: b"z", collections.deque: b"q"}
+_MAPPINGS: dict[type, bytes] = {dict: b"d", collections.Counter: b"c", collections.OrderedDict: b"o"}
+_TYPES = {
+    name: value
+    for name, value in vars(builtins).items()
+    if isinstance(value, type) and not issubclass(value, BaseException)
+}
+_TYPES["NoneType"] = type(None)
+_TYPE_NAMES = {value: name for name, value in _TYPES.items()}
+_EXACT: tuple[Any, ...] = (int, float, str, bytes, complex, list, tuple, set, frozenset, dict)
+
+
+def _plain_base(value: Any) -> Any:
+    """The exact data of an instance of a subclass that does not touch comparison (an IntEnum, a list subclass), or None."""
+    kind: Any = type(value)
+    for base in _EXACT:
+        if base in kind.__mro__[1:]:
+            if kind.__eq__ is not base.__eq__ or kind.__hash__ is not base.__hash__:
+                return None
+            if base is float:
+                return float.__float__(value)
+            if base in (int, complex, str, bytes):
+                return base.__add__(value, base())
+            if base is dict:
+                return dict(dict.items(value))
+            return base(base.__iter__(value))
+    return None
+
+
+class Encoder:
+    """Writes one value after another. `handle` names objects that stay here; without it such objects are refused."""
+
+    def __init__(self, handle: Handle | None = None) -> None:
+        self._handle = handle
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def encode(self, value: Any) -> bytes:
+        """Raises `Refused`; recursion in the value itself counts as too deep."""
+        self._parts, self._size = [], 0
+        self._write(value, 0)
+        return b"".join(self._parts)
+
+    def _put(self, tag: bytes, payload: bytes = b"") -> None:
+        self._size += len(payload) + 5
+        if self._size > MAX_BYTES:
+            raise Refused(f"larger than {MAX_BYTES >> 20} MiB")
+        self._parts.append(tag + struct.pack("=I", len(payload)) + payload)
+
+    def _many(self, tag: bytes, values: Any, depth: int) -> None:
+        items = list(values)
+        self._size += 5
+        self._parts.append(tag + struct.pack("=I", len(items)))
+        for item in items:
+            self._write(item, depth + 1)
+
+    def _write(self, value: Any, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise Refused("nested too deep")
+        kind = type(value)
+        if value is None or value is Ellipsis or value is NotImplemented:
+            self._put({None: b"N", Ellipsis: b"E"}.get(value, b"J"))
+        elif kind is bool:
+            self._put(b"T" if value else b"F")
+        elif kind is int:
+            payload = value.to_bytes((value.bit_length() + 8) // 8, "little", signed=True)
+            if len(payload) > MAX_INT_BYTES:
+                raise Refused("an integer of more than a million bits")
+            self._put(b"i", payload)
+        elif kind is float:
+            self._put(b"f", struct.pack("=d", value))
+        elif kind is str:
+            self._put(b"u", value.encode("utf-8", "surrogatepass"))
+        elif kind in (bytes, bytearray):
+            self._put(b"b" if kind is bytes else b"y", bytes(value))
+        elif kind is complex:
+            self._put(b"x", struct.pack("=dd", value.real, value.imag))
+        elif kind in _SEQUENCES:
+            if kind is collections.deque:
+                self._many(b"q", [value.maxlen, *value], depth)
+            else:
+                self._many(_SEQUENCES[kind], value, depth)
+        elif kind in _MAPPINGS:
+            self._many(_MAPPINGS[kind], (part for item in value.items() for part in item), depth)
+        elif kind is collections.defaultdict:
+            factory = value.default_factory
+            known = factory if factory is None or factory in _TYPE_NAMES else None
+            self._many(b"D", [known, *(part for item in value.items() for part in item)], depth)
+        else:
+            self._write_rare(value, kind, depth)
+
+    def _write_rare(self, value: Any, kind: type, depth: int) -> None:
+        if kind in _VIEWS:
+            items = value if _VIEWS[kind] != b"m" else (part for item in value for part in item)
+            self._many(_VIEWS[kind], items, depth)
+        elif kind is range:
+            self._many(b"r", [value.start, value.stop, value.step], depth)
+        elif kind is slice:
+            self._many(b"S", [value.start, value.stop, value.step], depth)
+        elif isinstance(value, type) and value in _TYPE_NAMES:
+            self._put(b"Y", _TYPE_NAMES[value].encode())
+        elif kind is decimal.Decimal:
+            self._put(b"C", str(value).encode())
+        elif kind is fractions.Fraction:
+            self._many(b"R", [value.numerator, value.denominator], depth)
+        elif kind in (datetime.date, datetime.time, datetime.datetime) and getattr(value, "tzinfo", None) is None:
+            self._put(b"A", f"{kind.__name__} {value.isoformat()}".encode())
+        elif kind is datetime.timedelta:
+            self._many(b"L", [value.days, value.seconds, value.microseconds], depth)
+        elif issubclass(kind, tuple) and (fields := _named_tuple(kind)) is not None:
+            self._many(b"n", [kind.__name__, *fields, *tuple.__iter__(value)], depth)
+        elif (plain := _plain_base(value)) is not None:
+            self._write(plain, depth)
+        else:
+            number = self._handle(value) if self._handle else None
+            if number is None:
+                raise Refused(f"an object of type {kind.__name__!r}")
+            self._put(b"h", struct.pack("=Q", number))
+
+
+def _named_tuple(kind: type) -> tuple[str, ...] | None:
+    fields = getattr(kind, "_fields", None)
+    own: Any = kind.__eq__
+    if type(fields) is not tuple or not all(type(f) is str and f.isidentifier() for f in fields):
+        return None
+    return fields if own is tuple.__eq__ else None
+
+
+class Decoder:
+    """Reads what `Encoder` wrote. `resolve` turns a handle into an object; without it handles are `Malformed`."""
+
+    def __init__(self, resolve: Resolve | None = None) -> None:
+        self._resolve = resolve
+        self._data = b""
+        self._at = 0
+
+    def decode(self, data: bytes) -> Any:
+        if len(data) > MAX_BYTES:
+            raise Malformed("too large")
+        self._data, self._at = data, 0
+        try:
+            value = self._read(0)
+        except Malformed:
+            raise
+        except (ValueError, TypeError, OverflowError, ArithmeticError, RecursionError, struct.error) as error:
+            raise Malformed(type(error).__name__) from None
+        if self._at != len(data):
+            raise Malformed("trailing bytes")
+        return value
+
+    def _head(self) -> tuple[bytes, int]:
+        if self._at + 5 > len(self._data):
+            raise Malformed("cut off")
+        tag = self._data[self._at : self._at + 1]
+        (length,) = struct.unpack_from("=I", self._data, self._at + 1)
+        self._at += 5
+        return tag, length
+
+    def _take(self, length: int) -> bytes:
+        if length > len(self._data) - self._at:
+            raise Malformed("cut off")
+        self._at += length
+        return self._data[self._at - length : self._at]
+
+    def _items(self, count: int, depth: int) -> list[Any]:
+        if depth > MAX_DEPTH or count * 5 > len(self._data) - self._at:
+            raise Malformed("too deep or too many")
+        return [self._read(depth + 1) for _ in range(count)]
+
+    def _read(self, depth: int) -> Any:
+        tag, length = self._head()
+        if tag in _ATOMS:
+            return _ATOMS[tag](self._take(length))
+        if tag in _GROUPS:
+            return _GROUPS[tag](self._items(length, depth))
+        if tag == b"h" and self._resolve:
+            (number,) = struct.unpack("=Q", self._take(length))
+            return self._resolve(number)
+        raise Malformed("unknown tag")
+
+
+def _constant(value: Any) -> Callable[[bytes], Any]:
+    def read(payload: bytes) -> Any:
+        if payload:
+            raise Malformed("payload where none belongs")
+        return value
+
+    return read
+
+
+def _int(payload: bytes) -> int:
+    if len(payload) > MAX_INT_BYTES:
+        raise Malformed("integer too large")
+    return int.from_bytes(payload, "little", signed=True)
+
+
+def _type(payload: bytes) -> type:
+    name = payload.decode()
+    if name not in _TYPES:
+        raise Malformed("unknown type")
+    return _TYPES[name]
+
+
+def _moment(payload: bytes) -> Any:
+    name, _, text = payload.decode().partition(" ")
+    kinds: dict[str, Any] = {"date": datetime.date, "time": datetime.time, "datetime": datetime.datetime}
+    return kinds[name].fromisoformat(text) if name in kinds else _fail("unknown moment")
+
+
+def _decimal(payload: bytes) -> decimal.Decimal:
+    if len(payload) > 10_000:
+        raise Malformed("decimal too long")
+    return decimal.Decimal(payload.decode())
+
+
+def _fail(why: str) -> Any:
+    raise Malformed(why)
+
+
+def _pairs(items: list[Any]) -> dict[Any, Any]:
+    if len(items) % 2:
+        raise Malformed("a key without a value")
+    return dict(zip(items[::2], items[1::2], strict=True))
+
+
+def _defaultdict(items: list[Any]) -> Any:
+    factory = items[0] if items else _fail("no factory")
+    if factory is not None and not (isinstance(factory, type) and factory in _TYPE_NAMES):
+        raise Malformed("factory is no builtin type")
+    return collections.defaultdict(factory, _pairs(items[1:]))
+
+
+def _counter(items: list[Any]) -> Any:
+    counter: collections.Counter[Any] = collections.Counter()
+    dict.update(counter, _pairs(items))  # as they are: Counter.update would add, and a count may be any value
+    return counter
+
+
+def _deque(items: list[Any]) -> Any:
+    if not items or not (items[0] is None or type(items[0]) is int):
+        raise Malformed("no maxlen")
+    return collections.deque(items[1:], items[0])
+
+
+def _numbers(items: list[Any], count: int) -> list[int]:
+    if len(items) != count or any(type(i) is not int for i in items):
+        raise Malformed("integers expected")
+    return items
+
+
+def _slice(items: list[Any]) -> slice:
+    return slice(*items) if len(items) == 3 else _fail("a slice has three parts")
+
+
+def _named(items: list[Any]) -> Any:
+    if len(items) % 2 != 1 or any(type(name) is not str or len(name) > 200 for name in items[: len(items) // 2 + 1]):
+        raise Malformed("not a named tuple")
+    half = len(items) // 2
+    return _named_class(items[0], tuple(items[1 : half + 1]))(*items[half + 1 :])
+
+
+@functools.lru_cache(maxsize=64)
+def _named_class(name: str, fields: tuple[str, ...]) -> Callable[..., Any]:
+    return collections.namedtuple(name, fields)
+
+
+_ATOMS: dict[bytes, Callable[[bytes], Any]] = {
+    b"N": _constant(None), b"E": _constant(Ellipsis), b"J": _constant(NotImplemented),
+    b"T": _constant(True), b"F": _constant(False), b"i": _int,
+    b"f": lambda p: struct.unpack("=d", p)[0], b"u": lambda p: p.decode("utf-8", "surrogatepass"),
+    b"b": bytes, b"y": bytearray, b"x": lambda p: complex(*struct.unpack("=dd", p)),
+    b"Y": _type, b"C": _decimal, b"A": _moment,
+}  # fmt: skip
+_GROUPS: dict[bytes, Callable[[list[Any]], Any]] = {
+    b"l": list, b"t": tuple, b"s": set, b"z": frozenset, b"q": _deque, b"d": _pairs, b"c": _counter,
+    b"o": lambda i: collections.OrderedDict(_pairs(i)), b"D": _defaultdict,
+    b"k": lambda i: dict.fromkeys(i).keys(), b"v": lambda i: dict(enumerate(i)).values(),
+    b"m": lambda i: _pairs(i).items(), b"r": lambda i: range(*_numbers(i, 3)), b"S": _slice,
+    b"R": lambda i: fractions.Fraction(*_numbers(i, 2)), b"L": lambda i: datetime.timedelta(*_numbers(i, 3)),
+    b"n": _named,
+}  # fmt: skip

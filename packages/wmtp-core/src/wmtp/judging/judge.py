@@ -1,0 +1,272 @@
+"""The judge: programs in, outcomes out. Spreads work over pairs of zygote and checker, and keeps them alive."""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from wmtp.errors import JudgeError
+from wmtp.judging.pair import Pair, PairDied
+from wmtp.judging.records import CallTests, Level, Outcome, StdioTests
+
+JUDGE_VERSION = "1"
+"""Part of every judge_key. It rises when a verdict could come out differently."""
+
+RECYCLE_AFTER = 500  # programs a zygote serves, so that nothing a program might leave behind lives for long
+ATTEMPTS = 3  # on fresh processes, before a program's verdict is `infrastructure`
+OUTPUT_MIB = 64
+FILE_MIB = 32
+PROCESSES = 64
+FILES = 200
+LAYERS = "pid namespace, own root, work folder, landlock, seccomp, capabilities, resource limits, process limit"
+
+
+class _Turns:
+    """Programs run side by side, or one runs alone (a program judged again because it may have been starved)."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._together = 0
+        self._alone = False
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._alone)
+            self._together += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._together -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._alone)
+            self._alone = True
+            self._changed.wait_for(lambda: self._together == 0)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._alone = False
+                self._changed.notify_all()
+
+
+def _contention() -> float:
+    """How much longer than its CPU time a busy loop takes here now: 1.0 on an idle machine. At most 8."""
+    wall, cpu = time.perf_counter(), time.thread_time()
+    while time.thread_time() - cpu < 0.05:
+        sum(range(1000))
+    return min(8.0, max(1.0, (time.perf_counter() - wall) / (time.thread_time() - cpu)))
+
+
+class SandboxJudge:
+    """See `wmtp.judging.records.Judge`. Made by `open_judge`."""
+
+    def __init__(
+        self,
+        level: Literal["strict", "process"],
+        workers: int,
+        time_limit: float,
+        memory_mib: int,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self.level = level
+        self.notes = notes
+        self._time_limit, self._memory_mib = time_limit, memory_mib
+        self._contention = _contention()
+        self._started = 0
+        self._lock = threading.Lock()
+        self._turns = _Turns()
+        self._room = threading.BoundedSemaphore(workers * 2)
+        self._idle: queue.SimpleQueue[Pair | None] = queue.SimpleQueue()
+        self._pairs: set[Pair] = set()
+        self._idle.put(self._self_tested())
+        for _ in range(workers - 1):
+            self._idle.put(None)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="judge")
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Everything of the judge that a verdict depends on: part of judge_key."""
+        return {
+            "judge": JUDGE_VERSION,
+            "level": self.level,
+            "time_limit": f"{self._time_limit:g}",
+            "memory_mib": str(self._memory_mib),
+            "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
+        }
+
+    def _self_tested(self) -> Pair:
+        """A fresh pair whose walls have been tried, layer by layer. Raises JudgeError naming those that do not hold."""
+        pair = self._start()
+        failed = failures(pair, self.level, self._job_limits(None, None))
+        if failed:
+            self.close_pair(pair)
+            raise JudgeError("; ".join(failed))
+        return pair
+
+    def _start(self) -> Pair:
+        with self._lock:
+            self._started += 1
+            number = os.getpid() * 64 + self._started
+        pair = Pair(self.level, number)
+        with self._lock:
+            self._pairs.add(pair)
+        return pair
+
+    def close_pair(self, pair: Pair) -> None:
+        with self._lock:
+            self._pairs.discard(pair)
+        pair.close()
+
+    def _job_limits(self, time_limit: float | None, memory_mib: int | None) -> dict[str, Any]:
+        cpu = math.ceil(time_limit or self._time_limit)
+        # Only the wall limit is widened: a busy machine makes programs wait, not use more CPU.
+        wall = (cpu + 1) * 1.5 * self._contention
+        return {
+            "cpu": cpu,
+            "wall": wall,
+            "memory_mib": memory_mib or self._memory_mib,
+            "processes": PROCESSES,
+            "files": FILES,
+            "file_mib": FILE_MIB,
+            "output_mib": OUTPUT_MIB,
+        }
+
+    def submit(self, code: str, tests: CallTests | StdioTests) -> Future[Outcome]:
+        """Queues one program; blocks while the queue is full. The future never raises for what a candidate does."""
+        self._room.acquire()
+        try:
+            future = self._threads.submit(self._judge, code, tests)
+        except BaseException:
+            self._room.release()
+            raise
+        future.add_done_callback(lambda _: self._room.release())
+        return future
+
+    def _judge(self, code: str, tests: CallTests | StdioTests) -> Outcome:
+        with self._turns.together():
+            answer = self._answer(code, tests)
+        if answer.get("late") and answer["status"] == "timeout":
+            # Stopped by the clock before it had used its CPU: it may have been starved by its neighbours.
+            with self._turns.alone():
+                answer = self._answer(code, tests)
+        answer.pop("late", None)
+        return Outcome(**answer)
+
+    def _answer(self, code: str, tests: CallTests | StdioTests) -> dict[str, Any]:
+        limits = self._job_limits(tests.time_limit, tests.memory_mib)
+        why = ""
+        for _ in range(ATTEMPTS):
+            pair = self._idle.get()
+            try:
+                if pair is None or pair.jobs >= RECYCLE_AFTER:
+                    if pair is not None:
+                        self.close_pair(pair)
+                    pair = None
+                    pair = self._start()
+                answer = _run(pair, code, tests, limits)
+            except PairDied as died:
+                why = str(died)
+                if pair is not None:
+                    self.close_pair(pair)
+                pair = None
+                continue
+            finally:
+                self._idle.put(pair)
+            if "broken" in answer:
+                return {"status": "infrastructure", "detail": answer["broken"]}
+            return answer
+        return {"status": "infrastructure", "detail": f"the judge's own processes ended {ATTEMPTS} times: {why}"}
+
+    def close(self) -> None:
+        """Waits for what is queued, then ends every process."""
+        self._threads.shutdown(wait=True)
+        for pair in list(self._pairs):
+            self.close_pair(pair)
+
+    def __enter__(self) -> SandboxJudge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.close()
+
+
+def _run(pair: Pair, code: str, tests: CallTests | StdioTests, limits: dict[str, Any]) -> dict[str, Any]:
+    job: dict[str, Any] = {"code": code, "limits": limits}
+    if isinstance(tests, CallTests):
+        job |= {"mode": "call", "setup": tests.setup, "tests": tests.tests, "deadline": limits["wall"]}
+        return pair.run(job)
+    limits |= {"input_file": tests.input_file, "output_file": tests.output_file}
+    job |= {"mode": "stdio", "compare": tests.compare, "deadline": 1e6}  # each case has its own
+    return pair.run_cases(job, tests.cases)
+
+
+def failures(pair: Pair, level: str, limits: dict[str, Any]) -> list[str]:
+    """Layers of `level` that do not hold in this pair, each with what was seen."""
+    if level != "strict":
+        return []
+    results = pair.run({"mode": "probe", "limits": limits, "deadline": 30.0})
+    if pair.facts["shared"]:
+        results["namespaces"] = f"shared with the host: {pair.facts['shared']}"
+    if pair.facts["interfaces"] not in ("", "lo"):
+        results["network"] = f"interfaces in sight: {pair.facts['interfaces']}"
+    return [f"{layer}: {seen}" for layer, seen in results.items() if seen]
+
+
+def open_judge(
+    *,
+    level: Level = "strict",
+    workers: int | Literal["auto"] = "auto",
+    time_limit: float = 10.0,
+    memory_mib: int = 1024,
+    notify: Callable[[str], None] | None = None,
+) -> SandboxJudge:
+    """Starts a judge; use it as a context manager.
+
+    level       ``strict`` (every layer, self-tested), ``process`` (no namespaces), ``auto`` (strict where it holds).
+    workers     programs judged side by side; ``auto``: one a core.
+    time_limit  CPU seconds a program; memory_mib: MiB a program, beyond the bare interpreter's.
+    notify      called with each loud note, which `notes` also keeps.
+
+    Raises JudgeError naming the layer where ``strict`` cannot hold, and what to do.
+    """
+    count = len(os.sched_getaffinity(0)) if workers == "auto" else workers
+    if level == "process":
+        return SandboxJudge("process", count, time_limit, memory_mib)
+    try:
+        return SandboxJudge("strict", count, time_limit, memory_mib)
+    except (JudgeError, PairDied) as error:
+        if level == "strict":
+            raise JudgeError(
+                f"the judge cannot run at level strict here: {error}. `wmtp doctor` shows every layer. To judge with "
+                "less protection, say so: --judge process, or judging.level: process (docs/judging.md says what that "
+                "level does not promise)."
+            ) from None
+        note = f"judging at level process, because strict does not hold here: {error}"
+    if notify:
+        notify(note)
+    return SandboxJudge("process", count, time_limit, memory_mib, (note,))
+
+
+def outcomes(judge: SandboxJudge, work: Iterable[tuple[str, CallTests | StdioTests]]) -> Iterator[Outcome]:
+    """Judges programs in order, several at a time, holding no more than the queue does."""
+    waiting: list[Future[Outcome]] = []
+    for code, tests in work:
+        waiting.append(judge.submit(code, tests))
+        while waiting and waiting[0].done():
+            yield waiting.pop(0).result()
+    yield from (future.result() for future in waiting)

@@ -1,0 +1,218 @@
+"""The walls of the strict level, built by a process around itself: namespaces, a root of its own, Landlock, no rights.
+
+Linux system calls through ctypes, since a sandboxed interpreter has the standard library only. Every function raises
+OSError with the name of what failed; nothing is skipped in silence.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import struct
+import sys
+from collections.abc import Sequence
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
+    0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000,
+)  # fmt: skip
+_RDONLY, _NOSUID, _NODEV, _NOEXEC, _BIND, _REC, _PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
+_MOUNT_SETATTR, _PIVOT_ROOT = 442, {"x86_64": 155, "aarch64": 41}
+_LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
+
+NAMESPACES = ("user", "pid", "mnt", "net", "ipc", "uts")
+WORK = "/tmp"  # the only writable folder inside
+CANARY = "/canary"  # readable by mode, forbidden by Landlock: shows that Landlock holds
+_SYSTEM = ("/usr", "/lib", "/lib64", "/bin")
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def _syscall(number: int, *arguments: object) -> int:
+    converted = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    return int(_libc.syscall(ctypes.c_long(number), *converted))
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    encoded = [None if text is None else text.encode() for text in (source, target, kind, data)]
+    result = _libc.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3])
+    _check(result, f"mount {target}")
+
+
+def _set_mount(path: str, attributes: int, *, recursive: bool) -> None:
+    request = struct.pack("=4Q", attributes, 0, 0, 0)
+    flags = 0x8000 if recursive else 0
+    buffer = ctypes.create_string_buffer(request, 32)
+    result = _syscall(_MOUNT_SETATTR, -100, ctypes.c_char_p(path.encode()), flags, buffer, ctypes.c_size_t(32))
+    _check(result, f"mount_setattr {path}")
+
+
+def readable_paths() -> list[str]:
+    """Folders that a candidate may read: the system's libraries and the interpreter's own, nothing of the host's."""
+    prefixes = {os.path.realpath(sys.base_prefix), os.path.realpath(sys.base_exec_prefix)}
+    extra = sorted(p for p in prefixes if not p.startswith("/usr/") and p != "/usr")
+    return [p for p in (*_SYSTEM, *extra) if os.path.isdir(p)]
+
+
+def _build_root(where: str) -> None:
+    """A new root under the empty folder `where`: libraries and four devices bound read-only, and an empty /tmp."""
+    _mount("tmpfs", where, "tmpfs", _NOSUID | _NODEV, "size=1m,nr_inodes=512,mode=0755")
+    for path in readable_paths():
+        target = where + path
+        if os.path.islink(path):
+            os.symlink(os.readlink(path), target)
+            continue
+        os.makedirs(target, exist_ok=True)
+        _mount(path, target, None, _BIND | _REC)
+    for path in _DEVICES:
+        os.makedirs(os.path.dirname(where + path), exist_ok=True)
+        with open(where + path, "w", encoding="ascii"):
+            pass
+        _mount(path, where + path, None, _BIND)
+    with open(where + CANARY, "w", encoding="ascii") as canary:
+        canary.write("seen")
+    for folder in ("proc", "tmp", "old"):
+        os.mkdir(f"{where}/{folder}")
+
+
+def _enter_root(where: str, *, keep_proc: bool) -> None:
+    if keep_proc:  # needed once more, to map the uid; covered later
+        _mount("/proc", f"{where}/proc", None, _BIND | _REC)
+    os.chdir(where)
+    _check(_syscall(_PIVOT_ROOT[os.uname().machine], ctypes.c_char_p(b"."), ctypes.c_char_p(b"old")), "pivot_root")
+    os.chdir("/")
+    _check(_libc.umount2(b"/old", 2), "umount old root")
+    os.rmdir("/old")
+
+
+def _unused_uid(number: int) -> int:
+    """A uid for this zygote alone, so that its process limit is its own. From the top of what is mapped here."""
+    with open("/proc/self/uid_map", encoding="ascii") as lines:
+        first, _, length = (int(word) for word in lines.readline().split())
+    top = min(first + length, 1 << 31)
+    return top - 2 - number % min(60_000, max(1, length - 1))
+
+
+def enter_namespaces(scratch: str, number: int) -> None:
+    """Moves this process into namespaces and a root of its own. `scratch`: an empty folder to mount on.
+
+    As root, the root is built first and the uid dropped before the user namespace is made: a mapped uid 0 outside would
+    void RLIMIT_NPROC, and an interpreter under a closed home would be out of reach afterwards. The caller forks next; the
+    child is pid 1 of the new pid namespace.
+    """
+    as_root = os.geteuid() == 0
+    if as_root:
+        uid = _unused_uid(number)
+        _check(_libc.unshare(_NEWNS), "unshare(mount)")
+        _mount("none", "/", None, _REC | _PRIVATE)
+        _build_root(scratch)
+        _enter_root(scratch, keep_proc=True)
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        _check(_libc.prctl(4, 1, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")  # else /proc/self is root's
+    outer_uid, outer_gid = os.getuid(), os.getgid()
+    _check(_libc.unshare(_NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP), "unshare(namespaces)")
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"65534 {outer_uid} 1"),
+        ("gid_map", f"65534 {outer_gid} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+    _mount("none", "/", None, _REC | _PRIVATE)
+    if not as_root:
+        _build_root(scratch)
+        _enter_root(scratch, keep_proc=True)
+
+
+def seal_root(tmpfs_mib: int) -> None:
+    """Covers /proc, makes everything read-only and mounts a small /tmp with a limit on inodes. Run as pid 1."""
+    _mount("tmpfs", "/proc", "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC, "size=4k,nr_inodes=2,mode=0555")
+    _set_mount("/", 0x1 | 0x2, recursive=True)  # RDONLY | NOSUID
+    _mount("tmpfs", WORK, "tmpfs", _NOSUID | _NODEV, f"size={tmpfs_mib}m,nr_inodes=4096,mode=0700")
+
+
+def restrict_files() -> None:
+    """Landlock: read below `readable_paths` and devices, write below /tmp, no TCP, no signals or sockets to outside."""
+    abi = _check(_syscall(_LANDLOCK_CREATE, None, 0, 1), "landlock (is it enabled in this kernel?)")
+    every = (1 << 13) - 1
+    for since, bit in ((2, 13), (3, 14), (5, 15)):
+        every |= (1 << bit) if abi >= since else 0
+    network, scoped = (3 if abi >= 4 else 0), (3 if abi >= 6 else 0)
+    size = 24 if abi >= 6 else 16 if abi >= 4 else 8
+    rules = ctypes.create_string_buffer(struct.pack("=3Q", every, network, scoped)[:size], size)
+    ruleset = _check(_syscall(_LANDLOCK_CREATE, rules, ctypes.c_size_t(size), 0), "landlock_create_ruleset")
+    read, of_file = (1 << 0) | (1 << 2) | (1 << 3), (1 << 0) | (1 << 1) | (1 << 2) | (1 << 14) | (1 << 15)
+    device = (1 << 1) | (1 << 2)
+    allowed: list[tuple[str, int]] = [(p, read) for p in readable_paths()]
+    allowed += [(p, device) for p in _DEVICES] + [(WORK, every), ("/proc", read)]
+    for path, access in allowed:
+        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        wanted = access & every & (-1 if os.path.isdir(path) else of_file)
+        rule = ctypes.create_string_buffer(struct.pack("=QI", wanted, handle), 12)
+        _check(_syscall(_LANDLOCK_ADD, ruleset, 1, rule, 0), f"landlock_add_rule {path}")
+        os.close(handle)
+    _check(_libc.prctl(38, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
+    _check(_syscall(_LANDLOCK_RESTRICT, ruleset, 0), "landlock_restrict_self")
+    os.close(ruleset)
+
+
+def drop_capabilities() -> None:
+    """Empties the bounding, ambient, permitted, effective and inheritable sets."""
+    for capability in range(64):
+        if _libc.prctl(24, capability, 0, 0, 0) < 0:  # PR_CAPBSET_DROP: EINVAL past the kernel's last one
+            break
+    header = struct.pack("=Ii", 0x20080522, 0)
+    data = ctypes.create_string_buffer(24)
+    _check(_libc.capset(ctypes.create_string_buffer(header, 8), data), "capset")
+
+
+def capabilities() -> int:
+    """The effective and permitted capability bits of this process, together."""
+    header = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0), 8)
+    data = ctypes.create_string_buffer(24)
+    _check(_libc.capget(header, data), "capget")
+    low_e, low_p, _, high_e, high_p, _ = struct.unpack("=6I", data.raw)
+    return int((low_e | low_p) | (high_e | high_p) << 32)
+
+
+def become_subreaper() -> None:
+    """Orphans of this process's descendants become its children, so that a sweep finds them."""
+    _check(_libc.prctl(36, 1, 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def die_with_parent() -> None:
+    _check(_libc.prctl(1, 9, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+
+
+def namespace_ids() -> dict[str, str]:
+    return {name: os.readlink(f"/proc/self/ns/{name}") for name in NAMESPACES}
+
+
+def set_limits(*, cpu: int, memory: int, output: int, processes: int, files: int) -> None:
+    """Resource limits of one program: CPU seconds, bytes of address space, bytes a file, processes, descriptors.
+
+    Hard limits are set with the soft ones, so that none can be raised again. SIGXCPU comes at `cpu`, SIGKILL a second later.
+    """
+    limits: Sequence[tuple[int, int, int]] = (
+        (resource.RLIMIT_CPU, cpu, cpu + 1),
+        (resource.RLIMIT_AS, memory, memory),
+        (resource.RLIMIT_FSIZE, output, output),
+        (resource.RLIMIT_NPROC, processes, processes),
+        (resource.RLIMIT_NOFILE, files, files),
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_MSGQUEUE, 0, 0),
+    )
+    for which, soft, hard in limits:
+        ceiling = resource.getrlimit(which)[1]
+        if ceiling != resource.RLIM_INFINITY:
+            soft, hard = min(soft, ceiling), min(hard, ceiling)
+        resource.setrlimit(which, (soft, hard))

@@ -1,0 +1,299 @@
+"""The checker's view of a program: its names as callables, its objects as handles, values as exact data.
+
+Runs in the trusted process. Everything that comes back is either plain data that the codec rebuilt, or a `RemoteObject`
+that knows only its number: comparing one is refused, since its ``__eq__`` is the program's own.
+"""
+
+from __future__ import annotations
+
+import builtins
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from wmtp.judging import candidate, channel, codec
+
+BUDGET_BYTES = 256 << 20  # all replies of one program together: no endless stream of small values either
+
+
+class Gone(Exception):  # noqa: N818
+    """The child is gone: it exited, was killed, or broke the framing."""
+
+
+class Unjudgeable(Exception):  # noqa: N818
+    """The program's answer cannot be compared as plain data; counts as a wrong answer."""
+
+
+class Unsplittable(Exception):  # noqa: N818
+    """The test itself hands over something that cannot cross. A matter of the problem, never of the program."""
+
+
+class ProgramError(Exception):
+    """An exception of the program that has no builtin name; derives from nothing that a test would expect."""
+
+
+class ProgramExit(BaseException):
+    """The program raised SystemExit or KeyboardInterrupt inside a call."""
+
+
+class RemoteProgram:
+    """Calls into one child over one channel."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._spent = 0
+        self._encoder = codec.Encoder(self._number)
+        self._decoder = codec.Decoder(self._resolve)
+        self._functions: list[Callable[..., Any]] = []
+
+    def _number(self, value: Any) -> int | None:
+        """The handle of an object of the program, or of one of our functions that the program may call back."""
+        if isinstance(value, RemoteObject):
+            number: int = object.__getattribute__(value, "_number")
+            return number
+        if isinstance(value, RemoteFunction):
+            return value.number()
+        if callable(value) and not isinstance(value, type):
+            self._functions.append(value)
+            return candidate.OURS + len(self._functions) - 1
+        return None
+
+    def _resolve(self, number: int) -> Any:
+        if number < candidate.OURS:
+            return RemoteObject(self, number)
+        if number - candidate.OURS >= len(self._functions):
+            raise Unjudgeable("an unknown function")
+        return self._functions[number - candidate.OURS]
+
+    def ask(self, kind: int, payload: bytes) -> tuple[int, bytes]:
+        """Sends a frame and waits for its answer. Exceptions of the program are raised here under their builtin names."""
+        try:
+            channel.send(self._sock, kind, payload)
+            reply, data = self._receive()
+            while reply == candidate.CALLBACK:
+                channel.send(self._sock, *self._called_back(data))
+                reply, data = self._receive()
+        except channel.Closed as closed:
+            raise Gone(str(closed)) from None
+        if reply == candidate.RAISED:
+            self._raise(data)
+        if reply == candidate.REFUSED:
+            raise Unjudgeable(f"the value cannot be compared as plain data: {data[:200].decode('utf-8', 'replace')}")
+        return reply, data
+
+    def _receive(self) -> tuple[int, bytes]:
+        reply, data = channel.receive(self._sock, candidate.FRAME_LIMIT)
+        self._spent += len(data) + 64
+        if self._spent > BUDGET_BYTES:
+            raise Unjudgeable("the program answers with too much data")
+        return reply, data
+
+    def _called_back(self, data: bytes) -> tuple[int, bytes]:
+        """Runs a function of the test that the program calls."""
+        request = self._value(data)
+        if not (isinstance(request, list) and len(request) == 3 and type(request[0]) is int):
+            raise Unjudgeable("malformed call")
+        function = self._resolve(request[0])
+        try:
+            return candidate.RETURNED, self._encode(function(*request[1], **request[2]))
+        except Exception as error:  # the function's own, for the program to handle  # noqa: BLE001
+            return candidate.THREW, codec.Encoder().encode([type(error).__name__, str(error)])
+
+    def _raise(self, data: bytes) -> NoReturn:
+        fields = self._value(data)
+        if not (isinstance(fields, list) and len(fields) == 3 and isinstance(fields[0], list)):
+            raise Unjudgeable("malformed exception")
+        for name in fields[0]:
+            found = getattr(builtins, name, None) if isinstance(name, str) else None
+            if isinstance(found, type) and issubclass(found, BaseException):
+                if not issubclass(found, Exception):
+                    raise ProgramExit(f"{fields[1]}: {fields[2]}")
+                if found is Exception:
+                    break
+                try:
+                    raised = found(str(fields[2]))
+                except TypeError:  # UnicodeDecodeError and its like want more arguments
+                    break
+                raise raised
+        raise ProgramError(f"{fields[1]}: {fields[2]}")
+
+    def _value(self, data: bytes) -> Any:
+        try:
+            return self._decoder.decode(data)
+        except codec.Malformed as malformed:
+            raise Unjudgeable(f"malformed answer: {malformed}") from None
+
+    def _encode(self, value: Any) -> bytes:
+        try:
+            return self._encoder.encode(value)
+        except codec.Refused as refused:
+            raise Unsplittable(str(refused)) from None
+
+    def load(self, code: str) -> None:
+        self.ask(candidate.PROGRAM, code.encode("utf-8", "surrogatepass"))
+
+    def run_imports(self, source: str) -> None:
+        self.ask(candidate.IMPORTS, source.encode())
+
+    def defined(self, names: list[str]) -> set[str]:
+        """Those of `names` that the program has defined."""
+        _, data = self.ask(candidate.NAMES, self._encode(names))
+        answers = self._value(data)
+        if not (isinstance(answers, list) and len(answers) == len(names)):
+            raise Unjudgeable("malformed list of names")
+        return {name for name, answer in zip(names, answers, strict=True) if answer is True}
+
+    def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Calls a function of the program. Arguments that it changed are changed here too."""
+        kind, data = self.ask(candidate.CALL, self._encode([name, list(args), kwargs]))
+        if kind == candidate.SAME:
+            answer = self._value(data)
+            if not (isinstance(answer, list) and len(answer) == 2 and isinstance(answer[1], bytes)):
+                raise Unjudgeable("malformed answer")
+            if not (type(answer[0]) is int and 0 <= answer[0] < len(args)):
+                raise Unjudgeable("malformed answer")
+            self._restore(args, kwargs, answer[1])
+            return args[answer[0]]
+        if data.startswith(candidate.CHANGED):
+            start = len(candidate.CHANGED)
+            if len(data) < start + 8:
+                raise Unjudgeable("malformed answer")
+            (length,) = struct.unpack_from("<Q", data, start)
+            value, rest = data[start + 8 : start + 8 + length], data[start + 8 + length :]
+            self._restore(args, kwargs, rest)
+            return self._value(value)
+        return self._value(data)
+
+    def _restore(self, args: tuple[Any, ...], kwargs: dict[str, Any], data: bytes) -> None:
+        if not data:
+            return
+        after = self._value(data)
+        if not (isinstance(after, list) and len(after) == 3 and isinstance(after[1], list)):
+            raise Unjudgeable("malformed arguments")
+        restore(list(args), after[1])
+        if isinstance(after[2], dict):
+            restore(kwargs, after[2], contents=False)
+
+    def operate(self, operation: str, *operands: Any) -> Any:
+        _, data = self.ask(candidate.OPERATE, self._encode([operation, *operands]))
+        return self._value(data)
+
+
+def restore(mine: Any, after: Any, *, contents: bool = True) -> None:
+    """Makes `mine` equal to `after` in place, as far as its own mutable containers go. Other values are left alone."""
+    if type(mine) is not type(after):
+        return
+    if isinstance(mine, list):
+        for i, value in enumerate(after):
+            if i < len(mine) and _alike(mine[i], value):
+                restore(mine[i], value)
+                after[i] = mine[i]
+        mine[:] = after
+    elif isinstance(mine, dict):
+        for key, value in after.items():
+            if key in mine and _alike(mine[key], value):
+                restore(mine[key], value)
+                after[key] = mine[key]
+        if contents:
+            mine.clear()
+            dict.update(mine, after)
+    elif isinstance(mine, (set, bytearray)):
+        mine.clear()
+        mine.update(after) if isinstance(mine, set) else mine.extend(after)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and isinstance(one, (list, dict, set, bytearray))
+
+
+def _same_object(one: RemoteObject, other: RemoteObject) -> bool:
+    return bool(object.__getattribute__(one, "_number") == object.__getattribute__(other, "_number"))
+
+
+class RemoteFunction:
+    """A name of the program, callable from a test."""
+
+    def __init__(self, program: RemoteProgram, name: str) -> None:
+        self._program, self._name = program, name
+        self.__name__ = name
+
+    def number(self) -> int:
+        """A handle for the function itself, to hand it over as an argument."""
+        answer = self._program.operate("lookup", self._name)
+        if not (isinstance(answer, list) and len(answer) == 1 and type(answer[0]) is int):
+            raise Unjudgeable("malformed answer")
+        return int(answer[0])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._program.call(self._name, args, kwargs)
+
+
+class RemoteObject:
+    """An object that stays in the child. Its attributes, items and methods can be used; it cannot be compared."""
+
+    __slots__ = ("_number", "_program")
+
+    def __init__(self, program: RemoteProgram, number: int) -> None:
+        object.__setattr__(self, "_program", program)
+        object.__setattr__(self, "_number", number)
+
+    def _do(self, operation: str, *operands: Any) -> Any:
+        program: RemoteProgram = object.__getattribute__(self, "_program")
+        return program.operate(operation, self, *operands)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what Python itself asks for, not a test
+            raise AttributeError(name)
+        return self._do("getattr", name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._do("setattr", name, value)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._do("getitem", key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._do("setitem", key, value)
+
+    def __contains__(self, item: Any) -> bool:
+        return self._do("contains", item) is True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._do("call", list(args), kwargs)
+
+    def __len__(self) -> int:
+        length = self._do("len")
+        if type(length) is not int or length < 0:
+            raise Unjudgeable("malformed length")
+        return length
+
+    def __iter__(self) -> Any:
+        return _RemoteIterator(self._do("iter"))
+
+    def __next__(self) -> Any:
+        return self._do("next")
+
+    def __bool__(self) -> bool:
+        return self._do("truth") is True
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, RemoteObject) and _same_object(self, other):
+            return True
+        raise Unjudgeable("an object of the program's own class cannot be compared")
+
+    def __hash__(self) -> int:
+        raise Unjudgeable("an object of the program's own class cannot be hashed")
+
+
+class _RemoteIterator:
+    def __init__(self, source: Any) -> None:
+        if not isinstance(source, RemoteObject):
+            source = iter(source)
+        self._source = source
+
+    def __iter__(self) -> _RemoteIterator:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._source)

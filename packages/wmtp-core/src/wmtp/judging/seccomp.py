@@ -1,0 +1,123 @@
+"""The seccomp filter of the sandbox: an allow-list of system calls, as classic BPF.
+
+What is not listed fails with EPERM, except for calls that libc probes and falls back from, which fail with ENOSYS. A call
+from another architecture or ABI (x32, i386) kills the process. Numbers are from the kernel's system call tables.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+
+# name → (x86_64, aarch64); None where the architecture has no such call.
+_CALLS: dict[str, tuple[int | None, int | None]] = {
+    # files, within what the mount namespace and Landlock leave
+    "read": (0, 63), "write": (1, 64), "open": (2, None), "close": (3, 57), "stat": (4, None), "fstat": (5, 80),
+    "lstat": (6, None), "poll": (7, None), "lseek": (8, 62), "pread64": (17, 67), "pwrite64": (18, 68),
+    "readv": (19, 65), "writev": (20, 66), "access": (21, None), "pipe": (22, None), "select": (23, None),
+    "dup": (32, 23), "dup2": (33, None), "fcntl": (72, 25), "flock": (73, 32), "fsync": (74, 82),
+    "fdatasync": (75, 83), "truncate": (76, 45), "ftruncate": (77, 46), "getdents": (78, None), "getcwd": (79, 17),
+    "chdir": (80, 49), "fchdir": (81, 50), "rename": (82, None), "mkdir": (83, None), "rmdir": (84, None),
+    "creat": (85, None), "link": (86, None), "unlink": (87, None), "symlink": (88, None), "readlink": (89, None),
+    "chmod": (90, None), "fchmod": (91, 52), "umask": (95, 166), "statfs": (137, 43), "fstatfs": (138, 44),
+    "utimensat": (280, 88), "fallocate": (285, 47), "openat": (257, 56), "mkdirat": (258, 34),
+    "newfstatat": (262, 79), "unlinkat": (263, 35), "renameat": (264, 38), "linkat": (265, 37),
+    "symlinkat": (266, 36), "readlinkat": (267, 78), "fchmodat": (268, 53), "faccessat": (269, 48),
+    "renameat2": (316, 276), "statx": (332, 291), "faccessat2": (439, 439), "getdents64": (217, 61),
+    "dup3": (292, 24), "pipe2": (293, 59), "sendfile": (40, 71), "copy_file_range": (326, 285),
+    "fadvise64": (221, 223), "utimes": (235, None), "futimesat": (261, None), "utime": (132, None),
+    # memory
+    "mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215), "brk": (12, 214), "mremap": (25, 216),
+    "msync": (26, 227), "mincore": (27, 232), "madvise": (28, 233), "membarrier": (324, 283),
+    # waiting and events
+    "ppoll": (271, 73), "pselect6": (270, 72), "epoll_create": (213, None), "epoll_create1": (291, 20),
+    "epoll_ctl": (233, 21), "epoll_wait": (232, None), "epoll_pwait": (281, 22), "eventfd2": (290, 19),
+    "timerfd_create": (283, 85), "timerfd_settime": (286, 86), "timerfd_gettime": (287, 87),
+    "nanosleep": (35, 101), "clock_nanosleep": (230, 115), "pause": (34, None), "alarm": (37, None),
+    "getitimer": (36, 102), "setitimer": (38, 103), "timer_create": (222, 107), "timer_settime": (223, 110),
+    "timer_gettime": (224, 108), "timer_delete": (226, 111), "futex": (202, 98), "restart_syscall": (219, 128),
+    # signals, among the processes of the namespace
+    "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "rt_sigpending": (127, 136),
+    "rt_sigtimedwait": (128, 137), "rt_sigsuspend": (130, 133), "sigaltstack": (131, 132), "kill": (62, 129),
+    "tkill": (200, 130), "tgkill": (234, 131), "pidfd_open": (434, 434),
+    # processes and threads; clone is filtered by its flags below
+    "fork": (57, None), "vfork": (58, None), "exit": (60, 93), "exit_group": (231, 94), "wait4": (61, 260),
+    "waitid": (247, 95), "set_tid_address": (218, 96), "set_robust_list": (273, 99), "get_robust_list": (274, 100),
+    "rseq": (334, 293), "sched_yield": (24, 124), "sched_getaffinity": (204, 123), "arch_prctl": (158, None),
+    "getpid": (39, 172), "getppid": (110, 173), "gettid": (186, 178), "setsid": (112, 157), "getsid": (124, 156),
+    "setpgid": (109, 154), "getpgid": (121, 155), "getpgrp": (111, None), "getuid": (102, 174),
+    "geteuid": (107, 175), "getgid": (104, 176), "getegid": (108, 177), "getgroups": (115, 158),
+    "capget": (125, 90), "getresuid": (118, 148), "getresgid": (120, 150), "getpriority": (140, 141),
+    # the machine and the clock
+    "uname": (63, 160), "sysinfo": (99, 179), "times": (100, 153), "getrusage": (98, 165), "getrlimit": (97, 163),
+    "setrlimit": (160, 164), "gettimeofday": (96, 169), "time": (201, None), "getcpu": (309, 168),
+    "clock_gettime": (228, 113), "clock_getres": (229, 114), "getrandom": (318, 278),
+    # a connected pair within one program (asyncio's self-pipe), and the channel; never an address
+    "sendto": (44, 206), "recvfrom": (45, 207), "sendmsg": (46, 211), "recvmsg": (47, 212), "shutdown": (48, 210),
+    "getsockopt": (55, 209), "setsockopt": (54, 208), "getsockname": (51, 204), "getpeername": (52, 205),
+}  # fmt: skip
+# Allowed only with certain arguments: name → (numbers, argument index, allowed values).
+_CHECKED: dict[str, tuple[tuple[int | None, int | None], int, tuple[int, ...]]] = {
+    # TCGETS, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: what open() and sockets ask for; no TIOCSTI
+    "ioctl": ((16, 29), 1, (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)),
+    "prlimit64": ((302, 261), 0, (0,)),  # its own limits only: pid 1 has the same uid
+    "prctl": ((157, 167), 0, (15, 16, 21, 36)),  # SET_NAME, GET_NAME, GET_SECCOMP, SET_CHILD_SUBREAPER
+    "socketpair": ((53, 199), 0, (1,)),  # AF_UNIX
+}
+# libc tries these and falls back when they are missing; EPERM would make it give up.
+_MISSING: dict[str, tuple[int | None, int | None]] = {
+    "clone3": (435, 435), "close_range": (436, 436), "openat2": (437, 437), "futex_waitv": (449, 449),
+    "epoll_pwait2": (441, 441), "fchmodat2": (452, 452),
+}  # fmt: skip
+_CLONE = (56, 220)
+_CLONE_NEW = 0x7E020080  # every CLONE_NEW* flag, time namespaces included
+_ARCHES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
+
+_LOAD, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+
+
+def _op(code: int, jump_true: int, jump_false: int, value: int) -> bytes:
+    return struct.pack("=HBBI", code, jump_true, jump_false, value)
+
+
+def program(machine: str) -> bytes:
+    """The filter for `machine` (``os.uname().machine``). Raises OSError where there is no table for it."""
+    if machine not in _ARCHES:
+        raise OSError(errno.ENOSYS, f"no system call table for {machine}")
+    column, arch = _ARCHES[machine]
+    ops = [_op(_LOAD, 0, 0, 4), _op(_JEQ, 1, 0, arch), _op(_RET, 0, 0, _KILL), _op(_LOAD, 0, 0, 0)]
+    if machine == "x86_64":  # the x32 ABI sets bit 30
+        ops += [_op(_JGE, 0, 1, 0x40000000), _op(_RET, 0, 0, _KILL)]
+    for numbers in _CALLS.values():
+        if (number := numbers[column]) is not None:
+            ops += [_op(_JEQ, 0, 1, number), _op(_RET, 0, 0, _ALLOW)]
+    for numbers in _MISSING.values():
+        if (number := numbers[column]) is not None:
+            ops += [_op(_JEQ, 0, 1, number), _op(_RET, 0, 0, _ERRNO | errno.ENOSYS)]
+    for numbers, argument, values in _CHECKED.values():
+        if (number := numbers[column]) is not None:
+            tests = [_op(_JEQ, len(values) - i, 0, value) for i, value in enumerate(values)]
+            body = [_op(_LOAD, 0, 0, 16 + 8 * argument), *tests]
+            body += [_op(_RET, 0, 0, _ERRNO | errno.EPERM), _op(_RET, 0, 0, _ALLOW)]
+            ops += [_op(_JEQ, 0, len(body), number), *body]
+    ops += [_op(_JEQ, 0, 4, _CLONE[column]), _op(_LOAD, 0, 0, 16), _op(_JSET, 0, 1, _CLONE_NEW)]
+    ops += [_op(_RET, 0, 0, _ERRNO | errno.EPERM), _op(_RET, 0, 0, _ALLOW)]
+    ops += [_op(_RET, 0, 0, _ERRNO | errno.EPERM)]
+    return b"".join(ops)
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+
+def install() -> None:
+    """Filters this process and all it will fork, for good. Raises OSError."""
+    code = program(os.uname().machine)
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    filter_ = _Program(len(code) // 8, ctypes.cast(buffer, ctypes.c_void_p))
+    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.byref(filter_), 0, 0):  # NO_NEW_PRIVS, SECCOMP
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_SECCOMP)")

@@ -1,0 +1,156 @@
+"""Stdin programs, inside the sandbox: compiled once, then one forked child a case.
+
+The process here never runs the program itself, it only compiles it and looks after the children; it never sees an
+expected output. Standard library only.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wmtp.judging import candidate, channel
+
+ERROR_TAIL = 2000  # bytes of stderr kept for the detail
+
+
+def serve(sock: socket.socket, limits: Mapping[str, Any], sweep: Callable[[], float]) -> None:
+    """Compiles the program, then runs a case for each request until the channel closes.
+
+    sweep kills whatever a case left running and returns the CPU seconds those processes used.
+    """
+    _, payload = channel.receive(sock, candidate.FRAME_LIMIT)
+    signal.setitimer(signal.ITIMER_REAL, limits["wall"])  # ends this process: a source that will not compile
+    try:
+        code = candidate.compile_program(payload.decode("utf-8", "surrogatepass"))
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        channel.send(sock, candidate.RAISED, candidate.describe(error))
+        return
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    channel.send(sock, candidate.READY)
+    folder = os.getcwd()
+    while True:
+        _, data = channel.receive(sock, candidate.FRAME_LIMIT)
+        head, output = _run_case(code, data, limits, sock, sweep)
+        _empty(folder)
+        channel.send(sock, candidate.RAN, json.dumps(head).encode() + b"\0" + output)
+
+
+def _empty(folder: str) -> None:
+    for entry in os.scandir(folder):
+        shutil.rmtree(entry.path, ignore_errors=True) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+
+
+def _run_case(
+    code: types.CodeType, data: bytes, limits: Mapping[str, Any], sock: socket.socket, sweep: Callable[[], float]
+) -> tuple[dict[str, Any], bytes]:
+    """One run → (how it ended, what it printed)."""
+    name = limits["input_file"] or ".stdin"
+    with open(name, "wb") as file:
+        file.write(data)
+    stdin = os.open(name, os.O_RDONLY)
+    if not limits["input_file"]:
+        os.unlink(name)  # the program reads it as descriptor 0, and its folder looks empty
+    out, out_end = os.pipe()
+    err, err_end = os.pipe()
+    started = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        sock.close()
+        os.dup2(stdin, 0)
+        os.dup2(out_end, 1)
+        os.dup2(err_end, 2)
+        os.closerange(3, 256)
+        _run_program(code, limits)  # does not return
+    for descriptor in (stdin, out_end, err_end):
+        os.close(descriptor)
+    process = os.pidfd_open(pid)
+    late, flooded, output, errors = _drain(process, out, err, started + limits["wall"], limits["output_mib"] << 20)
+    os.kill(pid, signal.SIGKILL) if late or flooded else None
+    _, status, usage = os.wait4(pid, 0)
+    cpu = usage.ru_utime + usage.ru_stime + sweep()
+    for descriptor in (process, out, err):
+        os.close(descriptor)
+    if limits["output_file"]:
+        try:
+            with open(limits["output_file"], "rb") as file:
+                output = file.read(limits["output_mib"] << 20)
+        except OSError:
+            output = b""
+    head = {
+        "exit": os.waitstatus_to_exitcode(status),
+        "late": late,
+        "flooded": flooded,
+        "cpu": cpu,
+        "wall": time.monotonic() - started,
+        "peak_mib": candidate.peak_mib(usage),
+        "errors": errors.decode("utf-8", "replace"),
+    }
+    return head, output
+
+
+def _drain(process: int, out: int, err: int, deadline: float, cap: int) -> tuple[bool, bool, bytes, bytes]:
+    """Reads both pipes while the program runs. Ends when it has exited, not when a stray child lets go of the pipe."""
+    poll = select.poll()
+    for descriptor in (process, out, err):
+        poll.register(descriptor, select.POLLIN)
+    output, errors = bytearray(), b""
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return True, False, bytes(output), errors
+        events = [descriptor for descriptor, _ in poll.poll(left * 1000)]
+        for descriptor in (out, err):
+            if descriptor not in events:
+                continue
+            piece = os.read(descriptor, 1 << 16)
+            if not piece:
+                poll.unregister(descriptor)
+            elif descriptor == out:
+                output += piece
+                if len(output) > cap:
+                    return False, True, b"", errors
+            else:
+                errors = (errors + piece)[-ERROR_TAIL:]
+        if events == [process]:  # exited, and nothing left to read
+            return False, False, bytes(output), errors
+
+
+def _run_program(code: types.CodeType, limits: Mapping[str, Any]) -> None:
+    """The child: as ``python3 program < input`` would run it, down to threads, exit handlers and the exit status."""
+    candidate.limit(limits)
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = io.TextIOWrapper(  # type: ignore[misc]
+        io.BufferedWriter(io.FileIO(2, "w", closefd=False)), "utf-8", "backslashreplace", line_buffering=True
+    )
+    status = 0
+    try:
+        try:
+            exec(code, candidate.new_main().__dict__)
+        finally:
+            threading._shutdown()  # type: ignore[attr-defined]
+            atexit._run_exitfuncs()
+    except SystemExit as leaving:
+        status = 0 if leaving.code is None else leaving.code if isinstance(leaving.code, int) else 1
+    except BaseException:  # the program's, whatever it is  # noqa: BLE001
+        traceback.print_exc(limit=4)
+        status = 1
+    try:
+        sys.stdout.flush()
+    except BaseException:  # a broken stdout is an error exit, as in Python itself  # noqa: BLE001
+        status = status or 120
+    os._exit(status & 0xFF)

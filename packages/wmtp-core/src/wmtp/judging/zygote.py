@@ -1,0 +1,218 @@
+"""The zygote: a warm interpreter behind walls that forks one child a program and sweeps up after it.
+
+Started by the parent as a bare interpreter with a control socket. For each request it receives (limits, a channel that
+leads to the checker), forks a child that serves the channel, and reports how the child ended. It never sees a test, and
+it runs no line of any program itself. Standard library only.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+from wmtp.judging import candidate, channel, lockdown, seccomp, selftest, stdio
+
+WARM = (
+    "abc", "argparse", "array", "ast", "base64", "binascii", "bisect", "calendar", "cmath", "codecs", "collections",
+    "collections.abc", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions",
+    "functools", "hashlib", "heapq", "inspect", "io", "itertools", "json", "keyword", "locale", "math", "numbers",
+    "operator", "pprint", "queue", "random", "re", "secrets", "shutil", "statistics", "string", "struct", "tempfile",
+    "textwrap", "threading", "time", "traceback", "types", "typing", "unicodedata", "unittest", "uuid", "zlib",
+)  # fmt: skip
+STACK_BYTES = 120 << 20  # the kernel leaves 128 MiB below the stack of any process, whatever its limit was at exec
+MAX_REQUEST = 4096
+
+
+class Zygote:
+    """One control socket, one level. `strict`: pid 1 of its own namespace; else an ordinary process with a subreaper."""
+
+    def __init__(self, control: socket.socket, *, strict: bool, scratch: str, baseline: int) -> None:
+        self._control = control
+        self._strict = strict
+        self._work = lockdown.WORK if strict else scratch
+        self._count = 0
+        self._baseline = baseline
+
+    def loop(self) -> None:
+        gc.collect()
+        gc.freeze()  # children share these pages for as long as nothing touches them
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(self._control, MAX_REQUEST, 1)
+            if not message:
+                return
+            if not descriptors:  # a stop that came after its program had already been reported
+                continue
+            self._control.send(json.dumps(self._one(json.loads(message), descriptors[0])).encode())
+
+    def _one(self, request: dict[str, Any], descriptor: int) -> dict[str, Any]:
+        self._count += 1
+        folder = f"{self._work}/{self._count}"
+        os.mkdir(folder, 0o700)
+        started = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            self._child(request, descriptor, folder)  # does not return
+        os.close(descriptor)
+        process = os.pidfd_open(pid)
+        poll = select.poll()
+        poll.register(process, select.POLLIN)
+        poll.register(self._control, select.POLLIN)
+        events = poll.poll(max(0.0, started + request["deadline"] - time.monotonic()) * 1000)
+        late = not events
+        if any(fd == self._control.fileno() for fd, _ in events) and not self._control.recv(MAX_REQUEST):
+            os._exit(0)  # the checker is gone
+        stopped = any(fd == self._control.fileno() for fd, _ in events)
+        os.close(process)
+        report = self._sweep(pid)
+        report |= {"late": late, "wall": time.monotonic() - started}
+        shutil.rmtree(folder, ignore_errors=True)
+        self._clean()
+        if not stopped:
+            self._await_stop()
+        return report
+
+    def _await_stop(self) -> None:
+        if not self._control.recv(MAX_REQUEST):
+            os._exit(0)
+
+    def _child(self, request: dict[str, Any], descriptor: int, folder: str) -> None:
+        try:
+            self._control.close()
+            sock = candidate.prepare(socket.socket(fileno=descriptor), folder)
+            limits = request["limits"] | {"baseline": self._baseline}
+            if request["mode"] == "stdio":
+                lockdown.become_subreaper()
+                stdio.serve(sock, limits, self._sweep_beside)
+            elif request["mode"] == "probe":
+                channel.send(sock, candidate.VALUE, json.dumps(_probe(limits)).encode())
+            else:
+                candidate.limit(limits)
+                candidate.serve(sock)
+        except channel.Closed:
+            pass  # the checker has what it wanted
+        finally:
+            os._exit(0)
+
+    def _clean(self) -> None:
+        """Removes what a program left in the shared part of its /tmp. A program may have locked folders of its own."""
+        for entry in os.scandir(self._work):
+            if entry.is_dir(follow_symlinks=False):
+                for folder, _, _ in os.walk(entry.path):
+                    os.chmod(folder, 0o700)
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.unlink(entry.path)
+
+    def _sweep(self, pid: int) -> dict[str, Any]:
+        """Kills all that runs here and reaps it. CPU is that of every process reaped, the peak that of the first."""
+        status, cpu, peak = -9, 0.0, 0.0
+        for child, code, usage in self._kill_all():
+            cpu += usage.ru_utime + usage.ru_stime
+            if child == pid:
+                status, peak = os.waitstatus_to_exitcode(code), candidate.peak_mib(usage)
+        return {"exit": status, "cpu": cpu, "peak_mib": peak}
+
+    def _sweep_beside(self) -> float:
+        """In a child that looks after cases: kills everything but itself, and the zygote, which is immune as pid 1."""
+        return sum(usage.ru_utime + usage.ru_stime for _, _, usage in self._kill_all())
+
+    def _kill_all(self) -> list[tuple[int, int, resource.struct_rusage]]:
+        reaped: list[tuple[int, int, resource.struct_rusage]] = []
+        while True:
+            self._kill_round()
+            try:
+                child, code, usage = os.wait4(-1, 0 if self._strict else os.WNOHANG)
+            except ChildProcessError:
+                return reaped
+            if child:
+                reaped.append((child, code, usage))
+
+    def _kill_round(self) -> None:
+        if self._strict:
+            try:
+                os.kill(-1, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+        else:
+            for pid in _children():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+
+
+def _probe(limits: dict[str, Any]) -> dict[str, str]:
+    candidate.limit(limits)
+    return selftest.probe(limits)
+
+
+def _children() -> list[int]:
+    """Live children of this process. Orphans come here too, since it is their subreaper."""
+    me = os.getpid()
+    with open(f"/proc/{me}/task/{me}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def _become_warm() -> None:
+    for name in WARM:
+        __import__(name)
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(kind, signal.SIG_DFL)
+    sys.path[:] = [p for p in sys.path if p.startswith((sys.base_prefix, sys.base_exec_prefix))]
+
+
+def _build_walls(options: dict[str, Any], outside: dict[str, str]) -> dict[str, str]:
+    """Everything of the strict level, in the process that becomes pid 1. Returns the facts that its self-test needs."""
+    import _socket
+
+    interfaces = [name for _, name in _socket.if_nameindex()]
+    inside = lockdown.namespace_ids()
+    shared = [name for name in lockdown.NAMESPACES if inside[name] == outside[name]]
+    lockdown.seal_root(options["tmpfs_mib"])
+    lockdown.restrict_files()
+    lockdown.drop_capabilities()
+    seccomp.install()
+    return {"interfaces": ",".join(interfaces), "shared": ",".join(shared)}
+
+
+def main(descriptor: int) -> None:
+    control = socket.socket(fileno=descriptor)
+    options = json.loads(control.recv(MAX_REQUEST))
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    stack = STACK_BYTES if hard == resource.RLIM_INFINITY else min(STACK_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_STACK, (stack, hard))  # room for deep recursion
+    _become_warm()
+    with open("/proc/self/statm", encoding="ascii") as file:
+        baseline = int(file.read().split()[0]) * resource.getpagesize()
+    strict = options["level"] == "strict"
+    facts: dict[str, str] = {}
+    try:
+        if strict:
+            outside = lockdown.namespace_ids()
+            lockdown.enter_namespaces(options["scratch"], options["number"])
+            first = os.fork()
+            if first:
+                # Stays outside the pid namespace only to be its parent: if this dies, the kernel kills pid 1 and the rest.
+                control.close()
+                os.waitpid(first, 0)
+                os._exit(0)
+            lockdown.die_with_parent()
+            facts = _build_walls(options, outside)
+        else:
+            lockdown.become_subreaper()
+        os.chdir(lockdown.WORK if strict else options["scratch"])
+    except OSError as error:
+        control.send(json.dumps({"failed": str(error)}).encode())
+        os._exit(3)
+    control.send(json.dumps({"ready": facts}).encode())
+    Zygote(control, strict=strict, scratch=options["scratch"], baseline=baseline).loop()
+    os._exit(0)
