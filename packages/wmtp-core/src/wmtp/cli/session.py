@@ -91,3 +91,10 @@ def report_error(exc: Exception, *, debug: bool) -> int:
         err=True,
     )
     return 1
+
+
+def echo_json(data: object) -> None:
+    """Prints `data` on stdout as JSON, for programs."""
+    import json
+
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False))

@@ -26,7 +26,7 @@ from wmtp.errors import WmtpError
 Hook = Callable[[Any, Any], Any]
 _NOTHING: Any = object()
 _SCALARS = (bool, int, float, str, type(None))
-_SEQUENCES = (tuple, list, set, frozenset, Sequence, MutableSequence)
+SEQUENCES = (tuple, list, set, frozenset, Sequence, MutableSequence)
 _MAPPINGS = (dict, Mapping, MutableMapping)
 _SECRET = re.compile(r"secret|password|passwd|token|credential|access_?key|private_?key|account_?key|api_?key", re.I)
 
@@ -265,7 +265,7 @@ def _structure_enum(value: Any, tp: type[enum.Enum]) -> Any:
 
 
 def _is_sequence(tp: Any) -> bool:
-    return (get_origin(tp) or tp) in _SEQUENCES
+    return (get_origin(tp) or tp) in SEQUENCES
 
 
 def _structure_sequence(value: Any, tp: Any, converter: cattrs.Converter) -> Any:

@@ -1,0 +1,96 @@
+"""``wmtp config check | schema | migrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from wmtp.cli.session import Session, echo_json
+
+
+@click.group(name="config", short_help="Check, describe or migrate configuration files.")
+def command() -> None:
+    """Check, describe or migrate configuration files."""
+
+
+@command.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("recipe", type=click.Path(path_type=Path), required=False)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as `wmtp eval` does.")
+@click.option("--json", "as_json", is_flag=True, help="Print the configuration that results.")
+@click.pass_obj
+def check(session: Session, config: Path, recipe: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Check CONFIG, and RECIPE with it, without running anything: keys, types, plugins' sections, metrics and n.
+
+    Everything that is wrong is told at once; the exit status is then 2.
+    """
+    from wmtp.config import load_configuration, load_environment
+    from wmtp.config.plain import to_plain
+
+    plugins = session.plugins
+    if recipe is None:
+        environment, structured = load_environment(config, plugins=plugins, overrides=overrides), None
+    else:
+        environment, structured = load_configuration(config, recipe, plugins=plugins, overrides=overrides)
+    if as_json:
+        echo_json({"config": to_plain(environment), "recipe": to_plain(structured) if structured else None})
+        return
+    click.echo(f"{config}: ok; storage {environment.storage.mode}, judging {environment.judging.level}")
+    if structured is not None:
+        owners = {plugins.metric(m, structured.eval.metric_prefix).evaluator.spec.id for m in structured.eval.metrics}
+        answered = f"metrics from {', '.join(sorted(owners))}" if owners else "no metrics: nothing would be evaluated"
+        click.echo(f"{recipe}: ok; {answered}")
+
+
+@command.command()
+@click.argument("which", type=click.Choice(["config", "recipe"]), default="config")
+@click.pass_obj
+def schema(session: Session, which: str) -> None:
+    """Print the JSON schema of config.yaml, or of recipe.yaml, with the sections of the installed plugins.
+
+    Editors check and complete with it: save it, and put `# yaml-language-server: $schema=FILE` on top of the file.
+    """
+    from wmtp.config.schema import environment_schema, recipe_schema
+
+    echo_json((environment_schema if which == "config" else recipe_schema)(session.plugins))
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--write", is_flag=True, help="Rewrite FILE; its old text stays in FILE.bak.")
+def migrate(file: Path, write: bool) -> None:
+    """Rewrite the flat keys storage_mode and s3_config of FILE to the nested form. Comments are kept.
+
+    Prints the new file. Credentials among the old keys are left out: they come from the storage's own chain.
+    """
+    from wmtp.config.migrate import migrate as rewrite
+    from wmtp.errors import ConfigError
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"cannot read {file}: {exc}") from exc
+    result = rewrite(text, str(file))
+    for key in result.removed:
+        click.echo(f"wmtp: {key} left out: credentials do not belong in a file", err=True)
+    if not write:
+        click.echo(result.text, nl=False)
+    if not result.changed:
+        click.echo(f"wmtp: {file} has no flat keys; nothing to do", err=True)
+    elif write:
+        _replace(file, text, result.text)
+        click.echo(f"wmtp: {file} rewritten; the old text is in {file}.bak", err=True)
+
+
+def _replace(file: Path, old: str, new: str) -> None:
+    """Both texts are on disk under other names before the file itself is replaced."""
+    backup, fresh = Path(f"{file}.bak"), Path(f"{file}.new")
+    if backup.exists():
+        from wmtp.errors import ConfigError
+
+        raise ConfigError(f"{backup} exists and is not overwritten; move it away first")
+    backup.write_text(old, encoding="utf-8")
+    fresh.write_text(new, encoding="utf-8")
+    fresh.chmod(file.stat().st_mode)
+    fresh.replace(file)

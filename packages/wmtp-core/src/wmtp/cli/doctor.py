@@ -1,0 +1,127 @@
+"""``wmtp doctor``: what works on this machine. Every group of checks stands alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wmtp.cli.session import Session, echo_json
+from wmtp.specs import Check
+
+if TYPE_CHECKING:
+    from wmtp.config import Environment
+    from wmtp.plugins import Plugins
+
+_MARKS = {True: "ok", False: "FAILS", None: "-"}
+
+
+@click.command(name="doctor")
+@click.argument("config", type=click.Path(path_type=Path), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(session: Session, config: Path | None, as_json: bool) -> None:
+    """Say what sandbox, GPU, storage and hub can do here. CONFIG tells which storage and cache are meant.
+
+    It reports and does not judge: the exit status is 0 also where something fails.
+    """
+    from wmtp.config import load_environment
+
+    plugins = session.plugins
+    environment = load_environment(config, plugins=plugins)
+    groups: dict[str, Callable[[], Iterable[Check]]] = {
+        "plugins": lambda: _plugins(plugins),
+        "judging": _judging,
+        "models": _models,
+        "storage": lambda: _storage(environment, plugins),
+        "hub": _hub,
+    }
+    report = {name: list(_isolated(checks)) for name, checks in groups.items()}
+    if as_json:
+        echo_json({n: [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in cs] for n, cs in report.items()})
+        return
+    for name, checks in report.items():
+        click.echo(name)
+        for check in checks:
+            click.echo(f"  {_MARKS[check.ok]:<6}{check.name}{': ' if check.detail else ''}{check.detail}")
+
+
+def _isolated(checks: Callable[[], Iterable[Check]]) -> Iterator[Check]:
+    """Yields a group's checks; if the group itself breaks, that is one more line, and the others go on."""
+    try:
+        yield from checks()
+    except Exception as exc:  # noqa: BLE001  (whatever breaks is what doctor is there to show)
+        yield Check(type(exc).__name__, False, " ".join(str(exc).split()))
+
+
+def _plugins(plugins: Plugins) -> Iterator[Check]:
+    for info in plugins.listing():
+        ok = {"loaded": True, "blocked": None}.get(info.state, False)
+        yield Check(info.owner, ok, info.error)
+    for conflict in plugins.conflicts():
+        yield Check("conflict", False, conflict)
+
+
+def _judging() -> Iterator[Check]:
+    from wmtp.judging import checks
+
+    yield from checks()
+
+
+def _models() -> Iterator[Check]:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "transformers", "safetensors", "sentencepiece") if find_spec(name) is None]
+    if missing:
+        yield Check("local models", None, f'{", ".join(missing)} not installed: pip install "wmtp-core[torch]"')
+        return
+    import torch
+
+    yield Check("torch", True, torch.__version__)
+    if not torch.cuda.is_available():
+        yield Check("GPU", None, f"none that torch can use; models run on the CPU ({torch.get_num_threads()} threads)")
+    for index in range(torch.cuda.device_count()):
+        with torch.cuda.device(index):
+            free, total = torch.cuda.mem_get_info()
+            # A kernel that runs is the proof: a driver too old for this torch is seen but cannot compute.
+            torch.ones(8, device=f"cuda:{index}").sum().item()
+        name = torch.cuda.get_device_name(index)
+        yield Check(f"cuda:{index}", True, f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
+
+
+def _storage(environment: Environment, plugins: Plugins) -> Iterator[Check]:
+    yield from _cache(Path(environment.paths.cache))
+    storage = environment.storage
+    spec = plugins.storages[storage.mode].spec
+    if spec.check is not None:
+        yield from spec.check(storage.settings)
+        return
+    opened = spec.open(storage.settings)
+    first = next(iter(opened.list("")), None)
+    yield Check(f"storage {storage.mode}", True, "can be listed" if first else "can be listed, and is empty")
+
+
+def _cache(cache: Path) -> Iterator[Check]:
+    import shutil
+
+    place = next(p for p in (cache, *cache.parents) if p.exists())
+    writable = os.access(place, os.W_OK)
+    free = shutil.disk_usage(place).free / 2**30
+    yield Check("cache", writable, f"{cache}: {free:.1f} GiB free" if writable else f"{place} is not writable")
+
+
+def _hub() -> Iterator[Check]:
+    from huggingface_hub import constants, get_session, get_token
+
+    token = get_token() is not None
+    yield Check(
+        "hub token", True if token else None, "found" if token else "none; gated models need one: hf auth login"
+    )
+    if constants.HF_HUB_OFFLINE:
+        yield Check("hub", None, "HF_HUB_OFFLINE is set: only what is cached is used")
+        return
+    response = get_session().get(f"{constants.ENDPOINT}/api/models?limit=1", timeout=5)
+    yield Check("hub", response.status_code == 200, f"{constants.ENDPOINT} answers with status {response.status_code}")

@@ -1,0 +1,155 @@
+"""Rewriting a file with flat keys (``storage_mode``, ``s3_config``) to the nested form.
+
+The text itself is cut and moved, by the positions that ruamel.yaml gives: everything else, comments and quoting
+included, stays as it was. The result is read again and compared before it is handed out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from wmtp.config.flat import FLAT_KEYS, nested, refusal
+from wmtp.config.source import as_plain, parse_yaml
+from wmtp.config.structure import is_secret
+from wmtp.errors import ConfigError, Problem
+
+
+@attrs.frozen
+class Migrated:
+    """text: the new file. removed: key paths of credentials that were left out of it. changed: there was work to do."""
+
+    text: str
+    changed: bool
+    removed: tuple[str, ...] = ()
+
+
+def migrate(text: str, name: str = "config.yaml") -> Migrated:
+    """Rewrites every section of `text` that holds flat keys. `name` is for messages.
+
+    Raises `ConfigError` for what has no such form: a file that is not YAML, a section with flat keys *and* ``storage``, or
+    one written in flow style, ``{storage_mode: …}``, which is best rewritten by hand (the message shows how).
+    """
+    data = parse_yaml(text, "config", name)
+    removed: list[str] = []
+    sections = list(_flat_sections(data, ()))
+    # From the last section to the first, so that the line numbers of those before stay true.
+    lines = text.splitlines(keepends=True)
+    for path, section in reversed(sections):
+        _check(path, section, lines, name)
+        removed += [".".join((*path, "s3_config", key)) for key in _secrets(section)]
+        lines = _rewrite(section, lines)
+    result = "".join(lines)
+    if as_plain(parse_yaml(result, "config", name)) != _expected(data):
+        raise ConfigError(
+            Problem(f"config ({name})", f"cannot be rewritten safely; by hand: {refusal(sections[0][1])}")
+        )
+    return Migrated(result, bool(sections), tuple(sorted(removed)))
+
+
+def _flat_sections(data: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if not isinstance(data, Mapping):
+        return
+    if any(key in data for key in FLAT_KEYS):
+        yield path, data
+    for key, inner in data.items():
+        if key not in FLAT_KEYS:
+            yield from _flat_sections(inner, (*path, str(key)))
+
+
+def _secrets(section: Mapping[str, Any]) -> list[str]:
+    config = section.get("s3_config")
+    return [key for key in config if is_secret(key)] if isinstance(config, Mapping) else []
+
+
+def _expected(data: Any) -> Any:
+    """What the new file must say, worked out on the data instead of the text."""
+    if not isinstance(data, Mapping):
+        return as_plain(data)
+    kept = {key: _expected(inner) for key, inner in data.items() if key not in FLAT_KEYS}
+    return kept | (_form(data) if any(key in data for key in FLAT_KEYS) else {})
+
+
+def _form(section: Mapping[str, Any]) -> dict[str, Any]:
+    form = nested(section)
+    if not isinstance(section.get("s3_config"), Mapping):
+        form["storage"].pop("s3", None)  # `nested` shows a placeholder there; a file must not be given one
+        if "s3_config" in section:
+            form["storage"]["s3"] = as_plain(section["s3_config"])
+    return form
+
+
+def _check(path: tuple[str, ...], section: Any, lines: list[str], name: str) -> None:
+    where = f"{'.'.join(('config', *path))} ({name}, line {section.lc.line + 1})"
+    if "storage" in section:
+        raise ConfigError(Problem(where, f"has flat keys and a section 'storage'; take one out. {refusal(section)}"))
+    config = section.get("s3_config")
+    flow = section.fa.flow_style() or (_secrets(section) and config.fa.flow_style())
+    if flow or any(
+        not lines[section.lc.data[k][0]].lstrip().startswith((k, f'"{k}', f"'{k}")) for k in section if k in FLAT_KEYS
+    ):
+        raise ConfigError(Problem(where, f"is written in flow style; rewrite it by hand. {refusal(section)}"))
+
+
+def _rewrite(section: Any, lines: list[str]) -> list[str]:
+    """Cuts the flat keys' lines, and puts the nested section where ``s3_config`` (or else ``storage_mode``) was."""
+    spans = {key: _span(section, key, lines) for key in FLAT_KEYS if key in section}
+    indent = " " * section.lc.data[next(iter(spans))][1]
+    mode_lines = ["mode: s3\n"]
+    if "storage_mode" in spans:
+        start, stop = spans["storage_mode"]
+        mode_lines = _dedented(_renamed(lines[start:stop], "storage_mode", "mode"), indent)
+    new = [f"{indent}storage:\n", *(_indented(line, indent + "  ") for line in mode_lines)]
+    if "s3_config" in spans:
+        start, stop = spans["s3_config"]
+        body = _renamed(lines[start:stop], "s3_config", "s3")
+        for key in _secrets(section):
+            first, last = _span(section["s3_config"], key, lines, end=stop)
+            body[first - start : last - start] = [""] * (last - first)
+        new += [_indented(line, "  ") for line in body]
+    anchor = spans.get("s3_config", spans.get("storage_mode"))
+    result = []
+    for number, line in enumerate(lines):
+        if number == anchor[0]:  # type: ignore[index]
+            result += new
+        if not any(start <= number < stop for start, stop in spans.values()):
+            result.append(line)
+    return result
+
+
+def _span(section: Any, key: str, lines: list[str], end: int | None = None) -> tuple[int, int]:
+    """Lines [start, stop) of a key with its value. Comments and blank lines before the next key belong to that."""
+    start, column = section.lc.data[key][:2]
+    stop = start + 1
+    last = len(lines) if end is None else end
+    for number in range(start + 1, last):
+        text = lines[number].strip()
+        if not text or text.startswith("#"):
+            continue
+        depth = len(lines[number]) - len(lines[number].lstrip())
+        if depth < column or (depth == column and not text.startswith("- ")):
+            break
+        stop = number + 1
+    # A comment that is indented like the value belongs to the value.
+    while stop < last and lines[stop].strip().startswith("#") and _depth(lines[stop]) > column:
+        stop += 1
+    return start, stop
+
+
+def _depth(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _renamed(block: list[str], old: str, new: str) -> list[str]:
+    return [block[0].replace(old, new, 1), *block[1:]]
+
+
+def _dedented(block: list[str], indent: str) -> list[str]:
+    return [line.removeprefix(indent) for line in block]
+
+
+def _indented(line: str, indent: str) -> str:
+    line = line if line.endswith("\n") or not line else line + "\n"
+    return indent + line if line.strip() else line

@@ -1,0 +1,43 @@
+"""Records back to plain data: what a run directory keeps as config.yaml and recipe.yaml, and results.json repeats."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from wmtp.config.environment import Environment
+from wmtp.config.recipe import Recipe
+from wmtp.config.structure import is_secret
+
+HIDDEN = "(hidden)"
+
+
+def to_plain(record: Environment | Recipe) -> dict[str, Any]:
+    """Dicts, lists and scalars that JSON and YAML can hold, in the form of the file that they came from.
+
+    Reading it again gives an equal record. Values under keys that name a secret are replaced: a section that no plugin
+    has structured may hold some.
+    """
+    data: dict[str, Any] = _plain(record)
+    if isinstance(record, Environment):
+        data["storage"] = {"mode": record.storage.mode, **_plain(record.storage.sections)}
+        data["paths"]["datasets"] = {f"{name}_local": path for name, path in record.paths.datasets.items()}
+    return data
+
+
+def _plain(value: Any) -> Any:
+    if attrs.has(type(value)):
+        return {a.name: _plain(getattr(value, a.name)) for a in attrs.fields(type(value)) if a.init}
+    if isinstance(value, Mapping):
+        return {key: HIDDEN if is_secret(key) and inner else _plain(inner) for key, inner in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(map(_plain, value), key=str)
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, enum.Enum):
+        return _plain(value.value)
+    return str(value) if isinstance(value, Path) else value
