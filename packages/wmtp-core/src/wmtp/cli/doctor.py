@@ -13,7 +13,7 @@ from wmtp.cli.session import Session, echo_json
 from wmtp.specs import Check
 
 if TYPE_CHECKING:
-    from wmtp.config import Environment
+    from wmtp.config.environment import Environment
     from wmtp.plugins import Plugins
 
 _MARKS = {True: "ok", False: "FAILS", None: "-"}
@@ -116,10 +116,8 @@ def _cache(cache: Path) -> Iterator[Check]:
 def _hub() -> Iterator[Check]:
     from huggingface_hub import constants, get_session, get_token
 
-    token = get_token() is not None
-    yield Check(
-        "hub token", True if token else None, "found" if token else "none; gated models need one: hf auth login"
-    )
+    found = get_token() is not None
+    yield Check("hub token", found or None, "found" if found else "none; gated models need one: hf auth login")
     if constants.HF_HUB_OFFLINE:
         yield Check("hub", None, "HF_HUB_OFFLINE is set: only what is cached is used")
         return

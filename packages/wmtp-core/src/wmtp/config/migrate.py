@@ -29,8 +29,8 @@ class Migrated:
 def migrate(text: str, name: str = "config.yaml") -> Migrated:
     """Rewrites every section of `text` that holds flat keys. `name` is for messages.
 
-    Raises `ConfigError` for what has no such form: a file that is not YAML, a section with flat keys *and* ``storage``, or
-    one written in flow style, ``{storage_mode: …}``, which is best rewritten by hand (the message shows how).
+    Raises `ConfigError` for what it cannot rewrite: a file that is not YAML, a section with flat keys *and*
+    ``storage``, one in flow style, ``{storage_mode: …}``. The message shows how to do it by hand.
     """
     data = parse_yaml(text, "config", name)
     removed: list[str] = []
@@ -43,9 +43,8 @@ def migrate(text: str, name: str = "config.yaml") -> Migrated:
         lines = _rewrite(section, lines)
     result = "".join(lines)
     if as_plain(parse_yaml(result, "config", name)) != _expected(data):
-        raise ConfigError(
-            Problem(f"config ({name})", f"cannot be rewritten safely; by hand: {refusal(sections[0][1])}")
-        )
+        by_hand = refusal(sections[0][1]) if sections else ""
+        raise ConfigError(Problem(f"config ({name})", f"cannot be rewritten safely; by hand: {by_hand}"))
     return Migrated(result, bool(sections), tuple(sorted(removed)))
 
 
@@ -86,11 +85,13 @@ def _check(path: tuple[str, ...], section: Any, lines: list[str], name: str) -> 
     if "storage" in section:
         raise ConfigError(Problem(where, f"has flat keys and a section 'storage'; take one out. {refusal(section)}"))
     config = section.get("s3_config")
-    flow = section.fa.flow_style() or (_secrets(section) and config.fa.flow_style())
-    if flow or any(
-        not lines[section.lc.data[k][0]].lstrip().startswith((k, f'"{k}', f"'{k}")) for k in section if k in FLAT_KEYS
-    ):
+    in_block = all(_starts_with(key, lines[section.lc.data[key][0]]) for key in FLAT_KEYS if key in section)
+    if section.fa.flow_style() or not in_block or (_secrets(section) and config.fa.flow_style()):
         raise ConfigError(Problem(where, f"is written in flow style; rewrite it by hand. {refusal(section)}"))
+
+
+def _starts_with(key: str, line: str) -> bool:
+    return line.lstrip().startswith((key, f'"{key}', f"'{key}"))
 
 
 def _rewrite(section: Any, lines: list[str]) -> list[str]:

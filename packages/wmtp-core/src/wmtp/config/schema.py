@@ -57,8 +57,8 @@ class _Generator:
         if isinstance(tp, type) and issubclass(tp, enum.Enum):
             return {"enum": [member.value for member in tp]}
         if (origin or tp) in SEQUENCES:
-            inner = [a for a in arguments if a is not Ellipsis]
-            return {"type": "array", **({"items": self.of(inner[0])} if inner else {})}
+            items = [a for a in arguments if a is not Ellipsis]
+            return {"type": "array", **({"items": self.of(items[0])} if items else {})}
         if (origin or tp) in (dict, Mapping):
             inner = arguments[1] if arguments else Any
             return {"type": ["object", "null"], **({} if inner is Any else {"additionalProperties": self.of(inner)})}
