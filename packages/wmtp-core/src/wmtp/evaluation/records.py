@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -11,7 +11,7 @@ from wmtp.generation.records import Completion, FinishReason, GenerationRequest,
 from wmtp.judging.records import CallTests, Judge, Status, StdioTests
 
 __all__ = [
-    "CallTests", "EvaluationResult", "EvaluationTask", "EvaluatorRun", "MetricValue", "Problem", "Rows", "Sample",
+    "CallTests", "EvaluationResult", "EvaluationTask", "EvaluatorRun", "MetricValue", "Part", "Problem", "Rows", "Sample",
     "StdioTests", "Verdict",
 ]  # fmt: skip
 
@@ -29,13 +29,17 @@ class MetricValue:
 
 @attrs.frozen
 class EvaluationResult:
-    """What `wmtp_evaluate` returns: the metrics it was asked for, and verdict counts by status."""
+    """What `wmtp_evaluate` returns: the metrics it was asked for, and verdict counts by status.
+
+    An evaluator that serves a protocol also says which owner answered what (`parts`) and which one raised (`failed`).
+    """
 
     evaluator: str
     metrics: Mapping[str, MetricValue]
     counts: Mapping[str, int]
     notes: tuple[str, ...] = ()
-    in_process: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    parts: Mapping[str, EvaluationResult] = attrs.field(factory=dict, kw_only=True)
+    failed: Mapping[str, Exception] = attrs.field(factory=dict, kw_only=True)
 
 
 @attrs.frozen
@@ -82,7 +86,6 @@ class Verdict:
     peak_mib: float
     detail: str
     judge_key: str
-    in_process: bool = False
 
 
 class Rows(Protocol):
@@ -107,6 +110,14 @@ class EvaluatorRun(Protocol):
 
     def verdicts(self) -> Iterator[Verdict]: ...
 
+    def by_problem(self, problems: Iterable[str]) -> Iterator[tuple[str, list[Sample], list[Verdict]]]:
+        """The lines of one problem after another, each sorted by index; only one problem's are in memory."""
+        ...
+
+    def expect(self, total: int) -> None:
+        """Says how many samples this evaluator will have in the end, for progress bars."""
+        ...
+
     def add_sample(self, sample: Sample) -> None: ...
 
     def add_verdict(self, verdict: Verdict) -> None: ...
@@ -120,12 +131,23 @@ class EvaluatorRun(Protocol):
         ...
 
 
+@attrs.frozen
+class Part:
+    """One owner's share of a run. `run` calls ``wmtp_evaluate`` on that owner alone, and may raise whatever it raises."""
+
+    evaluator: str
+    distribution: str
+    run: Callable[[], EvaluationResult]
+
+
 @attrs.frozen(kw_only=True)
 class EvaluationTask:
     """What `wmtp_evaluate` receives: one owner's part of a run.
 
     metrics   the metric names this owner answers for, unprefixed. settings: an instance of the spec's settings class.
     limit     first N problems, or ``None``. rows, run, generate, judge: see their classes.
+    judged    to be called with each sample and its verdict once both are on disk: it tells the observers.
+    parts     for an evaluator that serves a protocol: the owners of the run's metrics, in order of name.
     """
 
     evaluator: str
@@ -137,3 +159,5 @@ class EvaluationTask:
     run: EvaluatorRun
     generate: Generate
     judge: Judge
+    judged: Callable[[Sample, Verdict], None] = lambda sample, verdict: None
+    parts: tuple[Part, ...] = ()

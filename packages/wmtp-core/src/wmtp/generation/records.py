@@ -34,6 +34,7 @@ class GenerationRequest:
 
     Exactly one of `prompt` and `messages` is given. `stop` strings end a completion and are not part of its text.
     `reference` is the problem's reference solution as the benchmark wants it answered, for the ``reference:`` replay.
+    `ordinal` is the problem's place in its split: stored samples may be a list per problem, without names.
     """
 
     evaluator: str
@@ -44,6 +45,7 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()
     max_new_tokens: int = 512
     reference: str | None = None
+    ordinal: int = 0
 
 
 @attrs.frozen(kw_only=True)

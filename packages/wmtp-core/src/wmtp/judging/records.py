@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import Literal, Protocol
 
@@ -63,7 +63,6 @@ class Outcome:
     """How one program ended. ``passed`` is true for status ``"passed"`` and nothing else.
 
     detail      one line for people: the exception, the first failing test's number. Never the expected value.
-    in_process  the tests could not be split and ran in one process with the program (DESIGN §6).
     """
 
     status: Status
@@ -73,7 +72,6 @@ class Outcome:
     wall_seconds: float = 0.0
     peak_mib: float = 0.0
     detail: str = ""
-    in_process: bool = False
 
     @property
     def passed(self) -> bool:
@@ -85,6 +83,14 @@ class Judge(Protocol):
 
     level: Literal["strict", "process"]
     """The level in force: ``auto`` has been settled by the time a judge exists."""
+
+    notes: tuple[str, ...]
+    """What people must know about how it judges: ``auto`` fell back, say."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Everything of the judge that a verdict depends on: part of judge_key."""
+        ...
 
     def submit(self, code: str, tests: CallTests | StdioTests) -> Future[Outcome]:
         """Queues one program; blocks while the queue is full. The future never raises for what a candidate does."""

@@ -1,0 +1,282 @@
+"""`CodeBenchmark`: the base of a benchmark that samples programs and judges them.
+
+A plugin overrides five small methods and gets sampling, judging beside generation, resume, pass@k and reports.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from wmtp.errors import ConfigError
+from wmtp.evaluation.metrics import pass_at_k, summarise
+from wmtp.evaluation.records import EvaluationResult, EvaluationTask, MetricValue, Problem, Sample, Verdict
+from wmtp.generation.records import Completion, GenerationRequest, Message
+from wmtp.judging.records import CallTests, Outcome, StdioTests
+
+Key = tuple[str, int]
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class CodeBenchmark:
+    """Override `problems`, `prompt`, `code`, `program`, and `score` for metrics of your own; then ``evaluate(task)``.
+
+    Class attributes: `split`, the split to read; `stop`, strings that end a completion; `pass_metric`, the name before
+    ``@k`` of the pass@k metric. While `evaluate` runs, ``self.task`` is the task and ``self.settings`` its settings.
+    """
+
+    split = "test"
+    stop: tuple[str, ...] = ()
+    pass_metric = ""
+
+    task: EvaluationTask
+    settings: Any = None
+
+    # What a plugin overrides
+
+    def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
+        """Rows of the split → problems, in order, with ids that are unique in it."""
+        raise NotImplementedError
+
+    def prompt(self, problem: Problem) -> str | list[Message]:
+        """What the model is given: text, or turns for a model with a chat template."""
+        raise NotImplementedError
+
+    def code(self, problem: Problem, completion: Completion) -> str | None:
+        """The program in a completion, or ``None`` if there is none (the verdict is then ``no-code``)."""
+        return completion.text
+
+    def program(self, problem: Problem, code: str) -> CallTests | StdioTests:
+        """How the program is judged."""
+        raise NotImplementedError
+
+    def score(self, problem: Problem, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> Mapping[str, float]:
+        """Per-problem values of metrics other than pass@k. Samples and verdicts are those of indices below n."""
+        return {}
+
+    def reference(self, problem: Problem) -> str | None:
+        """The completion that ``reference:`` replays; by default the reference solution itself."""
+        return problem.reference
+
+    def prompt_form(self) -> Mapping[str, Any]:
+        """What decides the prompts, for generation_key: by default the split and every setting."""
+        settings = self.settings
+        values = {a.name: getattr(settings, a.name) for a in getattr(type(settings), "__attrs_attrs__", ())}
+        return {"split": self.split, **{f"setting {k}": v for k, v in values.items() if k not in self.judge_settings}}
+
+    judge_settings: tuple[str, ...] = ()
+    """Settings that decide verdicts and not prompts: part of judge_key instead of generation_key."""
+
+    # What it does with them
+
+    def evaluate(self, task: EvaluationTask) -> EvaluationResult:
+        """Brings the run to its end: missing samples, missing verdicts, then the metrics from what is on disk."""
+        self.task, self.settings = task, task.settings
+        problems = self._problems()
+        generation_key = task.run.generation_key(self.prompt_form())
+        judge_key = task.run.judge_key({f"setting {k}": getattr(self.settings, k) for k in self.judge_settings})
+        prompts = {p.id: self._prompt_text(p) for p in problems.values()}
+        digests = {p.id: sha256(json.dumps(p.row, sort_keys=True, default=str)) for p in problems.values()}
+        keys = {p: sha256(judge_key + digest)[:16] for p, digest in digests.items()}
+        wanted = len(problems) * task.sampling.n
+        task.run.expect(wanted)
+        have = self._stored_samples(problems, prompts, generation_key)
+        judged = self._stored_verdicts(keys, have)
+        work = _Work(self, keys)
+        for sample in task.run.samples() if len(judged) < len(have) else ():
+            key = (sample.problem, sample.index)
+            if key in have and key not in judged:
+                work.submit(problems[sample.problem], sample)
+        missing = [
+            (problem, index)
+            for index in range(task.sampling.n)
+            for problem in problems.values()
+            if (problem.id, index) not in have
+        ]
+        errors = self._generate(missing, problems, prompts, generation_key, work) if missing else []
+        work.finish()
+        return self._result(list(problems.values()), errors)
+
+    def _problems(self) -> dict[str, Problem]:
+        found: dict[str, Problem] = {}
+        for problem in itertools.islice(self.problems(self.task.rows(self.split)), self.task.limit):
+            if problem.id in found:
+                raise ConfigError(f"{self.task.evaluator}: problem {problem.id} is in the data twice")
+            found[problem.id] = problem
+        if not found:
+            raise ConfigError(f"{self.task.evaluator}: the data set has no problems in split {self.split!r}")
+        return found
+
+    def _prompt_text(self, problem: Problem) -> str:
+        """The prompt as one text, for its digest."""
+        prompt = self.prompt(problem)
+        return prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
+
+    def _stored_samples(
+        self, problems: Mapping[str, Problem], prompts: Mapping[str, str], generation_key: str
+    ) -> dict[Key, str]:
+        """(problem, index) → digest of its code, for samples of this run that are wanted. Refuses others'."""
+        have: dict[Key, str] = {}
+        digests = {problem: sha256(text) for problem, text in prompts.items()}
+        for sample in self.task.run.samples():
+            if sample.problem not in problems or sample.index >= self.task.sampling.n:
+                continue
+            if sample.generation_key != generation_key or sample.prompt_sha256 != digests[sample.problem]:
+                raise ConfigError(
+                    f"{self.task.evaluator}: the run's sample {sample.index} of problem {sample.problem} was made from "
+                    "another prompt or with other settings (did the data change?). Use another run.name, or --fresh."
+                )
+            have[sample.problem, sample.index] = sha256(sample.code or "")
+        return have
+
+    def _stored_verdicts(self, keys: Mapping[str, str], have: Mapping[Key, str]) -> set[Key]:
+        judged: set[Key] = set()
+        for verdict in self.task.run.verdicts():
+            key = (verdict.problem, verdict.index)
+            if key not in have:
+                continue
+            if verdict.judge_key != keys[verdict.problem]:
+                raise ConfigError(
+                    f"{self.task.evaluator}: the data row of problem {verdict.problem} changed since it was judged. Use "
+                    "another run.name, or --fresh."
+                )
+            if verdict.status == "infrastructure" or verdict.code_sha256 != have[key]:
+                judged.discard(key)
+            else:
+                judged.add(key)
+        return judged
+
+    def _generate(
+        self,
+        missing: Sequence[tuple[Problem, int]],
+        problems: Mapping[str, Problem],
+        prompts: Mapping[str, str],
+        generation_key: str,
+        work: _Work,
+    ) -> list[str]:
+        """Generates what is missing; every completion is on disk before it is judged. Returns the engine's errors."""
+        order = {problem: i for i, problem in enumerate(problems)}
+        errors = []
+        for completion in self.task.generate((self._request(p, i, order) for p, i in missing), self.task.sampling):
+            if completion.finish_reason == "error":
+                errors.append(f"problem {completion.problem}, sample {completion.index}: {completion.error}")
+                continue
+            problem = problems[completion.problem]
+            sample = Sample(
+                evaluator=self.task.evaluator,
+                problem=problem.id,
+                index=completion.index,
+                completion=completion.text,
+                code=self.code(problem, completion),
+                finish_reason=completion.finish_reason,
+                tokens=completion.tokens,
+                seconds=round(completion.seconds, 4),
+                prompt_sha256=sha256(prompts[problem.id]),
+                generation_key=generation_key,
+            )
+            self.task.run.add_sample(sample)
+            work.submit(problem, sample)
+        return errors
+
+    def _request(self, problem: Problem, index: int, order: Mapping[str, int]) -> GenerationRequest:
+        prompt = self.prompt(problem)
+        return GenerationRequest(
+            evaluator=self.task.evaluator,
+            problem=problem.id,
+            index=index,
+            prompt=prompt if isinstance(prompt, str) else None,
+            messages=None if isinstance(prompt, str) else tuple(prompt),
+            stop=self.stop,
+            max_new_tokens=self.task.sampling.max_new_tokens,
+            reference=self.reference(problem),
+            ordinal=order[problem.id],
+        )
+
+    # Metrics
+
+    def _result(self, problems: Sequence[Problem], errors: Sequence[str]) -> EvaluationResult:
+        """Metrics and counts, from the files alone. One sample short, and every metric is ``None``."""
+        n = self.task.sampling.n
+        counts: Counter[str] = Counter()
+        values: dict[str, list[float]] = {name: [] for name in self.task.metrics}
+        complete = True
+        by_id = {problem.id: problem for problem in problems}
+        for problem, all_samples, all_verdicts in self.task.run.by_problem(by_id):
+            samples = [s for s in all_samples if s.index < n]
+            verdicts = [v for v in all_verdicts if v.index < n]
+            counts.update(v.status for v in verdicts)
+            if len(samples) < n or len(verdicts) < n or any(v.status == "infrastructure" for v in verdicts):
+                complete = False
+                continue
+            for name, value in self._values(by_id[problem], samples, verdicts).items():
+                values[name].append(value)
+        notes = tuple(errors[:20]) + ((f"… and {len(errors) - 20} more",) if len(errors) > 20 else ())
+        metrics: dict[str, MetricValue] = {
+            name: summarise(found if complete else None, len(problems), len(problems) * n)
+            for name, found in values.items()
+        }
+        return EvaluationResult(self.task.evaluator, metrics, dict(counts), notes)
+
+    def _values(self, problem: Problem, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[str, float]:
+        own = None
+        found = {}
+        for name in self.task.metrics:
+            base, _, k = name.rpartition("@")
+            if base == self.pass_metric and base:
+                found[name] = pass_at_k(len(verdicts), sum(v.passed for v in verdicts), int(k))
+                continue
+            own = self.score(problem, samples, verdicts) if own is None else own
+            if name not in own:
+                raise ConfigError(f"{type(self).__name__}.score gave no value for {name}")
+            found[name] = own[name]
+        return found
+
+
+class _Work:
+    """Programs on their way through the judge. Verdicts are written here, in the thread that owns the run."""
+
+    def __init__(self, benchmark: CodeBenchmark, keys: Mapping[str, str]) -> None:
+        self._benchmark, self._task, self._keys = benchmark, benchmark.task, keys
+        self._waiting: list[tuple[Sample, Future[Outcome]]] = []
+
+    def submit(self, problem: Problem, sample: Sample) -> None:
+        if not sample.code:
+            self._write(sample, Outcome(status="no-code", detail="the completion holds no program"))
+            return
+        future = self._task.judge.submit(sample.code, self._benchmark.program(problem, sample.code))
+        self._waiting.append((sample, future))
+        while self._waiting and self._waiting[0][1].done():
+            finished, outcome = self._waiting.pop(0)
+            self._write(finished, outcome.result())
+
+    def finish(self) -> None:
+        for sample, future in self._waiting:
+            self._write(sample, future.result())
+        self._waiting = []
+
+    def _write(self, sample: Sample, outcome: Outcome) -> None:
+        verdict = Verdict(
+            evaluator=sample.evaluator,
+            problem=sample.problem,
+            index=sample.index,
+            code_sha256=sha256(sample.code or ""),
+            status=outcome.status,
+            passed=outcome.passed,
+            tests_passed=outcome.tests_passed,
+            tests=outcome.tests,
+            cpu_seconds=round(outcome.cpu_seconds, 4),
+            wall_seconds=round(outcome.wall_seconds, 4),
+            peak_mib=round(outcome.peak_mib, 1),
+            detail=outcome.detail,
+            judge_key=self._keys[sample.problem],
+        )
+        self._task.run.add_verdict(verdict)
+        self._task.judged(sample, verdict)

