@@ -43,6 +43,11 @@ _HOME = {
 __all__ = sorted([*_HOME, "__version__"])
 
 if TYPE_CHECKING:
+    from wmtp.config import load_environment as load_environment
+    from wmtp.config import load_recipe as load_recipe
+    from wmtp.config.environment import Environment as Environment
+    from wmtp.config.recipe import DEFAULT_MODEL_IDS as DEFAULT_MODEL_IDS
+    from wmtp.config.recipe import Recipe as Recipe
     from wmtp.errors import ConfigError as ConfigError
     from wmtp.errors import GenerationError as GenerationError
     from wmtp.errors import IncompleteError as IncompleteError
@@ -50,6 +55,10 @@ if TYPE_CHECKING:
     from wmtp.errors import PluginError as PluginError
     from wmtp.errors import ResourceError as ResourceError
     from wmtp.errors import WmtpError as WmtpError
+    from wmtp.evaluation.api import Results as Results
+    from wmtp.evaluation.api import create_evaluator as create_evaluator
+    from wmtp.evaluation.api import evaluate as evaluate
+    from wmtp.evaluation.benchmark import CodeBenchmark as CodeBenchmark
     from wmtp.evaluation.records import EvaluationResult as EvaluationResult
     from wmtp.evaluation.records import EvaluationTask as EvaluationTask
     from wmtp.evaluation.records import MetricValue as MetricValue
@@ -67,6 +76,11 @@ if TYPE_CHECKING:
     from wmtp.judging.records import Outcome as Outcome
     from wmtp.judging.records import StdioCase as StdioCase
     from wmtp.judging.records import StdioTests as StdioTests
+    from wmtp.loaders import LoaderConfig as LoaderConfig
+    from wmtp.loaders import create_data_loader as create_data_loader
+    from wmtp.loaders import create_model_loader as create_model_loader
+    from wmtp.plugins import Plugins as Plugins
+    from wmtp.plugins import create_plugin_manager as create_plugin_manager
     from wmtp.specs import CORE_API as CORE_API
     from wmtp.specs import DatasetRequest as DatasetRequest
     from wmtp.specs import DatasetSpec as DatasetSpec

@@ -17,6 +17,7 @@ from wmtp.hookspecs import hookimpl
 from wmtp.specs import EvaluatorSpec, LoaderSpec, LoadRequest, ScorerSpec, StorageSpec
 
 if TYPE_CHECKING:
+    from wmtp.evaluation.records import EvaluationResult, EvaluationTask
     from wmtp.generation.records import Engine
     from wmtp.storage.base import Storage
 
@@ -119,6 +120,15 @@ def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
 @hookimpl
 def wmtp_evaluators() -> list[EvaluatorSpec]:
     return [EvaluatorSpec("meta-mtp-evaluator", "calls each metric's owner in turn", (), protocol="meta-mtp")]
+
+
+@hookimpl
+def wmtp_evaluate(task: EvaluationTask) -> EvaluationResult | None:
+    if task.evaluator != "meta-mtp-evaluator":
+        return None
+    from wmtp.evaluation.meta_mtp import MetaMtpEvaluator
+
+    return MetaMtpEvaluator().evaluate(task)
 
 
 @hookimpl

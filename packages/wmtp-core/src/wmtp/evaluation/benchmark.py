@@ -84,7 +84,7 @@ class CodeBenchmark:
         generation_key = task.run.generation_key(self.prompt_form())
         judge_key = task.run.judge_key({f"setting {k}": getattr(self.settings, k) for k in self.judge_settings})
         prompts = {p.id: self._prompt_text(p) for p in problems.values()}
-        digests = {p.id: sha256(json.dumps(p.row, sort_keys=True, default=str)) for p in problems.values()}
+        digests = {p.id: p.digest or sha256(json.dumps(p.row, sort_keys=True, default=str)) for p in problems.values()}
         keys = {p: sha256(judge_key + digest)[:16] for p, digest in digests.items()}
         wanted = len(problems) * task.sampling.n
         task.run.expect(wanted)

@@ -44,11 +44,17 @@ class EvaluationResult:
 
 @attrs.frozen
 class Problem:
-    """One problem of a benchmark. `reference` is its reference solution as source, or ``None``."""
+    """One problem of a benchmark.
+
+    reference  its reference solution as source, or ``None``.
+    digest     what changes when the row does; ``None`` takes the digest of the row as JSON. Rows that are read late, so as
+               not to hold every test in memory, give their own.
+    """
 
     id: str
     row: Mapping[str, Any]
     reference: str | None = None
+    digest: str | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,51 @@
+"""``wmtp eval``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from wmtp.cli.session import Session
+
+
+@click.command("eval")
+@click.argument("config", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.argument("recipe", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. eval.limit=20.")
+@click.option("--judge", type=click.Choice(["strict", "process", "auto"]), help="Level of the sandbox.")
+@click.option("--runs", type=click.Path(file_okay=False), default="runs", help="Folder of run directories.")
+@click.option("--fresh", is_flag=True, help="Start the run again: what it holds is deleted.")
+@click.option("--json", "as_json", is_flag=True, help="Print the object of results.json.")
+@click.pass_obj
+def command(
+    session: Session,
+    config: str | None,
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    judge: str | None,
+    runs: str,
+    fresh: bool,
+    as_json: bool,
+) -> int:
+    """Evaluate a model: CONFIG says where things are, RECIPE what to run.
+
+    The run lives in runs/<run name>/. The same command goes on where a stopped one left off.
+    """
+    from wmtp.cli.show import progress, show
+    from wmtp.config import load_configuration
+    from wmtp.evaluation.api import evaluate
+
+    settings = [*overrides, *([f"judging.level={judge}"] if judge else [])]
+    environment, structured = load_configuration(config, recipe, plugins=session.plugins, overrides=settings)
+    with progress() as report:
+        results = evaluate(environment, structured, plugins=session.plugins, progress=report, runs=runs, fresh=fresh)
+    if as_json:
+        click.echo(json.dumps(results.to_json(), ensure_ascii=False))
+    else:
+        show(results)
+    for line in results.shortcomings():
+        click.echo(f"wmtp: {line}", err=True)
+    if not results.complete:
+        click.echo("wmtp: the run is not complete; the same command does what is missing", err=True)
+    return 0 if results.complete else 1

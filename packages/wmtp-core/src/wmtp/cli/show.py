@@ -1,0 +1,65 @@
+"""What people see of a run: a progress bar while it goes, a table at its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wmtp.evaluation.results import Results
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, str, int], None] | None]:
+    """A bar for each evaluator's samples and verdicts on stderr, if that is a terminal; else ``None``."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks = {}
+
+        def report(evaluator: str, event: str, count: int) -> None:
+            for kind in ("sample", "verdict"):
+                if (evaluator, kind) not in tasks:
+                    tasks[evaluator, kind] = bars.add_task(f"{evaluator} {kind}s", total=None)
+            if event == "total":
+                for kind in ("sample", "verdict"):
+                    bars.update(tasks[evaluator, kind], total=count)
+            else:
+                bars.advance(tasks[evaluator, event], count)
+
+        yield report
+
+
+def show(results: Results) -> None:
+    """The table of metrics on stdout, and where the rest is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from wmtp.evaluation.report import percent, span
+
+    body = results.to_json()
+    table = Table(title=f"{body['run']['name']}", title_justify="left")
+    for title in ("metric", "value", "95 % interval", "problems", "samples"):
+        table.add_column(title, justify="left" if title == "metric" else "right", no_wrap=True)
+    for name, metric in body["metrics"].items():
+        table.add_row(name, percent(metric["value"]), span(metric), str(metric["problems"]), str(metric["samples"]))
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    console.print(table)
+    console.print(f"{os.path.join(body['run']['directory'], 'report.md')}", markup=False, highlight=False)

@@ -1,0 +1,246 @@
+"""`evaluate`: from an environment and a recipe to results. What ``wmtp eval`` calls."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import attrs
+import yaml
+
+from wmtp.config.environment import Environment
+from wmtp.config.recipe import Recipe
+from wmtp.errors import ConfigError, IncompleteError, WmtpError
+from wmtp.evaluation.engine import RunEngine
+from wmtp.evaluation.meta_mtp import EVALUATOR_ID, MetaMtpEvaluator
+from wmtp.evaluation.records import EvaluationResult, EvaluationTask, MetricValue, Part, Rows
+from wmtp.evaluation.report import report
+from wmtp.evaluation.results import Results, assemble, plain
+from wmtp.evaluation.rundir import EvaluatorFiles, Event, locked, write_atomically
+from wmtp.generation.records import Sampling
+from wmtp.judging import open_judge
+from wmtp.loaders import create_data_loader, create_model_loader
+from wmtp.plugins import Plugins, create_plugin_manager
+
+log = logging.getLogger("wmtp")
+Progress = Callable[[str, str, int], None]
+"""Called with (evaluator, ``"total"`` | ``"sample"`` | ``"verdict"``, count) as things happen."""
+
+
+def create_evaluator(recipe: Recipe, *, plugins: Plugins) -> MetaMtpEvaluator | ProtocolEvaluator:
+    """The evaluator that serves the recipe's protocol: for ``meta-mtp``, the `MetaMtpEvaluator`.
+
+    Raises ConfigError where no installed plugin serves it.
+    """
+    owner = plugins.protocol(recipe.eval.protocol)
+    return MetaMtpEvaluator() if owner.spec.id == EVALUATOR_ID else ProtocolEvaluator(plugins, owner)
+
+
+@attrs.frozen
+class ProtocolEvaluator:
+    """Another plugin's evaluator for a protocol of its own, called through its hook."""
+
+    _plugins: Plugins
+    _owner: Any
+
+    @property
+    def id(self) -> str:
+        return str(self._owner.spec.id)
+
+    def evaluate(self, task: EvaluationTask) -> EvaluationResult:
+        return self._plugins.evaluate(task, self._owner)
+
+
+def evaluate(
+    config: Environment,
+    recipe: Recipe,
+    *,
+    plugins: Plugins | None = None,
+    progress: Progress | None = None,
+    runs: Path | str = "runs",
+    fresh: bool = False,
+    data: Mapping[str, Path] | None = None,
+) -> Results:
+    """Runs a recipe to its end, or as far as it gets, in ``<runs>/<run name>/``.
+
+    runs   the folder of run directories. fresh: start the run again. data: data set → path, before anything else.
+
+    Returns `Results`, also when some owner failed (`Results.complete` is then false). Raises `WmtpError` for what the
+    user can mend before anything has been computed: no such model, a run directory made differently, a sandbox that does
+    not hold.
+    """
+    plugins = plugins or create_plugin_manager()
+    if not recipe.eval.metrics:
+        raise ConfigError("recipe.eval.metrics is empty; `wmtp metrics` lists what can be asked for")
+    with locked(Path(runs) / recipe.run.name, fresh=fresh) as folder:
+        return _Run(config, recipe, plugins, progress or _silent, folder, dict(data or {})).run()
+
+
+def _silent(evaluator: str, event: str, count: int) -> None:
+    return None
+
+
+class _Run:
+    """One evaluation in its run directory."""
+
+    def __init__(
+        self,
+        config: Environment,
+        recipe: Recipe,
+        plugins: Plugins,
+        progress: Event,
+        folder: Path,
+        data: dict[str, Path],
+    ) -> None:
+        self._config, self._recipe, self._plugins = config, recipe, plugins
+        self._progress, self._folder, self._data = progress, folder, data
+        self._engine = RunEngine(create_model_loader(config, recipe, plugins=plugins), folder)
+        self._sources: dict[str, dict[str, str]] = {}
+
+    def run(self) -> Results:
+        started = time.time()
+        for name, record in (("config.yaml", self._config), ("recipe.yaml", self._recipe)):
+            write_atomically(self._folder / name, yaml.safe_dump(plain(record), sort_keys=False, allow_unicode=True))
+        with ExitStack() as stack:
+            stack.enter_context(_log_file(self._folder / "log.txt"))
+            judging = self._config.judging
+            judge = stack.enter_context(
+                open_judge(
+                    level=judging.level,
+                    workers=judging.workers,
+                    time_limit=judging.time_limit,
+                    memory_mib=judging.memory_mib,
+                    notify=log.warning,
+                )
+            )
+            stack.callback(self._engine.close)
+            self._judge = judge
+            self._plugins.notify("wmtp_run_started", run_name=self._recipe.run.name, metrics=self._recipe.eval.metrics)
+            result = create_evaluator(self._recipe, plugins=self._plugins).evaluate(self._task(stack))
+            if result.failed and not result.parts and all(isinstance(e, WmtpError) for e in result.failed.values()):
+                raise next(iter(result.failed.values()))
+            results = self._results(result, judge, started)
+        self._plugins.notify("wmtp_run_finished", run_name=self._recipe.run.name, results=results.to_json())
+        return results
+
+    def _sampling(self) -> Sampling:
+        wanted = self._recipe.eval.sampling
+        n = wanted.n
+        if n == "auto":
+            n = self._plugins.largest_k(self._recipe.eval.metrics, self._recipe.eval.metric_prefix)
+        seed = self._config.seed if wanted.seed is None else wanted.seed
+        return Sampling(wanted.temperature, wanted.top_p, n, wanted.max_new_tokens, seed)
+
+    def _task(self, stack: ExitStack) -> EvaluationTask:
+        """The protocol's task; its parts hold one for each owner of a metric."""
+        section = self._recipe.eval
+        owners: dict[str, tuple[Any, dict[str, str]]] = {}
+        for name in section.metrics:
+            owner = self._plugins.metric(name, section.metric_prefix)
+            owners.setdefault(owner.evaluator.spec.id, (owner.evaluator, {}))[1][owner.base_name] = name
+        parts = []
+        for evaluator, (owned, names) in owners.items():
+            task = self._owner_task(stack, owned, tuple(names))
+            run = lambda owned=owned, task=task, names=names: _renamed(self._plugins.evaluate(task, owned), names)  # noqa: E731
+            parts.append(Part(evaluator, owned.distribution, run))
+        protocol = self._plugins.protocol(section.protocol).spec.id
+        whole = self._owner_task(stack, None, tuple(section.metrics), protocol)
+        return attrs.evolve(whole, parts=tuple(parts))
+
+    def _owner_task(
+        self, stack: ExitStack, owned: Any, metrics: tuple[str, ...], protocol: str | None = None
+    ) -> EvaluationTask:
+        evaluator = protocol or owned.spec.id
+        sampling = self._sampling()
+
+        def generation() -> dict[str, Any]:
+            form = {k: v for k, v in attrs.asdict(sampling).items() if k != "n"}
+            return {**{f"model {k}": v for k, v in self._engine.identity().items()}, **form}
+
+        if protocol is None:
+            files: Any = EvaluatorFiles(
+                self._folder, evaluator, generation=generation, judging=self._judge.identity, event=self._progress
+            )
+            stack.callback(files.close)
+        else:
+            files = None
+        return EvaluationTask(
+            evaluator=evaluator,
+            metrics=metrics,
+            settings=self._recipe.eval.evaluators.get(evaluator),
+            sampling=sampling,
+            limit=self._recipe.eval.limit,
+            rows=self._rows(owned.spec.dataset if owned else None),
+            run=files,
+            generate=self._engine.generate,
+            judge=self._judge,
+            judged=lambda sample, verdict: self._plugins.notify("wmtp_sample_judged", sample=sample, verdict=verdict),
+        )
+
+    def _rows(self, dataset: str | None) -> Rows:
+        def rows(split: str) -> Iterable[Mapping[str, Any]]:
+            if dataset is None:
+                raise ConfigError("this evaluator declares no data set, so it has no rows")
+            loader = create_data_loader(self._config, dataset, plugins=self._plugins, path=self._data.get(dataset))
+            found = loader.rows(split)
+            resource = loader.resource
+            self._sources[dataset] = {
+                "path": str(resource.path),
+                "source": resource.source,
+                "version": resource.version,
+            }
+            return found
+
+        return rows
+
+    def _results(self, result: EvaluationResult, judge: Any, started: float) -> Results:
+        keys = json.loads((self._folder / "keys.json").read_text(encoding="utf-8")) if result.parts else {}
+        results = assemble(
+            self._config,
+            self._recipe,
+            result,
+            plugins=self._plugins,
+            folder=self._folder,
+            engine=self._engine,
+            judge=judge,
+            data=self._sources,
+            keys=keys,
+            seconds=time.time() - started,
+        )
+        text = json.dumps(results.to_json(), indent=1, ensure_ascii=False)
+        write_atomically(self._folder / "results.json", text + "\n")
+        write_atomically(self._folder / "report.md", report(results.to_json()))
+        return results
+
+
+def _renamed(result: EvaluationResult, names: Mapping[str, str]) -> EvaluationResult:
+    """The same result under the names the user asked for (``eval.metric_prefix``)."""
+    metrics: dict[str, MetricValue] = {names[name]: value for name, value in result.metrics.items()}
+    return attrs.evolve(result, metrics=metrics)
+
+
+class _log_file:  # noqa: N801  (a context manager that reads as a verb)
+    """Sends the log of `wmtp` to the run's log.txt as well."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._handler = logging.FileHandler(self._path, encoding="utf-8")
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        log.addHandler(self._handler)
+
+    def __exit__(self, *_: object) -> None:
+        log.removeHandler(self._handler)
+        self._handler.close()
+
+
+def raise_if_incomplete(results: Results) -> None:
+    """Raises IncompleteError naming what is missing, for callers that want an exception instead of a flag."""
+    if not results.complete:
+        raise IncompleteError("; ".join(results.shortcomings()))

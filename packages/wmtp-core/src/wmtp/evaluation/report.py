@@ -1,0 +1,65 @@
+"""report.md: a run for people to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def percent(value: float | None) -> str:
+    return "—" if value is None else f"{100 * value:.1f} %"
+
+
+def span(metric: Mapping[str, Any]) -> str:
+    return "—" if metric["low"] is None else f"{100 * metric['low']:.1f} – {100 * metric['high']:.1f}"
+
+
+def report(results: Mapping[str, Any]) -> str:
+    """The text of report.md from the object of results.json."""
+    run, model = results["run"], results["provenance"]["model"]
+    name = " ".join(str(model[k]) for k in ("id", "variant") if model.get(k))
+    lines = [f"# {run['name']}", "", f"Model **{name or 'unknown'}**, finished {run['finished']}.", ""]
+    lines += ["## Metrics", "", "| metric | value | 95 % interval | problems | samples |", "|---|---:|---:|---:|---:|"]
+    for metric, value in results["metrics"].items():
+        cells = (percent(value["value"]), span(value), value["problems"], value["samples"])
+        lines.append(f"| `{metric}` | " + " | ".join(map(str, cells)) + " |")
+    lines += ["", "Intervals are bootstrapped over problems.", ""]
+    lines += _failures(results)
+    lines += ["## How the programs ended", "", "| evaluator | verdicts |", "|---|---|"]
+    for evaluator, counts in results["verdicts"].items():
+        lines.append(f"| {evaluator} | " + ", ".join(f"{n} {status}" for status, n in counts.items()) + " |")
+    judging = results["judging"]
+    lines += ["", f"Judged at level **{judging['level']}**. " + " ".join(judging["notes"]), ""]
+    lines += _generation(results["generation"])
+    lines += ["## What was run", "", "| | |", "|---|---|"]
+    lines += [f"| model {key} | `{value}` |" for key, value in model.items()]
+    sampling = results["recipe"]["eval"]["sampling"]
+    lines += [f"| sampling | {', '.join(f'{k} {v}' for k, v in sampling.items() if v is not None)} |"]
+    for dataset, where in results["provenance"]["data"].items():
+        lines.append(f"| data set {dataset} | {where['source']}: `{where['path']}` {where['version']} |")
+    for plugin in results["provenance"]["plugins"]:
+        lines.append(f"| plugin | {plugin['distribution']} {plugin['version']} ({plugin['state']}) |")
+    return "\n".join(lines) + "\n"
+
+
+def _failures(results: Mapping[str, Any]) -> list[str]:
+    lines = [f"- **{who}** failed: {what['error']}" for who, what in results["failed_evaluators"].items()]
+    lines += [f"- {who}: {note}" for who, notes in results["notes"].items() for note in notes]
+    if results["judging"]["infrastructure"]:
+        lines.append(
+            f"- {results['judging']['infrastructure']} verdicts could not be reached, through no fault of the model. The same "
+            "command does them again."
+        )
+    return ["## What is missing", "", *lines, ""] if lines else []
+
+
+def _generation(generation: Mapping[str, Any]) -> list[str]:
+    rows = [("samples", generation["samples"]), ("tokens", generation["tokens"])]
+    rows += [("cut off at max_new_tokens", generation["truncated"])]
+    for key, title in (("tokens_per_forward", "tokens per forward pass"), ("tokens_per_second", "tokens per second")):
+        if generation[key] is not None:
+            rows.append((title, generation[key]))
+    for head, share in enumerate(generation["acceptance"], 1):
+        if share is not None:
+            rows.append((f"drafts of extra head {head} accepted", percent(share)))
+    return ["## Generation", "", "| | |", "|---|---:|", *(f"| {title} | {value} |" for title, value in rows), ""]

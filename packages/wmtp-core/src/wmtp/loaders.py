@@ -1,0 +1,238 @@
+"""Finding and loading put together: the data and model loaders that everything above uses.
+
+Where from: a local copy of *that* resource, then the cache, then the storage of ``storage.mode``, then the hub.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from wmtp.config.environment import Environment, ModelPath
+from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, Recipe
+from wmtp.errors import ConfigError
+from wmtp.specs import DatasetRequest, LoadRequest, Resource
+from wmtp.storage.chain import NotHere, Place, resolve
+from wmtp.storage.hub import from_hub
+
+if TYPE_CHECKING:
+    from wmtp.generation.records import Engine
+    from wmtp.plugins import Plugins
+    from wmtp.storage.base import Storage
+
+REPLAYS = ("reference:", "samples:")
+
+
+@attrs.frozen(kw_only=True)
+class LoaderConfig:
+    """What a loader needs of an environment, for those who have no config.yaml.
+
+    storage      the ``storage`` section, nested form. local_path: a file or folder to read first.
+    model_paths  role → local copy. cache_dir: where downloads are kept.
+    """
+
+    storage: Mapping[str, Any] | None = None
+    local_path: str | Path | None = None
+    model_paths: Mapping[str, ModelPath] = attrs.field(factory=dict)
+    cache_dir: str | Path = ".cache"
+
+
+class DataLoader:
+    """Rows of one data set. `storage` (alias `s3_manager`) can be given, to read from it instead of the configured one."""
+
+    def __init__(self, dataset: str, plugins: Plugins, local: Path | None, storage: Storage | None) -> None:
+        if dataset not in plugins.datasets:
+            raise ConfigError(plugins.missing("data set", dataset, plugins.datasets))
+        self._spec = plugins.datasets[dataset].spec
+        self._local = local
+        self.storage = storage
+        self._resource: Resource | None = None
+
+    @property
+    def s3_manager(self) -> Storage | None:
+        return self.storage
+
+    @s3_manager.setter
+    def s3_manager(self, storage: Storage | None) -> None:
+        self.storage = storage
+
+    @property
+    def resource(self) -> Resource:
+        """Where the rows are read from. Raises ResourceError naming every place tried."""
+        return self._fetch()
+
+    def _fetch(self, patterns: tuple[str, ...] | None = None) -> Resource:
+        if self._resource is None:
+            name = self._spec.name
+            places = [Place(f"local copy (paths.datasets.{name}_local)", self._from_local)]
+            if self._spec.hub_id:
+                places.append(Place(f"hub ({self._spec.hub_id})", self._from_hub))
+            advice = f"Set paths.datasets.{name}_local in config.yaml to the file or folder that holds it."
+            self._resource = resolve(f"data set {name!r}", places, advice)
+        return self._resource
+
+    def _from_local(self) -> Resource:
+        if self._local is None:
+            raise NotHere("not set")
+        if not self._local.exists():
+            raise NotHere(f"{self._local} does not exist")
+        return Resource(self._local, "local")
+
+    def _from_hub(self) -> Resource:
+        assert self._spec.hub_id
+        return from_hub(self._spec.hub_id, "dataset", revision=None, patterns=self._spec.hub_patterns or None)
+
+    def rows(self, split: str) -> Iterable[Mapping[str, Any]]:
+        """The rows of a split, as the data set's plugin reads them."""
+        request = DatasetRequest(dataset=self._spec.name, split=split, fetch=self._fetch)
+        return self._spec.load(request)
+
+
+class ModelLoader:
+    """One model: which it is, where it comes from, and the engine that runs it."""
+
+    def __init__(
+        self, config: Environment, recipe: Recipe, plugins: Plugins, storage: Storage | None, role: str = "base"
+    ) -> None:
+        model = recipe.model
+        # The defaults come last: command line and recipe, then the environment variable, always win.
+        self.reference = model.base_id or os.environ.get("WMTP_MODEL_BASE") or DEFAULT_MODEL_IDS[role]
+        default = DEFAULT_VARIANT if self.reference == DEFAULT_MODEL_IDS["base"] else None
+        self.variant = model.variant or default
+        self._config, self._recipe, self._plugins = config, recipe, plugins
+        self._copy: ModelPath | None = getattr(config.paths.models, f"{role}_local")
+        self.storage = storage
+        self._resources: dict[tuple[str, ...] | None, Resource] = {}
+
+    @property
+    def s3_manager(self) -> Storage | None:
+        return self.storage
+
+    @s3_manager.setter
+    def s3_manager(self, storage: Storage | None) -> None:
+        self.storage = storage
+
+    def resolve(self, patterns: tuple[str, ...] | None = None) -> Resource:
+        """The model's files on this machine. Raises ResourceError naming every place tried."""
+        if patterns not in self._resources:
+            self._resources[patterns] = resolve(f"model {self._named()}", self._places(patterns), self._advice())
+        return self._resources[patterns]
+
+    def _named(self) -> str:
+        return f"{self.reference!r}" + (f" ({self.variant})" if self.variant else "")
+
+    def _advice(self) -> str:
+        return (
+            "Name a folder, a hub id or an s3:// reference in model.base_id, or a local copy in paths.models.base_local: "
+            "{id: …, variant: …, path: …}."
+        )
+
+    def _places(self, patterns: tuple[str, ...] | None) -> list[Place]:
+        if self._is_path():
+            return [Place(f"folder {self.reference}", lambda: _folder(Path(self.reference)))]
+        return [
+            Place("local copy (paths.models.base_local)", self._from_copy),
+            Place(f"hub ({self.reference})", lambda: self._from_hub(patterns)),
+        ]
+
+    def _is_path(self) -> bool:
+        return self.reference.startswith(("/", ".", "~")) or Path(self.reference).is_dir()
+
+    def _from_copy(self) -> Resource:
+        """A local path is a copy of one named model; it never stands in for another."""
+        if self._copy is None:
+            raise NotHere("not set")
+        if (self._copy.id, self._copy.variant) != (self.reference, self.variant):
+            other = f"{self._copy.id}" + (f" ({self._copy.variant})" if self._copy.variant else "")
+            raise NotHere(f"{self._copy.path} is a copy of {other}, not of this model")
+        return _folder(Path(self._copy.path))
+
+    def _from_hub(self, patterns: tuple[str, ...] | None) -> Resource:
+        if "://" in self.reference:
+            raise NotHere("a URL is no hub id")
+        return from_hub(self.reference, "model", revision=self._recipe.model.revision, patterns=patterns)
+
+    def stamp(self) -> dict[str, str]:
+        """A cheap stamp of what would be loaded, without loading it: the reference, and files' sizes and times if local."""
+        stamp = {"reference": self.reference, "variant": self.variant or ""}
+        stamp["revision"] = self._recipe.model.revision or ""
+        stamp["devices"] = f"{self._config.devices.device} {self._config.devices.dtype}"
+        folder = Path(self.reference.removeprefix("samples:"))
+        if not self._is_path() and not self.reference.startswith("samples:") and self._copy:
+            folder = Path(self._copy.path)
+        for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder] if folder.is_file() else []:
+            if path.is_file():
+                status = path.stat()
+                stamp[str(path.relative_to(folder))] = f"{status.st_size} {status.st_mtime_ns}"
+        return stamp
+
+    def load(self) -> Engine:
+        """Opens the model with the one loader that matches. Raises ConfigError where none or several do."""
+        model, devices = self._recipe.model, self._config.devices
+        batch_size = self._recipe.eval.batch_size
+        request = LoadRequest(
+            reference=self.reference,
+            fetch=self.resolve,
+            revision=model.revision,
+            variant=self.variant,
+            device=devices.device,
+            dtype=devices.dtype,
+            n_heads=model.mtp.n_heads,
+            speculative=model.mtp.speculative,
+            batch_size=None if batch_size == "auto" else batch_size,
+        )
+        return self._loader().load(request)
+
+    def _loader(self) -> Any:
+        chosen = self._recipe.model.loader
+        if chosen:
+            return self._plugins.loaders[chosen].spec
+        if self._is_path():
+            _ = self.resolve()  # a folder that is not there is told before asking who could read it
+        matching = [o for o in self._plugins.loaders.values() if o.spec.matches(self.reference)]
+        if len(matching) == 1:
+            return matching[0].spec
+        names = ", ".join(sorted(self._plugins.loaders))
+        if not matching:
+            raise ConfigError(
+                f"no loader knows what to do with model {self.reference!r}; installed loaders: {names}. A folder must hold "
+                "config.json (transformers) or params.json (Meta's format)."
+            )
+        claims = ", ".join(f"{o.spec.name} ({o.distribution})" for o in matching)
+        raise ConfigError(f"several loaders match model {self.reference!r}: {claims}; choose one with model.loader")
+
+
+def _folder(path: Path) -> Resource:
+    path = path.expanduser()
+    if not path.is_dir():
+        raise NotHere("it does not exist" if not path.exists() else "it is not a folder")
+    return Resource(path, "local")
+
+
+def create_data_loader(
+    config: Environment | LoaderConfig | Mapping[str, Any],
+    dataset: str,
+    *,
+    plugins: Plugins,
+    storage: Storage | None = None,
+    path: Path | None = None,
+) -> DataLoader:
+    """A loader of one data set's rows. path: a file or folder that goes before everything configured."""
+    if isinstance(config, Environment):
+        configured = config.paths.datasets.get(dataset)
+    else:
+        record = config if isinstance(config, LoaderConfig) else LoaderConfig(**config)
+        configured = str(record.local_path) if record.local_path else None
+    local = path or (Path(configured) if configured else None)
+    return DataLoader(dataset, plugins, local, storage)
+
+
+def create_model_loader(
+    config: Environment, recipe: Recipe, *, plugins: Plugins, storage: Storage | None = None
+) -> ModelLoader:
+    """A loader of the recipe's model."""
+    return ModelLoader(config, recipe, plugins, storage)

@@ -1,0 +1,59 @@
+"""The end of the chain: the Hugging Face Hub, through huggingface_hub and its own cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from wmtp.specs import Resource
+from wmtp.storage.chain import NotHere
+
+
+def from_hub(
+    repository: str,
+    kind: Literal["model", "dataset"],
+    *,
+    revision: str | None,
+    patterns: tuple[str, ...] | None,
+) -> Resource:
+    """A snapshot of a hub repository, pinned to the commit it resolved to; complete snapshots are served offline.
+
+    Raises NotHere with what is wrong and what to do: no such repository or revision, gated, offline, cut off.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        path = snapshot_download(
+            repository, repo_type=kind, revision=revision, allow_patterns=list(patterns) if patterns else None
+        )
+    except GatedRepoError:
+        raise NotHere(
+            f"{repository} is gated: accept its conditions on its hub page, then log in with `hf auth login` (or set "
+            "HF_TOKEN) with a token that may read it"
+        ) from None
+    except RevisionNotFoundError:
+        raise NotHere(f"{repository} has no revision {revision!r}") from None
+    except RepositoryNotFoundError:
+        raise NotHere(f"no {kind} repository {repository!r}, or it is private and no token may read it") from None
+    except LocalEntryNotFoundError:
+        offline = "it is offline (HF_HUB_OFFLINE)" if os.environ.get("HF_HUB_OFFLINE") else "the hub cannot be reached"
+        raise NotHere(f"{offline}, and {repository} is not complete in the hub's cache") from None
+    except HFValidationError:
+        raise NotHere(f"{repository!r} cannot be the name of a hub repository") from None
+    except HfHubHTTPError as error:
+        raise NotHere(f"the hub answered: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise NotHere(f"downloading broke off: {error}") from None
+    folder = Path(path)
+    if not any(folder.iterdir()):
+        raise NotHere(f"{repository} has no file that matches {', '.join(patterns or ('*',))}")
+    return Resource(folder, "hub", folder.name)

@@ -1,0 +1,75 @@
+"""The evaluator ``mbpp-v1``: MBPP as its authors prompt and judge it (Austin et al., arXiv 2108.07732)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import wmtp
+from wmtp_eval_mbpp.extraction import extract, same_program
+from wmtp_eval_mbpp.settings import MbppSettings
+
+SHOTS = (2, 3, 4)
+TASK = (
+    "You are an expert Python programmer, and here is your task: {text} Your code should pass these tests:\n\n{tests}\n"
+)
+
+
+class Mbpp(wmtp.CodeBenchmark):
+    """MBPP. Ids are the task ids; a prompt shows the three asserts, as the authors' does."""
+
+    stop = ("[DONE]",)
+    pass_metric = "mbpp_pass"
+    judge_settings = ("challenge_tests",)
+    settings: MbppSettings
+
+    @property
+    def split(self) -> str:  # type: ignore[override]
+        return self.settings.split
+
+    def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
+        self._examples = self._solved_examples()
+        for row in rows:
+            yield wmtp.Problem(str(row["task_id"]), row, row["code"])
+
+    def _solved_examples(self) -> list[Mapping[str, Any]]:
+        wanted = SHOTS[: self.settings.shots]
+        if not wanted:
+            return []
+        found = {row["task_id"]: row for row in self.task.rows("prompt") if row["task_id"] in wanted}
+        if missing := [i for i in wanted if i not in found]:
+            raise wmtp.ConfigError(
+                f"mbpp-v1: the prompt's examples, problems {', '.join(map(str, missing))} of split prompt, are not in the data "
+                "set; use a complete one, or eval.evaluators.mbpp-v1.shots: 0"
+            )
+        return [found[i] for i in wanted]
+
+    def prompt(self, problem: wmtp.Problem) -> str | list[wmtp.Message]:
+        question = _question(problem.row)
+        if self.settings.chat:
+            turns: list[wmtp.Message] = []
+            for row in self._examples:
+                turns += [
+                    {"role": "user", "content": _question(row)},
+                    {"role": "assistant", "content": f"```python\n{row['code']}\n```"},
+                ]
+            return [*turns, {"role": "user", "content": question}]
+        solved = [f"{_question(row)}[BEGIN]\n{row['code']}\n[DONE]\n\n" for row in self._examples]
+        return "".join(solved) + f"{question}[BEGIN]\n"
+
+    def code(self, problem: wmtp.Problem, completion: wmtp.Completion) -> str | None:
+        return extract(completion.text)
+
+    def program(self, problem: wmtp.Problem, code: str) -> wmtp.CallTests:
+        row = problem.row
+        tests = [*row["test_list"], *(row["challenge_test_list"] if self.settings.challenge_tests else ())]
+        return wmtp.CallTests(tests=tuple(tests), setup=row["test_setup_code"])
+
+    def score(
+        self, problem: wmtp.Problem, samples: Sequence[wmtp.Sample], verdicts: Sequence[wmtp.Verdict]
+    ) -> Mapping[str, float]:
+        return {"mbpp_exact": float(same_program(samples[0].code or "", problem.row["code"]))}
+
+
+def _question(row: Mapping[str, Any]) -> str:
+    return TASK.format(text=row["text"], tests="\n".join(row["test_list"]))
