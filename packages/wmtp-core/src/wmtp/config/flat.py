@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
+from textwrap import indent
 from typing import Any
 
-from wmtp.config.source import KeyPath, as_plain
-from wmtp.config.structure import is_secret
+from wmtp.config.source import KeyPath, as_plain, dump_yaml, is_secret
 
 FLAT_KEYS = ("storage_mode", "s3_config")
 
@@ -32,7 +31,7 @@ def refusal(data: Mapping[str, Any]) -> str:
     left_out = f"\n({', '.join(secrets)} left out: credentials come from the storage's own chain)" if secrets else ""
     return (
         f"{found}: flat keys are gone; only the nested form is read (`wmtp config migrate FILE` rewrites a file). "
-        f"Write:\n{dump(nested(data))}{left_out}"
+        f"Write:\n{indent(dump_yaml(nested(data)).rstrip(), '  ')}{left_out}"
     )
 
 
@@ -46,17 +45,3 @@ def nested(data: Mapping[str, Any]) -> dict[str, Any]:
     elif mode == "s3":
         section["s3"] = {"bucket": "YOUR-BUCKET"}
     return {"storage": section}
-
-
-def dump(data: Any) -> str:
-    """Plain data as block YAML, indented by two, without the final newline."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.allow_unicode = True
-    yaml.width = 4096
-    yaml.representer.sort_base_mapping_type_on_output = False
-    out = io.StringIO()
-    yaml.dump(data, out)
-    return "\n".join("  " + line for line in out.getvalue().rstrip("\n").splitlines())

@@ -12,8 +12,7 @@ from typing import Any
 import attrs
 
 from wmtp.config.flat import FLAT_KEYS, nested, refusal
-from wmtp.config.source import as_plain, parse_yaml
-from wmtp.config.structure import is_secret
+from wmtp.config.source import as_plain, is_secret, parse_yaml
 from wmtp.errors import ConfigError, Problem
 
 

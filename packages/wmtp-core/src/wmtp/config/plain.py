@@ -11,7 +11,7 @@ import attrs
 
 from wmtp.config.environment import Environment
 from wmtp.config.recipe import Recipe
-from wmtp.config.structure import is_secret
+from wmtp.config.source import dump_yaml, is_secret
 
 HIDDEN = "(hidden)"
 
@@ -27,6 +27,19 @@ def to_plain(record: Environment | Recipe) -> dict[str, Any]:
         data["storage"] = {"mode": record.storage.mode, **_plain(record.storage.sections)}
         data["paths"]["datasets"] = {f"{name}_local": path for name, path in record.paths.datasets.items()}
     return data
+
+
+def to_yaml(record: Environment | Recipe) -> str:
+    """`to_plain` as the text of a file that can be read again. ``${`` is escaped: nothing is substituted twice."""
+    return dump_yaml(_escaped(to_plain(record)))
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _escaped(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_escaped(inner) for inner in value]
+    return value.replace("${", "$${") if isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:

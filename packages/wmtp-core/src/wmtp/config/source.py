@@ -19,6 +19,9 @@ from wmtp.errors import ConfigError, Problem
 KeyPath = tuple[str | int, ...]
 
 _REFERENCE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<body>[^{}]*)\}|(?P<broken>\$\{)")
+_SECRET = re.compile(
+    r"secret|password|passwd|token(?!s)|credential|access_?key|private_?key|account_?key|api_?key", re.I
+)
 _BODY = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>.*))?", re.DOTALL)
 
 
@@ -175,7 +178,7 @@ def apply_overrides(document: Document, overrides: Sequence[str], own: Sequence[
         section[path[-1]] = _plain(parse_yaml(text, "--set", override), Document(document.root, {}), (), cwd)
         for below in [p for p in document.overrides if p[: len(path)] == path]:
             del document.overrides[below]
-        document.overrides[path] = override
+        document.overrides[path] = keys if any(map(is_secret, path)) else override
 
 
 def substitute(document: Document) -> None:
@@ -212,6 +215,22 @@ def substitute(document: Document) -> None:
     document.data = walk(document.data, ())
 
 
+def dump_yaml(data: Any) -> str:
+    """Plain data as block YAML 1.2, keys in their order."""
+    import io
+
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.allow_unicode = True
+    yaml.width = 4096
+    yaml.representer.sort_base_mapping_type_on_output = False
+    out = io.StringIO()
+    yaml.dump(data, out)
+    return out.getvalue()
+
+
 def as_plain(value: Any) -> Any:
     """A copy without `Text`: what a section that nobody structures is kept as."""
     if isinstance(value, Mapping):
@@ -219,6 +238,11 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [as_plain(inner) for inner in value]
     return str(value) if isinstance(value, str) else value
+
+
+def is_secret(key: object) -> bool:
+    """Whether a key's name says that its value must not be shown or written anywhere."""
+    return isinstance(key, str) and _SECRET.search(key) is not None
 
 
 def shown(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,6 @@ def _keep(name: str, section: Any, mode: str, plugins: Plugins) -> None:
     fields = [a.name for a in attrs.fields(selected)] if selected else []
     if name in fields:
         raise Invalid(f"belongs in the section storage.{mode}")
-    if not isinstance(section, Mapping):
+    if not isinstance(section, Mapping) or difflib.get_close_matches(name, plugins.storages, n=1):
         raise Invalid(unknown_key(name, ["mode", *plugins.storages]))
     log.warning("storage.%s belongs to no installed plugin; kept as it is", name)

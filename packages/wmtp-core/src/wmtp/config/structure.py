@@ -20,7 +20,7 @@ import cattrs
 from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, IterableValidationNote
 from cattrs.gen import make_dict_structure_fn, override
 
-from wmtp.config.source import KeyPath, Text, as_plain, shown, unknown_key
+from wmtp.config.source import KeyPath, Text, as_plain, is_secret, shown, unknown_key
 from wmtp.errors import WmtpError
 
 Hook = Callable[[Any, Any], Any]
@@ -28,12 +28,6 @@ _NOTHING: Any = object()
 _SCALARS = (bool, int, float, str, type(None))
 SEQUENCES = (tuple, list, set, frozenset, Sequence, MutableSequence)
 _MAPPINGS = (dict, Mapping, MutableMapping)
-_SECRET = re.compile(r"secret|password|passwd|token|credential|access_?key|private_?key|account_?key|api_?key", re.I)
-
-
-def is_secret(key: object) -> bool:
-    """Whether a key's name says that its value must not be shown or written anywhere."""
-    return isinstance(key, str) and _SECRET.search(key) is not None
 
 
 class Invalid(Exception):  # noqa: N818  (not shown as it is: it becomes a `wmtp.errors.Problem`)
@@ -120,8 +114,10 @@ def strict_converter() -> cattrs.Converter:
     converter.register_structure_hook_func(_is_sequence, lambda value, tp: _structure_sequence(value, tp, converter))
     converter.register_structure_hook_func(_is_enum, _structure_enum)
     converter.register_structure_hook_func(lambda tp: tp is Any, lambda value, _: as_plain(value))
-    converter.register_structure_hook_func(lambda tp: tp is Path, lambda value, _: Path(absolute(value)))
     converter.register_structure_hook_func(_is_scalar, structure_scalar)
+    for scalar in _SCALARS:  # cattrs has hooks for these very classes, which predicates do not outrank
+        converter.register_structure_hook(scalar, structure_scalar)
+    converter.register_structure_hook(Path, lambda value, _: Path(absolute(value)))
     return converter
 
 
