@@ -50,10 +50,7 @@ CONFIGS = {
     ),
     "flat keys deep inside": (
         "judging:\n  storage_mode: local\n",
-        [
-            "config.judging.storage_mode (c.yaml, line 2): storage_mode: flat keys are gone",
-            "config.judging.storage_mode (c.yaml, line 2): unknown key",
-        ][:1],
+        ["config.judging.storage_mode (c.yaml, line 2): storage_mode: flat keys are gone"],
     ),
     "unknown mode": (
         "storage: {mode: shell}",
@@ -221,14 +218,8 @@ def test_both_files_at_once(write, plugins):
     write("c.yaml", "sed: 3")
     write("r.yaml", "eval: {limit: -1}")
     error = told(load_configuration, config="c.yaml", recipe="r.yaml", plugins=plugins, overrides=["evl.x=1"])
-    assert str(error) == (
-        "--set evl.x=1: unknown key; did you mean 'eval'? "
-        "known: project, seed, storage, paths, devices, judging, run, model, eval\n"
-        "--set evl.x=1: unknown key; did you mean 'eval'? "
-        "known: run, model, eval, project, seed, storage, paths, devices, judging"
-    ) or "evl.x" in str(error)
-    error = told(load_configuration, config="c.yaml", recipe="r.yaml", plugins=plugins)
-    assert [p.where for p in error.problems] == ["config.sed (c.yaml, line 1)", "recipe.eval.limit (r.yaml, line 1)"]
+    places = ["--set evl.x=1", "config.sed (c.yaml, line 1)", "recipe.eval.limit (r.yaml, line 1)"]
+    assert [p.where for p in error.problems] == places
 
 
 @pytest.mark.parametrize(
@@ -241,7 +232,7 @@ def test_both_files_at_once(write, plugins):
             "judging.level=atuo",
             "config.judging.level (--set judging.level=atuo): must be 'strict', 'process' or 'auto'",
         ),
-        ("seed.x=1", "--set seed.x=1: seed is not a section"),
+        ("seed.x=1", "--set seed.x: seed is not a section"),
         ("seed=[1", "--set (seed=[1, line 1"),
     ],
 )

@@ -58,13 +58,14 @@ class Document:
     lines: dict[KeyPath, int] = attrs.field(factory=dict)
     overrides: dict[KeyPath, str] = attrs.field(factory=dict)
     problems: list[tuple[KeyPath, str]] = attrs.field(factory=list)
+    wrong_overrides: list[Problem] = attrs.field(factory=list)
 
     def where(self, path: KeyPath) -> str:
         """``config.storage.mode (config.yaml, line 4)``."""
         shown = self.root + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
         for end in range(len(path), 0, -1):
             if path[:end] in self.overrides:
-                return f"{shown} (--set {self.overrides[path[:end]]})"
+                return f"{shown} ({self.overrides[path[:end]]})"
             if path[:end] in self.lines:
                 return f"{shown} ({self.name}, line {self.lines[path[:end]]})"
         return f"{shown} ({self.name})" if self.name else shown
@@ -73,8 +74,9 @@ class Document:
         """All of this document's problems as one error; at one key, only the first stage that failed speaks."""
         early = {path for path, _ in self.problems}
         later = [(path, message) for path, message in found if path not in early]
-        all_of_it = [Problem(self.where(path), message) for path, message in [*self.problems, *later]]
-        return ConfigError(list(dict.fromkeys(all_of_it))) if all_of_it else None
+        found_here = [Problem(self.where(path), message) for path, message in [*self.problems, *later]]
+        all_of_it = list(dict.fromkeys([*self.wrong_overrides, *found_here]))
+        return ConfigError(all_of_it) if all_of_it else None
 
 
 def read(root: str, source: Path | str | Mapping[str, Any] | None) -> Document:
@@ -160,25 +162,30 @@ def apply_overrides(document: Document, overrides: Sequence[str], own: Sequence[
     for override in overrides:
         keys, equals, text = override.partition("=")
         path = tuple(keys.strip().split("."))
+        name = f"--set {keys if any(map(is_secret, path)) else override}"
         if not equals or not all(path):
-            raise ConfigError(Problem(f"--set {override}", "must read key.path=value, like eval.limit=20"))
-        if path[0] in foreign and path[0] not in own:
-            continue
-        if path[0] not in own:
-            raise ConfigError(Problem(f"--set {override}", unknown_key(path[0], [*own, *foreign])))
-        section = document.data
-        for depth, key in enumerate(path[:-1], 1):
-            inner = section.get(key)
-            if inner is None:
-                inner = section[key] = {}
-            if not isinstance(inner, dict):
-                raise ConfigError(Problem(f"--set {override}", f"{'.'.join(path[:depth])} is not a section"))
-            section = inner
-        cwd = Path.cwd()
-        section[path[-1]] = _plain(parse_yaml(text, "--set", override), Document(document.root, {}), (), cwd)
-        for below in [p for p in document.overrides if p[: len(path)] == path]:
-            del document.overrides[below]
-        document.overrides[path] = keys if any(map(is_secret, path)) else override
+            document.wrong_overrides.append(Problem(name, "must read key.path=value, like eval.limit=20"))
+        elif path[0] not in own and path[0] not in foreign:
+            document.wrong_overrides.append(Problem(name, unknown_key(path[0], sorted([*own, *foreign]))))
+        elif path[0] in own:
+            try:
+                _apply(document, path, parse_yaml(text, "--set", name.removeprefix("--set ")))
+            except ConfigError as exc:
+                document.wrong_overrides += exc.problems
+            else:
+                document.overrides = {p: n for p, n in document.overrides.items() if p[: len(path)] != path}
+                document.overrides[path] = name
+
+
+def _apply(document: Document, path: tuple[str, ...], value: Any) -> None:
+    section = document.data
+    for depth, key in enumerate(path[:-1], 1):
+        if section.get(key) is None:
+            section[key] = {}
+        section = section[key]
+        if not isinstance(section, dict):
+            raise ConfigError(Problem(f"--set {'.'.join(path)}", f"{'.'.join(path[:depth])} is not a section"))
+    section[path[-1]] = _plain(value, Document(document.root, {}), (), Path.cwd())
 
 
 def substitute(document: Document) -> None:

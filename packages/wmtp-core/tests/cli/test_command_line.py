@@ -1,0 +1,297 @@
+"""The command as a user meets it: help, errors, exit statuses, what goes to stdout, and what is not imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import wmtp
+from wmtp.cli import COMMANDS, command, main
+from wmtp.cli.session import Session
+
+HEAVY = ("torch", "transformers", "pandas", "boto3", "botocore", "pyarrow", "numpy", "huggingface_hub", "safetensors")
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    for name in ("WMTP_PLUGINS", "WMTP_STRICT_PLUGINS"):
+        monkeypatch.delenv(name, raising=False)
+    return os.environ
+
+
+def run(*arguments, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-m", "wmtp", *arguments], capture_output=True, text=True, timeout=60, check=False, **kwargs
+    )
+
+
+def imported(*arguments):
+    """The modules that a command leaves in memory."""
+    code = (
+        "import sys, io, contextlib\n"
+        "from wmtp.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        f"    status = main({list(arguments)!r})\n"
+        "print(status, *sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    status, *modules = done.stdout.split()
+    assert status == "0", done.stderr
+    return set(modules)
+
+
+def test_help_names_every_command_and_imports_none(environment):
+    modules = imported("--help")
+    assert modules.isdisjoint(HEAVY)
+    assert {m for m in modules if m.startswith("wmtp")} == {"wmtp", "wmtp.cli"}
+    text = run("--help").stdout
+    for name, (_, summary) in COMMANDS.items():
+        assert name in text
+        assert " ".join(summary.split()) in " ".join(text.split())
+
+
+@pytest.mark.parametrize("arguments", [("plugins", "list"), ("metrics",)])
+def test_listing_imports_nothing_heavy(arguments, environment):
+    """With every plugin of the repository installed: their entry modules must be cheap, too."""
+    assert imported(*arguments).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help_and_the_common_options(name, environment):
+    group = command.get_command(click.Context(command), name)
+    commands = group.commands.values() if isinstance(group, click.Group) else [group]
+    for one in commands:
+        assert one.help, one.name
+        assert {"no_plugin", "debug"} <= {p.name for p in one.params}
+    assert main([name, "--help"]) == 0
+
+
+def test_unknown_command():
+    done = run("plugin")
+    assert done.returncode == 2
+    assert "No such command 'plugin'. Did you mean 'plugins'?" in done.stderr
+
+
+def test_version():
+    assert run("--version").stdout == f"wmtp {wmtp.__version__}\n"
+
+
+def test_plugins_list_json(distributions, environment, monkeypatch):
+    distributions("wmtp-noisy", "print('I was imported'); import not_there")
+    distributions("wmtp-quiet", "")
+    monkeypatch.setenv("WMTP_PLUGINS", "wmtp-noisy,wmtp-quiet")
+    done = run("plugins", "list", "--json", "--no-plugin", "wmtp-quiet")
+    assert done.returncode == 0
+    listed = {p["distribution"]: p for p in json.loads(done.stdout)["plugins"]}
+    assert listed["wmtp-core"]["state"] == "loaded"
+    assert "meta-mtp-evaluator" in listed["wmtp-core"]["provides"]["evaluator"]
+    assert listed["wmtp-quiet"] == {
+        "distribution": "wmtp-quiet", "version": "1.0", "state": "blocked", "error": "--no-plugin", "provides": {},
+    }  # fmt: skip
+    assert listed["wmtp-noisy"]["state"] == "broken"
+    assert "No module named 'not_there'" in listed["wmtp-noisy"]["error"]
+    warnings = [line for line in done.stderr.splitlines() if "wmtp-noisy" in line]
+    assert len(warnings) == 1
+    assert "I was imported" in done.stderr
+    strict = run("plugins", "list", env={**os.environ, "WMTP_STRICT_PLUGINS": "1"})
+    assert strict.returncode == 2
+    assert "plugin wmtp-noisy 1.0 is broken" in strict.stderr
+    assert "Traceback" not in strict.stderr
+    assert "Traceback" in run("plugins", "list", "--debug", env={**os.environ, "WMTP_STRICT_PLUGINS": "1"}).stderr
+
+
+def test_plugins_list_for_people(environment, monkeypatch):
+    monkeypatch.setenv("WMTP_PLUGINS", "")
+    text = run("plugins", "list").stdout
+    assert f"wmtp-core {wmtp.__version__}  loaded" in text
+    assert "    loader: transformers, meta-mtp, reference, samples" in text
+
+
+def test_metrics(distributions, environment, monkeypatch):
+    source = """
+        import wmtp
+
+        @wmtp.hookimpl
+        def wmtp_evaluators():
+            return [wmtp.EvaluatorSpec("toy-v1", "a toy", ("toy_exact", "toy_pass@{k}"), dataset="toy")]
+
+        @wmtp.hookimpl
+        def wmtp_evaluate(task):
+            return None
+    """
+    distributions("wmtp-toy", source)
+    monkeypatch.setenv("WMTP_PLUGINS", "wmtp-toy")
+    assert run("metrics").stdout.splitlines() == [
+        "toy_exact     toy-v1 (wmtp-toy): a toy",
+        "toy_pass@{k}  toy-v1 (wmtp-toy): a toy",
+    ]
+    rows = json.loads(run("metrics", "--json").stdout)["metrics"]
+    assert rows[0] == {
+        "metric": "toy_exact", "evaluator": "toy-v1", "dataset": "toy", "distribution": "wmtp-toy", "summary": "a toy",
+    }  # fmt: skip
+    monkeypatch.setenv("WMTP_PLUGINS", "")
+    empty = run("metrics")
+    assert (empty.returncode, empty.stdout) == (0, "")
+    assert "pip install wmtp-eval-mbpp" in empty.stderr
+
+
+def test_config_check(tmp_path, environment, monkeypatch):
+    monkeypatch.setenv("WMTP_PLUGINS", "")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.yaml").write_text("seed: 3\n")
+    (tmp_path / "r.yaml").write_text("eval: {limit: few}\n")
+    good = run("config", "check", "c.yaml", "--set", "judging.level=auto")
+    assert (good.returncode, good.stdout) == (0, "c.yaml: ok; storage local, judging auto\n")
+    bad = run("config", "check", "c.yaml", "r.yaml", "--set", "sed=3")
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr.splitlines()[1:] == [
+        "recipe.eval.limit (r.yaml, line 1): must be a whole number or null, not 'few'"
+    ]
+    assert bad.stderr.startswith("wmtp: --set sed=3: unknown key; did you mean 'seed'?")
+    both = run("config", "check", "c.yaml", "r.yaml", "--set", "eval.limit=2", "--json")
+    assert json.loads(both.stdout)["recipe"]["eval"]["limit"] == 2
+    assert json.loads(both.stdout)["config"]["paths"]["cache"] == str(tmp_path / ".cache")
+
+
+def test_config_schema(environment):
+    for which in ("config", "recipe"):
+        assert json.loads(run("config", "schema", which).stdout)["type"] == ["object", "null"]
+
+
+def test_config_migrate(tmp_path):
+    old = "# mine\nstorage_mode: s3  # there\ns3_config: {bucket: b}\n"
+    new = "# mine\nstorage:\n  mode: s3  # there\n  s3: {bucket: b}\n"
+    file = tmp_path / "old.yaml"
+    file.write_text(old)
+    shown = run("config", "migrate", str(file))
+    assert (shown.returncode, shown.stdout) == (0, new)
+    assert file.read_text() == old
+    assert run("config", "migrate", str(file), "--write").returncode == 0
+    assert (file.read_text(), (tmp_path / "old.yaml.bak").read_text()) == (new, old)
+    again = run("config", "migrate", str(file), "--write")
+    assert (again.returncode, file.read_text()) == (0, new)
+    assert "nothing to do" in again.stderr
+    file.write_text(old)
+    refused = run("config", "migrate", str(file), "--write")
+    assert refused.returncode == 2
+    assert "old.yaml.bak exists and is not overwritten" in refused.stderr
+    assert file.read_text() == old
+
+
+def test_doctor_reports_each_group_whatever_breaks(distributions, environment, monkeypatch):
+    source = """
+        import wmtp
+        from wmtp.specs import Check
+
+        def check(settings):
+            yield Check("attic", True, "dry")
+            raise OSError("the attic is on fire")
+
+        @wmtp.hookimpl
+        def wmtp_storages():
+            return [wmtp.StorageSpec("attic", "an attic", (), None, print, check=check)]
+    """
+    distributions("wmtp-attic", source)
+    monkeypatch.setenv("WMTP_PLUGINS", "wmtp-attic")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody answers
+    session = Session()
+    session.plugins = wmtp.create_plugin_manager()
+    doctor = command.get_command(click.Context(command), "doctor")
+    with CliRunner().isolated_filesystem():
+        from pathlib import Path
+
+        Path("c.yaml").write_text("storage: {mode: attic}")
+        result = CliRunner().invoke(doctor, ["c.yaml", "--json"], obj=session)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert list(report) == ["plugins", "judging", "models", "storage", "hub"]
+    storage = {c["name"]: c for c in report["storage"]}
+    assert storage["attic"] == {"name": "attic", "ok": True, "detail": "dry"}
+    assert storage["OSError"] == {"name": "OSError", "ok": False, "detail": "the attic is on fire"}
+    assert storage["cache"]["ok"] is True
+    assert all(checks for checks in report.values())
+
+
+# how errors end
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Puts a command `fail` into the table that raises what the test says."""
+    import types
+
+    def put(exception, name="fail"):
+        @click.command(name=name)
+        @click.pass_obj
+        def fail(session):
+            if isinstance(exception, int):
+                return exception
+            raise exception
+
+        module = types.ModuleType("wmtp_failing_command")
+        module.command = fail
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setitem(COMMANDS, name, (module.__name__, "Fails."))
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("exception", "status", "says"),
+    [
+        (wmtp.ConfigError("seed is odd"), 2, "wmtp: seed is odd\n"),
+        (wmtp.IncompleteError("3 verdicts are missing"), 1, "wmtp: 3 verdicts are missing\n"),
+        (ZeroDivisionError("x"), 1, "wmtp: ZeroDivisionError: x\nThis is a fault of ours (wmtp-core "),
+        (click.UsageError("no"), 2, "Error: no"),
+    ],
+)
+def test_errors(exception, status, says, failing, capsys):
+    failing(exception)
+    assert main(["fail"]) == status
+    out = capsys.readouterr()
+    assert out.out == ""
+    assert says in out.err
+    assert "Traceback" not in out.err
+    if not isinstance(exception, click.ClickException):
+        assert main(["fail", "--debug"]) == status
+        assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_command_returns_its_status(failing):
+    failing(1)
+    assert main(["fail"]) == 1
+
+
+def test_ctrl_c_says_how_to_go_on(failing, capsys):
+    failing(KeyboardInterrupt(), name="eval")
+    assert main(["eval"]) == 130
+    assert "the same command goes on from here:\n  wmtp eval" in capsys.readouterr().err
+    failing(KeyboardInterrupt(), name="metrics")
+    assert main(["metrics"]) == 130
+    assert "goes on" not in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_is_no_error():
+    """`wmtp config schema | true`: no traceback, whichever write meets the closed pipe."""
+    done = subprocess.run(
+        f"{sys.executable} -m wmtp config schema | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == "" or "Traceback" not in done.stderr
+    assert "fault of ours" not in done.stderr
+
+
+def test_the_heavy_modules_are_installed_here():
+    """Else the tests above would prove nothing."""
+    assert all(find_spec(name) for name in ("torch", "transformers", "boto3", "pyarrow"))
