@@ -25,7 +25,7 @@ _HOME = {
     "load_environment": "config", "load_recipe": "config",
     "LoaderConfig": "loaders", "create_data_loader": "loaders", "create_model_loader": "loaders",
     "CodeBenchmark": "evaluation.benchmark",
-    "create_evaluator": "evaluation.api", "evaluate": "evaluation.api", "Results": "evaluation.api",
+    "create_evaluator": "evaluation.api", "evaluate": "evaluation.api", "Results": "evaluation.results",
     # storage
     "Storage": "storage.base", "Entry": "storage.base", "Changed": "storage.base",
     # generation
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from wmtp.errors import PluginError as PluginError
     from wmtp.errors import ResourceError as ResourceError
     from wmtp.errors import WmtpError as WmtpError
-    from wmtp.evaluation.api import Results as Results
     from wmtp.evaluation.api import create_evaluator as create_evaluator
     from wmtp.evaluation.api import evaluate as evaluate
     from wmtp.evaluation.benchmark import CodeBenchmark as CodeBenchmark
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
     from wmtp.evaluation.records import Problem as Problem
     from wmtp.evaluation.records import Sample as Sample
     from wmtp.evaluation.records import Verdict as Verdict
+    from wmtp.evaluation.results import Results as Results
     from wmtp.generation.records import Completion as Completion
     from wmtp.generation.records import Engine as Engine
     from wmtp.generation.records import GenerationRequest as GenerationRequest

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import yaml
 
 from wmtp.config.environment import Environment
+from wmtp.config.plain import to_yaml
 from wmtp.config.recipe import Recipe
 from wmtp.errors import ConfigError, IncompleteError, WmtpError
 from wmtp.evaluation.engine import RunEngine
 from wmtp.evaluation.meta_mtp import EVALUATOR_ID, MetaMtpEvaluator
 from wmtp.evaluation.records import EvaluationResult, EvaluationTask, MetricValue, Part, Rows
 from wmtp.evaluation.report import report
-from wmtp.evaluation.results import Results, assemble, plain
+from wmtp.evaluation.results import Results, assemble
 from wmtp.evaluation.rundir import EvaluatorFiles, Event, locked, write_atomically
 from wmtp.generation.records import Sampling
 from wmtp.judging import open_judge
@@ -105,7 +105,7 @@ class _Run:
     def run(self) -> Results:
         started = time.time()
         for name, record in (("config.yaml", self._config), ("recipe.yaml", self._recipe)):
-            write_atomically(self._folder / name, yaml.safe_dump(plain(record), sort_keys=False, allow_unicode=True))
+            write_atomically(self._folder / name, to_yaml(record))
         with ExitStack() as stack:
             stack.enter_context(_log_file(self._folder / "log.txt"))
             judging = self._config.judging

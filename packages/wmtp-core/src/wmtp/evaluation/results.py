@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from wmtp.config.environment import Environment
+from wmtp.config.plain import to_plain
 from wmtp.config.recipe import Recipe
 from wmtp.errors import WmtpError
 from wmtp.evaluation.engine import RunEngine
@@ -104,21 +105,10 @@ def assemble(
             "data": dict(data),
             "keys": dict(keys),
         },
-        "config": plain(config),
-        "recipe": plain(recipe),
+        "config": to_plain(config),
+        "recipe": to_plain(recipe),
     }
     return Results(asked, folder, body)
-
-
-def plain(value: Any) -> Any:
-    """A record as mappings, lists and scalars, for YAML and JSON."""
-    if attrs.has(type(value)):
-        return {a.name: plain(getattr(value, a.name)) for a in attrs.fields(type(value)) if a.name != "by_mode"}
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
 def _identity(folder: Path) -> dict[str, str]:
