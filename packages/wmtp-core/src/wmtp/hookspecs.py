@@ -7,6 +7,11 @@ A distribution announces its module in the entry-point group ``wmtp``::
 
 Registration hooks return small frozen records; import anything heavy inside the factories that the records name.
 An implementation may leave out arguments that it does not need.
+
+A hook or an argument is deprecated in one way, pluggy's: ``@hookspec(warn_on_impl=DeprecationWarning("…"))`` for a whole
+hook, ``@hookspec(warn_on_impl_args={"old": DeprecationWarning("…")})`` for an argument. The text says what to use instead
+and in which `wmtp.CORE_API` the old form ends. Plugins that still have it are loaded and warned, once, until then.
+Adding an argument or a hook breaks nobody; a plugin marks a hook that older cores lack with ``optionalhook=True``.
 """
 
 from __future__ import annotations

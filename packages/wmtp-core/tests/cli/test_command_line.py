@@ -109,6 +109,17 @@ def test_plugins_list_json(distributions, environment, monkeypatch):
     assert "Traceback" in run("plugins", "list", "--debug", env={**os.environ, "WMTP_STRICT_PLUGINS": "1"}).stderr
 
 
+def test_common_options_stand_before_the_command_too(distributions, environment, monkeypatch):
+    distributions("wmtp-quiet", "")
+    monkeypatch.setenv("WMTP_PLUGINS", "wmtp-quiet")
+    before, after = (
+        run("--no-plugin", "wmtp-quiet", "plugins", "list"),
+        run("plugins", "list", "--no-plugin", "wmtp-quiet"),
+    )
+    assert before.stdout == after.stdout
+    assert "wmtp-quiet 1.0  blocked: --no-plugin" in before.stdout
+
+
 def test_plugins_list_for_people(environment, monkeypatch):
     monkeypatch.setenv("WMTP_PLUGINS", "")
     text = run("plugins", "list").stdout

@@ -223,7 +223,9 @@ environments = st.fixed_dictionaries(
                 "cache": paths,
             },
         ),
-        "devices": st.fixed_dictionaries({}, optional={"device": names, "dtype": names}),
+        "devices": st.fixed_dictionaries(
+            {}, optional={"device": names, "dtype": st.sampled_from(["auto", "bfloat16"])}
+        ),
         "judging": st.fixed_dictionaries(
             {},
             optional={
@@ -263,6 +265,14 @@ recipes = st.fixed_dictionaries(
 relaxed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 
 
+def leaf_types(value):
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from leaf_types(inner)
+    else:
+        yield type(value)  # the loader's own kinds of text must not leak into records
+
+
 def through_yaml(record, path):
     """As a run directory does it: written as YAML, read again."""
     path.write_text(to_yaml(record), encoding="utf-8")
@@ -276,6 +286,7 @@ def test_environment_round_trip(data, plugins, tmp_path):
     again = load_environment(through_yaml(first, tmp_path / "c.yaml"), plugins=plugins)
     assert again == first
     assert json.loads(json.dumps(to_plain(again))) == to_plain(first)
+    assert set(leaf_types(to_plain(again))) <= {bool, int, float, str, type(None)}
 
 
 @relaxed

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from types import ModuleType
 
 import pytest
 
 import wmtp
+from wmtp import hookspecs
 from wmtp.plugins import create_plugin_manager
 
 GOOD = """
@@ -144,12 +146,6 @@ BROKEN = {
         "wmtp_datasets returned 'd' twice",
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("WMTP_PLUGINS", "WMTP_STRICT_PLUGINS"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -299,3 +295,28 @@ def test_loaders_match_folders_by_their_listing(tmp_path):
     assert matching("hf") == {"transformers"}
     assert matching("meta") == matching("repository") == {"meta-mtp"}
     assert matching("neither") == set()
+
+
+def test_deprecation_has_one_way(plugin_module, monkeypatch):
+    """As `wmtp.hookspecs` says: a deprecated hook or argument still works, and warns once."""
+    specs = ModuleType("tomorrow's hookspecs")
+    old_hook = hookspecs.hookspec(warn_on_impl=DeprecationWarning("use wmtp_evaluators; ends with core API 2"))
+    old_argument = hookspecs.hookspec(warn_on_impl_args={"colour": DeprecationWarning("colour is gone")})
+    vars(specs).update({name: value for name, value in vars(hookspecs).items() if name.startswith("wmtp_")})
+    specs.wmtp_old = old_hook(lambda: None)
+    specs.wmtp_painted = old_argument(lambda colour: None)
+    monkeypatch.setattr("wmtp.plugins.checks.hookspecs", specs)
+    source = """
+        import wmtp
+        @wmtp.hookimpl
+        def wmtp_old():
+            pass
+        @wmtp.hookimpl
+        def wmtp_painted(colour):
+            pass
+    """
+    with pytest.warns(DeprecationWarning, match=r"core API 2|is gone") as caught:
+        plugins = create_plugin_manager(plugins=[plugin_module("wmtp-old", source)], entry_points=False)
+    assert {i.distribution: i.state for i in plugins.listing()}["wmtp-old"] == "loaded"
+    texts = [str(w.message) for w in caught]
+    assert sorted(texts) == ["colour is gone", "use wmtp_evaluators; ends with core API 2"]

@@ -11,8 +11,12 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from wmtp.cli.session import Session
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("wmtp.cli.eval", "Evaluate a model: CONFIG says where things are, RECIPE what to run."),
@@ -40,8 +44,6 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        from wmtp.cli.session import with_common_options
-
         command: click.Command = import_module(COMMANDS[cmd_name][0]).command
         return with_common_options(command)
 
@@ -61,6 +63,40 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
+def with_common_options(command: click.Command) -> click.Command:
+    """Gives a command, or every command of a group, ``--no-plugin`` and ``--debug``."""
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            with_common_options(inner)
+    elif not any(p.name == "debug" for p in command.params):
+        command.params += _common_options()
+    return command
+
+
+def _common_options() -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["--no-plugin"], multiple=True, metavar="DIST", expose_value=False, callback=_block,
+            help="Leave out this distribution's plugin; it is not imported. May be repeated.",
+        ),
+        click.Option(["--debug"], is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks."),
+    ]  # fmt: skip
+
+
+def _block(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
+    _session(ctx).blocked.extend(value)
+
+
+def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    _session(ctx).debug |= value
+
+
+def _session(ctx: click.Context) -> Session:
+    from wmtp.cli.session import Session
+
+    return ctx.ensure_object(Session)
+
+
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
         from wmtp import __version__
@@ -77,9 +113,10 @@ def command(ctx: click.Context) -> None:
 
     Data goes to stdout, everything else to stderr. Exit status: 0 done, 1 incomplete or our fault, 2 your input.
     """
-    from wmtp.cli.session import Session
+    _session(ctx)
 
-    ctx.obj = Session()
+
+command.params += _common_options()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -46,34 +46,6 @@ class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
         self.setFormatter(logging.Formatter("wmtp: %(message)s"))
 
 
-def with_common_options(command: click.Command) -> click.Command:
-    """Gives a command, or every command of a group, ``--no-plugin`` and ``--debug``."""
-    if isinstance(command, click.Group):
-        for inner in command.commands.values():
-            with_common_options(inner)
-        return command
-    if any(p.name == "debug" for p in command.params):
-        return command
-    command.params += [
-        click.Option(
-            ["--no-plugin"], multiple=True, metavar="DIST", expose_value=False, callback=_block,
-            help="Leave out this distribution's plugin; it is not imported. May be repeated.",
-        ),
-        click.Option(["--debug"], is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks."),
-    ]  # fmt: skip
-    return command
-
-
-def _block(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
-    ctx.find_object(Session).blocked.extend(value)  # type: ignore[union-attr]
-
-
-def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    session = ctx.find_object(Session)
-    if session is not None and value:
-        session.debug = True
-
-
 def report_error(exc: Exception, *, debug: bool) -> int:
     """Prints an error on stderr, for people. Returns the exit status: the error's own, or 1 for a fault of ours."""
     from wmtp import __version__

@@ -57,7 +57,7 @@ class DevicesConfig:
     """``devices``: ``auto``, or torch's own names (``cuda:0``, ``bfloat16``)."""
 
     device: str = "auto"
-    dtype: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
 
 
 @attrs.frozen(kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,9 @@ class Plugins:
         self._dropped: set[str] = set()
         owned: list[Owned[Any]] = []
         for info, plugin, specs in loaded:
-            self.manager.register(plugin, name=info.distribution)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # said once already, when it was checked
+                self.manager.register(plugin, name=info.distribution)
             self._infos.append(info)
             self._plugins[info.distribution] = plugin
             owned += [Owned(spec, info.distribution, info.version, plugin) for spec in specs]

@@ -33,7 +33,7 @@ class PluginInfo:
     """One line of ``wmtp plugins list``.
 
     state     loaded; blocked (WMTP_PLUGINS, ``--no-plugin``); incompatible (needs another core); broken.
-    error     why it is not in use, on one line; for a loaded plugin, a name it shares with another.
+    error     why it is not in use, on one line. exception: what it raised, for a traceback under ``--debug``.
     provides  kind of thing → the names it registered: ``{"evaluator": ("mbpp-v1",), "metric": ("mbpp_exact", …)}``.
     """
 
