@@ -1,0 +1,132 @@
+"""`load_model`: a folder on this machine → model, tokenizer, and what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+
+from wmtp.errors import ConfigError, ResourceError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@attrs.frozen
+class LoadedModel:
+    """A model in eval mode on its device, its tokenizer, and its identity: format, weights' hash, dtype, device kind."""
+
+    model: Any
+    tokenizer: Any
+    identity: Mapping[str, str]
+
+
+def choose_device(name: str) -> str:
+    """``auto`` is the first CUDA device if there is one. Raises ConfigError for a device that is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"devices.device: {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
+    return name
+
+
+def choose_dtype(name: str) -> torch.dtype | None:
+    """A torch dtype by name; ``auto`` is ``None``: as the weights are stored."""
+    if name == "auto":
+        return None
+    if name not in DTYPES:
+        raise ConfigError(f"devices.dtype: {name!r} is none of auto, {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def load_model(
+    path: Path, *, variant: str | None = None, device: str = "auto", dtype: str = "auto"
+) -> LoadedModel:
+    """Loads a folder in transformers format, or in Meta's layout (`variant` chooses among several).
+
+    Raises ResourceError (what is missing or damaged, and where) and ConfigError (device, dtype, variant).
+    """
+    target, kind = choose_device(device), choose_dtype(dtype)
+    if (path / "config.json").is_file():
+        model, tokenizer, digest = _from_transformers(path, target, kind)
+        form = "transformers"
+    else:
+        from wmtp.models import meta
+
+        folder = meta.choose(path, variant)
+        model = meta.load_meta(folder, dtype=kind, device=target)
+        tokenizer = meta.load_tokenizer(folder, model.config.vocab_size)
+        digest, form = cached_digest([folder / "consolidated.pth"]), "meta-mtp"
+    identity = {
+        "format": form,
+        "architecture": type(model).__name__,
+        "weights_sha256": digest,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": torch.device(target).type,
+    }
+    return LoadedModel(model, tokenizer, identity)
+
+
+def _from_transformers(path: Path, device: str, dtype: torch.dtype | None) -> tuple[Any, Any, str]:
+    import wmtp.models.mtp_llama  # noqa: F401  (registers the class with transformers' Auto classes)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    weights = sorted(path.glob("*.safetensors"))
+    if not weights:
+        raise ResourceError(f"{path} has a config.json but no *.safetensors; convert the checkpoint to safetensors")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype or "auto", device_map=device)
+        tokenizer = AutoTokenizer.from_pretrained(str(path))
+    except Exception as error:  # transformers and safetensors raise what they like for a damaged folder  # noqa: BLE001
+        raise ResourceError(f"the model in {path} cannot be loaded: {type(error).__name__}: {error}") from error
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if largest >= model.get_input_embeddings().weight.shape[0]:
+        raise ResourceError(
+            f"{path}: the tokenizer has token ids up to {largest}, but the model's vocabulary is "
+            f"{model.get_input_embeddings().weight.shape[0]}; they belong to different models"
+        )
+    return model.eval(), tokenizer, cached_digest(weights)
+
+
+def cached_digest(files: list[Path]) -> str:
+    """sha256 over these files, by name and content.
+
+    A file's digest is kept in the user's cache by (real path, size, time of change), so that 25 GiB are read once.
+    """
+    whole = hashlib.sha256()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wmtp" / "digests"
+    for file in files:
+        real = file.resolve()
+        status = real.stat()
+        entry = cache / hashlib.sha256(f"{real} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()
+        digest = _read_digest(entry) or _write_digest(entry, real)
+        whole.update(f"{file.name} {digest}\n".encode())
+    return whole.hexdigest()
+
+
+def _read_digest(entry: Path) -> str:
+    try:
+        text = entry.read_text(encoding="ascii")
+    except OSError:
+        return ""
+    return text if len(text) == 64 else ""
+
+
+def _write_digest(entry: Path, file: Path) -> str:
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        temporary = entry.with_name(f"{entry.name}.{os.getpid()}")
+        temporary.write_text(digest, encoding="ascii")
+        temporary.replace(entry)
+    except OSError:
+        return digest  # a home that cannot be written costs time, nothing else
+    return digest

@@ -1,0 +1,262 @@
+"""Meta's multi-token-prediction checkpoints: ``params.json``, ``consolidated.pth`` and a SentencePiece tokenizer.
+
+The layout of the hub repository facebook/multi-token-prediction: ``tokenizer.model`` at the root, a folder per variant.
+Tensors are converted one by one from a memory map, so that the file is never in memory beside the model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from wmtp.errors import ConfigError, ResourceError
+from wmtp.models.mtp_llama import MtpLlamaConfig, MtpLlamaForCausalLM
+
+BOS, EOS = 1, 2
+CONTEXT = 4096
+_LAYER = {
+    "attention.wq": "self_attn.q_proj",
+    "attention.wk": "self_attn.k_proj",
+    "attention.wv": "self_attn.v_proj",
+    "attention.wo": "self_attn.o_proj",
+    "feed_forward.w1": "mlp.gate_proj",
+    "feed_forward.w2": "mlp.down_proj",
+    "feed_forward.w3": "mlp.up_proj",
+    "attention_norm": "input_layernorm",
+    "ffn_norm": "post_attention_layernorm",
+}
+_TOP = {"tok_embeddings.weight": "model.embed_tokens.weight", "norm.weight": "model.norm.weight"}
+_TOP["output.weight"] = "lm_head.weight"
+_IGNORED = ("rope.freqs",)  # buffers that some checkpoints carry and every model computes anew
+
+
+@attrs.frozen
+class Params:
+    """params.json with its defaults filled in. `layers` counts all blocks, extra heads included."""
+
+    dim: int
+    layers: int
+    heads: int
+    kv_heads: int
+    hidden: int
+    norm_eps: float
+    rope_theta: float
+    n_future: int
+    vocab: int
+
+
+def variants(folder: Path) -> dict[str, Path]:
+    """Variant → its folder. A folder that holds params.json itself is its own only variant, under its name."""
+    if (folder / "params.json").is_file():
+        return {folder.name: folder}
+    return {p.parent.name: p.parent for p in sorted(folder.glob("*/params.json"))}
+
+
+def choose(folder: Path, variant: str | None) -> Path:
+    """The folder of a variant. Raises ConfigError listing those there are."""
+    found = variants(folder)
+    if variant in found:
+        return found[variant]
+    if variant is None and len(found) == 1:
+        return next(iter(found.values()))
+    if len(found) == 1 and (folder / "params.json").is_file():
+        return folder  # a variant's own folder, whatever it is called
+    raise ConfigError(
+        f"{folder} has the variants {', '.join(found) or 'none'}; "
+        + ("name one in model.variant" if variant is None else f"model.variant is {variant!r}")
+    )
+
+
+def tokenizer_file(folder: Path) -> Path:
+    """``tokenizer.model`` beside params.json, or one level up, where the hub has it."""
+    for path in (folder / "tokenizer.model", folder.parent / "tokenizer.model"):
+        if path.is_file():
+            return path
+    raise ResourceError(f"no tokenizer.model in {folder} or {folder.parent}; the hub repository has it at its root")
+
+
+def read_params(folder: Path, embedding: int) -> Params:
+    """Reads params.json. embedding: rows of the embedding matrix, for a vocab_size of −1."""
+    path = folder / "params.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResourceError(f"{path} cannot be read: {error}") from None
+    missing = [k for k in ("dim", "n_layers", "n_heads") if not isinstance(raw.get(k), int)]
+    if missing:
+        raise ResourceError(f"{path}: {', '.join(missing)} must be given as a whole number")
+
+    def value(key: str, default: Any) -> Any:
+        return default if raw.get(key) is None else raw[key]
+
+    multiple = value("multiple_of", 256)
+    hidden = int(2 * 4 * raw["dim"] / 3)
+    hidden = int(value("ffn_dim_multiplier", 1.0) * hidden)
+    hidden = multiple * ((hidden + multiple - 1) // multiple)
+    vocab = value("vocab_size", -1)
+    params = Params(
+        dim=raw["dim"],
+        layers=raw["n_layers"],
+        heads=raw["n_heads"],
+        kv_heads=value("n_kv_heads", raw["n_heads"]),
+        hidden=hidden,
+        norm_eps=value("norm_eps", 1e-5),
+        rope_theta=float(value("rope_theta", 10_000.0)),
+        n_future=value("n_future_tokens", 1),
+        vocab=embedding if vocab < 0 else vocab,
+    )
+    if params.vocab != embedding:
+        raise ResourceError(f"{path} says vocab_size {params.vocab}, but the embedding has {embedding} rows")
+    if not 1 <= params.n_future < params.layers or params.dim % params.heads or params.heads % params.kv_heads:
+        raise ResourceError(f"{path} contradicts itself: {raw}")
+    return params
+
+
+def _open(path: Path) -> dict[str, Tensor]:
+    """The checkpoint's tensors as a memory map. Unpickling is restricted to tensors."""
+    if not path.is_file():
+        raise ResourceError(f"{path} does not exist")
+    try:
+        found = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise ResourceError(
+            f"{path} is not a whole checkpoint of tensors (cut off, or something else): {first}. Fetch it again."
+        ) from None
+    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise ResourceError(f"{path} holds something other than named tensors; it is not loaded")
+    return found
+
+
+def unpermute(weight: Tensor, heads: int) -> Tensor:
+    """Rotary pairs (2i, 2i+1), as Meta interleaves them, to transformers' (i, i + d/2). weight: [heads · d, in]."""
+    out, width = weight.shape
+    return weight.view(heads, out // heads // 2, 2, width).transpose(1, 2).reshape(out, width)
+
+
+def _renamed(params: Params) -> Iterator[tuple[str, str]]:
+    """(Meta's name, ours) of every tensor there must be."""
+    yield from _TOP.items()
+    trunk = params.layers - params.n_future + 1
+    blocks = [(f"layers.{i}", f"model.layers.{i}") for i in range(trunk)]
+    blocks += [(f"extra_heads.{i}", f"extra_heads.{i}") for i in range(params.n_future - 1)]
+    for theirs, ours in blocks:
+        for a, b in _LAYER.items():
+            yield f"{theirs}.{a}.weight", f"{ours}.{b}.weight"
+
+
+def _config(params: Params, dtype: torch.dtype) -> MtpLlamaConfig:
+    return MtpLlamaConfig(
+        vocab_size=params.vocab,
+        hidden_size=params.dim,
+        intermediate_size=params.hidden,
+        num_hidden_layers=params.layers - params.n_future + 1,
+        num_attention_heads=params.heads,
+        num_key_value_heads=params.kv_heads,
+        max_position_embeddings=CONTEXT,
+        rms_norm_eps=params.norm_eps,
+        rope_theta=params.rope_theta,
+        rope_parameters={"rope_type": "default", "rope_theta": params.rope_theta},
+        tie_word_embeddings=False,
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+        pad_token_id=None,
+        n_future_tokens=params.n_future,
+        dtype=dtype,
+    )
+
+
+def load_meta(folder: Path, *, dtype: torch.dtype | None, device: str) -> MtpLlamaForCausalLM:
+    """A variant's folder → the model, in `dtype` (``None``: as stored).
+
+    A checkpoint with one head gives the same class without extra heads: plain Llama. Raises ResourceError naming missing,
+    unexpected and misshapen tensors, before anything is converted.
+    """
+    path = folder / "consolidated.pth"
+    stored = _open(path)
+    embedding = stored.get("tok_embeddings.weight")
+    if embedding is None:
+        raise ResourceError(f"{path} has no tok_embeddings.weight; it is no checkpoint in Meta's format")
+    params = read_params(folder, embedding.shape[0])
+    dtype = dtype or embedding.dtype
+    with torch.device("meta"):
+        model = MtpLlamaForCausalLM(_config(params, dtype)).to(dtype)
+    names = dict(_renamed(params))
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    _compare(path, stored, names, shapes)
+    for theirs, ours in names.items():
+        tensor = stored.pop(theirs)
+        if ".wq." in theirs or ".wk." in theirs:
+            tensor = unpermute(tensor, params.heads if ".wq." in theirs else params.kv_heads)
+        owner, _, attribute = ours.rpartition(".")
+        converted = tensor.to(device=device, dtype=dtype, copy=True)
+        setattr(model.get_submodule(owner), attribute, nn.Parameter(converted, requires_grad=True))
+    _materialise_buffers(model, device)
+    model.generation_config.bos_token_id, model.generation_config.eos_token_id = BOS, EOS
+    return model.eval()
+
+
+def _compare(path: Path, stored: dict[str, Tensor], names: dict[str, str], shapes: dict[str, torch.Size]) -> None:
+    missing = sorted(set(names) - set(stored))
+    unexpected = sorted(n for n in set(stored) - set(names) if not n.endswith(_IGNORED))
+    misshapen = [
+        f"{theirs} is {list(stored[theirs].shape)}, params.json makes it {list(shapes[ours])}"
+        for theirs, ours in names.items()
+        if theirs in stored and stored[theirs].shape != shapes[ours]
+    ]
+    told = [
+        f"{title}: {', '.join(found[:6])}{f' and {len(found) - 6} more' if len(found) > 6 else ''}"
+        for title, found in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
+        if found
+    ]
+    if told:
+        raise ResourceError(f"{path} does not fit its params.json. " + "; ".join(told))
+
+
+def _materialise_buffers(model: MtpLlamaForCausalLM, device: str) -> None:
+    """Buffers (rotary frequencies) are computed, not stored: made anew on the real device."""
+    rotary = type(model.model.rotary_emb)(config=model.config)
+    model.model.rotary_emb = rotary.to(device)
+
+
+def weights_digest(path: Path) -> str:
+    """sha256 of a weights file, by its bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_tokenizer(folder: Path, vocabulary: int) -> Any:
+    """Meta's SentencePiece model as a fast tokenizer: bos first, ids and text those of SentencePiece itself.
+
+    transformers' own Llama tokenizer differs in two ways that matter for code: it adds no dummy prefix before a leading
+    space, and it reads ``<s>`` in a text as a control token.
+    """
+    path = tokenizer_file(folder)
+    from tokenizers import normalizers
+    from transformers import LlamaTokenizer, PreTrainedTokenizerFast
+
+    try:
+        backend = LlamaTokenizer.from_pretrained(str(path.parent), add_bos_token=True, legacy=False).backend_tokenizer
+    except Exception as error:  # whatever the parsers of a damaged file raise  # noqa: BLE001
+        raise ResourceError(f"{path} is no SentencePiece model: {error}") from None
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    backend.pre_tokenizer = None
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        split_special_tokens=True,
+        clean_up_tokenization_spaces=False,
+    )
+    if len(tokenizer) > vocabulary:
+        raise ResourceError(f"{path} has {len(tokenizer)} pieces, but the model's vocabulary is {vocabulary}")
+    return tokenizer

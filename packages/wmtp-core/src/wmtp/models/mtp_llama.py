@@ -1,0 +1,112 @@
+"""A Llama that predicts several tokens: the trunk and next-token head of Llama, plus extra heads.
+
+The architecture of Gloeckle et al., "Better & Faster Large Language Models via Multi-token Prediction" (arXiv 2404.19737),
+as their released checkpoints have it: every head is one transformer block that takes the trunk's output, and all heads
+share the final norm and the output matrix. Head i at position t predicts token t + 1 + i; head 0 is the next-token head,
+which is Llama's own last layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, Cache, LlamaConfig, LlamaForCausalLM
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+
+
+class MtpLlamaConfig(LlamaConfig):  # type: ignore[misc]
+    """Llama's configuration and `n_future_tokens`, the heads in all. ``num_hidden_layers`` counts trunk and head 0."""
+
+    model_type = "mtp_llama"
+
+    n_future_tokens: int = 1
+
+
+class MtpLlamaForCausalLM(LlamaForCausalLM):  # type: ignore[misc]
+    """`extra_heads[i]` is head i + 1; its layer index continues after the trunk's, so that one cache serves all."""
+
+    config: MtpLlamaConfig
+    config_class = MtpLlamaConfig
+
+    def __init__(self, config: MtpLlamaConfig) -> None:
+        super().__init__(config)
+        first = config.num_hidden_layers
+        self.extra_heads = nn.ModuleList(
+            [LlamaDecoderLayer(config, first + i) for i in range(config.n_future_tokens - 1)]
+        )
+        self.post_init()
+
+    def forward(self, *args: Any, return_all_heads: bool = False, **kwargs: Any) -> CausalLMOutputWithPast:
+        """Logits of the next token [batch, sequence, vocabulary]; with `return_all_heads` those of all heads
+        [batch, sequence, heads, vocabulary].
+
+        All heads together take `input_ids`, and optionally a 2-D padding or 4-D boolean `attention_mask`,
+        `position_ids` and a cache with layers for the extra heads. Everything else is Llama's own forward.
+        """
+        if not return_all_heads:
+            return super().forward(*args, **kwargs)
+        states, cache = self._all_states(*args, **kwargs)
+        return CausalLMOutputWithPast(logits=self.project(states).movedim(0, 2), past_key_values=cache)
+
+    def _all_states(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        **_: Any,
+    ) -> tuple[Tensor, Cache | None]:
+        batch, width = input_ids.shape
+        if position_ids is None:
+            start = past_key_values.get_seq_length() if past_key_values is not None else 0
+            position_ids = torch.arange(start, start + width, device=input_ids.device).expand(batch, width)
+        if attention_mask is None or attention_mask.dim() == 2:
+            length = int(position_ids.max()) + 1
+            mask = torch.arange(length, device=input_ids.device) <= position_ids[:, None, :, None]
+            if attention_mask is not None:
+                # A query always sees itself, so that padding rows hold finite numbers; nobody reads them.
+                itself = torch.arange(length, device=input_ids.device) == position_ids[:, None, :, None]
+                mask = mask & (attention_mask[:, None, None, :length].bool() | itself)
+            attention_mask = mask
+        states = self.head_states(input_ids, position_ids, attention_mask, past_key_values, self.config.n_future_tokens)
+        return states, past_key_values
+
+    def head_states(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        attention_mask: Tensor,
+        past_key_values: Cache | None,
+        n_heads: int,
+    ) -> Tensor:
+        """Outputs of the first `n_heads` heads before norm and output: [heads, batch, width, hidden].
+
+        input_ids, position_ids  [batch, width]; attention_mask: boolean [batch, 1, width, length], true where seen.
+        Writes keys and values of the trunk and of these heads into the cache: a position that skipped a head leaves that
+        head's cache wrong for good.
+        """
+        model = self.model
+        hidden = model.embed_tokens(input_ids)
+        shared = {
+            "attention_mask": attention_mask,
+            "position_ids": position_ids,
+            "past_key_values": past_key_values,
+            "use_cache": past_key_values is not None,
+            "position_embeddings": model.rotary_emb(hidden, position_ids=position_ids),
+        }
+        *trunk, first = model.layers
+        for layer in trunk:
+            hidden = layer(hidden, **shared)
+        return torch.stack([head(hidden, **shared) for head in (first, *self.extra_heads[: n_heads - 1])])
+
+    def project(self, states: Tensor) -> Tensor:
+        """Shared norm and output matrix: [..., hidden] → logits [..., vocabulary]."""
+        logits: Tensor = self.lm_head(self.model.norm(states))
+        return logits
+
+
+AutoConfig.register("mtp_llama", MtpLlamaConfig, exist_ok=True)
+AutoModelForCausalLM.register(MtpLlamaConfig, MtpLlamaForCausalLM, exist_ok=True)
