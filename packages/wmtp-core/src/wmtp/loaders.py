@@ -185,7 +185,8 @@ class ModelLoader:
             speculative=model.mtp.speculative,
             batch_size=None if batch_size == "auto" else batch_size,
         )
-        return self._loader().load(request)
+        engine: Engine = self._loader().load(request)
+        return engine
 
     def _loader(self) -> Any:
         chosen = self._recipe.model.loader

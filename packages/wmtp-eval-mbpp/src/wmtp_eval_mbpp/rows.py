@@ -66,11 +66,11 @@ def _parquet(path: Path) -> Iterable[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def checked(row: Any, where: str) -> dict[str, Any]:
+def checked(given: Any, where: str) -> dict[str, Any]:
     """A row in one form: the sanitized ``prompt`` is ``text``, ``test_imports`` go into the setup."""
-    if not isinstance(row, dict):
+    if not isinstance(given, dict):
         raise wmtp.ConfigError(f"{where}: expected an object with MBPP's fields")
-    row = dict(row)
+    row: dict[str, Any] = dict(given)
     row.setdefault("text", row.get("prompt"))
     wrong = [
         name

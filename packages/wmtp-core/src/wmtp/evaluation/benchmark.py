@@ -97,8 +97,8 @@ class CodeBenchmark:
                 work.submit(problems[sample.problem], sample)
         missing = [
             (problem, index)
+            for problem in problems.values()  # a problem's samples together: the engine runs its prompt once
             for index in range(task.sampling.n)
-            for problem in problems.values()
             if (problem.id, index) not in have
         ]
         errors = self._generate(missing, problems, prompts, generation_key, work) if missing else []

@@ -46,9 +46,7 @@ def choose_dtype(name: str) -> torch.dtype | None:
     return DTYPES[name]
 
 
-def load_model(
-    path: Path, *, variant: str | None = None, device: str = "auto", dtype: str = "auto"
-) -> LoadedModel:
+def load_model(path: Path, *, variant: str | None = None, device: str = "auto", dtype: str = "auto") -> LoadedModel:
     """Loads a folder in transformers format, or in Meta's layout (`variant` chooses among several).
 
     Raises ResourceError (what is missing or damaged, and where) and ConfigError (device, dtype, variant).
@@ -75,8 +73,9 @@ def load_model(
 
 
 def _from_transformers(path: Path, device: str, dtype: torch.dtype | None) -> tuple[Any, Any, str]:
-    import wmtp.models.mtp_llama  # noqa: F401  (registers the class with transformers' Auto classes)
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    import wmtp.models.mtp_llama  # noqa: F401  (registers the class with transformers' Auto classes)
 
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
@@ -84,7 +83,7 @@ def _from_transformers(path: Path, device: str, dtype: torch.dtype | None) -> tu
     try:
         model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype or "auto", device_map=device)
         tokenizer = AutoTokenizer.from_pretrained(str(path))
-    except Exception as error:  # transformers and safetensors raise what they like for a damaged folder  # noqa: BLE001
+    except Exception as error:  # transformers and safetensors raise what they like for a damaged folder
         raise ResourceError(f"the model in {path} cannot be loaded: {type(error).__name__}: {error}") from error
     largest = max(tokenizer.get_vocab().values(), default=0)
     if largest >= model.get_input_embeddings().weight.shape[0]:

@@ -188,7 +188,7 @@ def load_meta(folder: Path, *, dtype: torch.dtype | None, device: str) -> MtpLla
     params = read_params(folder, embedding.shape[0])
     dtype = dtype or embedding.dtype
     with torch.device("meta"):
-        model = MtpLlamaForCausalLM(_config(params, dtype)).to(dtype)
+        model: MtpLlamaForCausalLM = MtpLlamaForCausalLM(_config(params, dtype)).to(dtype)
     names = dict(_renamed(params))
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     _compare(path, stored, names, shapes)
@@ -201,7 +201,8 @@ def load_meta(folder: Path, *, dtype: torch.dtype | None, device: str) -> MtpLla
         setattr(model.get_submodule(owner), attribute, nn.Parameter(converted, requires_grad=True))
     _materialise_buffers(model, device)
     model.generation_config.bos_token_id, model.generation_config.eos_token_id = BOS, EOS
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _compare(path: Path, stored: dict[str, Tensor], names: dict[str, str], shapes: dict[str, torch.Size]) -> None:

@@ -1,0 +1,100 @@
+"""A key-value cache for rows that advance at their own pace: writes scatter to each row's own positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache
+from transformers.cache_utils import CacheLayerMixin
+
+ROUND = 64  # lengths seen by attention are rounded up to this, to keep the number of shapes small
+
+
+class _Layer(CacheLayerMixin):  # type: ignore[misc]
+    is_sliding = False
+    is_compileable = False
+
+    def __init__(self, owner: RaggedCache) -> None:
+        super().__init__()
+        self._owner = owner
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        rows, heads, _, width = key_states.shape
+        capacity = self._owner.capacity
+        self.keys = key_states.new_zeros(rows, heads, capacity, width)
+        self.values = value_states.new_zeros(rows, heads, capacity, value_states.shape[-1])
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        index = self._owner.positions[:, None, :, None].to(key_states.device)
+        self.keys.scatter_(2, index.expand(key_states.shape), key_states)
+        self.values.scatter_(2, index.expand(value_states.shape), value_states)
+        length = self._owner.length
+        return self.keys[:, :, :length], self.values[:, :, :length]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self._owner.length, 0
+
+    def get_seq_length(self) -> int:
+        return 0
+
+    def get_max_length(self) -> int:
+        return self._owner.capacity
+
+    get_max_cache_shape = get_max_length
+
+
+class RaggedCache(Cache):  # type: ignore[misc]
+    """Fixed slots of `capacity` positions. Set the positions of the coming forward with `place` before each one."""
+
+    def __init__(self, layers: int, capacity: int) -> None:
+        self.capacity = capacity
+        self.positions = torch.empty(0, 0, dtype=torch.int64)
+        self.length = 0
+        super().__init__(layers=[_Layer(self) for _ in range(layers)])
+
+    def place(self, positions: Tensor) -> Tensor:
+        """positions [rows, width] of the coming forward. Returns its boolean mask [rows, 1, width, length]."""
+        self.positions = positions
+        self.length = min(self.capacity, -(-(int(positions.max()) + 1) // ROUND) * ROUND)
+        return torch.arange(self.length, device=positions.device) <= positions[:, None, :, None]
+
+    def grow(self, capacity: int) -> None:
+        """Makes room for more positions."""
+        for layer in self.layers:
+            if layer.is_initialized:
+                for name in ("keys", "values"):
+                    old = getattr(layer, name)
+                    new = old.new_zeros(*old.shape[:2], capacity, old.shape[3])
+                    new[:, :, : self.capacity] = old
+                    setattr(layer, name, new)
+        self.capacity = capacity
+
+    def copy_row(self, source: RaggedCache, row: int, length: int) -> None:
+        """Puts the first `length` positions of a one-row cache into a slot."""
+        for mine, theirs in zip(self.layers, source.layers, strict=True):
+            mine.keys[row, :, :length] = theirs.keys[0, :, :length]
+            mine.values[row, :, :length] = theirs.values[0, :, :length]
+
+    def keep(self, rows: Tensor) -> None:
+        """Keeps these slots, in this order, and frees the others."""
+        for layer in self.layers:
+            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+
+    def start(self, like: RaggedCache, rows: int) -> None:
+        """Allocates `rows` slots of the shapes and types of a cache that has been written."""
+        for mine, theirs in zip(self.layers, like.layers, strict=True):
+            for name in ("keys", "values"):
+                old = getattr(theirs, name)
+                setattr(mine, name, old.new_zeros(rows, old.shape[1], self.capacity, old.shape[3]))
+            mine.is_initialized = True
+
+    def bytes_per_position(self) -> int:
+        """Of one slot, over all layers."""
+        return sum(
+            t.shape[1] * t.shape[3] * t.element_size() for layer in self.layers for t in (layer.keys, layer.values)
+        )

@@ -1,0 +1,332 @@
+"""The decoder: continuous batching over fixed slots, speculative where the model has extra heads, lossless always.
+
+One forward a step runs over [last token, drafts] of every row. It verifies the drafts, writes every head's keys and values,
+and drafts again. Draft and target are drawn under the same position-keyed noise, and a draft is accepted while the two
+are equal, so the text is token for token what decoding without drafts writes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from wmtp.generation.cache import ROUND, RaggedCache
+from wmtp.generation.forward import available_bytes, forward_for
+from wmtp.generation.noise import row_key
+from wmtp.generation.records import Completion, FinishReason, GenerationRequest, GenerationStats, Sampling
+from wmtp.generation.sampler import draw
+from wmtp.generation.text import Continuation
+
+ENGINE_VERSION = "1"
+"""Part of generation_key. It rises when a sample could come out differently."""
+
+LOOK_AHEAD = 512  # requests held back to start the longest prompts first
+MEMORY_SHARE = 0.5  # of what is free, for the slots' keys and values
+MOST_ROWS = {"cpu": 32, "cuda": 256}
+
+
+@attrs.define(eq=False)
+class _Prompt:
+    """A prompt that has been run through the model once, for all of its samples."""
+
+    ids: list[int]
+    cache: RaggedCache
+    states: Tensor  # [heads, 1, 1, …] of the last position
+
+
+@attrs.define(eq=False)
+class _Row:
+    """One completion being written."""
+
+    request: GenerationRequest
+    key: bytes
+    text: Continuation
+    budget: int
+    started: float
+    position: int  # where the next input token goes
+    ids: list[int] = attrs.Factory(list)
+    pending: list[int] = attrs.Factory(list)  # the last token and the drafts behind it: the next input
+    finish: FinishReason | None = None
+
+
+class DecodingEngine:
+    """Decodes any full-attention decoder of transformers; with `wmtp.models.mtp_llama` models, several tokens a forward.
+
+    n_heads      heads to draft with, the next-token head included (``None``: all). speculative: ``auto`` or ``off``.
+    batch_size   slots; ``None``: planned from free memory when the first prompt shows what a position costs.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        identity: Mapping[str, str],
+        n_heads: int | None = None,
+        speculative: str = "auto",
+        batch_size: int | None = None,
+    ) -> None:
+        self._forward = forward_for(model, n_heads, speculative)
+        self._tokenizer = tokenizer
+        self._device = next(model.parameters()).device
+        self._batch_size = batch_size
+        # Speculation is not part of it: it changes no token.
+        self.identity: Mapping[str, str] = {**identity, "engine": ENGINE_VERSION}
+        ends = model.generation_config.eos_token_id if model.generation_config else None
+        ends = tokenizer.eos_token_id if ends is None else ends
+        self._ends = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+        self._stats: dict[str, float] = {"tokens": 0, "forwards": 0, "rows": 0, "seconds": 0.0}
+        self._drafted = [0] * (self._forward.heads - 1)
+        self._accepted = [0] * (self._forward.heads - 1)
+
+    @property
+    def stats(self) -> GenerationStats:
+        counts = {k: int(v) for k, v in self._stats.items() if k != "seconds"}
+        return GenerationStats(
+            **counts,
+            seconds=self._stats["seconds"],
+            drafted=tuple(self._drafted),
+            accepted=tuple(self._accepted),
+        )
+
+    def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
+        """Completions as they finish. A prompt that does not fit the context is an ``error`` completion."""
+        with torch.inference_mode():
+            yield from self._decode(_Queue(requests, self._tokenize), sampling)
+
+    def _tokenize(self, request: GenerationRequest) -> list[int]:
+        if request.messages is not None:
+            ids = self._tokenizer.apply_chat_template(
+                list(request.messages), add_generation_prompt=True, return_dict=True
+            )["input_ids"]
+        else:
+            ids = self._tokenizer(request.prompt)["input_ids"]
+        return list(ids) or [self._tokenizer.bos_token_id]
+
+    # the loop
+
+    def _decode(self, queue: _Queue, sampling: Sampling) -> Iterator[Completion]:
+        rows: list[_Row] = []
+        cache: RaggedCache | None = None
+        slots = 0
+        prompt: _Prompt | None = None
+        while True:
+            started = time.perf_counter()
+            while (cache is None or len(rows) < slots) and (item := queue.next()):
+                ids, request = item
+                if len(ids) + 1 > self._forward.context:
+                    yield _refusal(request, f"the prompt has {len(ids)} tokens, the context {self._forward.context}")
+                    continue
+                if prompt is None or prompt.ids != ids:
+                    prompt = self._prefill(ids)
+                row = self._new_row(request, ids, sampling)
+                need = self._capacity(row)
+                if cache is None:
+                    slots = self._plan(prompt.cache, need)  # the longest prompt in sight comes first
+                    cache = RaggedCache(self._forward.layers, need)
+                    cache.start(prompt.cache, slots)
+                elif need > cache.capacity:
+                    cache.grow(need)
+                cache.copy_row(prompt.cache, len(rows), len(ids))
+                rows.append(row)
+                self._first(row, prompt, sampling)
+                self._stats["seconds"] += time.perf_counter() - started
+                started = time.perf_counter()
+                if row.finish:
+                    rows.pop()
+                    yield self._completion(row)
+                    started = time.perf_counter()
+            if not rows:
+                return
+            assert cache is not None
+            self._step(rows, cache, sampling)
+            self._stats["seconds"] += time.perf_counter() - started
+            done = [row for row in rows if row.finish]
+            if done:
+                rows, slots = self._retire(rows, cache, slots, refill=queue.waiting())
+                for row in done:
+                    yield self._completion(row)
+
+    def _prefill(self, ids: list[int]) -> _Prompt:
+        capacity = -(-len(ids) // ROUND) * ROUND
+        cache = RaggedCache(self._forward.layers, capacity)
+        tokens = torch.tensor([ids], device=self._device)
+        positions = torch.arange(len(ids), device=self._device)[None]
+        states = self._forward.prefill(tokens, positions, cache)
+        self._stats["forwards"] += 1
+        return _Prompt(ids, cache, states)
+
+    def _new_row(self, request: GenerationRequest, ids: list[int], sampling: Sampling) -> _Row:
+        key = row_key(sampling.seed, request.evaluator, request.problem, request.index)
+        budget = min(request.max_new_tokens, self._forward.context - len(ids))
+        text = Continuation(self._tokenizer, ids, request.stop)
+        return _Row(request, key, text, budget, time.perf_counter(), len(ids))
+
+    def _capacity(self, row: _Row) -> int:
+        """Positions a row may need: its last input starts at most at its last token, with drafts behind it."""
+        return -(-(row.position + row.budget + self._forward.heads) // ROUND) * ROUND
+
+    def _plan(self, sample: RaggedCache, positions: int) -> int:
+        """How many rows fit: half of the free memory over the bytes of one row."""
+        if self._batch_size:
+            return self._batch_size
+        row = sample.bytes_per_position() * positions
+        most = MOST_ROWS.get(self._device.type, 32)
+        return max(1, min(most, int(available_bytes(self._device) * MEMORY_SHARE) // row))
+
+    def _first(self, row: _Row, prompt: _Prompt, sampling: Sampling) -> None:
+        """The first token and drafts come from the prompt's own last position, under this sample's noise."""
+        logits = self._forward.target_logits(prompt.states)[:, 0]
+        token = int(draw(logits, sampling, [(row.key, 0)])[0])
+        self._stats["rows"] += 1
+        self._take(row, [token])
+        if not row.finish:
+            states = prompt.states[:, :, 0]
+            row.pending = [token, *self._draft([row], states, sampling)[0]]
+
+    def _draft(self, rows: Sequence[_Row], states: Tensor, sampling: Sampling) -> list[list[int]]:
+        """Drafts for each row from states [heads, rows, …] at its last accepted position."""
+        if self._forward.heads == 1:
+            return [[] for _ in rows]
+        logits = self._forward.draft_logits(states)
+        heads, count = logits.shape[:2]
+        places = [(row.key, len(row.ids) + head) for head in range(heads) for row in rows]
+        tokens = draw(logits.reshape(heads * count, -1), sampling, places).view(heads, count)
+        for head in range(heads):
+            self._drafted[head] += count
+        return [list(column) for column in zip(*tokens.tolist(), strict=True)]
+
+    def _step(self, rows: list[_Row], cache: RaggedCache, sampling: Sampling) -> None:
+        """One forward for all rows, then as many tokens for each as its drafts were right, and one more."""
+        slots = cache.layers[0].keys.shape[0]
+        width = self._forward.heads
+        pad = slots - len(rows)  # free slots run along with position 0 of nothing
+        inputs = [row.pending for row in rows] + [[0] * width] * pad
+        ids = torch.tensor(inputs, device=self._device)
+        start = torch.tensor([row.position for row in rows] + [0] * pad, device=self._device)
+        positions = start[:, None] + torch.arange(width, device=self._device)
+        states = self._forward.run(ids, positions, cache)[:, : len(rows)]
+        logits = self._forward.target_logits(states)
+        places = [(row.key, len(row.ids) + i) for row in rows for i in range(width)]
+        targets = draw(logits.reshape(len(rows) * width, -1), sampling, places).view(len(rows), width).tolist()
+        kept = []
+        for row, target in zip(rows, targets, strict=True):
+            right = 0
+            while right < width - 1 and row.pending[right + 1] == target[right]:
+                self._accepted[right] += 1
+                right += 1
+            self._take(row, target[: right + 1])
+            row.position += right + 1
+            kept.append(right)
+        self._stats["forwards"] += 1
+        self._stats["rows"] += len(rows)
+        if width > 1:
+            index = torch.arange(len(rows), device=self._device)
+            at = torch.tensor(kept, device=self._device)
+            drafts = self._draft(rows, states[:, index, at], sampling)
+        else:
+            drafts = [[] for _ in rows]
+        for row, draft in zip(rows, drafts, strict=True):
+            row.pending = [row.ids[-1], *draft]
+
+    def _take(self, row: _Row, tokens: Sequence[int]) -> None:
+        """Appends tokens one by one, so that a row ends at the same token whatever block it came in."""
+        for token in tokens:
+            if token in self._ends:
+                row.finish = "stop"
+                return
+            row.ids.append(token)
+            self._stats["tokens"] += 1
+            if row.text.stopped(row.ids):
+                row.finish = "stop"
+                return
+            if len(row.ids) >= row.budget:
+                row.finish = "length"
+                return
+
+    def _retire(self, rows: list[_Row], cache: RaggedCache, slots: int, *, refill: bool) -> tuple[list[_Row], int]:
+        """Moves the rows that go on to the front. Without requests to come, the slots of the others are given up."""
+        going = [i for i, row in enumerate(rows) if not row.finish]
+        if not refill and len(going) <= slots // 2 and going:
+            cache.keep(torch.tensor(going, device=self._device))
+            return [rows[i] for i in going], len(going)
+        order = going + [i for i in range(slots) if i not in set(going)]
+        if order != list(range(slots)):
+            cache.keep(torch.tensor(order, device=self._device))
+        return [rows[i] for i in going], slots
+
+    def _completion(self, row: _Row) -> Completion:
+        assert row.finish is not None
+        return Completion(
+            evaluator=row.request.evaluator,
+            problem=row.request.problem,
+            index=row.request.index,
+            text=row.text.cut(row.ids),
+            finish_reason=row.finish,
+            tokens=len(row.ids),
+            seconds=time.perf_counter() - row.started,
+        )
+
+
+def _refusal(request: GenerationRequest, error: str) -> Completion:
+    return Completion(
+        evaluator=request.evaluator,
+        problem=request.problem,
+        index=request.index,
+        text="",
+        finish_reason="error",
+        tokens=0,
+        seconds=0.0,
+        error=error,
+    )
+
+
+class _Queue:
+    """Requests, tokenized a window ahead; the longest prompts first, and a prompt's samples one after another."""
+
+    def __init__(self, requests: Iterable[GenerationRequest], tokenize: Any) -> None:
+        self._source = iter(requests)
+        self._tokenize = tokenize
+        self._heap: list[tuple[int, int, list[int], deque[GenerationRequest]]] = []
+        self._groups: dict[tuple[int, ...], deque[GenerationRequest]] = {}
+        self._held = 0
+        self._seen = 0
+        self._current: tuple[list[int], deque[GenerationRequest]] | None = None
+
+    def _fill(self) -> None:
+        while self._held < LOOK_AHEAD and (request := next(self._source, None)) is not None:
+            ids = self._tokenize(request)
+            key = tuple(ids)
+            if key not in self._groups:
+                self._groups[key] = deque()
+                heapq.heappush(self._heap, (-len(ids), self._seen, ids, self._groups[key]))
+                self._seen += 1
+            self._groups[key].append(request)
+            self._held += 1
+
+    def next(self) -> tuple[list[int], GenerationRequest] | None:
+        if self._current is None or not self._current[1]:
+            self._fill()
+            if self._current is not None:
+                self._groups.pop(tuple(self._current[0]), None)
+                self._current = None
+            if not self._heap:
+                return None
+            _, _, ids, group = heapq.heappop(self._heap)
+            self._current = (ids, group)
+        ids, group = self._current
+        self._held -= 1
+        return ids, group.popleft()
+
+    def waiting(self) -> bool:
+        """Whether more is to come."""
+        if not (self._current and self._current[1]) and not self._heap:
+            self._fill()
+        return bool((self._current and self._current[1]) or self._heap)

@@ -1,0 +1,105 @@
+"""The two ways the decoder runs a model: with extra heads, or any decoder of transformers without them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wmtp.errors import GenerationError
+from wmtp.generation.cache import RaggedCache
+
+
+class Forward:
+    """One forward of a causal language model over ragged rows.
+
+    run(ids, positions, cache) takes [rows, width] and returns states; logits(states, …) projects those that are wanted.
+    """
+
+    heads = 1
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        config = model.config.get_text_config()
+        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+        window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+        if kinds != {"full_attention"} or window or getattr(config, "is_encoder_decoder", False):
+            raise GenerationError(
+                f"{type(model).__name__} does not use full attention in every layer (sliding windows, recurrent or "
+                "encoder layers); the decoder supports plain decoder-only models"
+            )
+        self.layers = config.num_hidden_layers
+        self.context = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
+
+    def run(self, ids: Tensor, positions: Tensor, cache: RaggedCache) -> Tensor:
+        """Logits of head 0, [1, rows, width, vocabulary]."""
+        mask = cache.place(positions)
+        out = self._model(
+            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        )
+        return out.logits[None]  # type: ignore[no-any-return]
+
+    def prefill(self, ids: Tensor, positions: Tensor, cache: RaggedCache) -> Tensor:
+        """The states of the last position alone, [heads, 1, 1, …]: a prompt's other logits are never computed."""
+        mask = cache.place(positions)
+        out = self._model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return out.logits[None]  # type: ignore[no-any-return]
+
+    def target_logits(self, states: Tensor) -> Tensor:
+        """Head 0 at every position: [rows, width, vocabulary]."""
+        return states[0]
+
+    def draft_logits(self, states: Tensor) -> Tensor:
+        """Heads 1 … at the positions given: [heads − 1, rows, vocabulary]. states: [heads, rows, …]."""
+        return states[1:]
+
+
+class MtpForward(Forward):
+    """A model with `head_states` and `project` (`wmtp.models.mtp_llama`)."""
+
+    def __init__(self, model: Any, heads: int) -> None:
+        super().__init__(model)
+        self.heads = heads
+        self.layers += heads - 1
+
+    def run(self, ids: Tensor, positions: Tensor, cache: RaggedCache) -> Tensor:
+        """States of every head before norm and output, [heads, rows, width, hidden]."""
+        states: Tensor = self._model.head_states(ids, positions, cache.place(positions), cache, self.heads)
+        return states
+
+    def prefill(self, ids: Tensor, positions: Tensor, cache: RaggedCache) -> Tensor:
+        return self.run(ids, positions, cache)[:, :, -1:]
+
+    def target_logits(self, states: Tensor) -> Tensor:
+        return self._model.project(states[0])  # type: ignore[no-any-return]
+
+    def draft_logits(self, states: Tensor) -> Tensor:
+        return self._model.project(states[1:])  # type: ignore[no-any-return]
+
+
+def forward_for(model: Any, n_heads: int | None, speculative: str) -> Forward:
+    """`speculative` ``off``, or a model without extra heads: plain decoding. Raises GenerationError for too many heads."""
+    there = int(getattr(model.config, "n_future_tokens", 1)) if hasattr(model, "head_states") else 1
+    if n_heads is not None and n_heads > there:
+        raise GenerationError(f"model.mtp.n_heads is {n_heads}, but the model has {there}")
+    heads = 1 if speculative == "off" else n_heads or there
+    return MtpForward(model, heads) if hasattr(model, "head_states") else Forward(model)
+
+
+def available_bytes(device: torch.device) -> int:
+    """Memory that is free now: the device's, or this machine's (MemAvailable)."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    with open("/proc/meminfo", encoding="ascii") as lines:
+        for line in lines:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 1 << 30

@@ -1,0 +1,50 @@
+"""Which token is drawn: temperature, top-p, and the Gumbel-max rule under position-keyed noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from wmtp.generation.noise import gumbel
+from wmtp.generation.records import Sampling
+
+TOP_FIRST = 256  # most distributions have their nucleus among so many tokens; sorting all is for the others
+
+
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    """Which tokens are in the smallest set of probability at least `top_p`: boolean [rows, vocabulary].
+
+    Ties with the last token of the set are in it. The largest token always is.
+    """
+    probabilities = torch.softmax(logits, dim=-1)
+    count = min(TOP_FIRST, logits.shape[-1])
+    largest = torch.topk(probabilities, count, dim=-1).values
+    enough = largest.sum(-1) >= top_p
+    if not bool(enough.all()):
+        whole = torch.sort(probabilities[~enough], dim=-1, descending=True).values
+        threshold = torch.empty(len(logits), 1, dtype=probabilities.dtype, device=logits.device)
+        threshold[~enough] = _threshold(whole, top_p)
+        threshold[enough] = _threshold(largest[enough], top_p)
+    else:
+        threshold = _threshold(largest, top_p)
+    return probabilities >= threshold
+
+
+def _threshold(descending: Tensor, top_p: float) -> Tensor:
+    """The probability of the last token in the nucleus: [rows, 1]."""
+    before = descending.cumsum(-1) - descending
+    last = (before < top_p).sum(-1, keepdim=True).clamp(min=1) - 1
+    return descending.gather(-1, last)
+
+
+def draw(logits: Tensor, sampling: Sampling, places: Sequence[tuple[bytes, int]]) -> Tensor:
+    """One token for each row of logits [rows, vocabulary], row i under the noise of places[i]: int64 [rows]."""
+    scores = logits.float()
+    if sampling.temperature <= 0:
+        return scores.argmax(-1)
+    scores = scores / sampling.temperature
+    if sampling.top_p < 1:
+        scores = scores.masked_fill(~nucleus(scores, sampling.top_p), float("-inf"))
+    return (scores + gumbel(places, scores.shape[-1], scores.device)).argmax(-1)

@@ -1,0 +1,52 @@
+"""From token ids to text: the continuation of a prompt, stop strings, end of sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+CONTEXT_TOKENS = 6
+
+
+class Continuation:
+    """The text of one growing completion.
+
+    Tokens are decoded behind the prompt's last few: a SentencePiece tokenizer drops a leading space of what it decodes
+    alone, and with it the indentation of the first line.
+    """
+
+    def __init__(self, tokenizer: Any, prompt: Sequence[int], stop: Sequence[str]) -> None:
+        self._tokenizer = tokenizer
+        self._context = list(prompt[-CONTEXT_TOKENS:])
+        self._before = self._decode([])
+        self._stop = tuple(stop)
+        # A stop string of n characters spans at most n tokens of at least a character; bytes of one character may
+        # be tokens of their own, so look back a little further.
+        self._window = max((len(s.encode()) for s in stop), default=0) + 8
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(
+            [*self._context, *ids], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def text(self, ids: Sequence[int]) -> str:
+        whole = self._decode(ids)
+        if whole.startswith(self._before):
+            return whole[len(self._before) :]
+        alone: str = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return alone
+
+    def stopped(self, ids: Sequence[int]) -> bool:
+        """Whether a stop string has been completed by the last of these ids."""
+        if not self._stop:
+            return False
+        tail = self._tokenizer.decode(
+            list(ids[-self._window :]), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return any(s in tail for s in self._stop) and any(s in self.text(ids) for s in self._stop)
+
+    def cut(self, ids: Sequence[int]) -> str:
+        """The text before the first stop string."""
+        text = self.text(ids)
+        return text[: min((text.index(s) for s in self._stop if s in text), default=len(text))]
