@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wmtp.config import load_section
 from wmtp.config.environment import Environment, ModelPath
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, Recipe
 from wmtp.errors import ConfigError
@@ -226,7 +227,11 @@ def create_data_loader(
     if isinstance(config, Environment):
         configured = config.paths.datasets.get(dataset)
     else:
-        record = config if isinstance(config, LoaderConfig) else LoaderConfig(**config)
+        record = (
+            config
+            if isinstance(config, LoaderConfig)
+            else load_section(LoaderConfig, config, plugins=plugins, root="loader config")
+        )
         configured = str(record.local_path) if record.local_path else None
     local = path or (Path(configured) if configured else None)
     return DataLoader(dataset, plugins, local, storage)

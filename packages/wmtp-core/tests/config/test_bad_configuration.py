@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import wmtp
-from wmtp.config import load_configuration, load_environment, load_recipe
+from wmtp.config import load_configuration, load_environment, load_recipe, load_section
 
 # config.yaml: (text, every message, in order)
 CONFIGS = {
@@ -257,3 +257,21 @@ def test_secrets_are_never_shown(write, plugins):
     error = told(load_environment, source=None, plugins=plugins, overrides=["judging.secret=SESAME"])
     assert "(--set judging.secret)" in str(error)
     assert "SESAME" not in str(error)
+
+
+def test_a_loaders_mapping(plugins, tmp_path, monkeypatch):
+    """`LoaderConfig` given as a mapping is as strict as a file, and refuses the flat keys in the same words."""
+    monkeypatch.chdir(tmp_path)
+    models = {"base": {"id": "a/b", "path": "m"}}
+    good = {"local_path": "data", "cache_dir": "/c", "storage": {"mode": "local"}, "model_paths": models}
+    structured = load_section(wmtp.LoaderConfig, good, plugins=plugins, root="loader config")
+    assert structured.local_path == tmp_path / "data"
+    assert structured.model_paths["base"].id == "a/b"
+    bad = {"storage_mode": "s3", "s3_config": {"bucket": "mine"}, "local_pth": "x", "cache_dir": 3}
+    expected = [
+        "loader config.storage_mode: storage_mode and s3_config: flat keys are gone",
+        "      bucket: mine",
+        "loader config.cache_dir: must be a path, not 3",
+        "loader config.local_pth: unknown key; did you mean 'local_path'?",
+    ]
+    check(told(wmtp.create_data_loader, config=bad, dataset="puzzles", plugins=plugins), expected)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from wmtp.config.load import load_configuration, load_environment, load_recipe
+from wmtp.config.load import load_configuration, load_environment, load_recipe, load_section
 
-__all__ = ["load_configuration", "load_environment", "load_recipe"]
+__all__ = ["load_configuration", "load_environment", "load_recipe", "load_section"]

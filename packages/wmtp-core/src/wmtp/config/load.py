@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wmtp.plugins import Plugins
 
 Source = Path | str | Mapping[str, Any] | None
-R = TypeVar("R")
+S = TypeVar("S")
 
 log = logging.getLogger("wmtp.config")
 
@@ -71,6 +71,18 @@ def load_configuration(
     return environment, structured
 
 
+def load_section(cls: type[S], source: Mapping[str, Any], *, plugins: Plugins, root: str) -> S:
+    """Structures a mapping that stands alone (a loader's configuration) into `cls`, by the rules of config.yaml.
+
+    root: the first word of the key paths in messages. Raises `ConfigError`; flat keys are refused here as well.
+    """
+    document = read(root, source)
+    substitute(document)
+    document.problems += flat_problems(document.data)
+    document.data = {key: value for key, value in document.data.items() if key not in FLAT_KEYS}
+    return _finish(document, cls, environment_converter(plugins))
+
+
 def _prepare(
     root: str, source: Source, own: Sequence[str], foreign: Sequence[str], overrides: Sequence[str]
 ) -> Document:
@@ -90,9 +102,9 @@ def _prepare(
     return document
 
 
-def _finish(document: Document, cls: type[R], converter: cattrs.Converter) -> R:
+def _finish(document: Document, cls: type[S], converter: cattrs.Converter) -> S:
     try:
-        record: R = converter.structure(document.data, cls)
+        record: S = converter.structure(document.data, cls)
     except Exception as exc:
         error = document.error(list(faults(exc)))
         if error is None:

@@ -114,6 +114,7 @@ def strict_converter() -> cattrs.Converter:
     converter.register_structure_hook_func(_is_sequence, lambda value, tp: _structure_sequence(value, tp, converter))
     converter.register_structure_hook_func(_is_enum, _structure_enum)
     converter.register_structure_hook_func(lambda tp: tp is Any, lambda value, _: as_plain(value))
+    converter.register_structure_hook_func(_is_path_or_scalar, _structure_path_or_scalar)
     converter.register_structure_hook_func(_is_scalar, structure_scalar)
     for scalar in _SCALARS:  # cattrs has hooks for these very classes, which predicates do not outrank
         converter.register_structure_hook(scalar, structure_scalar)
@@ -172,6 +173,20 @@ def _members(tp: Any) -> tuple[Any, ...]:
 
 def _is_scalar(tp: Any) -> bool:
     return all(m in _SCALARS or m is None or get_origin(m) is Literal for m in _members(tp))
+
+
+def _is_path_or_scalar(tp: Any) -> bool:
+    members = _members(tp)
+    return len(members) > 1 and Path in members and all(m is Path or _is_scalar(m) for m in members)
+
+
+def _structure_path_or_scalar(value: Any, tp: Any) -> Any:
+    if isinstance(value, str):
+        return Path(absolute(value))
+    try:
+        return structure_scalar(value, Union[tuple(m for m in _members(tp) if m is not Path)])  # noqa: UP007  (at run time)
+    except Invalid:
+        raise Invalid("must be a path", value=value) from None
 
 
 def structure_scalar(value: Any, tp: Any) -> Any:
