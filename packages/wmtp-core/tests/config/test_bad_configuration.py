@@ -176,6 +176,15 @@ RECIPES = {
             "recipe.eval.evaluators.plain-v1.a (r.yaml, line 10): unknown key; known: none",
         ],
     ),
+    "right key, wrong section": (
+        "n: 3\nmodel: {n_heads: 2}\neval: {temperature: 1, name: x}",
+        [
+            "recipe.model.n_heads (r.yaml, line 2): unknown key here; it belongs in recipe.model.mtp.n_heads",
+            "recipe.eval.name (r.yaml, line 3): unknown key here; it belongs in recipe.run.name",
+            "recipe.eval.temperature (r.yaml, line 3): unknown key here; it belongs in recipe.eval.sampling.temperature",
+            "recipe.n (r.yaml, line 1): unknown key here; it belongs in recipe.eval.sampling.n",
+        ],
+    ),
     "settings that a metric needs": (
         "eval: {metrics: [hard_exact]}",
         ["recipe.eval.evaluators.hard-v1.level (r.yaml, line 1): required, and missing"],

@@ -338,6 +338,14 @@ def test_no_scalar_is_ever_coerced(value):
         assert type(value) is tp or (tp is float and type(value) is int)
 
 
+def test_numbers_at_the_edge():
+    convert = strict_converter().structure
+    assert convert(2**53, float) == 2.0**53
+    for value, tp in [(2**53 + 1, float), (10**400, float), (float("nan"), float), (float("inf"), float), (1.0, int)]:
+        with pytest.raises(Exception, match="must be a"):
+            convert(value, tp)
+
+
 @given(value=scalars)
 def test_no_scalar_is_ever_taken_for_a_list_or_a_mapping(value):
     converter = strict_converter()

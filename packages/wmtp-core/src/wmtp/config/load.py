@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +13,7 @@ import attrs
 from wmtp.config.environment import Environment, ModelPath, ModelPaths, PathsConfig, StorageConfig
 from wmtp.config.flat import FLAT_KEYS, flat_problems
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, Recipe
-from wmtp.config.source import Document, apply_overrides, read, substitute
+from wmtp.config.source import Document, KeyPath, apply_overrides, read, substitute
 from wmtp.config.structure import Gather, Invalid, absolute, faults, mapping, record_hook, strict_converter
 from wmtp.errors import ConfigError, Problem
 
@@ -106,13 +106,30 @@ def _finish(document: Document, cls: type[S], converter: cattrs.Converter) -> S:
     try:
         record: S = converter.structure(document.data, cls)
     except Exception as exc:
-        error = document.error(list(faults(exc)))
+        error = document.error([_placed(fault, cls, document.root) for fault in faults(exc)])
         if error is None:
             raise
         raise error from None
     if error := document.error([]):
         raise error
     return record
+
+
+def _placed(fault: tuple[KeyPath, str], cls: type[Any], root: str) -> tuple[KeyPath, str]:
+    """Says of a key that is right but in the wrong section (``eval.n``) where it belongs (``eval.sampling.n``)."""
+    path, message = fault
+    if message.startswith("unknown key"):
+        homes = [home for home in _key_paths(cls) if home[-1] == path[-1] and len(path) <= len(home)]
+        if len(homes) == 1:
+            return path, f"unknown key here; it belongs in {'.'.join((root, *homes[0]))}"
+    return fault
+
+
+def _key_paths(cls: type[Any]) -> Iterator[tuple[str, ...]]:
+    for field in attrs.fields(attrs.resolve_types(cls)):
+        yield (field.name,)
+        if isinstance(field.type, type) and attrs.has(field.type):
+            yield from ((field.name, *below) for below in _key_paths(field.type))
 
 
 def environment_converter(plugins: Plugins) -> cattrs.Converter:

@@ -216,7 +216,8 @@ def _exactly(value: Any, member: Any) -> Any:
     elif member is str:
         return str(value) if isinstance(value, str) else _NOTHING
     elif member is float:
-        if type(value) in (int, float) and math.isfinite(value):
+        # an int that a float cannot hold exactly would be another number
+        if (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) <= 2**53):
             return float(value)
     elif type(value) is member:
         return value
