@@ -186,12 +186,20 @@ def test_records_check_themselves_in_python_too():
             make()
 
 
+def test_text_that_looks_like_a_variable_survives(plugins, tmp_path, monkeypatch):
+    monkeypatch.setenv("A", "$${B}")
+    first = load_environment({"project": "${A} $${C}"}, plugins=plugins)
+    assert first.project == "$${B} ${C}"
+    assert load_environment(through_yaml(first, tmp_path / "c.yaml"), plugins=plugins) == first
+
+
 # properties
 
 names = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,8}", fullmatch=True)
 paths = st.from_regex(r"/[a-z]{1,5}(/[a-z]{1,5}){0,2}", fullmatch=True)
+texts = st.text(max_size=8).filter(lambda text: "${" not in text)
 shelves = st.fixed_dictionaries(
-    {"bucket": st.text(max_size=8)},
+    {"bucket": texts},
     optional={
         "region": st.none() | names,
         "path_style": st.booleans(),
@@ -206,7 +214,7 @@ shelves = st.fixed_dictionaries(
 environments = st.fixed_dictionaries(
     {},
     optional={
-        "project": st.text(max_size=8).filter(lambda t: "${" not in t),
+        "project": texts,
         "seed": st.integers(0, 2**63 - 1),
         "storage": st.fixed_dictionaries({"mode": st.sampled_from(["shelf", "local"]), "shelf": shelves}),
         "paths": st.fixed_dictionaries(

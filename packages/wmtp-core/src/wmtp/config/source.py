@@ -227,8 +227,17 @@ def dump_yaml(data: Any) -> str:
     import io
 
     from ruamel.yaml import YAML
+    from ruamel.yaml.representer import SafeRepresenter
 
+    class Representer(SafeRepresenter):  # one of our own: representers are registered on the class
+        def represent_text(self, text: str) -> Any:
+            # Only double quotes keep what YAML takes for a line break or cannot print.
+            odd = not text.replace("\n", "").isprintable()
+            return self.represent_scalar("tag:yaml.org,2002:str", text, style='"' if odd else None)
+
+    Representer.add_representer(str, Representer.represent_text)
     yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = Representer
     yaml.default_flow_style = False
     yaml.allow_unicode = True
     yaml.width = 4096
