@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -289,6 +290,27 @@ def test_ctrl_c_says_how_to_go_on(failing, capsys):
     failing(KeyboardInterrupt(), name="metrics")
     assert main(["metrics"]) == 130
     assert "goes on" not in capsys.readouterr().err
+
+
+def test_a_real_ctrl_c():
+    """The signal itself, in another process: no traceback, status 130, and how to go on."""
+    code = (
+        "import sys, time, types, click\n"
+        "from wmtp.cli import COMMANDS, main\n"
+        "module = types.ModuleType('slow')\n"
+        "def wait():\n    print('running', flush=True)\n    time.sleep(60)\n"
+        "module.command = click.Command('eval', callback=wait)\n"
+        "sys.modules['slow'] = module\n"
+        "COMMANDS['eval'] = ('slow', 'Waits.')\n"
+        "sys.exit(main(['eval', '--debug']))"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "running\n"
+    child.send_signal(signal.SIGINT)
+    _, stderr = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert "the same command goes on from here:\n  wmtp eval --debug" in stderr
+    assert "Traceback" not in stderr
 
 
 def test_a_reader_that_leaves_is_no_error():

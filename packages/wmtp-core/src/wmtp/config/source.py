@@ -20,7 +20,7 @@ KeyPath = tuple[str | int, ...]
 
 _REFERENCE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<body>[^{}]*)\}|(?P<broken>\$\{)")
 _SECRET = re.compile(
-    r"secret|password|passwd|token(?!s)|credential|access_?key|private_?key|account_?key|api_?key", re.I
+    r"secret|password|passwd|token(?!s|i[sz])|credential|access_?key|private_?key|account_?key|api_?key", re.I
 )
 _BODY = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>.*))?", re.DOTALL)
 
