@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from typing import Any
 
 STOP = "[DONE]"
 _FENCE = re.compile(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.M | re.S)
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def extract(text: str) -> str | None:
@@ -17,31 +19,42 @@ def extract(text: str) -> str | None:
     """
     if STOP in text:
         text = text[: text.index(STOP)]
-    if match := _FENCE.search(text):
-        text = match[1]
-    elif parse(text) is None:
-        text = _longest_prefix(text)
+    text = text.removeprefix("\ufeff")
+    if parse(text) is None:  # fences in a string of a right program stay where they are
+        match = _FENCE.search(text)
+        text = match[1] if match else _longest_prefix(text)
     return text if text.strip() else None
 
 
 def _longest_prefix(text: str) -> str:
     """Whole lines from the start, as many as parse; the text as it is if not even the first line does."""
     lines = text.splitlines(keepends=True)
-    for end in range(len(lines) - 1, 0, -1):
+    end = len(lines) - 1
+    while end > 0:
         prefix = "".join(lines[:end])
-        if prefix.strip() and parse(prefix) is not None:
+        tree, fault = _attempt(prefix)
+        if tree is not None and prefix.strip():
             return prefix
+        # No prefix that holds more than the line of the fault can parse, so a long text takes few attempts.
+        end = min(end - 1, fault or end)
     return text
 
 
 def parse(source: str) -> ast.Module | None:
     """The syntax tree, or ``None`` where there is none. A model may write anything: nulls, or nesting without end."""
+    return _attempt(source)[0]
+
+
+def _attempt(source: str) -> tuple[ast.Module | None, int | None]:
+    """The syntax tree, or the line that is at fault, where that is known."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes are the model's affair
-            return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+            return ast.parse(source), None
+    except SyntaxError as error:
+        return None, error.lineno
+    except (ValueError, RecursionError, MemoryError):
+        return None, None
 
 
 def same_program(one: str, other: str) -> bool:
@@ -49,22 +62,36 @@ def same_program(one: str, other: str) -> bool:
     trees = parse(one), parse(other)
     if trees[0] is None or trees[1] is None:
         return _lines(one) == _lines(other)
-    first, second = (ast.dump(_without_docstrings(tree)) for tree in trees if tree is not None)
-    return first == second
+    return _equal(trees[0], trees[1])
 
 
 def _lines(source: str) -> list[str]:
     return source.strip().splitlines()
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:]
-    return tree
+def _equal(one: ast.AST, other: ast.AST) -> bool:
+    """Without recursion: a sum of a thousand terms is a tree a thousand deep."""
+    waiting: list[tuple[Any, Any]] = [(one, other)]
+    while waiting:
+        first, second = waiting.pop()
+        if type(first) is not type(second):
+            return False
+        if isinstance(first, ast.AST):
+            waiting += [(_field(first, name), _field(second, name)) for name in first._fields]
+        elif isinstance(first, list):
+            if len(first) != len(second):
+                return False
+            waiting += zip(first, second, strict=True)
+        elif repr(first) != repr(second):  # 0.0 and -0.0, nan and nan
+            return False
+    return True
+
+
+def _field(node: ast.AST, name: str) -> Any:
+    """A field of a node; a body without its docstring."""
+    value = getattr(node, name, None)
+    if name == "body" and isinstance(node, _DOCUMENTED) and value:
+        first = value[0].value if isinstance(value[0], ast.Expr) else None
+        if isinstance(first, ast.Constant) and isinstance(first.value, str):
+            return value[1:]
+    return value

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from wmtp.cli.session import Session
@@ -32,7 +30,7 @@ def command(
 
     The run lives in runs/<run name>/. The same command goes on where a stopped one left off.
     """
-    from wmtp.cli.show import progress, show
+    from wmtp.cli.show import finish, progress
     from wmtp.config import load_configuration
     from wmtp.evaluation.api import evaluate
 
@@ -40,12 +38,4 @@ def command(
     environment, structured = load_configuration(config, recipe, plugins=session.plugins, overrides=settings)
     with progress() as report:
         results = evaluate(environment, structured, plugins=session.plugins, progress=report, runs=runs, fresh=fresh)
-    if as_json:
-        click.echo(json.dumps(results.to_json(), ensure_ascii=False))
-    else:
-        show(results)
-    for line in results.shortcomings():
-        click.echo(f"wmtp: {line}", err=True)
-    if not results.complete:
-        click.echo("wmtp: the run is not complete; the same command does what is missing", err=True)
-    return 0 if results.complete else 1
+    return finish(results, as_json=as_json)

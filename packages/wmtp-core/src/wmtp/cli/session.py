@@ -35,9 +35,11 @@ class Session:
 def start_log(*, debug: bool) -> None:
     """Sends the log of ``wmtp`` to stderr, one plain line a record. A second call changes only the level."""
     log = logging.getLogger("wmtp")
-    log.setLevel(logging.DEBUG if debug else logging.INFO)
-    if not any(isinstance(h, _Stderr) for h in log.handlers):
-        log.addHandler(_Stderr())
+    level = logging.DEBUG if debug else logging.INFO
+    log.setLevel(level)
+    handlers = [h for h in log.handlers if isinstance(h, _Stderr)] or [_Stderr()]
+    handlers[0].setLevel(level)  # a run's log.txt takes more than stderr does
+    log.addHandler(handlers[0])
 
 
 class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]

@@ -47,6 +47,23 @@ def progress() -> Iterator[Callable[[str, str, int], None] | None]:
         yield report
 
 
+def finish(results: Results, *, as_json: bool) -> int:
+    """The end of a run: its table, or its JSON, on stdout; what is missing on stderr. Returns the exit status."""
+    import json
+
+    import click
+
+    if as_json:
+        click.echo(json.dumps(results.to_json(), ensure_ascii=False))
+    else:
+        show(results)
+    for line in results.shortcomings():
+        click.echo(f"wmtp: {line}", err=True)
+    if not results.complete:
+        click.echo("wmtp: the run is not complete; the same command does what is missing", err=True)
+    return 0 if results.complete else 1
+
+
 def show(results: Results) -> None:
     """The table of metrics on stdout, and where the rest is."""
     from rich.console import Console

@@ -199,7 +199,8 @@ class _Run:
         return rows
 
     def _results(self, result: EvaluationResult, judge: Any, started: float) -> Results:
-        keys = json.loads((self._folder / "keys.json").read_text(encoding="utf-8")) if result.parts else {}
+        file = self._folder / "keys.json"  # absent where no evaluator stores samples
+        keys = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         results = assemble(
             self._config,
             self._recipe,
@@ -225,7 +226,7 @@ def _renamed(result: EvaluationResult, names: Mapping[str, str]) -> EvaluationRe
 
 
 class _log_file:  # noqa: N801  (a context manager that reads as a verb)
-    """Sends the log of `wmtp` to the run's log.txt as well."""
+    """Sends the log of `wmtp` to the run's log.txt as well, tracebacks included."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -233,10 +234,13 @@ class _log_file:  # noqa: N801  (a context manager that reads as a verb)
     def __enter__(self) -> None:
         self._handler = logging.FileHandler(self._path, encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self._level = log.level
+        log.setLevel(logging.DEBUG)  # handlers choose what they show
         log.addHandler(self._handler)
 
     def __exit__(self, *_: object) -> None:
         log.removeHandler(self._handler)
+        log.setLevel(self._level)
         self._handler.close()
 
 

