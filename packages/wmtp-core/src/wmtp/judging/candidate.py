@@ -18,34 +18,25 @@ from typing import Any
 from wmtp.judging import channel, codec, lockdown
 
 # Frame kinds. Checker to child:
-PROGRAM, IMPORTS, NAMES, CALL, OPERATE, CASE, RETURNED, THREW = range(1, 9)
+PROGRAM, CALL, OPERATE, CASE, RETURNED, THREW = range(1, 7)
 # Child to checker:
-READY, RAISED, VALUE, SAME, KINDS, REFUSED, RAN, CALLBACK = range(16, 24)
+READY, RAISED, VALUE, SAME, REFUSED, RAN, CALLBACK = range(16, 23)
 OURS = 1 << 62  # handles from here on name functions of the checker
 FRAME_LIMIT = codec.MAX_BYTES + 4096
 
 
-def prepare(sock: socket.socket, folder: str) -> socket.socket:
-    """Own session, private cwd, and no descriptors but the channel, which is returned at descriptor 3."""
+def prepare(descriptor: int, folder: str) -> socket.socket:
+    """Own session, private cwd, and no descriptors but the channel, which is returned."""
     os.setsid()
     os.chdir(folder)
-    if sock.fileno() != 3:
-        os.dup2(sock.fileno(), 3)
-        sock.detach()
-        sock = socket.socket(fileno=3)
-    os.closerange(4, 256)
-    return sock
+    os.closerange(3, descriptor)
+    os.closerange(descriptor + 1, 256)
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
 
 
 def limit(limits: Mapping[str, int]) -> None:
     """The limits of one program. Its memory counts from what the warm interpreter holds already (``baseline``, bytes)."""
-    lockdown.set_limits(
-        cpu=limits["cpu"],
-        memory=(limits["memory_mib"] << 20) + limits["baseline"],
-        output=limits["file_mib"] << 20,
-        processes=limits["processes"],
-        files=limits["files"],
-    )
+    lockdown.limit_program(cpu=limits["cpu"], memory=(limits["memory_mib"] << 20) + limits["baseline"])
 
 
 def new_main() -> types.ModuleType:
@@ -76,12 +67,15 @@ class _Objects:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._objects: list[Any] = []
+        self._numbers: dict[int, int] = {}  # one number an object, so that the checker can tell the same from another
 
     def handle(self, value: Any) -> int:
-        if isinstance(value, _Callback):
+        if type(value) is _Callback:
             return value.number
-        self._objects.append(value)
-        return len(self._objects) - 1
+        number = self._numbers.setdefault(id(value), len(self._objects))
+        if number == len(self._objects):
+            self._objects.append(value)  # kept alive, so its id stays its own
+        return number
 
     def resolve(self, number: int) -> Any:
         return _Callback(self, number) if number >= OURS else self._objects[number]
@@ -96,7 +90,7 @@ class _Objects:
 
 
 class _Callback:
-    """A function that a test handed over. It runs in the checker."""
+    """A function, or the ``__next__`` of an iterator, that a test handed over. It runs in the checker."""
 
     def __init__(self, objects: _Objects, number: int) -> None:
         self._objects, self.number = objects, number
@@ -104,7 +98,14 @@ class _Callback:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._objects.call_back(self.number, args, kwargs)
 
+    def __iter__(self) -> _Callback:
+        return self
 
+    def __next__(self) -> Any:
+        return self()
+
+
+_CONSTANT = (int, str, float, bool, type(None), bytes)
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "getattr": lambda o, name: getattr(o, name),
     "setattr": lambda o, name, value: setattr(o, name, value),
@@ -127,11 +128,11 @@ def serve(sock: socket.socket) -> None:
     space = module.__dict__
 
     def answer(kind: int, payload: bytes) -> tuple[int, bytes]:
-        if kind in (PROGRAM, IMPORTS):
-            exec(compile_program(payload.decode("utf-8", "surrogatepass")), space)
-            return READY, b""
-        if kind == NAMES:
-            return KINDS, encoder.encode([name in space for name in decoder.decode(payload)])
+        if kind == PROGRAM:
+            code, imports, names = decoder.decode(payload)
+            exec(compile_program(code), space)
+            exec(compile_program(imports), space)
+            return READY, encoder.encode([name in space for name in names])
         if kind == OPERATE:
             name, *operands = decoder.decode(payload)
             if name == "lookup":
@@ -139,6 +140,8 @@ def serve(sock: socket.socket) -> None:
             return VALUE, encoder.encode(_OPERATIONS[name](*operands))
         name, args, kwargs = decoder.decode(payload)
         result = space[name](*args, **kwargs)
+        if not kwargs and all(type(argument) in _CONSTANT for argument in args):
+            return VALUE, encoder.encode(result)
         # The arguments go back, since the program may have changed them; an argument returned goes back by its place.
         after = encoder.encode([name, args, kwargs])
         changed = b"" if after == payload else after

@@ -11,10 +11,11 @@ import resource
 import signal
 import socket
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
-from wmtp.judging import candidate, channel, compare, names, remote
+from wmtp.judging import candidate, channel, compare, lockdown, names, remote
 
 JOB, CASE, END, OUTCOME, RESULT = range(32, 37)
 JOB_LIMIT = 1 << 30
@@ -69,19 +70,18 @@ def _detail(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:300].replace("\n", " ")
 
 
-def _calls(job: dict[str, Any], child: Child) -> tuple[str, int, str]:
+def _calls(parts: names.Split, job: dict[str, Any], child: Child) -> tuple[str, int, str]:
     """Runs a program and its call tests → (status, tests passed, detail). Status ``""``: the child went away."""
     program = remote.RemoteProgram(child.sock)
     passed = 0
     stage = "the program"
     try:
-        program.load(job["code"])
+        space = _namespace(parts, job, program)
         stage = "the setup"
-        space = _namespace(job, program)
-        exec(compile(job["setup"], "<setup>", "exec", dont_inherit=True), space)
-        for number, test in enumerate(job["tests"], 1):
+        _execute(parts.setup, space, program)
+        for number, test in enumerate(parts.tests, 1):
             stage = f"test {number}"
-            exec(compile(test, f"<test {number}>", "exec", dont_inherit=True), space)
+            _execute(test, space, program)
             passed += 1
     except remote.Gone:
         return "", passed, stage
@@ -107,28 +107,34 @@ def _calls(job: dict[str, Any], child: Child) -> tuple[str, int, str]:
     return "passed", passed, ""
 
 
-def _namespace(job: dict[str, Any], program: remote.RemoteProgram) -> dict[str, Any]:
-    """The names a test sees: the judge's own, and the program's as remote callables."""
-    try:
-        theirs, modules = names.split(job["setup"], job["tests"])
-        shared = names.imports(job["setup"])
-    except SyntaxError as error:
-        raise TestsBroken(f"the tests do not parse: {error}") from None
-    if shared:
-        program.run_imports(shared)
+def _namespace(parts: names.Split, job: dict[str, Any], program: remote.RemoteProgram) -> dict[str, Any]:
+    """Runs the program. Returns the names a test sees: the judge's own, and the program's as remote callables."""
     space: dict[str, Any] = {"__name__": "__tests__"}
-    for module in modules:
+    for module in parts.modules:
         space[module] = __import__(module)
-    for name in program.defined(sorted(theirs)):
+    for name in program.load(job["code"], parts.imports, parts.names):
         space[name] = remote.RemoteFunction(program, name)
     return space
 
 
+def _execute(code: types.CodeType, space: dict[str, Any], program: remote.RemoteProgram) -> None:
+    """Runs a test. One that catches every exception does not hide that the program is gone, or answered nonsense."""
+    try:
+        exec(code, space)
+    finally:
+        if program.fault:
+            raise program.fault
+
+
 def judge_calls(control: socket.socket, job: dict[str, Any]) -> Outcome:
+    try:
+        parts = names.split(job["setup"], tuple(job["tests"]))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise TestsBroken(f"the tests do not parse: {error}") from None
     child = Child(control, job)
     signal.setitimer(signal.ITIMER_REAL, job["deadline"] + 1)
     try:
-        status, passed, detail = _calls(job, child)
+        status, passed, detail = _calls(parts, job, child)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         report = child.finish()
@@ -149,12 +155,15 @@ def _outcome(status: str, passed: int, tests: int, detail: str, report: dict[str
         "peak_mib": report["peak_mib"],
         "detail": detail,
         "late": report["late"],
+        "spent": report["spent"],
     }
 
 
 def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.socket) -> Outcome:
     """Runs case after case as the parent sends them; the first failure ends the program."""
     child = Child(control, job)
+    # The process that looks after the cases has its own clock; a program may have stopped it.
+    child.sock.settimeout(job["limits"]["wall"] + 5)
     passed, status, detail = 0, "passed", ""
     total = {"cpu": 0.0, "wall": 0.0, "peak_mib": 0.0, "late": False}
     try:
@@ -230,6 +239,7 @@ def main(parent_descriptor: int, control_descriptor: int) -> None:
     control = socket.socket(fileno=control_descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the parent's to handle
     signal.signal(signal.SIGALRM, _alarm)
+    lockdown.hide_memory()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     sys.setrecursionlimit(5000)
     handlers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {

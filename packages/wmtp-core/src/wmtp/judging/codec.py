@@ -29,7 +29,11 @@ Resolve = Callable[[int], Any]  # handle → object
 
 
 class Refused(Exception):  # noqa: N818  (a verdict on a value, not a fault)
-    """This value has no exact plain form here, or is too large or too deep."""
+    """This value has no exact plain form here."""
+
+
+class TooMuch(Refused):
+    """Too large or too deep."""
 
 
 class Malformed(Exception):  # noqa: N818
@@ -59,7 +63,7 @@ def _plain_base(value: Any) -> Any:
     kind: Any = type(value)
     for base in _EXACT:
         if base in kind.__mro__[1:]:
-            if kind.__eq__ is not base.__eq__ or kind.__hash__ is not base.__hash__:
+            if kind.__eq__ is not base.__eq__:
                 return None
             if base is float:
                 return float.__float__(value)
@@ -88,7 +92,7 @@ class Encoder:
     def _put(self, tag: bytes, payload: bytes = b"") -> None:
         self._size += len(payload) + 5
         if self._size > MAX_BYTES:
-            raise Refused(f"larger than {MAX_BYTES >> 20} MiB")
+            raise TooMuch(f"larger than {MAX_BYTES >> 20} MiB")
         self._parts.append(tag + struct.pack("=I", len(payload)) + payload)
 
     def _many(self, tag: bytes, values: Any, depth: int) -> None:
@@ -100,7 +104,7 @@ class Encoder:
 
     def _write(self, value: Any, depth: int) -> None:
         if depth > MAX_DEPTH:
-            raise Refused("nested too deep")
+            raise TooMuch("nested too deep")
         kind = type(value)
         if value is None or value is Ellipsis or value is NotImplemented:
             self._put({None: b"N", Ellipsis: b"E"}.get(value, b"J"))
@@ -109,7 +113,7 @@ class Encoder:
         elif kind is int:
             payload = value.to_bytes((value.bit_length() + 8) // 8, "little", signed=True)
             if len(payload) > MAX_INT_BYTES:
-                raise Refused("an integer of more than a million bits")
+                raise TooMuch("an integer of more than a million bits")
             self._put(b"i", payload)
         elif kind is float:
             self._put(b"f", struct.pack("=d", value))

@@ -8,25 +8,21 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Literal
 
 from wmtp.errors import JudgeError
-from wmtp.judging.pair import Pair, PairDied
+from wmtp.judging.pair import PROCESSES, Overlong, Pair, PairDied
 from wmtp.judging.records import CallTests, Level, Outcome, StdioTests
 
 JUDGE_VERSION = "1"
 """Part of every judge_key. It rises when a verdict could come out differently."""
 
-RECYCLE_AFTER = 500  # programs a zygote serves, so that nothing a program might leave behind lives for long
+RECYCLE_AFTER = 1000  # programs a zygote serves, so that nothing a program might leave behind lives for long
 ATTEMPTS = 3  # on fresh processes, before a program's verdict is `infrastructure`
 OUTPUT_MIB = 64
-FILE_MIB = 32
-PROCESSES = 64
-FILES = 200
-LAYERS = "pid namespace, own root, work folder, landlock, seccomp, capabilities, resource limits, process limit"
 
 
 class _Turns:
@@ -139,9 +135,6 @@ class SandboxJudge:
             "cpu": cpu,
             "wall": wall,
             "memory_mib": memory_mib or self._memory_mib,
-            "processes": PROCESSES,
-            "files": FILES,
-            "file_mib": FILE_MIB,
             "output_mib": OUTPUT_MIB,
         }
 
@@ -178,6 +171,15 @@ class SandboxJudge:
                     pair = None
                     pair = self._start()
                 answer = _run(pair, code, tests, limits)
+                over_memory = pair.over_memory
+                if answer.pop("spent", False):
+                    self.close_pair(pair)
+                    pair = None
+            except Overlong:
+                if pair is not None:
+                    self.close_pair(pair)
+                pair = None
+                return {"status": "timeout", "detail": "comparing the program's answer takes too long"}
             except PairDied as died:
                 why = str(died)
                 if pair is not None:
@@ -186,6 +188,8 @@ class SandboxJudge:
                 continue
             finally:
                 self._idle.put(pair)
+            if over_memory and answer.get("status") != "passed":
+                answer |= {"status": "memory", "detail": "its processes held too much memory together"}
             if "broken" in answer:
                 return {"status": "infrastructure", "detail": answer["broken"]}
             return answer
@@ -219,7 +223,7 @@ def failures(pair: Pair, level: str, limits: dict[str, Any]) -> list[str]:
     """Layers of `level` that do not hold in this pair, each with what was seen."""
     if level != "strict":
         return []
-    results = pair.run({"mode": "probe", "limits": limits, "deadline": 30.0})
+    results = pair.run({"mode": "probe", "limits": limits | {"processes": PROCESSES}, "deadline": 30.0})
     if pair.facts["shared"]:
         results["namespaces"] = f"shared with the host: {pair.facts['shared']}"
     if pair.facts["interfaces"] not in ("", "lo"):
@@ -260,13 +264,3 @@ def open_judge(
     if notify:
         notify(note)
     return SandboxJudge("process", count, time_limit, memory_mib, (note,))
-
-
-def outcomes(judge: SandboxJudge, work: Iterable[tuple[str, CallTests | StdioTests]]) -> Iterator[Outcome]:
-    """Judges programs in order, several at a time, holding no more than the queue does."""
-    waiting: list[Future[Outcome]] = []
-    for code, tests in work:
-        waiting.append(judge.submit(code, tests))
-        while waiting and waiting[0].done():
-            yield waiting.pop(0).result()
-    yield from (future.result() for future in waiting)

@@ -11,7 +11,6 @@ import os
 import resource
 import struct
 import sys
-from collections.abc import Sequence
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
@@ -193,26 +192,46 @@ def die_with_parent() -> None:
     _check(_libc.prctl(1, 9, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
 
 
+def hide_memory() -> None:
+    """No process of the same user may trace this one or read its memory."""
+    _check(_libc.prctl(4, 0, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
+
+
+def keep_signals_inside() -> bool:
+    """Where the kernel can (Landlock ABI 6, Linux 6.12): this process and its descendants reach no process outside them,
+    neither by signals and abstract sockets nor by tracing. Returns whether it holds."""
+    if _syscall(_LANDLOCK_CREATE, None, 0, 1) < 6:
+        return False
+    rules = ctypes.create_string_buffer(struct.pack("=3Q", 0, 0, 3), 24)
+    ruleset = _check(_syscall(_LANDLOCK_CREATE, rules, ctypes.c_size_t(24), 0), "landlock_create_ruleset")
+    _check(_libc.prctl(38, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
+    _check(_syscall(_LANDLOCK_RESTRICT, ruleset, 0), "landlock_restrict_self")
+    os.close(ruleset)
+    return True
+
+
 def namespace_ids() -> dict[str, str]:
     return {name: os.readlink(f"/proc/self/ns/{name}") for name in NAMESPACES}
 
 
-def set_limits(*, cpu: int, memory: int, output: int, processes: int, files: int) -> None:
-    """Resource limits of one program: CPU seconds, bytes of address space, bytes a file, processes, descriptors.
+def _limit(which: int, soft: int, hard: int) -> None:
+    """Hard with soft, so that it cannot be raised again; never above what holds already."""
+    ceiling = resource.getrlimit(which)[1]
+    if ceiling != resource.RLIM_INFINITY:
+        soft, hard = min(soft, ceiling), min(hard, ceiling)
+    resource.setrlimit(which, (soft, hard))
 
-    Hard limits are set with the soft ones, so that none can be raised again. SIGXCPU comes at `cpu`, SIGKILL a second later.
-    """
-    limits: Sequence[tuple[int, int, int]] = (
-        (resource.RLIMIT_CPU, cpu, cpu + 1),
-        (resource.RLIMIT_AS, memory, memory),
-        (resource.RLIMIT_FSIZE, output, output),
-        (resource.RLIMIT_NPROC, processes, processes),
-        (resource.RLIMIT_NOFILE, files, files),
-        (resource.RLIMIT_CORE, 0, 0),
-        (resource.RLIMIT_MSGQUEUE, 0, 0),
-    )
-    for which, soft, hard in limits:
-        ceiling = resource.getrlimit(which)[1]
-        if ceiling != resource.RLIM_INFINITY:
-            soft, hard = min(soft, ceiling), min(hard, ceiling)
-        resource.setrlimit(which, (soft, hard))
+
+def limit_all(*, output: int, processes: int, files: int) -> None:
+    """Limits that every program has in common: bytes a file, processes, descriptors, no core files, no message queues."""
+    _limit(resource.RLIMIT_FSIZE, output, output)
+    _limit(resource.RLIMIT_NPROC, processes, processes)
+    _limit(resource.RLIMIT_NOFILE, files, files)
+    _limit(resource.RLIMIT_CORE, 0, 0)
+    _limit(resource.RLIMIT_MSGQUEUE, 0, 0)
+
+
+def limit_program(*, cpu: int, memory: int) -> None:
+    """CPU seconds (SIGXCPU, and SIGKILL a second later) and bytes of address space."""
+    _limit(resource.RLIMIT_CPU, cpu, cpu + 1)
+    _limit(resource.RLIMIT_AS, memory, memory)

@@ -9,70 +9,93 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import sys
+import types
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 _BUILTINS = frozenset(vars(builtins))
 
 
-def _bound(tree: ast.AST) -> set[str]:
-    """Names that the module's own top level binds: its imports, functions, classes and assignments."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.alias):
-            found.add((node.asname or node.name).split(".")[0])
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found.add(node.name)
-            if not isinstance(node, ast.ClassDef):
-                arguments = node.args
-                every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-                found |= {a.arg for a in every} | {a.arg for a in (arguments.vararg, arguments.kwarg) if a}
-        elif isinstance(node, ast.Lambda):
-            found |= {a.arg for a in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]}
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            found.add(node.name)
-    return found
+class _Uses:
+    """What one walk over all of a problem's sources finds."""
+
+    def __init__(self, trees: Sequence[ast.Module]) -> None:
+        self.bound: set[str] = set()  # by imports, functions, classes, assignments
+        self.loaded: set[str] = set()
+        self.called: set[str] = set()
+        self.bases: set[str] = set()  # `name` of ``name.attribute``
+        self.subjects: set[str] = set()  # builtin names that an assert is about: a task named ``sum``
+        for tree in trees:
+            for node in ast.walk(tree):
+                visit = _VISITS.get(type(node))
+                if visit:
+                    visit(self, node)
+
+    def name(self, node: Any) -> None:
+        (self.loaded if isinstance(node.ctx, ast.Load) else self.bound).add(node.id)
+
+    def alias(self, node: Any) -> None:
+        self.bound.add((node.asname or node.name).split(".")[0])
+
+    def definition(self, node: Any) -> None:
+        self.bound.add(node.name)
+
+    def argument(self, node: Any) -> None:
+        self.bound.add(node.arg)
+
+    def handler(self, node: Any) -> None:
+        if node.name:
+            self.bound.add(node.name)
+
+    def attribute(self, node: Any) -> None:
+        if isinstance(node.value, ast.Name):
+            self.bases.add(node.value.id)
+
+    def call(self, node: Any) -> None:
+        if isinstance(node.func, ast.Name):
+            self.called.add(node.func.id)
+
+    def assertion(self, node: Any) -> None:
+        left = node.test
+        while isinstance(left, (ast.Compare, ast.UnaryOp)):
+            left = left.left if isinstance(left, ast.Compare) else left.operand
+        if isinstance(left, ast.Call) and isinstance(left.func, ast.Name) and left.func.id in _BUILTINS:
+            self.subjects.add(left.func.id)
 
 
-def _loaded(tree: ast.AST) -> set[str]:
-    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+_VISITS = {
+    ast.Name: _Uses.name, ast.alias: _Uses.alias, ast.FunctionDef: _Uses.definition, ast.arg: _Uses.argument,
+    ast.AsyncFunctionDef: _Uses.definition, ast.ClassDef: _Uses.definition, ast.ExceptHandler: _Uses.handler,
+    ast.Attribute: _Uses.attribute, ast.Call: _Uses.call, ast.Assert: _Uses.assertion,
+}  # fmt: skip
 
 
-def _modules(tree: ast.AST) -> set[str]:
-    """Names used as ``name.attribute`` only, where `name` is a standard module."""
-    bases = {n.value.id for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)}
-    called = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
-    return {name for name in bases - called if name in sys.stdlib_module_names}
+class Split(NamedTuple):
+    """A setup and its tests, taken apart."""
+
+    names: tuple[str, ...]
+    """Of the program."""
+    modules: tuple[str, ...]
+    """Standard modules that the judge lends."""
+    imports: str
+    """The setup's imports: the program may rely on them too."""
+    setup: types.CodeType
+    tests: tuple[types.CodeType, ...]
 
 
-def _subjects(tree: ast.AST) -> set[str]:
-    """Builtin names that are what an assert is about: the outermost call on its left-hand side (a task named ``sum``)."""
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assert):
-            left = node.test
-            while isinstance(left, (ast.Compare, ast.UnaryOp)):
-                left = left.left if isinstance(left, ast.Compare) else left.operand
-            if isinstance(left, ast.Call) and isinstance(left.func, ast.Name) and left.func.id in _BUILTINS:
-                found.add(left.func.id)
-    return found
-
-
-def split(setup: str, tests: Sequence[str]) -> tuple[set[str], set[str]]:
-    """(names of the program, standard modules the judge lends) for a setup and its tests. Raises SyntaxError."""
+@functools.lru_cache(maxsize=256)  # a problem's samples share its tests
+def split(setup: str, tests: tuple[str, ...]) -> Split:
+    """Raises SyntaxError, or ValueError for what is no source text at all."""
     trees = [ast.parse(source) for source in (setup, *tests)]
-    bound = set().union(*(_bound(tree) for tree in trees))
-    free = set().union(*(_loaded(tree) for tree in trees)) - bound
-    modules = set().union(*(_modules(tree) for tree in trees)) & free
-    names = free - modules - _BUILTINS
-    if not names:
-        names = set().union(*(_subjects(tree) for tree in trees))
-    return names, modules
-
-
-def imports(setup: str) -> str:
-    """The import statements at the top level of a setup: the program may rely on them too."""
-    body: list[ast.stmt] = [node for node in ast.parse(setup).body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    return ast.unparse(ast.Module(body=body, type_ignores=[]))
+    uses = _Uses(trees)
+    free = uses.loaded - uses.bound
+    # A standard module is one that is only ever used as ``name.attribute``.
+    modules = {name for name in uses.bases - uses.called if name in sys.stdlib_module_names} & free
+    names = free - modules - _BUILTINS or uses.subjects
+    labels = ("<setup>", *(f"<test {number}>" for number in range(1, len(trees))))
+    codes = [compile(tree, label, "exec", dont_inherit=True) for tree, label in zip(trees, labels, strict=True)]
+    body: list[ast.stmt] = [node for node in trees[0].body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    imports = ast.unparse(ast.Module(body=body, type_ignores=[]))
+    return Split(tuple(sorted(names)), tuple(sorted(modules)), imports, codes[0], tuple(codes[1:]))

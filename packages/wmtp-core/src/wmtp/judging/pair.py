@@ -5,28 +5,38 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
+import select
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from wmtp.errors import JudgeError
-from wmtp.judging import channel, checker
+from wmtp.judging import channel, checker, proctree
 from wmtp.judging.records import StdioCase
 
 START_SECONDS = 60.0
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = 15.0
+WATCH_SECONDS = 0.05
+# What every program has in common.
 TMPFS_MIB = 64
+FILE_MIB = 32
+PROCESSES = 64
+FILES = 200
 _ROOT = Path(__file__).resolve().parents[2]
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from wmtp.judging.{0} import main; main(*map(int, sys.argv[2:]))"
 
 
 class PairDied(Exception):  # noqa: N818
     """Zygote or checker are gone or do not answer. A matter of ours: the program is judged again."""
+
+
+class Overlong(Exception):  # noqa: N818
+    """The checker is busy beyond every limit with what a program answered."""
 
 
 def _interpreter(module: str, *descriptors: int) -> subprocess.Popen[bytes]:
@@ -51,6 +61,9 @@ class Pair:
 
     def __init__(self, level: Literal["strict", "process"], number: int) -> None:
         self.jobs = 0
+        self.over_memory = False
+        """Whether the program just judged was ended for what its processes held together."""
+        self._strict = level == "strict"
         self._scratch = tempfile.mkdtemp(prefix="wmtp-judge-")
         self._processes: list[subprocess.Popen[bytes]] = []
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -59,15 +72,20 @@ class Pair:
             with control, checkers:
                 with theirs:
                     self._processes.append(_interpreter("zygote", theirs.fileno()))
+                self._zygote = self._processes[0].pid
                 self.facts = self._introduce(control, level, number)
                 self._processes.append(_interpreter("checker", checkers.fileno(), control.fileno()))
+                self._checker = self._processes[1].pid
         except BaseException:
             self.close()
             raise
 
     def _introduce(self, control: socket.socket, level: str, number: int) -> dict[str, str]:
         control.settimeout(START_SECONDS)
-        options = {"level": level, "scratch": self._scratch, "number": number, "tmpfs_mib": TMPFS_MIB}
+        options = {
+            "level": level, "scratch": self._scratch, "number": number,
+            "tmpfs_mib": TMPFS_MIB, "file_mib": FILE_MIB, "processes": PROCESSES, "files": FILES,
+        }  # fmt: skip
         try:
             control.send(json.dumps(options).encode())
             answer = json.loads(control.recv(65536) or b"{}")
@@ -82,34 +100,63 @@ class Pair:
         ready: dict[str, str] = answer["ready"]
         return ready
 
-    def _ask(self, kind: int, payload: Mapping[str, Any], seconds: float) -> tuple[int, bytes]:
+    def _ask(self, kind: int, payload: Mapping[str, Any], seconds: float, memory_mib: int) -> tuple[int, bytes]:
         self._parent.settimeout(seconds)
         try:
             channel.send(self._parent, kind, json.dumps(payload).encode())
+            self._await(seconds, memory_mib)
             return channel.receive(self._parent, checker.JOB_LIMIT)
         except channel.Closed as closed:
             raise PairDied(str(closed)) from None
 
+    def _await(self, seconds: float, memory_mib: int) -> None:
+        """Waits for an answer, and meanwhile for two things that limits on single processes do not catch: a program that
+        takes its memory in many processes, and an answer that keeps the checker busy without end."""
+        poll = select.poll()
+        poll.register(self._parent, select.POLLIN)
+        started, busy = time.monotonic(), proctree.cpu_seconds(self._checker)
+        while not poll.poll(WATCH_SECONDS * 1000):
+            if time.monotonic() - started > seconds:
+                if proctree.cpu_seconds(self._checker) - busy > seconds / 4:
+                    raise Overlong
+                raise PairDied(f"no answer in {seconds:.0f} s")
+            if self._memory() > 2 * memory_mib << 20:
+                self.over_memory = True
+                proctree.end_below(self._zygote, spare=self._spared())
+
+    def _spared(self) -> list[int]:
+        """At level strict the zygote that forks is the only child of the process we started."""
+        return proctree.children(self._zygote)[:1] if self._strict else []
+
+    def _memory(self) -> int:
+        """Bytes that the program's processes hold beyond what each was forked with."""
+        spared = self._spared()
+        baseline = proctree.private_bytes(spared[0] if spared else self._zygote)
+        programs = [pid for pid in proctree.descendants(self._zygote) if pid not in spared]
+        return sum(max(0, proctree.private_bytes(pid) - baseline) for pid in programs)
+
     def run(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """Judges a call job, or asks for a probe."""
         self.jobs += 1
-        _, data = self._ask(checker.JOB, job, job["deadline"] + GRACE_SECONDS)
+        self.over_memory = False
+        _, data = self._ask(checker.JOB, job, job["deadline"] + GRACE_SECONDS, job["limits"]["memory_mib"])
         answer: dict[str, Any] = json.loads(data)
         return answer
 
     def run_cases(self, job: Mapping[str, Any], cases: Any) -> dict[str, Any]:
         """Judges a stdin program, one case at a time, until one fails."""
         self.jobs += 1
-        seconds = job["limits"]["wall"] + GRACE_SECONDS
-        kind, data = self._ask(checker.JOB, job, seconds)
+        self.over_memory = False
+        seconds, memory = job["limits"]["wall"] + GRACE_SECONDS, job["limits"]["memory_mib"]
+        kind, data = self._ask(checker.JOB, job, seconds, memory)
         source = iter(cases)
         while kind == checker.RESULT and not data:
             case: StdioCase | None = next(source, None)
             if case is None:
                 break
-            kind, data = self._ask(checker.CASE, {"input": case.input, "expected": case.expected}, seconds)
+            kind, data = self._ask(checker.CASE, {"input": case.input, "expected": case.expected}, seconds, memory)
         if kind == checker.RESULT:
-            kind, data = self._ask(checker.END, {}, seconds)
+            kind, data = self._ask(checker.END, {}, seconds, memory)
         answer: dict[str, Any] = json.loads(data)
         return answer
 
@@ -125,7 +172,9 @@ class Pair:
 
 
 def _remove(folder: str) -> None:
-    """Removes what is left of a scratch folder. A program at level process may have taken its own rights away."""
-    for name, _, _ in os.walk(folder):
-        Path(name).chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+    """Removes a scratch folder. At level process a program may have nested deep or taken its own rights away."""
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
+        return
+    subprocess.run(["chmod", "-R", "u+rwX", folder], check=False, stderr=subprocess.DEVNULL)
+    subprocess.run(["rm", "-rf", folder], check=False, stderr=subprocess.DEVNULL)

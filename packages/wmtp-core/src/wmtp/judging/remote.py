@@ -7,9 +7,10 @@ that knows only its number: comparing one is refused, since its ``__eq__`` is th
 from __future__ import annotations
 
 import builtins
+import collections
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from wmtp.judging import candidate, channel, codec
@@ -46,6 +47,12 @@ class RemoteProgram:
         self._encoder = codec.Encoder(self._number)
         self._decoder = codec.Decoder(self._resolve)
         self._functions: list[Callable[..., Any]] = []
+        self.fault: Exception | None = None
+        """What ended this program as far as its verdict goes, even where a test catches every exception."""
+
+    def fail(self, fault: Exception) -> NoReturn:
+        self.fault = self.fault or fault
+        raise fault from None
 
     def _number(self, value: Any) -> int | None:
         """The handle of an object of the program, or of one of our functions that the program may call back."""
@@ -57,13 +64,16 @@ class RemoteProgram:
         if callable(value) and not isinstance(value, type):
             self._functions.append(value)
             return candidate.OURS + len(self._functions) - 1
+        if isinstance(value, Iterator):
+            self._functions.append(value.__next__)
+            return candidate.OURS + len(self._functions) - 1
         return None
 
     def _resolve(self, number: int) -> Any:
         if number < candidate.OURS:
             return RemoteObject(self, number)
         if number - candidate.OURS >= len(self._functions):
-            raise Unjudgeable("an unknown function")
+            self.fail(Unjudgeable("an unknown function"))
         return self._functions[number - candidate.OURS]
 
     def ask(self, kind: int, payload: bytes) -> tuple[int, bytes]:
@@ -75,25 +85,27 @@ class RemoteProgram:
                 channel.send(self._sock, *self._called_back(data))
                 reply, data = self._receive()
         except channel.Closed as closed:
-            raise Gone(str(closed)) from None
+            self.fail(Gone(str(closed)))
         if reply == candidate.RAISED:
             self._raise(data)
         if reply == candidate.REFUSED:
-            raise Unjudgeable(f"the value cannot be compared as plain data: {data[:200].decode('utf-8', 'replace')}")
+            self.fail(
+                Unjudgeable(f"the value cannot be compared as plain data: {data[:200].decode('utf-8', 'replace')}")
+            )
         return reply, data
 
     def _receive(self) -> tuple[int, bytes]:
         reply, data = channel.receive(self._sock, candidate.FRAME_LIMIT)
         self._spent += len(data) + 64
         if self._spent > BUDGET_BYTES:
-            raise Unjudgeable("the program answers with too much data")
+            self.fail(Unjudgeable("the program answers with too much data"))
         return reply, data
 
     def _called_back(self, data: bytes) -> tuple[int, bytes]:
         """Runs a function of the test that the program calls."""
         request = self._value(data)
         if not (isinstance(request, list) and len(request) == 3 and type(request[0]) is int):
-            raise Unjudgeable("malformed call")
+            self.fail(Unjudgeable("malformed call"))
         function = self._resolve(request[0])
         try:
             return candidate.RETURNED, self._encode(function(*request[1], **request[2]))
@@ -103,7 +115,7 @@ class RemoteProgram:
     def _raise(self, data: bytes) -> NoReturn:
         fields = self._value(data)
         if not (isinstance(fields, list) and len(fields) == 3 and isinstance(fields[0], list)):
-            raise Unjudgeable("malformed exception")
+            self.fail(Unjudgeable("malformed exception"))
         for name in fields[0]:
             found = getattr(builtins, name, None) if isinstance(name, str) else None
             if isinstance(found, type) and issubclass(found, BaseException):
@@ -122,26 +134,22 @@ class RemoteProgram:
         try:
             return self._decoder.decode(data)
         except codec.Malformed as malformed:
-            raise Unjudgeable(f"malformed answer: {malformed}") from None
+            self.fail(Unjudgeable(f"malformed answer: {malformed}"))
 
     def _encode(self, value: Any) -> bytes:
         try:
             return self._encoder.encode(value)
+        except codec.TooMuch as refused:  # grown from the program's own answers
+            self.fail(Unjudgeable(str(refused)))
         except codec.Refused as refused:
-            raise Unsplittable(str(refused)) from None
+            self.fail(Unsplittable(str(refused)))
 
-    def load(self, code: str) -> None:
-        self.ask(candidate.PROGRAM, code.encode("utf-8", "surrogatepass"))
-
-    def run_imports(self, source: str) -> None:
-        self.ask(candidate.IMPORTS, source.encode())
-
-    def defined(self, names: list[str]) -> set[str]:
-        """Those of `names` that the program has defined."""
-        _, data = self.ask(candidate.NAMES, self._encode(names))
+    def load(self, code: str, imports: str, names: Sequence[str]) -> set[str]:
+        """Runs the program, then `imports`. Returns those of `names` that it has defined."""
+        _, data = self.ask(candidate.PROGRAM, self._encode([code, imports, list(names)]))
         answers = self._value(data)
         if not (isinstance(answers, list) and len(answers) == len(names)):
-            raise Unjudgeable("malformed list of names")
+            self.fail(Unjudgeable("malformed list of names"))
         return {name for name, answer in zip(names, answers, strict=True) if answer is True}
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -150,15 +158,15 @@ class RemoteProgram:
         if kind == candidate.SAME:
             answer = self._value(data)
             if not (isinstance(answer, list) and len(answer) == 2 and isinstance(answer[1], bytes)):
-                raise Unjudgeable("malformed answer")
+                self.fail(Unjudgeable("malformed answer"))
             if not (type(answer[0]) is int and 0 <= answer[0] < len(args)):
-                raise Unjudgeable("malformed answer")
+                self.fail(Unjudgeable("malformed answer"))
             self._restore(args, kwargs, answer[1])
             return args[answer[0]]
         if data.startswith(candidate.CHANGED):
             start = len(candidate.CHANGED)
             if len(data) < start + 8:
-                raise Unjudgeable("malformed answer")
+                self.fail(Unjudgeable("malformed answer"))
             (length,) = struct.unpack_from("<Q", data, start)
             value, rest = data[start + 8 : start + 8 + length], data[start + 8 + length :]
             self._restore(args, kwargs, rest)
@@ -170,7 +178,7 @@ class RemoteProgram:
             return
         after = self._value(data)
         if not (isinstance(after, list) and len(after) == 3 and isinstance(after[1], list)):
-            raise Unjudgeable("malformed arguments")
+            self.fail(Unjudgeable("malformed arguments"))
         restore(list(args), after[1])
         if isinstance(after[2], dict):
             restore(kwargs, after[2], contents=False)
@@ -198,6 +206,12 @@ def restore(mine: Any, after: Any, *, contents: bool = True) -> None:
         if contents:
             mine.clear()
             dict.update(mine, after)
+    elif isinstance(mine, tuple):
+        for one, other in zip(mine, after, strict=False):
+            restore(one, other)
+    elif isinstance(mine, collections.deque):
+        mine.clear()
+        mine.extend(after)
     elif isinstance(mine, (set, bytearray)):
         mine.clear()
         mine.update(after) if isinstance(mine, set) else mine.extend(after)
@@ -222,7 +236,7 @@ class RemoteFunction:
         """A handle for the function itself, to hand it over as an argument."""
         answer = self._program.operate("lookup", self._name)
         if not (isinstance(answer, list) and len(answer) == 1 and type(answer[0]) is int):
-            raise Unjudgeable("malformed answer")
+            self._program.fail(Unjudgeable("malformed answer"))
         return int(answer[0])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -241,6 +255,10 @@ class RemoteObject:
     def _do(self, operation: str, *operands: Any) -> Any:
         program: RemoteProgram = object.__getattribute__(self, "_program")
         return program.operate(operation, self, *operands)
+
+    def _fail(self, why: str) -> NoReturn:
+        program: RemoteProgram = object.__getattribute__(self, "_program")
+        program.fail(Unjudgeable(why))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # what Python itself asks for, not a test
@@ -265,8 +283,8 @@ class RemoteObject:
     def __len__(self) -> int:
         length = self._do("len")
         if type(length) is not int or length < 0:
-            raise Unjudgeable("malformed length")
-        return length
+            self._fail("malformed length")
+        return int(length)
 
     def __iter__(self) -> Any:
         return _RemoteIterator(self._do("iter"))
@@ -278,12 +296,14 @@ class RemoteObject:
         return self._do("truth") is True
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, RemoteObject) and _same_object(self, other):
-            return True
-        raise Unjudgeable("an object of the program's own class cannot be compared")
+        if not isinstance(other, RemoteObject):
+            return False  # as any object without an __eq__ of its own: nothing gained by not being data
+        if not _same_object(self, other):
+            self._fail("objects of the program's own classes cannot be compared")
+        return True
 
     def __hash__(self) -> int:
-        raise Unjudgeable("an object of the program's own class cannot be hashed")
+        self._fail("an object of the program's own class cannot be hashed")
 
 
 class _RemoteIterator:

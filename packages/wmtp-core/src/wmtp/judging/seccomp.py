@@ -15,6 +15,7 @@ import struct
 _CALLS: dict[str, tuple[int | None, int | None]] = {
     # files, within what the mount namespace and Landlock leave
     "read": (0, 63), "write": (1, 64), "open": (2, None), "close": (3, 57), "stat": (4, None), "fstat": (5, 80),
+    "close_range": (436, 436),
     "lstat": (6, None), "poll": (7, None), "lseek": (8, 62), "pread64": (17, 67), "pwrite64": (18, 68),
     "readv": (19, 65), "writev": (20, 66), "access": (21, None), "pipe": (22, None), "select": (23, None),
     "dup": (32, 23), "dup2": (33, None), "fcntl": (72, 25), "flock": (73, 32), "fsync": (74, 82),
@@ -68,7 +69,7 @@ _CHECKED: dict[str, tuple[tuple[int | None, int | None], int, tuple[int, ...]]] 
 }
 # libc tries these and falls back when they are missing; EPERM would make it give up.
 _MISSING: dict[str, tuple[int | None, int | None]] = {
-    "clone3": (435, 435), "close_range": (436, 436), "openat2": (437, 437), "futex_waitv": (449, 449),
+    "clone3": (435, 435), "openat2": (437, 437), "futex_waitv": (449, 449),
     "epoll_pwait2": (441, 441), "fchmodat2": (452, 452),
 }  # fmt: skip
 _CLONE = (56, 220)

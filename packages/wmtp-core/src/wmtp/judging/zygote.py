@@ -7,19 +7,20 @@ it runs no line of any program itself. Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
 import resource
 import select
-import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 from typing import Any
 
-from wmtp.judging import candidate, channel, lockdown, seccomp, selftest, stdio
+from wmtp.judging import candidate, channel, lockdown, proctree, seccomp, selftest, stdio
 
 WARM = (
     "abc", "argparse", "array", "ast", "base64", "binascii", "bisect", "calendar", "cmath", "codecs", "collections",
@@ -29,6 +30,7 @@ WARM = (
     "textwrap", "threading", "time", "traceback", "types", "typing", "unicodedata", "unittest", "uuid", "zlib",
 )  # fmt: skip
 STACK_BYTES = 120 << 20  # the kernel leaves 128 MiB below the stack of any process, whatever its limit was at exec
+THREAD_STACK_BYTES = 8 << 20
 MAX_REQUEST = 4096
 
 
@@ -73,9 +75,7 @@ class Zygote:
         stopped = any(fd == self._control.fileno() for fd, _ in events)
         os.close(process)
         report = self._sweep(pid)
-        report |= {"late": late, "wall": time.monotonic() - started}
-        shutil.rmtree(folder, ignore_errors=True)
-        self._clean()
+        report |= {"late": late, "wall": time.monotonic() - started, "spent": not self._clean()}
         if not stopped:
             self._await_stop()
         return report
@@ -87,7 +87,9 @@ class Zygote:
     def _child(self, request: dict[str, Any], descriptor: int, folder: str) -> None:
         try:
             self._control.close()
-            sock = candidate.prepare(socket.socket(fileno=descriptor), folder)
+            if not self._strict:
+                lockdown.keep_signals_inside()
+            sock = candidate.prepare(descriptor, folder)
             limits = request["limits"] | {"baseline": self._baseline}
             if request["mode"] == "stdio":
                 lockdown.become_subreaper()
@@ -102,15 +104,18 @@ class Zygote:
         finally:
             os._exit(0)
 
-    def _clean(self) -> None:
-        """Removes what a program left in the shared part of its /tmp. A program may have locked folders of its own."""
-        for entry in os.scandir(self._work):
-            if entry.is_dir(follow_symlinks=False):
-                for folder, _, _ in os.walk(entry.path):
-                    os.chmod(folder, 0o700)
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                os.unlink(entry.path)
+    def _clean(self) -> bool:
+        """Removes what the program left in /tmp. False where something resists: then this zygote must not go on."""
+        try:
+            os.rmdir(f"{self._work}/{self._count}")
+            return not os.listdir(self._work)
+        except OSError:
+            pass  # it has left files, or taken away its own rights
+        try:
+            _empty(self._work)
+        except OSError:
+            return False
+        return True
 
     def _sweep(self, pid: int) -> dict[str, Any]:
         """Kills all that runs here and reaps it. CPU is that of every process reaped, the peak that of the first."""
@@ -128,26 +133,33 @@ class Zygote:
     def _kill_all(self) -> list[tuple[int, int, resource.struct_rusage]]:
         reaped: list[tuple[int, int, resource.struct_rusage]] = []
         while True:
-            self._kill_round()
             try:
-                child, code, usage = os.wait4(-1, 0 if self._strict else os.WNOHANG)
+                ended = os.wait4(-1, os.WNOHANG)
+                if not ended[0]:
+                    self._kill_round()
+                    ended = os.wait4(-1, 0)
             except ChildProcessError:
                 return reaped
-            if child:
-                reaped.append((child, code, usage))
+            reaped.append(ended)
 
     def _kill_round(self) -> None:
-        if self._strict:
-            try:
-                os.kill(-1, signal.SIGKILL)
-            except ProcessLookupError:
-                return
-        else:
-            for pid in _children():
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+        if not self._strict:
+            proctree.end_below(os.getpid())
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+
+
+def _empty(top: str) -> None:
+    """Removes everything in `top`, folders that were closed to us included. No recursion: a program can nest deep."""
+    folders = [top]
+    for folder in folders:  # grows while we go
+        os.chmod(folder, 0o700)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                folders.append(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+    for folder in reversed(folders[1:]):
+        os.rmdir(folder)
 
 
 def _probe(limits: dict[str, Any]) -> dict[str, str]:
@@ -155,18 +167,14 @@ def _probe(limits: dict[str, Any]) -> dict[str, str]:
     return selftest.probe(limits)
 
 
-def _children() -> list[int]:
-    """Live children of this process. Orphans come here too, since it is their subreaper."""
-    me = os.getpid()
-    with open(f"/proc/{me}/task/{me}/children", encoding="ascii") as file:
-        return [int(word) for word in file.read().split()]
-
-
 def _become_warm() -> None:
     for name in WARM:
         __import__(name)
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(kind, signal.SIG_DFL)
+    # A thread's stack is RLIMIT_STACK by default, which we raise for deep recursion: eight threads would fill the memory.
+    threading.stack_size(THREAD_STACK_BYTES)
+    sys.argv = ["program.py"]
     sys.path[:] = [p for p in sys.path if p.startswith((sys.base_prefix, sys.base_exec_prefix))]
 
 
@@ -213,6 +221,7 @@ def main(descriptor: int) -> None:
     except OSError as error:
         control.send(json.dumps({"failed": str(error)}).encode())
         os._exit(3)
+    lockdown.limit_all(output=options["file_mib"] << 20, processes=options["processes"], files=options["files"])
     control.send(json.dumps({"ready": facts}).encode())
     Zygote(control, strict=strict, scratch=options["scratch"], baseline=baseline).loop()
     os._exit(0)
