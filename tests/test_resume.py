@@ -1,0 +1,152 @@
+"""A run is the same run however often it is killed, whatever the batch size; and asking for more adds only that."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.timeout(600)
+
+PROBLEMS, N = 5, 3
+METRICS = ["mbpp_exact", "mbpp_pass@1", "mbpp_pass@3"]
+
+
+def _sampling(n: int = N) -> dict[str, Any]:
+    return {"temperature": 0.8, "top_p": 0.95, "n": n, "max_new_tokens": 48, "seed": 11}
+
+
+def _section(metrics: list[str], *, n: int = N, batch_size: int | str = 3, **more: Any) -> dict[str, Any]:
+    return {
+        "metrics": metrics,
+        "sampling": _sampling(n),
+        "batch_size": batch_size,
+        "evaluators": {"mbpp-v1": {"shots": 0}},
+        **more,
+    }
+
+
+def _lines(folder: Path, kind: str, drop: tuple[str, ...]) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (folder / kind / "mbpp-v1.jsonl").read_text(encoding="utf-8").splitlines()]
+    keyed = sorted(rows, key=lambda row: (row["problem"], row["index"]))
+    return [{k: v for k, v in row.items() if k not in drop} for row in keyed]
+
+
+def samples(folder: Path) -> list[dict[str, Any]]:
+    """Every field but the times, in the order of (problem, index)."""
+    return _lines(folder, "samples", ("seconds",))
+
+
+def verdicts(folder: Path) -> list[dict[str, Any]]:
+    return _lines(folder, "verdicts", ("cpu_seconds", "wall_seconds", "peak_mib"))
+
+
+def test_same_samples_for_any_batch_size_and_after_kills(
+    tmp_path: Path,
+    tiny_llama: Path,
+    wmtp: Any,
+    evaluate: Callable[..., Any],
+    wmtp_env: dict[str, str],
+    write_files: Callable[..., None],
+    results: Callable[..., dict[str, Any]],
+) -> None:
+    write_files(problems=PROBLEMS, model={"base_id": str(tiny_llama)}, eval=_section(METRICS))
+
+    def run(name: str, *more: str) -> Path:
+        assert evaluate(f"run.name={name}", *more).complete
+        return tmp_path / "runs" / name
+
+    first = run("first")
+    assert len(samples(first)) == PROBLEMS * N
+    assert len({s["completion"] for s in samples(first)}) > PROBLEMS, "samples of a problem should differ"
+    again = run("again")
+    one = run("one-row", "eval.batch_size=1")
+    # The same command, killed five times. Two kills come before there is anything, the others in mid-run.
+    dice = random.Random(5)
+    command = [sys.executable, "-m", "wmtp", "eval", "config.yaml", "recipe.yaml", "--set", "run.name=killed"]
+    file = tmp_path / "runs" / "killed" / "samples" / "mbpp-v1.jsonl"
+    for already in (0, 0, 2, 6, 10):
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=wmtp_env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 120
+        while (file.read_bytes().count(b"\n") if file.exists() else 0) < already and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.002)
+        time.sleep(dice.uniform(0, 0.02) if already else dice.uniform(0, 2))
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    done = wmtp(*command[3:])
+    assert done.returncode == 0, done.stderr
+    killed = file.parents[1]
+
+    expected = samples(first)
+    for other in (again, one, killed):
+        assert samples(other) == expected
+        assert verdicts(other) == verdicts(first)
+        assert results(other.name)["metrics"] == results("first")["metrics"]
+    assert len(file.read_text(encoding="utf-8").splitlines()) == PROBLEMS * N, "nothing was generated twice"
+
+
+def test_more_metrics_and_more_samples_add_only_what_is_missing(
+    tmp_path: Path,
+    tiny_llama: Path,
+    evaluate: Callable[..., Any],
+    write_files: Callable[..., None],
+    results: Callable[..., dict[str, Any]],
+) -> None:
+    folder = tmp_path / "runs" / "run"
+    model = {"base_id": str(tiny_llama)}
+
+    def run(metrics: list[str], n: int, **more: Any) -> dict[str, bytes]:
+        write_files(problems=PROBLEMS, model=model, eval=_section(metrics, n=n, **more))
+        assert evaluate().complete
+        return {kind: (folder / kind / "mbpp-v1.jsonl").read_bytes() for kind in ("samples", "verdicts")}
+
+    small = run(["mbpp_pass@1"], 2, limit=3)
+    opened = (folder / "engine.json").stat().st_mtime_ns
+    same = run(["mbpp_pass@1", "mbpp_pass@2", "mbpp_exact"], 2, limit=3)
+    assert same == small
+    assert (folder / "engine.json").stat().st_mtime_ns == opened, "a new metric opens no model"
+    assert results()["generation"]["tokens_per_forward"] is not None, "what an earlier session counted is kept"
+
+    more = run(["mbpp_pass@1", "mbpp_pass@3"], 3, limit=3)
+    assert all(more[kind].startswith(small[kind]) for kind in more)
+    assert more["samples"].count(b"\n") == 9
+    wider = run(["mbpp_pass@1", "mbpp_pass@3"], 3)
+    assert all(wider[kind].startswith(more[kind]) for kind in wider)
+    assert wider["samples"].count(b"\n") == PROBLEMS * 3
+    assert results()["metrics"]["mbpp_pass@3"]["samples"] == PROBLEMS * 3
+
+    # And what was added is what a run that asked for all of it at once would have made.
+    write_files(problems=PROBLEMS, model=model, run={"name": "whole"}, eval=_section(["mbpp_pass@3"], n=3))
+    assert evaluate().complete
+    assert samples(tmp_path / "runs" / "whole") == samples(folder)
+
+
+@pytest.mark.parametrize("moment", ["sample", "verdict"])
+def test_a_torn_last_line_is_done_again(
+    tmp_path: Path,
+    evaluate: Callable[..., Any],
+    write_files: Callable[..., None],
+    results: Callable[..., dict[str, Any]],
+    moment: str,
+) -> None:
+    write_files()
+    assert evaluate().complete
+    file = tmp_path / "runs" / "run" / f"{moment}s" / "mbpp-v1.jsonl"
+    whole = file.read_bytes()
+    os.truncate(file, len(whole) - 20)
+    assert evaluate().complete
+    assert file.read_bytes().count(b"\n") == whole.count(b"\n")
+    assert results()["metrics"]["mbpp_pass@1"]["value"] == 1.0
