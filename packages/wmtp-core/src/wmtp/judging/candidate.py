@@ -120,6 +120,10 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+def _kind(space: dict[str, Any], name: str) -> str:
+    return "" if name not in space else "function" if callable(space[name]) else "value"
+
+
 def serve(sock: socket.socket) -> None:
     """Runs the program, then answers calls until the channel closes."""
     module = new_main()
@@ -132,11 +136,13 @@ def serve(sock: socket.socket) -> None:
             code, imports, names = decoder.decode(payload)
             exec(compile_program(code), space)
             exec(compile_program(imports), space)
-            return READY, encoder.encode([name in space for name in names])
+            return READY, encoder.encode([_kind(space, name) for name in names])
         if kind == OPERATE:
             name, *operands = decoder.decode(payload)
             if name == "lookup":
-                return VALUE, encoder.encode([objects.handle(space[operands[0]])])
+                return VALUE, encoder.encode(space[operands[0]])
+            if name == "handle":
+                return VALUE, encoder.reference(objects.handle(space[operands[0]]))
             return VALUE, encoder.encode(_OPERATIONS[name](*operands))
         name, args, kwargs = decoder.decode(payload)
         result = space[name](*args, **kwargs)

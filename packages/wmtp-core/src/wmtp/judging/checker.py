@@ -112,14 +112,16 @@ def _namespace(parts: names.Split, job: dict[str, Any], program: remote.RemotePr
     space: dict[str, Any] = {"__name__": "__tests__"}
     for module in parts.modules:
         space[module] = __import__(module)
-    for name in program.load(job["code"], parts.imports, parts.names):
+    program.load(job["code"], parts.imports, parts.names)
+    for name in program.functions:
         space[name] = remote.RemoteFunction(program, name)
     return space
 
 
 def _execute(code: types.CodeType, space: dict[str, Any], program: remote.RemoteProgram) -> None:
-    """Runs a test. One that catches every exception does not hide that the program is gone, or answered nonsense."""
+    """Runs a setup or a test. One that catches every exception does not hide that the program is gone, or answered nonsense."""
     try:
+        space |= program.variables()
         exec(code, space)
     finally:
         if program.fault:

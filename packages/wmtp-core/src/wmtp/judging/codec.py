@@ -89,6 +89,11 @@ class Encoder:
         self._write(value, 0)
         return b"".join(self._parts)
 
+    @staticmethod
+    def reference(number: int) -> bytes:
+        """A handle by itself, also for what has an exact form (a builtin type)."""
+        return b"h" + struct.pack("=IQ", 8, number)
+
     def _put(self, tag: bytes, payload: bytes = b"") -> None:
         self._size += len(payload) + 5
         if self._size > MAX_BYTES:

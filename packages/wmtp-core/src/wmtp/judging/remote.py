@@ -44,9 +44,10 @@ class RemoteProgram:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._spent = 0
-        self._encoder = codec.Encoder(self._number)
         self._decoder = codec.Decoder(self._resolve)
         self._functions: list[Callable[..., Any]] = []
+        self.functions: list[str] = []
+        self._variables: list[str] = []
         self.fault: Exception | None = None
         """What ended this program as far as its verdict goes, even where a test catches every exception."""
 
@@ -56,11 +57,11 @@ class RemoteProgram:
 
     def _number(self, value: Any) -> int | None:
         """The handle of an object of the program, or of one of our functions that the program may call back."""
+        if isinstance(value, RemoteFunction):
+            value = value.object()
         if isinstance(value, RemoteObject):
             number: int = object.__getattribute__(value, "_number")
             return number
-        if isinstance(value, RemoteFunction):
-            return value.number()
         if callable(value) and not isinstance(value, type):
             self._functions.append(value)
             return candidate.OURS + len(self._functions) - 1
@@ -138,19 +139,24 @@ class RemoteProgram:
 
     def _encode(self, value: Any) -> bytes:
         try:
-            return self._encoder.encode(value)
+            return codec.Encoder(self._number).encode(value)  # a new one: to number a function asks the child
         except codec.TooMuch as refused:  # grown from the program's own answers
             self.fail(Unjudgeable(str(refused)))
         except codec.Refused as refused:
             self.fail(Unsplittable(str(refused)))
 
-    def load(self, code: str, imports: str, names: Sequence[str]) -> set[str]:
-        """Runs the program, then `imports`. Returns those of `names` that it has defined."""
+    def load(self, code: str, imports: str, names: Sequence[str]) -> None:
+        """Runs the program, then `imports`, and learns which of `names` it has defined."""
         _, data = self.ask(candidate.PROGRAM, self._encode([code, imports, list(names)]))
-        answers = self._value(data)
-        if not (isinstance(answers, list) and len(answers) == len(names)):
+        kinds = self._value(data)
+        if not (isinstance(kinds, list) and len(kinds) == len(names)):
             self.fail(Unjudgeable("malformed list of names"))
-        return {name for name, answer in zip(names, answers, strict=True) if answer is True}
+        self.functions = [name for name, kind in zip(names, kinds, strict=True) if kind == "function"]
+        self._variables = [name for name, kind in zip(names, kinds, strict=True) if kind == "value"]
+
+    def variables(self) -> dict[str, Any]:
+        """The program's names that are no functions, with what they hold now."""
+        return {name: self.operate("lookup", name) for name in self._variables}
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Calls a function of the program. Arguments that it changed are changed here too."""
@@ -179,46 +185,37 @@ class RemoteProgram:
         after = self._value(data)
         if not (isinstance(after, list) and len(after) == 3 and isinstance(after[1], list)):
             self.fail(Unjudgeable("malformed arguments"))
-        restore(list(args), after[1])
+        for mine, changed in zip(args, after[1], strict=False):
+            merged(mine, changed)
         if isinstance(after[2], dict):
-            restore(kwargs, after[2], contents=False)
+            for name in kwargs.keys() & after[2].keys():
+                merged(kwargs[name], after[2][name])
 
     def operate(self, operation: str, *operands: Any) -> Any:
         _, data = self.ask(candidate.OPERATE, self._encode([operation, *operands]))
         return self._value(data)
 
 
-def restore(mine: Any, after: Any, *, contents: bool = True) -> None:
-    """Makes `mine` equal to `after` in place, as far as its own mutable containers go. Other values are left alone."""
+def merged(mine: Any, after: Any) -> Any:
+    """What stands in place of `mine` once the program may have changed it: `mine` itself, changed in place, if it is a
+    container of the same kind; else `after`."""
     if type(mine) is not type(after):
-        return
+        return after
     if isinstance(mine, list):
-        for i, value in enumerate(after):
-            if i < len(mine) and _alike(mine[i], value):
-                restore(mine[i], value)
-                after[i] = mine[i]
-        mine[:] = after
+        kept = [merged(one, other) for one, other in zip(mine, after, strict=False)]
+        mine[:] = kept + after[len(kept) :]
+    elif type(mine) is tuple:
+        return tuple(map(merged, mine, after)) if len(mine) == len(after) else after
     elif isinstance(mine, dict):
-        for key, value in after.items():
-            if key in mine and _alike(mine[key], value):
-                restore(mine[key], value)
-                after[key] = mine[key]
-        if contents:
-            mine.clear()
-            dict.update(mine, after)
-    elif isinstance(mine, tuple):
-        for one, other in zip(mine, after, strict=False):
-            restore(one, other)
-    elif isinstance(mine, collections.deque):
+        values = {key: merged(mine[key], value) if key in mine else value for key, value in after.items()}
         mine.clear()
-        mine.extend(after)
-    elif isinstance(mine, (set, bytearray)):
+        dict.update(mine, values)
+    elif isinstance(mine, (set, collections.deque, bytearray)):
         mine.clear()
         mine.update(after) if isinstance(mine, set) else mine.extend(after)
-
-
-def _alike(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and isinstance(one, (list, dict, set, bytearray))
+    else:
+        return after
+    return mine
 
 
 def _same_object(one: RemoteObject, other: RemoteObject) -> bool:
@@ -232,12 +229,15 @@ class RemoteFunction:
         self._program, self._name = program, name
         self.__name__ = name
 
-    def number(self) -> int:
-        """A handle for the function itself, to hand it over as an argument."""
-        answer = self._program.operate("lookup", self._name)
-        if not (isinstance(answer, list) and len(answer) == 1 and type(answer[0]) is int):
+    def object(self) -> RemoteObject:
+        """The function itself, to hand it over as an argument or to read an attribute."""
+        answer = self._program.operate("handle", self._name)
+        if not isinstance(answer, RemoteObject):
             self._program.fail(Unjudgeable("malformed answer"))
-        return int(answer[0])
+        return answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.object(), name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._program.call(self._name, args, kwargs)
