@@ -1,1 +1,52 @@
-"""The hook implementations of this distribution."""
+"""The hook implementations of wmtp-eval-codecontests: the data set ``contest`` and the evaluator ``codecontests-v1``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import wmtp
+from wmtp_eval_codecontests.settings import CodeContestsSettings
+
+EVALUATOR = "codecontests-v1"
+
+
+def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
+    from wmtp_eval_codecontests.rows import read
+
+    return read(request)
+
+
+@wmtp.hookimpl
+def wmtp_datasets() -> list[wmtp.DatasetSpec]:
+    return [
+        wmtp.DatasetSpec(
+            "contest",
+            "competition problems with their tests (deepmind/code_contests, CC BY 4.0)",
+            load,
+            hub_id="deepmind/code_contests",
+            hub_patterns=("data/*.parquet",),
+        )
+    ]
+
+
+@wmtp.hookimpl
+def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
+    return [
+        wmtp.EvaluatorSpec(
+            EVALUATOR,
+            "CodeContests, judged on standard input and output",
+            ("contest_pass@{k}",),
+            dataset="contest",
+            settings=CodeContestsSettings,
+        )
+    ]
+
+
+@wmtp.hookimpl
+def wmtp_evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult | None:
+    if task.evaluator != EVALUATOR:
+        return None
+    from wmtp_eval_codecontests.benchmark import CodeContests
+
+    return CodeContests().evaluate(task)

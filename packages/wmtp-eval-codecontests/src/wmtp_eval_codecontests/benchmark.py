@@ -1,0 +1,76 @@
+"""The evaluator ``codecontests-v1``: competition problems, judged on standard input and output (arXiv 2203.07814)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import wmtp
+from wmtp_eval_codecontests.schema import Language, cases, seconds, solutions
+from wmtp_eval_codecontests.settings import CodeContestsSettings
+
+LEAST_SECONDS = 2.0
+LEAST_MIB = 256
+INSTRUCTION = "Write a Python 3 program that solves the problem. Read from {source} and write to {target}."
+_FENCE = re.compile(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.M | re.S)
+
+
+class CodeContests(wmtp.CodeBenchmark):
+    """CodeContests. A problem's id is its name."""
+
+    stop = ("\n### ",)
+    pass_metric = "contest_pass"
+    judge_settings = ("max_tests", "time_factor")
+    settings: CodeContestsSettings
+
+    @property
+    def split(self) -> str:  # type: ignore[override]
+        return self.settings.split
+
+    def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
+        for row in rows:
+            yield wmtp.Problem(row["name"], row, digest=row["digest"])
+
+    def reference(self, problem: wmtp.Problem) -> str | None:
+        """The first Python 3 solution."""
+        return next((text for language, text in solutions(problem.row) if language is Language.PYTHON3), None)
+
+    def prompt(self, problem: wmtp.Problem) -> str | list[wmtp.Message]:
+        row = problem.row
+        places = {"source": row["input_file"] or "standard input", "target": row["output_file"] or "standard output"}
+        instruction = INSTRUCTION.format(**places)
+        if self.settings.chat:
+            return [{"role": "user", "content": f"{row['description']}\n\n{instruction}"}]
+        return f"### Problem\n{row['description']}\n\n{instruction}\n\n### Python 3 solution\n"
+
+    def code(self, problem: wmtp.Problem, completion: wmtp.Completion) -> str | None:
+        """The first fenced block, or all of it."""
+        match = _FENCE.search(completion.text)
+        text = match[1] if match else completion.text
+        return text if text.strip() else None
+
+    def program(self, problem: wmtp.Problem, code: str) -> wmtp.StdioTests:
+        row = problem.row
+        limit = max(LEAST_SECONDS, (seconds(row) or LEAST_SECONDS) * self.settings.time_factor)
+        memory = max(LEAST_MIB, math.ceil((row["memory_limit_bytes"] or 0) / 2**20))
+        return wmtp.StdioTests(
+            cases=_Cases(row, self.settings.max_tests),
+            input_file=row["input_file"] or "",
+            output_file=row["output_file"] or "",
+            time_limit=limit,
+            memory_mib=memory,
+        )
+
+
+class _Cases:
+    """A problem's tests, read from the file when the judge asks for them."""
+
+    def __init__(self, row: Mapping[str, Any], most: int | None) -> None:
+        self._row, self._most = row, most
+
+    def __iter__(self) -> Iterator[wmtp.StdioCase]:
+        whole = self._row.whole() if hasattr(self._row, "whole") else self._row
+        return (wmtp.StdioCase(given, expected) for given, expected in islice(cases(whole), self._most))

@@ -1,0 +1,53 @@
+"""The numbers of the hub's ``deepmind/code_contests`` schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import IntEnum
+from typing import Any
+
+
+class Language(IntEnum):
+    """``solutions.language``."""
+
+    UNKNOWN = 0
+    PYTHON2 = 1
+    CPP = 2
+    PYTHON3 = 3
+    JAVA = 4
+
+
+class Source(IntEnum):
+    """``source``, as on the hub (the original proto numbers the last two the other way round)."""
+
+    UNKNOWN = 0
+    CODECHEF = 1
+    CODEFORCES = 2
+    HACKEREARTH = 3
+    CODEJAM = 4
+    ATCODER = 5
+    AIZU = 6
+
+
+SUITES = ("public_tests", "private_tests", "generated_tests")
+"""In the order in which they are judged."""
+
+
+def cases(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(input, expected output) of every test: public, private, then generated."""
+    for suite in SUITES:
+        tests = row.get(suite) or {}
+        yield from zip(tests.get("input") or (), tests.get("output") or (), strict=True)
+
+
+def solutions(row: Mapping[str, Any], field: str = "solutions") -> Iterator[tuple[Language, str]]:
+    """(language, source) of every solution."""
+    listed = row.get(field) or {}
+    for language, source in zip(listed.get("language") or (), listed.get("solution") or (), strict=True):
+        yield Language(language), source
+
+
+def seconds(row: Mapping[str, Any]) -> float | None:
+    """The problem's own time limit, or ``None``."""
+    limit = row.get("time_limit")
+    return None if limit is None else limit["seconds"] + limit["nanos"] / 1e9
