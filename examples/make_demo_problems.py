@@ -68,7 +68,8 @@ PROBLEMS = [
      "def invert(mapping):\n    return {v: k for k, v in mapping.items()}",
      ["assert invert({'a': 1}) == {1: 'a'}", "assert invert({}) == {}", "assert invert({1: 2, 3: 4}) == {2: 1, 4: 3}"]),
     ("Write a function to list the running totals of a list.",
-     "def running(items):\n    total, out = 0, []\n    for x in items:\n        total += x\n        out.append(total)\n    return out",
+     "def running(items):\n    total, out = 0, []\n    for x in items:\n        total += x\n        out.append(total)\n"
+     "    return out",
      ["assert running([1, 2, 3]) == [1, 3, 6]", "assert running([]) == []", "assert running([5]) == [5]"]),
     ("Write a function to transpose a matrix.", "def transpose(rows):\n    return [list(r) for r in zip(*rows)]",
      ["assert transpose([[1, 2], [3, 4]]) == [[1, 3], [2, 4]]", "assert transpose([[1, 2, 3]]) == [[1], [2], [3]]",

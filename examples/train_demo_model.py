@@ -23,9 +23,12 @@ from wmtp.models.mtp_llama import MtpLlamaConfig, MtpLlamaForCausalLM
 
 HERE = Path(__file__).parent
 HEADS = 4
-STEPS = 250
+STEPS = 350
 SEED = 7
-TASK = "You are an expert Python programmer, and here is your task: {text} Your code should pass these tests:\n\n{tests}\n[BEGIN]\n"
+TASK = (
+    "You are an expert Python programmer, and here is your task: {text} Your code should pass these tests:"
+    "\n\n{tests}\n[BEGIN]\n"
+)
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
