@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 import warnings
 from typing import Any
@@ -28,7 +29,7 @@ def extract(text: str) -> str | None:
 
 def _longest_prefix(text: str) -> str:
     """Whole lines from the start, as many as parse; the text as it is if not even the first line does."""
-    lines = text.splitlines(keepends=True)
+    lines = io.StringIO(text, newline="").readlines()  # Python's lines: a form feed ends none
     end = len(lines) - 1
     while end > 0:
         prefix = "".join(lines[:end])

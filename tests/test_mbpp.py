@@ -1,0 +1,322 @@
+"""MBPP end to end: the real split, the prompts of the paper, the program's order, and scoring what others wrote."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import wmtp as public
+from wmtp.generation.records import Completion, GenerationRequest, Sampling
+
+Write = Callable[..., None]
+Results = Callable[..., dict[str, Any]]
+
+
+def test_the_test_split_at_strict(
+    shared: Path, tmp_path: Path, evaluate: Callable[..., Any], write_files: Write, results: Results
+) -> None:
+    data = shared / "data" / "mbpp" / "mbpp.jsonl"
+    write_files(
+        {"paths": {"datasets": {"mbpp_local": str(data)}}, "judging": {"level": "strict"}},
+        eval={"metrics": ["mbpp_exact", "mbpp_pass@1"]},
+    )
+    found = evaluate()
+    assert found.complete
+    body = results()
+    full = {"value": 1.0, "low": 1.0, "high": 1.0, "problems": 500, "samples": 500}
+    assert body["metrics"] == {"mbpp_exact": full, "mbpp_pass@1": full}
+    assert body["verdicts"] == {"mbpp-v1": {"passed": 500}}
+    assert (body["judging"]["level"], body["judging"]["infrastructure"]) == ("strict", 0)
+    assert body["judging"]["in_process"] == []
+    assert body["failed_evaluators"] == {}
+
+
+@pytest.mark.slow
+def test_all_splits_and_the_sanitized_set_at_strict(
+    shared: Path, evaluate: Callable[..., Any], write_files: Write, results: Results
+) -> None:
+    folder = shared / "data" / "mbpp"
+    for file, counts in (("mbpp.jsonl", (10, 500, 90, 374)), ("sanitized-mbpp.json", (7, 257, 43, 120))):
+        for split, count in zip(("prompt", "test", "validation", "train"), counts, strict=True):
+            write_files(
+                {"paths": {"datasets": {"mbpp_local": str(folder / file)}}, "judging": {"level": "strict"}},
+                run={"name": f"{split}-{file}"},
+                eval={
+                    "metrics": ["mbpp_exact", "mbpp_pass@1"],
+                    "evaluators": {"mbpp-v1": {"split": split, "shots": 0, "challenge_tests": True}},
+                },
+            )
+            assert evaluate().complete
+            assert results(f"{split}-{file}")["verdicts"] == {"mbpp-v1": {"passed": count}}
+
+
+class Asked:
+    """A loader that keeps what the engine was asked, and answers with the reference."""
+
+    identity: Mapping[str, str] = {"id": "asked:"}
+
+    def __init__(self) -> None:
+        self.requests: list[GenerationRequest] = []
+
+    @public.hookimpl
+    def wmtp_loaders(self) -> list[public.LoaderSpec]:
+        return [public.LoaderSpec("asked", "keeps requests", lambda reference: reference == "asked:", lambda _: self)]
+
+    def generate(self, requests: Iterator[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
+        for request in requests:
+            self.requests.append(request)
+            yield Completion(
+                evaluator=request.evaluator,
+                problem=request.problem,
+                index=request.index,
+                text=request.reference or "",
+                finish_reason="stop",
+                tokens=0,
+                seconds=0.0,
+            )
+
+
+@pytest.fixture
+def ask(evaluate: Callable[..., Any], write_files: Write, shared: Path) -> Callable[..., GenerationRequest]:
+    """The request for the first problem of the real test split, under settings of the evaluator."""
+
+    def first(**settings: Any) -> GenerationRequest:
+        asked = Asked()
+        write_files(
+            {"paths": {"datasets": {"mbpp_local": str(shared / "data" / "mbpp" / "mbpp.jsonl")}}},
+            model={"base_id": "asked:"},
+            eval={"metrics": ["mbpp_pass@1"], "limit": 1, "evaluators": {"mbpp-v1": settings}},
+        )
+        name = "-".join(["run", *(f"{key}-{value}" for key, value in settings.items())])
+        assert evaluate(f"run.name={name}", plugins=public.create_plugin_manager(plugins=[asked])).complete
+        return asked.requests[0]
+
+    return first
+
+
+QUESTION = """You are an expert Python programmer, and here is your task: Write a python function to remove first and last \
+occurrence of a given character from the string. Your code should pass these tests:
+
+assert remove_Occ("hello","l") == "heo"
+assert remove_Occ("abcda","a") == "bcd"
+assert remove_Occ("PHP","P") == "H"
+"""
+
+
+def test_the_prompt_of_the_paper(ask: Callable[..., GenerationRequest], shared: Path) -> None:
+    request = ask()
+    assert request.problem == "11"
+    assert request.stop == ("[DONE]",)
+    assert request.prompt is not None
+    assert request.prompt.endswith(f"{QUESTION}[BEGIN]\n")
+    assert request.prompt.count("You are an expert Python programmer") == 4
+    rows = {}
+    for line in (shared / "data" / "mbpp" / "mbpp.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        rows[row["task_id"]] = row
+    shots = [f"[BEGIN]\n{rows[i]['code']}\n[DONE]\n" for i in (2, 3, 4)]
+    places = [request.prompt.index(shot) for shot in shots]
+    assert places == sorted(places)
+
+
+def test_the_prompt_without_shots(ask: Callable[..., GenerationRequest]) -> None:
+    assert ask(shots=0).prompt == f"{QUESTION}[BEGIN]\n"
+
+
+def test_the_chat_forms(ask: Callable[..., GenerationRequest]) -> None:
+    bare = ask(shots=0, chat=True)
+    assert bare.prompt is None
+    assert bare.messages == ({"role": "user", "content": QUESTION},)
+    shown = ask(shots=2, chat=True).messages
+    assert shown is not None
+    assert [turn["role"] for turn in shown] == ["user", "assistant", "user", "assistant", "user"]
+    assert shown[1]["content"].startswith("```python\n")
+    assert shown[-1] == {"role": "user", "content": QUESTION}
+
+
+def _row(**fields: Any) -> dict[str, Any]:
+    base = {"task_id": 20, "text": "", "test_setup_code": "", "challenge_test_list": []}
+    return {**base, **fields}
+
+
+def test_the_setup_runs_after_the_completion(
+    evaluate: Callable[..., Any], write_files: Write, write_problems: Callable[..., Path], results: Results
+) -> None:
+    """As in problem 367, whose setup builds a tree of the candidate's own class."""
+    row = _row(
+        code="class Node:\n    def __init__(self, value):\n        self.value = value\ndef get(node):\n    return node.value\n",
+        test_setup_code="root = Node(3)",
+        test_list=["assert get(root) == 3"],
+    )
+    write_files(problems=1)
+    write_problems(1, extra=[row])
+    assert evaluate().complete
+    assert results()["verdicts"] == {"mbpp-v1": {"passed": 2}}
+
+
+def test_challenge_tests_count_only_when_asked_for(
+    evaluate: Callable[..., Any], write_files: Write, write_problems: Callable[..., Path]
+) -> None:
+    row = _row(
+        code="def f(x):\n    return 1\n", test_list=["assert f(0) == 1"], challenge_test_list=["assert f(1) == 2"]
+    )
+    for challenge, value in ((False, 1.0), (True, 0.5)):
+        settings = {"mbpp-v1": {"shots": 0, "challenge_tests": challenge}}
+        write_files(
+            problems=1, run={"name": f"run-{challenge}"}, eval={"metrics": ["mbpp_pass@1"], "evaluators": settings}
+        )
+        write_problems(1, extra=[row])
+        assert evaluate().metrics["mbpp_pass@1"].value == value
+
+
+# What others wrote
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, write_problems: Callable[..., Path]) -> Callable[[str], Path]:
+    """Two samples for each of four problems, as one of the formats: the first is right, the second for even ids."""
+    write_problems(4)
+    texts = {
+        i: [f"def add_{i}(x):\n    return x + {i}\n", f"def add_{i}(x):\n    return x + {i if i % 2 == 0 else 1}\n"]
+        for i in (11, 12, 13, 14)
+    }
+
+    def write(form: str) -> Path:
+        if form == "bigcode":
+            path = tmp_path / "generations.json"
+            path.write_text(json.dumps(list(texts.values())), encoding="utf-8")
+            return path
+        path = tmp_path / f"{form}.jsonl"
+        rows = []
+        for i, both in texts.items():
+            for text in both:
+                if form == "human-eval":
+                    rows.append({"task_id": i, "completion": text})
+                else:
+                    rows.append({"task_id": f"Mbpp/{i}", "solution": f"Here:\n```python\n{text}```\n"})
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return path
+
+    return write
+
+
+SCORE = (
+    "--benchmark",
+    "mbpp",
+    "--data",
+    "problems.jsonl",
+    "--judge",
+    "process",
+    "--set",
+    "eval.evaluators.mbpp-v1.shots=0",
+)
+
+
+@pytest.mark.parametrize("form", ["human-eval", "evalplus", "bigcode"])
+def test_score_reads_what_others_wrote(foreign: Callable[[str], Path], wmtp: Any, form: str) -> None:
+    done = wmtp("score", str(foreign(form)), *SCORE, "--json")
+    assert done.returncode == 0, done.stderr
+    body = json.loads(done.stdout)
+    assert {name: metric["value"] for name, metric in body["metrics"].items()} == {
+        "mbpp_exact": 1.0,
+        "mbpp_pass@1": 0.75,
+    }
+    assert body["verdicts"] == {"mbpp-v1": {"failed": 2, "passed": 6}}
+    assert body["recipe"]["eval"]["sampling"]["n"] == 2
+
+
+def test_score_reads_our_own_and_goes_on_where_it_stopped(
+    tmp_path: Path, evaluate: Callable[..., Any], wmtp: Any, write_files: Write
+) -> None:
+    write_files()
+    assert evaluate().complete
+    file = str(Path("runs", "run", "samples", "mbpp-v1.jsonl"))
+    done = wmtp("score", file, *SCORE)
+    assert done.returncode == 0, done.stderr
+    assert "mbpp_pass@1" in done.stdout
+    assert "100.0 %" in done.stdout
+    (folder,) = (tmp_path / "runs").glob("score-*")
+    verdicts = folder / "verdicts" / "mbpp-v1.jsonl"
+    before = verdicts.read_bytes()
+    again = wmtp("score", file, *SCORE, "--set", "eval.metrics=[mbpp_pass@1]", "--json")
+    assert list(json.loads(again.stdout)["metrics"]) == ["mbpp_pass@1"]
+    assert verdicts.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "says"),
+    [
+        ('{"task_id": 11, "completion": "x"}\n{"task_id"', SCORE, "line 2: not valid JSON"),
+        ('{"task_id": 11}\n', SCORE, "line 1: expected a sample"),
+        ("", SCORE, "holds no samples"),
+        ('{"task_id": 11, "completion": "x"}\n', ("--benchmark", "mbbp"), "did you mean 'mbpp'"),
+        (
+            '{"task_id": 11, "completion": "x"}\n',
+            ("--benchmark", "mbpp", "--no-plugin", "wmtp-eval-mbpp"),
+            "wmtp-eval-mbpp",
+        ),
+    ],
+)
+def test_score_says_what_is_wrong(
+    tmp_path: Path, wmtp: Any, write_problems: Callable[..., Path], text: str, arguments: tuple[str, ...], says: str
+) -> None:
+    write_problems(1)
+    (tmp_path / "samples.jsonl").write_text(text, encoding="utf-8")
+    done = wmtp("score", "samples.jsonl", *arguments)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_score_of_a_part_gives_no_number(foreign: Callable[[str], Path], wmtp: Any, tmp_path: Path) -> None:
+    """A problem without samples is missing, not failed; and not left out of the mean."""
+    file = foreign("human-eval")
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join(lines[:6]), encoding="utf-8")
+    done = wmtp("score", str(file), *SCORE, "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["metrics"]["mbpp_pass@1"]["value"] is None
+    assert "has no sample 0 of problem 14" in (next((tmp_path / "runs").iterdir()) / "report.md").read_text("utf-8")
+    part = wmtp("score", str(file), *SCORE, "--set", "eval.limit=3", "--json")
+    assert part.returncode == 0, part.stderr
+    assert json.loads(part.stdout)["metrics"]["mbpp_pass@1"]["problems"] == 3
+
+
+def test_scoring_loads_no_torch(foreign: Callable[[str], Path], tmp_path: Path, wmtp_env: dict[str, str]) -> None:
+    script = (
+        "import sys\n"
+        "from wmtp.cli import main\n"
+        f"status = main(['score', {str(foreign('human-eval'))!r}, *{list(SCORE)!r}])\n"
+        "heavy = sorted({'torch', 'transformers', 'pandas', 'boto3'} & set(sys.modules))\n"
+        "sys.exit(f'loaded {heavy}' if heavy else status)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=wmtp_env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_recipe_that_was_run_can_be_run_again(
+    tmp_path: Path, evaluate: Callable[..., Any], write_files: Write, wmtp: Any, results: Results
+) -> None:
+    """The run directory's own config.yaml and recipe.yaml are the run."""
+    write_files()
+    assert evaluate().complete
+    folder = tmp_path / "runs" / "run"
+    assert yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))["run"]["name"] == "run"
+    done = wmtp("eval", str(folder / "config.yaml"), str(folder / "recipe.yaml"), "--set", "run.name=second", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["metrics"] == results()["metrics"]
