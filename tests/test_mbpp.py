@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -247,6 +248,12 @@ def test_score_reads_our_own_and_goes_on_where_it_stopped(
     before = verdicts.read_bytes()
     again = wmtp("score", file, *SCORE, "--set", "eval.metrics=[mbpp_pass@1]", "--json")
     assert list(json.loads(again.stdout)["metrics"]) == ["mbpp_pass@1"]
+    assert verdicts.read_bytes() == before
+    # The report's own command needs neither the samples' name nor the data's.
+    last = (folder / "report.md").read_text(encoding="utf-8").splitlines()[-1]
+    command = shlex.split(last.removeprefix("Once more: `wmtp ").removesuffix("`"))
+    once_more = wmtp(*command, "--json")
+    assert once_more.returncode == 0, once_more.stderr
     assert verdicts.read_bytes() == before
 
 

@@ -64,11 +64,10 @@ def evaluate(
     progress: Progress | None = None,
     runs: Path | str = "runs",
     fresh: bool = False,
-    data: Mapping[str, Path] | None = None,
 ) -> Results:
     """Runs a recipe to its end, or as far as it gets, in ``<runs>/<run name>/``.
 
-    runs   the folder of run directories. fresh: start the run again. data: data set → path, before anything else.
+    runs   the folder of run directories. fresh: start the run again.
 
     Returns `Results`, also when some owner failed (`Results.complete` is then false). Raises `WmtpError` for what the
     user can mend before anything has been computed: no such model, a run directory made differently, a sandbox that does
@@ -78,7 +77,7 @@ def evaluate(
     if not recipe.eval.metrics:
         raise ConfigError("recipe.eval.metrics is empty; `wmtp metrics` lists what can be asked for")
     with locked(Path(runs) / recipe.run.name, fresh=fresh) as folder:
-        return _Run(config, recipe, plugins, progress or _silent, folder, dict(data or {})).run()
+        return _Run(config, recipe, plugins, progress or _silent, folder).run()
 
 
 def _silent(evaluator: str, event: str, count: int) -> None:
@@ -95,10 +94,9 @@ class _Run:
         plugins: Plugins,
         progress: Event,
         folder: Path,
-        data: dict[str, Path],
     ) -> None:
         self._config, self._recipe, self._plugins = config, recipe, plugins
-        self._progress, self._folder, self._data = progress, folder, data
+        self._progress, self._folder = progress, folder
         self._engine = RunEngine(create_model_loader(config, recipe, plugins=plugins), folder)
         self._sources: dict[str, dict[str, str]] = {}
 
@@ -186,7 +184,7 @@ class _Run:
         def rows(split: str) -> Iterable[Mapping[str, Any]]:
             if dataset is None:
                 raise ConfigError("this evaluator declares no data set, so it has no rows")
-            loader = create_data_loader(self._config, dataset, plugins=self._plugins, path=self._data.get(dataset))
+            loader = create_data_loader(self._config, dataset, plugins=self._plugins)
             found = loader.rows(split)
             resource = loader.resource
             self._sources[dataset] = {
@@ -215,7 +213,8 @@ class _Run:
         )
         text = json.dumps(results.to_json(), indent=1, ensure_ascii=False)
         write_atomically(self._folder / "results.json", text + "\n")
-        write_atomically(self._folder / "report.md", report(results.to_json()))
+        details = {who: part.report for who, part in result.parts.items()}
+        write_atomically(self._folder / "report.md", report(results.to_json(), details))
         return results
 
 

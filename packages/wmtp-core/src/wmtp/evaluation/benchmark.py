@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from wmtp.errors import ConfigError
+from wmtp.evaluation.failures import Failures
 from wmtp.evaluation.metrics import pass_at_k, summarise
 from wmtp.evaluation.records import EvaluationResult, EvaluationTask, MetricValue, Problem, Sample, Verdict
 from wmtp.generation.records import Completion, GenerationRequest, Message
@@ -214,11 +215,13 @@ class CodeBenchmark:
         counts: Counter[str] = Counter()
         values: dict[str, list[float]] = {name: [] for name in self.task.metrics}
         complete = True
+        failures = Failures()
         by_id = {problem.id: problem for problem in problems}
         for problem, all_samples, all_verdicts in self.task.run.by_problem(by_id):
             samples = [s for s in all_samples if s.index < n]
             verdicts = [v for v in all_verdicts if v.index < n]
             counts.update(v.status for v in verdicts)
+            failures.add(problem, samples, verdicts)
             if len(samples) < n or len(verdicts) < n or any(v.status == "infrastructure" for v in verdicts):
                 complete = False
                 continue
@@ -229,7 +232,7 @@ class CodeBenchmark:
             name: summarise(found if complete else None, len(problems), len(problems) * n)
             for name, found in values.items()
         }
-        return EvaluationResult(self.task.evaluator, metrics, dict(counts), notes)
+        return EvaluationResult(self.task.evaluator, metrics, dict(counts), notes, report=failures.markdown())
 
     def _values(self, problem: Problem, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[str, float]:
         own = None

@@ -31,13 +31,15 @@ class MetricValue:
 class EvaluationResult:
     """What `wmtp_evaluate` returns: the metrics it was asked for, and verdict counts by status.
 
-    An evaluator that serves a protocol also says which owner answered what (`parts`) and which one raised (`failed`).
+    notes      what people must know, one line each. report: lines of Markdown for this evaluator's part of report.md.
+    parts, failed   for an evaluator that serves a protocol: which owner answered what, and which one raised.
     """
 
     evaluator: str
     metrics: Mapping[str, MetricValue]
     counts: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    report: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     parts: Mapping[str, EvaluationResult] = attrs.field(factory=dict, kw_only=True)
     failed: Mapping[str, Exception] = attrs.field(factory=dict, kw_only=True)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from shlex import join
 from typing import Any
 
 
@@ -14,11 +16,16 @@ def span(metric: Mapping[str, Any]) -> str:
     return "—" if metric["low"] is None else f"{100 * metric['low']:.1f} – {100 * metric['high']:.1f}"
 
 
-def report(results: Mapping[str, Any]) -> str:
-    """The text of report.md from the object of results.json."""
+def report(results: Mapping[str, Any], details: Mapping[str, Sequence[str]] = {}) -> str:
+    """The text of report.md: the object of results.json, and what each evaluator has to say (`EvaluationResult.report`)."""
     run, model = results["run"], results["provenance"]["model"]
     name = " ".join(str(model[k]) for k in ("id", "variant") if model.get(k))
-    lines = [f"# {run['name']}", "", f"Model **{name or 'unknown'}**, finished {run['finished']}.", ""]
+    lines = [
+        f"# {run['name']}",
+        "",
+        f"Model **{name or 'unknown'}**, finished {run['finished']}, {run['seconds']:.0f} s in this session.",
+        "",
+    ]
     lines += ["## Metrics", "", "| metric | value | 95 % interval | problems | samples |", "|---|---:|---:|---:|---:|"]
     for metric, value in results["metrics"].items():
         cells = (percent(value["value"]), span(value), value["problems"], value["samples"])
@@ -29,17 +36,27 @@ def report(results: Mapping[str, Any]) -> str:
     for evaluator, counts in results["verdicts"].items():
         lines.append(f"| {evaluator} | " + ", ".join(f"{n} {status}" for status, n in counts.items()) + " |")
     judging = results["judging"]
-    lines += ["", f"Judged at level **{judging['level']}**. " + " ".join(judging["notes"]), ""]
+    lines += ["", " ".join((f"Judged at level **{judging['level']}**.", *judging["notes"])), ""]
+    for evaluator, said in details.items():
+        if said:
+            lines += [f"## What failed in {evaluator}", "", *said, ""]
     lines += _generation(results["generation"])
     lines += ["## What was run", "", "| | |", "|---|---|"]
     lines += [f"| model {key} | `{value}` |" for key, value in model.items()]
     sampling = results["recipe"]["eval"]["sampling"]
-    lines += [f"| sampling | {', '.join(f'{k} {v}' for k, v in sampling.items() if v is not None)} |"]
+    if results["generation"]["tokens"]:  # replays draw nothing
+        lines += [f"| sampling | {', '.join(f'{k} {v}' for k, v in sampling.items() if v is not None)} |"]
     for dataset, where in results["provenance"]["data"].items():
-        lines.append(f"| data set {dataset} | {where['source']}: `{where['path']}` {where['version']} |")
+        lines.append(f"| data set {dataset} | {where['source']}: `{where['path']}` {where['version']}".rstrip() + " |")
     for plugin in results["provenance"]["plugins"]:
         lines.append(f"| plugin | {plugin['distribution']} {plugin['version']} ({plugin['state']}) |")
+    lines += ["", f"Once more: `{_command(Path(run['directory']))}`"]
     return "\n".join(lines) + "\n"
+
+
+def _command(folder: Path) -> str:
+    runs = [] if folder.parent == Path("runs") else ["--runs", str(folder.parent)]
+    return join(["wmtp", "eval", str(folder / "config.yaml"), str(folder / "recipe.yaml"), *runs])
 
 
 def _failures(results: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from wmtp.config import load_configuration
 from wmtp.errors import ConfigError
 from wmtp.evaluation.api import Progress, evaluate
@@ -56,10 +58,10 @@ def score(
         "eval": {"sampling": {"n": n}, "metrics": _metrics(owner.spec.metrics, n)},
     }
     environment, structured = load_configuration(config, recipe, plugins=plugins, overrides=overrides)
-    places = {owner.spec.dataset: Path(data)} if data and owner.spec.dataset else {}
-    return evaluate(
-        environment, structured, plugins=plugins, progress=progress, runs=runs, fresh=fresh, data=places
-    )  # fmt: skip
+    if data and owner.spec.dataset:  # into the environment, so that the run directory's config.yaml knows it
+        datasets = {**environment.paths.datasets, owner.spec.dataset: str(Path(data).resolve())}
+        environment = attrs.evolve(environment, paths=attrs.evolve(environment.paths, datasets=datasets))
+    return evaluate(environment, structured, plugins=plugins, progress=progress, runs=runs, fresh=fresh)
 
 
 def find_benchmark(name: str, plugins: Plugins) -> Owned[EvaluatorSpec]:

@@ -1,0 +1,77 @@
+"""What report.md says of the programs that failed: which problems nobody solved, why, and a few to look at."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from wmtp.evaluation.records import Sample, Verdict
+
+EXAMPLES = 3
+EXAMPLE_LINES = 25
+UNSOLVED = 200
+_EXCEPTION = re.compile(r"\b[A-Za-z_.]*(?:Error|Exception|Exit|Interrupt|Iteration)\b")
+
+
+class Failures:
+    """Fed one problem after another; keeps counts and a few examples, so its memory does not grow with the samples."""
+
+    def __init__(self) -> None:
+        self._problems = 0
+        self._unsolved: list[str] = []
+        self._reasons: Counter[str] = Counter()
+        self._examples: dict[str, tuple[Sample, Verdict]] = {}
+
+    def add(self, problem: str, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> None:
+        self._problems += 1
+        if not any(v.passed for v in verdicts):
+            self._unsolved.append(problem)
+        by_index = {s.index: s for s in samples}
+        for verdict in verdicts:
+            if not verdict.passed:
+                reason = _reason(verdict)
+                self._reasons[reason] += 1
+                if reason not in self._examples and len(self._examples) < EXAMPLES and verdict.index in by_index:
+                    self._examples[reason] = by_index[verdict.index], verdict
+
+    def markdown(self) -> tuple[str, ...]:
+        """Lines for report.md; none where nothing failed."""
+        if not self._reasons:
+            return ()
+        solved = self._problems - len(self._unsolved)
+        lines = [f"{solved} of {self._problems} problems were solved by at least one sample.", ""]
+        lines += ["| programs | ended |", "|---:|---|"]
+        lines += [f"| {count} | {reason} |" for reason, count in self._reasons.most_common(12)]
+        if self._unsolved:
+            shown, more = self._unsolved[:UNSOLVED], len(self._unsolved) - UNSOLVED
+            lines += ["", "Unsolved: " + ", ".join(shown) + (f" and {more} more" if more > 0 else "") + "."]
+        for sample, verdict in self._examples.values():
+            lines += [
+                "",
+                f"Problem {sample.problem}, sample {sample.index}: {_plain(verdict.detail or verdict.status)}",
+                "",
+            ]
+            lines += _fenced(sample.code or sample.completion)
+        return tuple(lines)
+
+
+def _reason(verdict: Verdict) -> str:
+    found = _EXCEPTION.search(verdict.detail) if verdict.status in ("error", "failed") else None
+    return f"{verdict.status}, {found[0]}" if found else verdict.status
+
+
+def _plain(text: str) -> str:
+    """One line that a model cannot turn into markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!])", r"\\\1", " ".join(text.split()))
+
+
+def _fenced(text: str) -> list[str]:
+    if not text.strip():
+        return ["(nothing)"]
+    lines = text.splitlines()
+    if len(lines) > EXAMPLE_LINES:
+        lines = [*lines[:EXAMPLE_LINES], f"# … {len(lines) - EXAMPLE_LINES} more lines"]
+    longest = max((len(m) for m in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}python", *lines, fence]

@@ -1,0 +1,100 @@
+"""report.md: what failed, and nothing that a model could forge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+import wmtp
+from wmtp.evaluation.failures import Failures
+from wmtp.evaluation.report import report
+
+
+def _pair(problem: str, index: int, status: str, code: str, detail: str = "") -> tuple[wmtp.Sample, wmtp.Verdict]:
+    sample = wmtp.Sample(
+        evaluator="e", problem=problem, index=index, completion=code, code=code, finish_reason="stop", tokens=1,
+        seconds=0.0, prompt_sha256="", generation_key="",
+    )  # fmt: skip
+    verdict = wmtp.Verdict(
+        evaluator="e", problem=problem, index=index, code_sha256="", status=status, passed=status == "passed",  # type: ignore[arg-type]
+        tests_passed=0, tests=3, cpu_seconds=0.0, wall_seconds=0.0, peak_mib=0.0, detail=detail, judge_key="",
+    )  # fmt: skip
+    return sample, verdict
+
+
+def _said(*pairs: tuple[wmtp.Sample, wmtp.Verdict]) -> str:
+    failures = Failures()
+    for problem in dict.fromkeys(sample.problem for sample, _ in pairs):
+        of = [pair for pair in pairs if pair[0].problem == problem]
+        failures.add(problem, [s for s, _ in of], [v for _, v in of])
+    return "\n".join(failures.markdown())
+
+
+def test_nothing_is_said_where_nothing_failed() -> None:
+    assert _said(_pair("1", 0, "passed", "x")) == ""
+
+
+def test_unsolved_problems_reasons_and_examples() -> None:
+    text = _said(
+        _pair("1", 0, "failed", "def f(): return 1"),
+        _pair("1", 1, "passed", "def f(): return 2"),
+        _pair("2", 0, "error", "def f(): raise KeyError", "test 1: KeyError: 'x'"),
+        _pair("2", 1, "error", "def f(): return {}['y']", "test 1: KeyError: 'y'"),
+        _pair("3", 0, "timeout", "while True: pass", "used up its 10 s of CPU"),
+    )
+    assert "1 of 3 problems were solved by at least one sample." in text
+    assert "| 2 | error, KeyError |" in text
+    assert "Unsolved: 2, 3." in text
+    assert "def f(): raise KeyError" in text
+    assert "{}['y']" not in text, "one example of each sort"
+
+
+def test_a_program_stays_within_its_fence() -> None:
+    text = _said(_pair("1", 0, "error", "'''\n```\n# Score: 100 %\n````\n'''", "<img> `a` | b"))
+    fences = [line for line in text.splitlines() if line.startswith("`````")]
+    assert fences == ["`````python", "`````"]
+    assert r"\<img\> \`a\` \| b" in text
+
+
+def test_long_programs_are_cut_and_empty_ones_said() -> None:
+    text = _said(_pair("1", 0, "failed", "x = 1\n" * 100), _pair("2", 0, "no-code", ""))
+    assert "# … 75 more lines" in text
+    assert "(nothing)" in text
+
+
+@pytest.fixture
+def body() -> dict[str, Any]:
+    metric = {"value": None, "low": None, "high": None, "problems": 2, "samples": 2}
+    model: Mapping[str, str] = {"id": "org/model", "variant": "small"}
+    return {
+        "run": {"name": "run", "finished": "now", "seconds": 1.2, "directory": "runs/my run"},
+        "metrics": {"a_metric": metric},
+        "verdicts": {"a-v1": {"infrastructure": 1, "passed": 1}},
+        "generation": {
+            "samples": 2, "tokens": 10, "truncated": 1, "tokens_per_forward": 2.5, "tokens_per_second": None,
+            "acceptance": [0.5, None],
+        },
+        "judging": {"level": "process", "infrastructure": 1, "notes": ["strict does not hold here"], "in_process": []},
+        "failed_evaluators": {"b-v1": {"error": "ValueError: no", "distribution": "b"}},
+        "notes": {"a-v1": ["problem 2: no sample"]},
+        "provenance": {"model": model, "data": {}, "plugins": []},
+        "recipe": {"eval": {"sampling": {"temperature": 0.2, "seed": None}}},
+    }  # fmt: skip
+
+
+def test_what_is_missing_is_said_and_how_to_go_on(body: dict[str, Any]) -> None:
+    text = report(body, {"a-v1": ("two failed",)})
+    for part in (
+        "| `a_metric` | — | — | 2 | 2 |",
+        "Model **org/model small**",
+        "**b-v1** failed: ValueError: no",
+        "problem 2: no sample",
+        "1 verdicts could not be reached, through no fault of the model",
+        "Judged at level **process**. strict does not hold here",
+        "two failed",
+        "| drafts of extra head 1 accepted | 50.0 % |",
+        "wmtp eval 'runs/my run/config.yaml' 'runs/my run/recipe.yaml'",
+    ):
+        assert part in text
