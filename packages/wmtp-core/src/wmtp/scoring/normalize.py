@@ -1,0 +1,182 @@
+"""Token weights with mean 1 inside their bounds.
+
+Clipping after scaling loses the mean, scaling after clipping loses the bounds, and a float32 softmax can underflow so far
+that no scale repairs it. So the scale is solved for: the weights are clip(exp(c + z / T), lo, hi), and c is the one number
+that makes their mean 1. In log space and float64; the mean rises with c, from lo to hi, so there is exactly one answer
+whenever lo < 1 < hi.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Method = Literal["zscore", "raw"]
+LARGEST = 700.0  # beyond e^±700 a weight is at its bound whatever the scale; keeps every exp finite
+SPAN = 600.0  # rows whose largest and smallest exponent differ by less are solved without logarithms
+MOST_STEPS, BISECTIONS, TOLERANCE = 200, 120, 1e-10
+
+
+def normalize_weights(
+    scores: Tensor,
+    mask: Tensor,
+    *,
+    temperature: float = 0.7,
+    min_weight: float = 0.05,
+    max_weight: float = 3.0,
+    method: Method = "zscore",
+) -> Tensor:
+    """Weights from scores, row by row over valid tokens: z-score → softmax(z / T) → mean 1 within bounds.
+
+    scores  [batch, sequence], any float type. mask: [batch, sequence], true (non-zero) where a token is valid.
+    method  ``zscore`` standardises each row first; ``raw`` takes scores as they are.
+
+    Returns weights [batch, sequence] in the scores' float type (float32 for half types): over each row's valid tokens the
+    mean is 1 to 1e-5 and every weight lies in [min_weight, max_weight]; elsewhere 0. A row whose scores do not differ, or
+    that has one valid token, gets ones; a row without valid tokens gets zeros. +inf counts as the largest finite score of
+    its row, −inf as the smallest; NaN among valid tokens is an error, since it would say that something upstream broke.
+    Differentiable with respect to finite scores wherever no weight sits on a bound.
+
+    Raises ValueError: shapes that differ, T ≤ 0, bounds that do not hold 0 < lo ≤ 1 ≤ hi, NaN.
+    """
+    _check(scores, mask, temperature, min_weight, max_weight, method)
+    valid = mask.bool()
+    if bool(torch.isnan(scores.detach()).logical_and(valid).any()):
+        rows = torch.isnan(scores.detach()).logical_and(valid).any(-1).nonzero().flatten().tolist()
+        raise ValueError(f"scores are NaN at valid tokens of rows {rows[:8]}")
+    count = valid.sum(-1, keepdim=True)
+    z = _standardised(scores, valid, count, method == "zscore") / temperature
+    weights = _bounded(z.clamp(-LARGEST, LARGEST), valid, count, min_weight, max_weight)
+    dtype = scores.dtype if scores.dtype in (torch.float32, torch.float64) else torch.float32
+    # Rounding to float32 must not step over a bound.
+    low, high = (_inward(bound, dtype, up) for bound, up in ((min_weight, True), (max_weight, False)))
+    return _masked(weights.to(dtype).clamp(low, high), valid, 0.0)
+
+
+def _check(scores: Tensor, mask: Tensor, temperature: float, min_weight: float, max_weight: float, method: str) -> None:
+    if scores.dim() != 2 or scores.shape != mask.shape:
+        raise ValueError(f"scores and mask must be [batch, sequence] alike: {list(scores.shape)}, {list(mask.shape)}")
+    if not scores.is_floating_point():
+        raise ValueError(f"scores must be floating point, not {scores.dtype}")
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise ValueError(f"temperature must be positive and finite, not {temperature}")
+    if not 0 < min_weight <= 1 <= max_weight < math.inf:
+        raise ValueError(f"bounds must hold 0 < min_weight ≤ 1 ≤ max_weight: [{min_weight}, {max_weight}]")
+    if method not in ("zscore", "raw"):
+        raise ValueError(f"method must be 'zscore' or 'raw', not {method!r}")
+
+
+def _standardised(scores: Tensor, valid: Tensor, count: Tensor, standardise: bool) -> Tensor:
+    """Scores less their row's mean, over their row's deviation, in float64; 0 where masked."""
+    values = scores.double()
+    if not bool(torch.isfinite(scores.detach()).all()):
+        values = _without_infinities(values, valid)
+    values = _masked(values, valid, 0.0)
+    largest = values.detach().abs().amax(-1, keepdim=True)
+    if standardise and bool((largest > 1e100).any() | ((largest < 1e-100) & (largest > 0)).any()):
+        values = values / torch.where(largest > 0, largest, 1.0)  # or its squares would overflow, or vanish
+        largest = values.detach().abs().amax(-1, keepdim=True)
+    total = count.clamp(min=1)
+    centred = _masked(values - values.sum(-1, keepdim=True) / total, valid, 0.0)
+    if not standardise:
+        return centred
+    variance = (centred * centred).sum(-1, keepdim=True) / total
+    flat = variance.detach() <= 1e-24 * largest**2  # nothing but rounding
+    deviation = torch.where(flat, 1.0, variance).sqrt()
+    return torch.where(flat, 0.0, centred / deviation) if bool(flat.any()) else centred / deviation
+
+
+def _masked(values: Tensor, valid: Tensor, fill: float) -> Tensor:
+    """`fill` where not valid; most batches have no such place, and are left alone."""
+    return values if bool(valid.all()) else values.masked_fill(~valid, fill)
+
+
+def _without_infinities(values: Tensor, valid: Tensor) -> Tensor:
+    """±inf as the largest and smallest finite score of the row; where there is none, as 1 and −1: the order is left."""
+    finite = valid & torch.isfinite(values)
+    largest = torch.where(finite, values, -torch.inf).amax(-1, keepdim=True)
+    smallest = torch.where(finite, values, torch.inf).amin(-1, keepdim=True)
+    none = ~finite.any(-1, keepdim=True)
+    extreme = torch.where(values > 0, torch.where(none, 1.0, largest), torch.where(none, -1.0, smallest))
+    return torch.where(torch.isfinite(values), values, extreme)
+
+
+def _bounded(z: Tensor, valid: Tensor, count: Tensor, low: float, high: float) -> Tensor:
+    """clip(exp(c + z), low, high) with the c that makes each row's mean 1."""
+    fixed = z.detach()
+    largest = _masked(fixed, valid, -torch.inf).amax(-1, keepdim=True).masked_fill(count == 0, 0.0)
+    smallest = _masked(fixed, valid, torch.inf).amin(-1, keepdim=True).masked_fill(count == 0, 0.0)
+    if bool(((largest - smallest) < SPAN).all()):
+        ratios = _masked(torch.sub(fixed, largest).exp_(), valid, 0.0)
+        scale = _solve_linear(ratios, count, low, high)
+        if not z.requires_grad:
+            return (scale * ratios).clamp(low, high)
+        offset = scale.log() - largest
+    else:
+        offset = _solve_log(fixed, valid, count, largest, smallest, low, high)
+    return _implicit(z, valid, offset, low, high)
+
+
+def _solve_linear(ratios: Tensor, count: Tensor, low: float, high: float) -> Tensor:
+    """s > 0 with mean(clip(s · ratios, low, high)) = 1 for each row, [batch, 1]; ratios: exp(z − max z), 0 where masked.
+
+    The mean is piecewise linear in s and rises, so Newton's method ends once it has found the right piece; bisection
+    takes over where a step leaves the bracket.
+    """
+    total = count.clamp(min=1).double()
+    masked = ratios.shape[-1] - count  # their ratio of 0 is clipped to low, and taken off again
+    scale = total / ratios.sum(-1, keepdim=True).clamp(min=1e-300)
+    left, right = torch.zeros_like(scale), torch.full_like(scale, torch.inf)
+    raw, clipped = (
+        torch.empty_like(ratios),
+        torch.empty_like(ratios),
+    )  # fresh ones each step would cost more than the sums
+    for _ in range(MOST_STEPS):
+        torch.mul(ratios, scale, out=raw)
+        torch.clamp(raw, low, high, out=clipped)
+        error = (clipped.sum(-1, keepdim=True) - low * masked) / total - 1
+        done = (error.abs() < TOLERANCE) | (count == 0) | (torch.isfinite(right) & (right - left <= 1e-15 * right))
+        if bool(done.all()):
+            break
+        slope = torch.mul(ratios, clipped == raw, out=raw).sum(-1, keepdim=True) / total
+        left, right = torch.where(error <= 0, scale, left), torch.where(error >= 0, scale, right)
+        step = scale - error / slope.clamp(min=1e-300)
+        middle = torch.where(torch.isinf(right), scale * 4, torch.where(left > 0, (left * right).sqrt(), right / 4))
+        good = (slope > 0) & (step > left) & (step < right)
+        scale = torch.where(done, scale, torch.where(good, step, middle))
+    return scale
+
+
+def _solve_log(
+    z: Tensor, valid: Tensor, count: Tensor, largest: Tensor, smallest: Tensor, low: float, high: float
+) -> Tensor:
+    """c with mean(clip(exp(c + z), low, high)) = 1, for rows whose ratios no float64 holds: bisection over c."""
+    left, right = math.log(low) - largest, math.log(high) - smallest
+    total = count.clamp(min=1)
+    for _ in range(BISECTIONS):
+        middle = (left + right) / 2
+        weights = torch.exp((middle + z).clamp(math.log(low) - 1, math.log(high) + 1)).clamp(low, high)
+        below = weights.masked_fill(~valid, 0.0).sum(-1, keepdim=True) / total < 1
+        left, right = torch.where(below, middle, left), torch.where(below, right, middle)
+    return (left + right) / 2
+
+
+def _implicit(z: Tensor, valid: Tensor, offset: Tensor, low: float, high: float) -> Tensor:
+    """The weights, with c as a function of z: by the implicit function theorem dc = −Σ w dz / Σ w over free tokens."""
+    raw = torch.exp((offset + z.detach()).clamp(-LARGEST, math.log(high) + 1))
+    share = raw.masked_fill(~((raw > low) & (raw < high) & valid), 0.0)
+    share = share / share.sum(-1, keepdim=True).clamp(min=1e-300)
+    c = offset - (share * (z - z.detach())).sum(-1, keepdim=True)
+    return torch.exp((c + z).clamp(-LARGEST, math.log(high) + 1)).clamp(low, high)
+
+
+def _inward(bound: float, dtype: torch.dtype, up: bool) -> float:
+    """The nearest number of `dtype` that does not lie outside the bound."""
+    value = torch.tensor(bound, dtype=dtype)
+    outside = value.double().item() < bound if up else value.double().item() > bound
+    if outside:
+        value = torch.nextafter(value, torch.tensor(math.inf if up else -math.inf, dtype=dtype))
+    return value.item()
