@@ -165,7 +165,7 @@ def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.sock
     """Runs case after case as the parent sends them; the first failure ends the program."""
     child = Child(control, job)
     # The process that looks after the cases has its own clock; a program may have stopped it.
-    child.sock.settimeout(job["limits"]["wall"] + 5)
+    child.sock.settimeout(job["limits"]["wall"] + 2)
     passed, status, detail = 0, "passed", ""
     total = {"cpu": 0.0, "wall": 0.0, "peak_mib": 0.0, "late": False}
     try:

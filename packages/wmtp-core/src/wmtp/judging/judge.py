@@ -83,6 +83,8 @@ class SandboxJudge:
         self._time_limit, self._memory_mib = time_limit, memory_mib
         self._contention = _contention()
         self._started = 0
+        self.layers: dict[str, str] = {}
+        """What the self-test at the start found, layer by layer; empty at level process."""
         self._lock = threading.Lock()
         self._turns = _Turns()
         self._room = threading.BoundedSemaphore(workers * 2)
@@ -107,10 +109,15 @@ class SandboxJudge:
     def _self_tested(self) -> Pair:
         """A fresh pair whose walls have been tried, layer by layer. Raises JudgeError naming those that do not hold."""
         pair = self._start()
-        failed = failures(pair, self.level, self._job_limits(None, None))
-        if failed:
-            self.close_pair(pair)
-            raise JudgeError("; ".join(failed))
+        if self.level == "strict":
+            try:
+                self.layers = layers(pair, self._job_limits(None, None))
+            except PairDied as died:
+                self.close_pair(pair)
+                raise JudgeError(f"self-test: {died}") from None
+            if any(self.layers.values()):
+                self.close_pair(pair)
+                raise JudgeError("; ".join(f"{layer}: {seen}" for layer, seen in self.layers.items() if seen))
         return pair
 
     def _start(self) -> Pair:
@@ -179,13 +186,22 @@ class SandboxJudge:
                 if pair is not None:
                     self.close_pair(pair)
                 pair = None
-                return {"status": "timeout", "detail": "comparing the program's answer takes too long"}
+                return {
+                    "status": "timeout",
+                    "detail": "comparing the program's answer takes too long",
+                    "tests": _count(tests),
+                }
             except PairDied as died:
                 why = str(died)
                 if pair is not None:
                     self.close_pair(pair)
                 pair = None
                 continue
+            except BaseException:  # the caller's iterator of cases: the checker still waits for one
+                if pair is not None:
+                    self.close_pair(pair)
+                pair = None
+                raise
             finally:
                 self._idle.put(pair)
             if over_memory and answer.get("status") != "passed":
@@ -219,16 +235,18 @@ def _run(pair: Pair, code: str, tests: CallTests | StdioTests, limits: dict[str,
     return pair.run_cases(job, tests.cases)
 
 
-def failures(pair: Pair, level: str, limits: dict[str, Any]) -> list[str]:
-    """Layers of `level` that do not hold in this pair, each with what was seen."""
-    if level != "strict":
-        return []
-    results = pair.run({"mode": "probe", "limits": limits | {"processes": PROCESSES}, "deadline": 30.0})
-    if pair.facts["shared"]:
-        results["namespaces"] = f"shared with the host: {pair.facts['shared']}"
-    if pair.facts["interfaces"] not in ("", "lo"):
-        results["network"] = f"interfaces in sight: {pair.facts['interfaces']}"
-    return [f"{layer}: {seen}" for layer, seen in results.items() if seen]
+def _count(tests: CallTests | StdioTests) -> int:
+    return len(tests.tests) if isinstance(tests, CallTests) else 0
+
+
+def layers(pair: Pair, limits: dict[str, Any]) -> dict[str, str]:
+    """Each layer of level strict → ``""`` if it holds in this pair, else what was seen. None of them exists at process."""
+    limits = limits | {"processes": PROCESSES}
+    results: dict[str, str] = pair.run({"mode": "probe", "limits": limits, "deadline": 30.0})
+    shared, interfaces = pair.facts["shared"], pair.facts["interfaces"]
+    results["namespaces"] = f"shared with the host: {shared}" if shared else ""
+    results["network"] = f"interfaces in sight: {interfaces}" if interfaces not in ("", "lo") else ""
+    return results
 
 
 def open_judge(
@@ -248,6 +266,8 @@ def open_judge(
 
     Raises JudgeError naming the layer where ``strict`` cannot hold, and what to do.
     """
+    if level not in ("strict", "process", "auto"):
+        raise JudgeError(f"no such level of judging: {level!r}; there are strict, process and auto")
     count = len(os.sched_getaffinity(0)) if workers == "auto" else workers
     if level == "process":
         return SandboxJudge("process", count, time_limit, memory_mib)

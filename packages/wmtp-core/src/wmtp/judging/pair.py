@@ -20,7 +20,7 @@ from wmtp.judging import channel, checker, proctree
 from wmtp.judging.records import StdioCase
 
 START_SECONDS = 60.0
-GRACE_SECONDS = 15.0
+GRACE_SECONDS = 10.0
 WATCH_SECONDS = 0.05
 # What every program has in common.
 TMPFS_MIB = 64

@@ -7,6 +7,8 @@ it runs no line of any program itself. Standard library only.
 
 from __future__ import annotations
 
+import _sitebuiltins
+import builtins
 import contextlib
 import gc
 import json
@@ -170,6 +172,9 @@ def _probe(limits: dict[str, Any]) -> dict[str, str]:
 def _become_warm() -> None:
     for name in WARM:
         __import__(name)
+    builtins.exit = builtins.quit = _sitebuiltins.Quitter(
+        "exit", "Ctrl-D (i.e. EOF)"
+    )  # which `site` would have put there
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(kind, signal.SIG_DFL)
     # A thread's stack is RLIMIT_STACK by default, which we raise for deep recursion: eight threads would fill the memory.
