@@ -268,7 +268,8 @@ def test_an_ordinary_user_judges_strictly(tmp_path: Path, strict: SandboxJudge) 
         ["setpriv", "--reuid=51234", "--regid=51234", "--clear-groups", python, "-c", source],
         env={"PYTHONPATH": ":".join(libraries)}, check=False, capture_output=True, text=True, cwd="/",
     )  # fmt: skip
-    assert ended.stdout and json.loads(ended.stdout) == [51234, "passed", "failed"], ended.stderr
+    assert ended.stdout, ended.stderr
+    assert json.loads(ended.stdout) == [51234, "passed", "failed"]
 
 
 def test_unknown_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ class Split(NamedTuple):
     tests: tuple[types.CodeType, ...]
 
 
-@functools.lru_cache(maxsize=256)  # a problem's samples share its tests
+@functools.lru_cache(maxsize=1024)  # a problem's samples share its tests
 def split(setup: str, tests: tuple[str, ...]) -> Split:
     """Raises SyntaxError, or ValueError for what is no source text at all."""
     trees = [ast.parse(source) for source in (setup, *tests)]
