@@ -83,6 +83,7 @@ class SandboxJudge:
         self._time_limit, self._memory_mib = time_limit, memory_mib
         self._contention = _contention()
         self._started = 0
+        self._given_up = False
         self.layers: dict[str, str] = {}
         """What the self-test at the start found, layer by layer; empty at level process."""
         self._lock = threading.Lock()
@@ -127,6 +128,8 @@ class SandboxJudge:
         pair = Pair(self.level, number)
         with self._lock:
             self._pairs.add(pair)
+            if self._given_up:
+                pair.kill()
         return pair
 
     def close_pair(self, pair: Pair) -> None:
@@ -196,6 +199,8 @@ class SandboxJudge:
                 if pair is not None:
                     self.close_pair(pair)
                 pair = None
+                if self._given_up:
+                    break
                 continue
             except BaseException:  # the caller's iterator of cases: the checker still waits for one
                 if pair is not None:
@@ -220,8 +225,13 @@ class SandboxJudge:
     def __enter__(self) -> SandboxJudge:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, raised: object, *_: object) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if raised is not None:  # ctrl-C, say: nobody waits for these verdicts, and a program may run for long yet
+            with self._lock:
+                self._given_up = True
+                for pair in self._pairs:
+                    pair.kill()
         self.close()
 
 

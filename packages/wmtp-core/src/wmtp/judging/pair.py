@@ -160,6 +160,11 @@ class Pair:
         answer: dict[str, Any] = json.loads(data)
         return answer
 
+    def kill(self) -> None:
+        """Ends both processes now, from any thread; whoever waits for an answer gets `PairDied`. `close` comes after."""
+        for process in self._processes:
+            process.kill()
+
     def close(self) -> None:
         self._parent.close()  # the checker sees it and leaves, and with it the zygote
         for process in reversed(self._processes):
