@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,46 @@ def test_challenge_tests_count_only_when_asked_for(
         )
         write_problems(1, extra=[row])
         assert evaluate().metrics["mbpp_pass@1"].value == value
+
+
+def test_tests_that_cannot_run_are_nobodys_failure(
+    evaluate: Callable[..., Any], write_files: Write, write_problems: Callable[..., Path], results: Results, wmtp: Any
+) -> None:
+    write_files(problems=1)
+    write_problems(1, extra=[_row(code="def f(x):\n    return 1\n", test_list=["assert f(1 =="])])
+    found = evaluate()
+    assert not found.complete
+    metric = found.metrics["mbpp_pass@1"]
+    assert (metric.value, metric.problems) == (None, 2)
+    assert results()["judging"]["infrastructure"] == 1
+    done = wmtp("eval", "config.yaml", "recipe.yaml")
+    assert done.returncode == 1
+    assert "mbpp-v1: problem 20, sample 0: the tests do not parse" in done.stderr
+
+
+def test_the_keys_of_results_json_are_stable(
+    evaluate: Callable[..., Any], write_files: Write, results: Results
+) -> None:
+    write_files(problems=1)
+    assert evaluate().to_json() == results()
+    body = results()
+    assert list(body) == [
+        "schema", "run", "metrics", "verdicts", "generation", "judging", "failed_evaluators", "notes", "provenance",
+        "config", "recipe",
+    ]  # fmt: skip
+    assert list(body["metrics"]["mbpp_pass@1"]) == ["value", "low", "high", "problems", "samples"]
+    assert {"tokens", "seconds", "tokens_per_forward", "truncated"} <= set(body["generation"])
+    assert {"level", "in_process", "infrastructure"} <= set(body["judging"])
+    provenance = body["provenance"]
+    assert list(provenance) == ["packages", "plugins", "plugin_errors", "model", "data", "keys"]
+    assert provenance["packages"]["wmtp-core"] == public.__version__
+    assert {"distribution": "wmtp-eval-mbpp", "version": version("wmtp-eval-mbpp"), "state": "loaded"} in provenance[
+        "plugins"
+    ]
+    assert provenance["data"]["mbpp"]["source"] == "local"
+    assert provenance["keys"]["judge"]["mbpp-v1"]["level"] == "process"
+    assert body["recipe"]["eval"]["metrics"] == ["mbpp_exact", "mbpp_pass@1"]
+    assert body["config"]["judging"]["level"] == "process"
 
 
 # What others wrote

@@ -118,7 +118,9 @@ def test_more_metrics_and_more_samples_add_only_what_is_missing(
     same = run(["mbpp_pass@1", "mbpp_pass@2", "mbpp_exact"], 2, limit=3)
     assert same == small
     assert (folder / "engine.json").stat().st_mtime_ns == opened, "a new metric opens no model"
-    assert results()["generation"]["tokens_per_forward"] is not None, "what an earlier session counted is kept"
+    counted = results()["generation"]
+    assert counted["tokens_per_forward"] == 1.0, "what an earlier session counted is kept"
+    assert counted["batch_invariant"] is True
 
     more = run(["mbpp_pass@1", "mbpp_pass@3"], 3, limit=3)
     assert all(more[kind].startswith(small[kind]) for kind in more)

@@ -26,6 +26,7 @@ def test_a_failure_of_the_judge_is_never_a_failure_of_the_model(bench: Any) -> N
     assert metric.value is metric.low is metric.high is None, "no value, rather than one over a smaller denominator"
     assert metric.problems == 3
     assert first.counts == {"passed": 1, "infrastructure": 1, "failed": 1}
+    assert first.notes == ("problem p1, sample 0: the judge's own fault",)
     bench.run(answers)
     last = bench.run(answers)
     assert last.metrics["text_pass@1"].value == 2 / 3

@@ -74,7 +74,7 @@ def body() -> dict[str, Any]:
         "verdicts": {"a-v1": {"infrastructure": 1, "passed": 1}},
         "generation": {
             "samples": 2, "tokens": 10, "truncated": 1, "tokens_per_forward": 2.5, "tokens_per_second": None,
-            "acceptance": [0.5, None],
+            "acceptance": [0.5, None], "batch_invariant": False,
         },
         "judging": {"level": "process", "infrastructure": 1, "notes": ["strict does not hold here"], "in_process": []},
         "failed_evaluators": {"b-v1": {"error": "ValueError: no", "distribution": "b"}},
@@ -94,6 +94,7 @@ def test_what_is_missing_is_said_and_how_to_go_on(body: dict[str, Any]) -> None:
         "1 verdicts could not be reached, through no fault of the model",
         "Judged at level **process**. strict does not hold here",
         "two failed",
+        "Logits vary with the batch",
         "| drafts of extra head 1 accepted | 50.0 % |",
         "wmtp eval 'runs/my run/config.yaml' 'runs/my run/recipe.yaml'",
     ):

@@ -22,6 +22,7 @@ from wmtp.generation.records import Completion, GenerationRequest, Message
 from wmtp.judging.records import CallTests, Outcome, StdioTests
 
 Key = tuple[str, int]
+NOTES = 20  # of what is missing, named one by one
 log = logging.getLogger("wmtp.evaluation")
 
 
@@ -215,6 +216,7 @@ class CodeBenchmark:
         counts: Counter[str] = Counter()
         values: dict[str, list[float]] = {name: [] for name in self.task.metrics}
         complete = True
+        unjudged: list[str] = []
         failures = Failures()
         by_id = {problem.id: problem for problem in problems}
         for problem, all_samples, all_verdicts in self.task.run.by_problem(by_id):
@@ -222,12 +224,16 @@ class CodeBenchmark:
             verdicts = [v for v in all_verdicts if v.index < n]
             counts.update(v.status for v in verdicts)
             failures.add(problem, samples, verdicts)
+            unjudged += [
+                f"problem {problem}, sample {v.index}: {v.detail}" for v in verdicts if v.status == "infrastructure"
+            ]
             if len(samples) < n or len(verdicts) < n or any(v.status == "infrastructure" for v in verdicts):
                 complete = False
                 continue
             for name, value in self._values(by_id[problem], samples, verdicts).items():
                 values[name].append(value)
-        notes = tuple(errors[:20]) + ((f"… and {len(errors) - 20} more",) if len(errors) > 20 else ())
+        missing = [*errors, *unjudged]
+        notes = tuple(missing[:NOTES]) + ((f"… and {len(missing) - NOTES} more",) if len(missing) > NOTES else ())
         metrics: dict[str, MetricValue] = {
             name: summarise(found if complete else None, len(problems), len(problems) * n)
             for name, found in values.items()

@@ -79,4 +79,7 @@ def _generation(generation: Mapping[str, Any]) -> list[str]:
     for head, share in enumerate(generation["acceptance"], 1):
         if share is not None:
             rows.append((f"drafts of extra head {head} accepted", percent(share)))
-    return ["## Generation", "", "| | |", "|---|---:|", *(f"| {title} | {value} |" for title, value in rows), ""]
+    lines = ["## Generation", "", "| | |", "|---|---:|", *(f"| {title} | {value} |" for title, value in rows), ""]
+    if generation["batch_invariant"] is False:
+        lines += ["Logits vary with the batch on this device, so another batch size may give other samples.", ""]
+    return lines

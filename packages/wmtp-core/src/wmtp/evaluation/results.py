@@ -41,6 +41,7 @@ class Results:
     def shortcomings(self) -> list[str]:
         """What keeps the run from being complete, one line each."""
         lines = [f"{name} has no value yet" for name, metric in self.metrics.items() if metric.value is None]
+        lines += [f"{who}: {note}" for who, notes in self._object["notes"].items() for note in notes[:3] if lines]
         lines += [f"{who} failed: {what['error']}" for who, what in self._object["failed_evaluators"].items()]
         return lines
 
@@ -138,6 +139,10 @@ def _generation(folder: Path, engine: RunEngine) -> dict[str, Any]:
                 tokens += row["tokens"]
                 truncated += row["finish_reason"] == "length"
     found: dict[str, Any] = {"samples": samples, "tokens": tokens, "truncated": truncated}
+    model = _identity(folder)
+    # Elsewhere logits vary with the batch they are computed in, and so, now and then, does a sample.
+    exact = (model["device"], model["dtype"]) == ("cpu", "float32") if {"device", "dtype"} <= set(model) else None
+    found["batch_invariant"] = exact
     stats = engine.stats
     seconds = stats.seconds if stats else None
     found["seconds"] = None if seconds is None else round(seconds, 3)

@@ -211,7 +211,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def locked(folder: Path, *, fresh: bool) -> Iterator[Path]:
-    """The run directory, made if need be and held by this process alone. ``fresh`` empties it first.
+    """The run directory, made if need be and held by this process alone. ``fresh`` removes what a run made, first.
 
     Raises ConfigError if another process is working in it, or if something there is not a run directory.
     """
@@ -229,7 +229,7 @@ def locked(folder: Path, *, fresh: bool) -> Iterator[Path]:
     try:
         if fresh:
             for entry in folder.iterdir():
-                if entry.name != ".lock":
+                if entry.name != ".lock" and _own_name(entry.name) in OWN_FILES:  # the user's notes stay
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         yield folder
     finally:
