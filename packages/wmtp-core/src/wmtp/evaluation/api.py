@@ -24,8 +24,9 @@ from wmtp.evaluation.results import Results, assemble
 from wmtp.evaluation.rundir import EvaluatorFiles, Event, locked, write_atomically
 from wmtp.generation.records import Sampling
 from wmtp.judging import open_judge
-from wmtp.loaders import create_data_loader, create_model_loader
+from wmtp.loaders import DataLoader, create_data_loader, create_model_loader
 from wmtp.plugins import Plugins, create_plugin_manager
+from wmtp.specs import Resource
 
 log = logging.getLogger("wmtp")
 Progress = Callable[[str, str, int], None]
@@ -98,7 +99,7 @@ class _Run:
         self._config, self._recipe, self._plugins = config, recipe, plugins
         self._progress, self._folder = progress, folder
         self._engine = RunEngine(create_model_loader(config, recipe, plugins=plugins), folder)
-        self._sources: dict[str, dict[str, str]] = {}
+        self._loaders: dict[str, DataLoader] = {}
 
     def run(self) -> Results:
         started = time.time()
@@ -184,15 +185,9 @@ class _Run:
         def rows(split: str) -> Iterable[Mapping[str, Any]]:
             if dataset is None:
                 raise ConfigError("this evaluator declares no data set, so it has no rows")
-            loader = create_data_loader(self._config, dataset, plugins=self._plugins)
-            found = loader.rows(split)
-            resource = loader.resource
-            self._sources[dataset] = {
-                "path": str(resource.path),
-                "source": resource.source,
-                "version": resource.version,
-            }
-            return found
+            if dataset not in self._loaders:
+                self._loaders[dataset] = create_data_loader(self._config, dataset, plugins=self._plugins)
+            return self._loaders[dataset].rows(split)
 
         return rows
 
@@ -207,7 +202,7 @@ class _Run:
             folder=self._folder,
             engine=self._engine,
             judge=judge,
-            data=self._sources,
+            data={name: _source(loader.found) for name, loader in self._loaders.items()},
             keys=keys,
             seconds=time.time() - started,
         )
@@ -216,6 +211,13 @@ class _Run:
         details = {who: part.report for who, part in result.parts.items()}
         write_atomically(self._folder / "report.md", report(results.to_json(), details))
         return results
+
+
+def _source(resource: Resource | None) -> dict[str, str]:
+    """Where a data set's rows came from, for results.json."""
+    if resource is None:
+        return {"path": "", "source": "its plugin", "version": ""}
+    return {"path": str(resource.path), "source": resource.source, "version": resource.version}
 
 
 def _renamed(result: EvaluationResult, names: Mapping[str, str]) -> EvaluationResult:

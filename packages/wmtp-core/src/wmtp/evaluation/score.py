@@ -18,7 +18,7 @@ from wmtp.plugins import Plugins, create_plugin_manager
 from wmtp.plugins.registry import Owned
 from wmtp.specs import EvaluatorSpec
 
-KS = (1, 5, 10, 100)
+KS = (1, 10, 100)
 """The k of pass@k that is reported, as far as there are samples for it."""
 
 

@@ -1,1 +1,34 @@
-"""What plugin authors test with."""
+"""What plugin authors test with: fakes, fixtures (`wmtp_plugins`, `wmtp_run`) and contracts to subclass.
+
+Needs pytest: ``pip install pytest``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wmtp.testing.contracts import EvaluatorContract as EvaluatorContract
+    from wmtp.testing.contracts import LoaderContract as LoaderContract
+    from wmtp.testing.contracts import StorageContract as StorageContract
+    from wmtp.testing.fakes import FakeEngine as FakeEngine
+    from wmtp.testing.fakes import MemoryStorage as MemoryStorage
+    from wmtp.testing.fakes import dataset_plugin as dataset_plugin
+    from wmtp.testing.fakes import engine_plugin as engine_plugin
+
+_CONTRACTS = ("EvaluatorContract", "LoaderContract", "StorageContract")
+_FAKES = ("FakeEngine", "MemoryStorage", "dataset_plugin", "engine_plugin")
+__all__ = sorted((*_CONTRACTS, *_FAKES))
+
+
+def __getattr__(name: str) -> Any:
+    # Late: the pytest plugin lives in this package, and pytest imports it in projects that have nothing to do with us.
+    if name in _CONTRACTS:
+        from wmtp.testing import contracts
+
+        return getattr(contracts, name)
+    if name in _FAKES:
+        from wmtp.testing import fakes
+
+        return getattr(fakes, name)
+    raise AttributeError(f"module 'wmtp.testing' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""HumanEval for WMTP: the data set ``humaneval`` and the evaluator ``humaneval-v1``."""

@@ -1,0 +1,60 @@
+"""The hook implementations of wmtp-eval-humaneval: the data set ``humaneval`` and the evaluator ``humaneval-v1``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+import wmtp
+
+EVALUATOR = "humaneval-v1"
+
+
+@attrs.frozen(kw_only=True)
+class HumanEvalSettings:
+    """chat: a turn for a model with a chat template, instead of the bare prompt."""
+
+    chat: bool = False
+
+
+def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
+    from wmtp_eval_humaneval.rows import read
+
+    return read(request)
+
+
+@wmtp.hookimpl
+def wmtp_datasets() -> list[wmtp.DatasetSpec]:
+    return [
+        wmtp.DatasetSpec(
+            "humaneval",
+            "164 hand-written Python problems (OpenAI, MIT)",
+            load,
+            hub_id="openai/openai_humaneval",
+            hub_patterns=("*/test*.parquet",),
+        )
+    ]
+
+
+@wmtp.hookimpl
+def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
+    return [
+        wmtp.EvaluatorSpec(
+            EVALUATOR,
+            "HumanEval, judged by its check functions",
+            ("humaneval_pass@{k}",),
+            dataset="humaneval",
+            settings=HumanEvalSettings,
+        )
+    ]
+
+
+@wmtp.hookimpl
+def wmtp_evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult | None:
+    if task.evaluator != EVALUATOR:
+        return None
+    from wmtp_eval_humaneval.benchmark import HumanEval
+
+    return HumanEval().evaluate(task)

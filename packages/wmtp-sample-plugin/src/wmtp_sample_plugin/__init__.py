@@ -1,0 +1,1 @@
+"""A sample plugin for WMTP: a toy benchmark to copy from."""

@@ -1,0 +1,84 @@
+"""The built wheels in real environments: each plugin alone with core, none, all; without torch and without the source."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PLUGINS = ("wmtp-eval-codecontests", "wmtp-eval-humaneval", "wmtp-eval-mbpp", "wmtp-s3")
+METRIC = {
+    "wmtp-eval-codecontests": "contest_pass@1",
+    "wmtp-eval-humaneval": "humaneval_pass@1",
+    "wmtp-eval-mbpp": "mbpp_pass@1",
+}
+
+
+def evaluate(where: Any, *metrics: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    chosen = f"eval.metrics=[{', '.join(metrics)}]"
+    files = ("examples/demo-config.yaml", "examples/demo-reference.yaml")
+    return where.wmtp("eval", *files, "--set", chosen, "--set", "run.name=some", "--fresh", "--json", **variables)
+
+
+@pytest.mark.parametrize("plugin", [None, *PLUGINS], ids=lambda p: p or "none")
+def test_one_plugin_alone(installation, plugin: str | None) -> None:
+    where = installation(*([plugin] if plugin else []))
+    assert where.listed() == ({plugin: "loaded"} if plugin else {})
+    listed = where.metrics()
+    for distribution, metric in METRIC.items():
+        assert (metric.split("@")[0] in listed) == (distribution == plugin)
+        if distribution != plugin:
+            done = evaluate(where, metric)
+            assert done.returncode == 2
+            assert f"pip install {distribution}" in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+def test_an_evaluation_without_torch(installation) -> None:
+    where = installation("wmtp-eval-mbpp")
+    done = evaluate(where, "mbpp_exact", "mbpp_pass@1")
+    assert done.returncode == 0, done.stderr
+    assert {m: v["value"] for m, v in json.loads(done.stdout)["metrics"].items()} == {
+        "mbpp_exact": 1.0,
+        "mbpp_pass@1": 1.0,
+    }
+
+
+def test_a_local_model_without_torch_names_the_pip_line(installation) -> None:
+    where = installation("wmtp-eval-mbpp")
+    done = where.wmtp("eval", "examples/demo-config.yaml", "examples/demo-model.yaml")
+    assert done.returncode == 2
+    assert 'pip install "wmtp-core[torch]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_all_plugins_and_every_selection_of_them(installation) -> None:
+    where = installation(*PLUGINS)
+    assert where.listed() == dict.fromkeys(PLUGINS, "loaded")
+    for size in range(len(PLUGINS)):
+        for chosen in itertools.combinations(PLUGINS, size):
+            states = where.listed(WMTP_PLUGINS=",".join(chosen))
+            assert {p for p, state in states.items() if state == "loaded"} == set(chosen)
+    listed = where.metrics(WMTP_PLUGINS="wmtp-eval-mbpp")
+    assert "mbpp_pass@" in listed
+    assert "contest_pass@" not in listed
+    done = evaluate(where, "mbpp_pass@1", WMTP_PLUGINS="wmtp-eval-mbpp,wmtp-s3")
+    assert done.returncode == 0, done.stderr
+    done = evaluate(where, "contest_pass@1", WMTP_PLUGINS="wmtp-eval-mbpp")
+    assert done.returncode == 2
+    assert "wmtp-eval-codecontests" in done.stderr
+
+
+def test_the_public_api_of_the_wheels(installation, run, tmp_path: Path) -> None:
+    where = installation(*PLUGINS)
+    shutil.copy(ROOT / "tests/test_public_api.py", tmp_path)
+    done = run(where.python, "-m", "pytest", "-q", tmp_path, "-p", "no:cacheprovider", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    located = run(where.python, "-c", "import wmtp; print(wmtp.__file__)", cwd=tmp_path)
+    assert "site-packages" in located.stdout
