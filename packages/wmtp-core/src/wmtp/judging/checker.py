@@ -44,9 +44,9 @@ class Child:
 
     def finish(self) -> dict[str, Any]:
         """Ends the child if it still runs. Returns the zygote's report: exit, cpu, peak_mib, late, wall."""
-        self.sock.close()
         self._control.send(b"stop")
         report = self._control.recv(65536)
+        self.sock.close()  # only now: a child that saw it would wake up to leave by itself, and it is killed anyway
         if not report:
             raise channel.Closed("the zygote is gone")
         answer: dict[str, Any] = json.loads(report)

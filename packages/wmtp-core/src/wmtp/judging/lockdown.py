@@ -231,7 +231,14 @@ def limit_all(*, output: int, processes: int, files: int) -> None:
     _limit(resource.RLIMIT_MSGQUEUE, 0, 0)
 
 
+_INFINITE = resource.RLIM_INFINITY
+_CEILINGS = {which: resource.getrlimit(which)[1] for which in (resource.RLIMIT_CPU, resource.RLIMIT_AS)}
+
+
 def limit_program(*, cpu: int, memory: int) -> None:
     """CPU seconds (SIGXCPU, and SIGKILL a second later) and bytes of address space."""
-    _limit(resource.RLIMIT_CPU, cpu, cpu + 1)
-    _limit(resource.RLIMIT_AS, memory, memory)
+    for which, soft, hard in ((resource.RLIMIT_CPU, cpu, cpu + 1), (resource.RLIMIT_AS, memory, memory)):
+        ceiling = _CEILINGS[which]  # read once: this runs in every child
+        if ceiling != _INFINITE:
+            soft, hard = min(soft, ceiling), min(hard, ceiling)
+        resource.setrlimit(which, (soft, hard))

@@ -6,14 +6,13 @@ expected output. Standard library only.
 
 from __future__ import annotations
 
+import _socket
 import atexit
 import io
 import json
 import os
 import select
-import shutil
 import signal
-import socket
 import sys
 import threading
 import time
@@ -22,12 +21,12 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wmtp.judging import candidate, channel
+from wmtp.judging import candidate, channel, folders
 
 ERROR_TAIL = 2000  # bytes of stderr kept for the detail
 
 
-def serve(sock: socket.socket, limits: Mapping[str, Any], sweep: Callable[[], float]) -> None:
+def serve(sock: _socket.socket, limits: Mapping[str, Any], sweep: Callable[[], float]) -> None:
     """Compiles the program, then runs a case for each request until the channel closes.
 
     sweep kills whatever a case left running and returns the CPU seconds those processes used.
@@ -45,17 +44,12 @@ def serve(sock: socket.socket, limits: Mapping[str, Any], sweep: Callable[[], fl
     while True:
         _, data = channel.receive(sock, candidate.FRAME_LIMIT)
         head, output = _run_case(code, data, limits, sock, sweep)
-        _empty(folder)
+        folders.empty(folder)
         channel.send(sock, candidate.RAN, json.dumps(head).encode() + b"\0" + output)
 
 
-def _empty(folder: str) -> None:
-    for entry in os.scandir(folder):
-        shutil.rmtree(entry.path, ignore_errors=True) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
-
-
 def _run_case(
-    code: types.CodeType, data: bytes, limits: Mapping[str, Any], sock: socket.socket, sweep: Callable[[], float]
+    code: types.CodeType, data: bytes, limits: Mapping[str, Any], sock: _socket.socket, sweep: Callable[[], float]
 ) -> tuple[dict[str, Any], bytes]:
     """One run → (how it ended, what it printed)."""
     name = limits["input_file"] or ".stdin"

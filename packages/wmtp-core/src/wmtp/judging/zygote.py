@@ -22,14 +22,14 @@ import threading
 import time
 from typing import Any
 
-from wmtp.judging import candidate, channel, lockdown, proctree, seccomp, selftest, stdio
+from wmtp.judging import candidate, channel, folders, lockdown, proctree, seccomp, selftest, stdio
 
+# What programs import most. Each module more makes every fork a little dearer, and a program that needs another loads it.
 WARM = (
-    "abc", "argparse", "array", "ast", "base64", "binascii", "bisect", "calendar", "cmath", "codecs", "collections",
-    "collections.abc", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions",
-    "functools", "hashlib", "heapq", "inspect", "io", "itertools", "json", "keyword", "locale", "math", "numbers",
-    "operator", "pprint", "queue", "random", "re", "secrets", "shutil", "statistics", "string", "struct", "tempfile",
-    "textwrap", "threading", "time", "traceback", "types", "typing", "unicodedata", "unittest", "uuid", "zlib",
+    "abc", "array", "ast", "bisect", "cmath", "collections", "collections.abc", "contextlib", "copy", "dataclasses",
+    "datetime", "decimal", "enum", "fractions", "functools", "heapq", "io", "itertools", "json", "math", "numbers",
+    "operator", "queue", "random", "re", "statistics", "string", "struct", "threading", "time", "traceback", "types",
+    "typing", "unicodedata",
 )  # fmt: skip
 STACK_BYTES = 120 << 20  # the kernel leaves 128 MiB below the stack of any process, whatever its limit was at exec
 THREAD_STACK_BYTES = 8 << 20
@@ -88,7 +88,6 @@ class Zygote:
 
     def _child(self, request: dict[str, Any], descriptor: int, folder: str) -> None:
         try:
-            self._control.close()
             if not self._strict:
                 lockdown.keep_signals_inside()
             sock = candidate.prepare(descriptor, folder)
@@ -114,7 +113,7 @@ class Zygote:
         except OSError:
             pass  # it has left files, or taken away its own rights
         try:
-            _empty(self._work)
+            folders.empty(self._work)
         except OSError:
             return False
         return True
@@ -150,18 +149,6 @@ class Zygote:
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
-
-
-def _empty(top: str) -> None:
-    """Removes everything in `top`, folders that were closed to us included. No recursion: a program can nest deep."""
-    folders = [top]
-    for folder in folders:  # grows while we go
-        os.chmod(folder, 0o700)
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                folders.append(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
-    for folder in reversed(folders[1:]):
-        os.rmdir(folder)
 
 
 def _probe(limits: dict[str, Any]) -> dict[str, str]:
