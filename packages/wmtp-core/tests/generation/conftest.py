@@ -1,0 +1,53 @@
+"""Tiny models and a byte tokenizer for the decoder's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    """Bytes as tokens, bos first: ids 3 to 258; 0 pad, 1 bos, 2 eos."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2, **{c: i for i, c in enumerate(letters, 3)}}
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+
+
+@pytest.fixture(scope="session")
+def mtp_model() -> Callable[..., Any]:
+    """A random MTP Llama. heads: good (copies of head 0, so drafts repeat it), bad (random), adversarial (never right)."""
+    from wmtp.models.mtp_llama import MtpLlamaConfig, MtpLlamaForCausalLM
+
+    def make(kind: str = "bad", heads: int = 4, seed: int = 0) -> Any:
+        torch.manual_seed(seed)
+        config = MtpLlamaConfig(
+            vocab_size=259, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=256, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+            n_future_tokens=heads, initializer_range=0.3,
+        )  # fmt: skip
+        model = MtpLlamaForCausalLM(config).eval()
+        for head in model.extra_heads:
+            if kind == "good":
+                head.load_state_dict(model.model.layers[-1].state_dict())
+            elif kind == "adversarial":
+                for parameter in head.parameters():
+                    torch.nn.init.constant_(parameter, 7.0)
+        return model
+
+    return make

@@ -1,0 +1,231 @@
+"""The decoder writes what plain decoding writes: with any heads, in any batch, after refills and resume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from wmtp.errors import GenerationError
+from wmtp.generation.engine import DecodingEngine
+from wmtp.generation.records import Completion, GenerationRequest, Sampling
+
+PROMPTS = [f"def f{i}(x):" + " " * (3 * i % 17) + "#" * i for i in range(13)]
+TOKENS = 24
+
+
+def requests(
+    prompts: Sequence[str] = PROMPTS, n: int = 1, tokens: int = TOKENS, stop: tuple[str, ...] = ()
+) -> list[GenerationRequest]:
+    return [
+        GenerationRequest(evaluator="e", problem=str(i), index=j, prompt=p, max_new_tokens=tokens, stop=stop)
+        for i, p in enumerate(prompts)
+        for j in range(n)
+    ]
+
+
+def decode(engine: DecodingEngine, wanted: Sequence[GenerationRequest], sampling: Sampling) -> dict[Any, Any]:
+    found = list(engine.generate(iter(wanted), sampling))
+    assert len(found) == len(wanted)
+    return {(c.problem, c.index): (c.text, c.finish_reason, c.tokens) for c in found}
+
+
+def engine(model: Any, tokenizer: Any, **options: Any) -> DecodingEngine:
+    return DecodingEngine(model, tokenizer, identity={}, **options)
+
+
+def generated(model: Any, tokenizer: Any, prompt: str, tokens: int = TOKENS) -> list[int]:
+    ids = torch.tensor([tokenizer(prompt)["input_ids"]])
+    out = model.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False, pad_token_id=0
+    )
+    new: list[int] = out[0, ids.shape[1] :].tolist()
+    return new[: new.index(2)] if 2 in new else new
+
+
+@pytest.mark.parametrize("batch", [1, 4, 13])
+@pytest.mark.parametrize("n", [1, 5])
+def test_greedy_equals_transformers_generate(mtp_model: Any, tokenizer: Any, batch: int, n: int) -> None:
+    model = mtp_model("bad")
+    found = decode(engine(model, tokenizer, batch_size=batch), requests(n=n), Sampling(0.0))
+    for i, prompt in enumerate(PROMPTS):
+        ids = generated(model, tokenizer, prompt)
+        text = tokenizer.decode(tokenizer(prompt)["input_ids"] + ids, skip_special_tokens=True)[len(prompt) :]
+        for j in range(n):
+            assert found[str(i), j][0] == text
+            assert found[str(i), j][2] == len(ids)
+
+
+def other_model(kind: str) -> Any:
+    from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(3)
+    if kind == "gpt2":
+        config = GPT2Config(
+            vocab_size=259, n_embd=32, n_layer=2, n_head=4, n_positions=128, bos_token_id=1, eos_token_id=2
+        )
+        return GPT2LMHeadModel(config).eval()
+    config = Qwen2Config(
+        vocab_size=259, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=128, bos_token_id=1, eos_token_id=2, initializer_range=0.3,
+    )  # fmt: skip
+    return Qwen2ForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "qwen2"])
+def test_other_decoders_are_decoded_plainly(tokenizer: Any, kind: str) -> None:
+    model = other_model(kind)
+    found = decode(engine(model, tokenizer, batch_size=3), requests(PROMPTS[:6], tokens=16), Sampling(0.0))
+    for i, prompt in enumerate(PROMPTS[:6]):
+        assert found[str(i), 0][2] == len(generated(model, tokenizer, prompt, 16))
+
+
+def test_sliding_windows_are_refused(tokenizer: Any) -> None:
+    from transformers import MistralConfig, MistralForCausalLM
+
+    config = MistralConfig(
+        vocab_size=259, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, sliding_window=8,
+    )  # fmt: skip
+    with pytest.raises(GenerationError, match="full attention"):
+        engine(MistralForCausalLM(config), tokenizer)
+
+
+@pytest.mark.parametrize("temperature", [0.2, 0.8, 1.0])
+@pytest.mark.parametrize("top_p", [0.95, 1.0])
+@pytest.mark.parametrize("kind", ["good", "bad", "adversarial"])
+def test_speculation_changes_no_token(
+    mtp_model: Any, tokenizer: Any, kind: str, temperature: float, top_p: float
+) -> None:
+    model, sampling, wanted = mtp_model(kind), Sampling(temperature, top_p, seed=11), requests(PROMPTS[:6], n=2)
+    plain = decode(engine(model, tokenizer, speculative="off", batch_size=1), wanted, sampling)
+    for heads, batch in ((1, 8), (2, 3), (3, 1), (4, 8), (4, 3)):
+        made = engine(model, tokenizer, n_heads=heads, batch_size=batch)
+        assert decode(made, wanted, sampling) == plain, (heads, batch)
+        if kind == "adversarial":
+            assert sum(made.stats.accepted) <= 0.05 * max(1, sum(made.stats.drafted))
+    assert len({text for text, _, _ in plain.values()}) > 6, "all samples are alike: nothing was tested"
+
+
+def test_good_heads_are_accepted_and_counted(mtp_model: Any, tokenizer: Any) -> None:
+    """Heads that repeat head 0 are right whenever the model repeats itself, as a random one does under greedy decoding."""
+    made = engine(mtp_model("good"), tokenizer, batch_size=4)
+    decode(made, requests(tokens=60), Sampling(0.0))
+    stats = made.stats
+    assert stats.accepted[0] > 0
+    assert stats.tokens / stats.rows > 1.05
+    assert sum(stats.accepted) + stats.rows >= stats.tokens
+    plain = engine(mtp_model("good"), tokenizer, speculative="off", batch_size=4)
+    decode(plain, requests(tokens=60), Sampling(0.0))
+    assert plain.stats.tokens <= plain.stats.rows
+    assert plain.stats.drafted == ()
+
+
+def test_a_part_of_the_requests_gives_the_same_samples(mtp_model: Any, tokenizer: Any) -> None:
+    model, sampling = mtp_model("bad"), Sampling(0.8, 0.95, seed=2)
+    wanted = requests(n=3)
+    whole = decode(engine(model, tokenizer, batch_size=5), wanted, sampling)
+    later = decode(engine(model, tokenizer, batch_size=2), wanted[7:20][::-1], sampling)
+    assert later == {key: whole[key] for key in later}
+
+
+def test_the_seed_and_the_names_decide(mtp_model: Any, tokenizer: Any) -> None:
+    model = mtp_model("bad")
+    one = decode(engine(model, tokenizer), requests(PROMPTS[:3]), Sampling(1.0, seed=1))
+    two = decode(engine(model, tokenizer), requests(PROMPTS[:3]), Sampling(1.0, seed=2))
+    assert one != two
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text("abcdefgh \n", min_size=1, max_size=3), min_size=1, max_size=3), st.integers(0, 5))
+def test_stop_strings_end_a_row_where_plain_text_says(
+    mtp_model: Any, tokenizer: Any, stop: list[str], seed: int
+) -> None:
+    model, sampling = mtp_model("good"), Sampling(1.2, seed=seed)
+    free = decode(engine(model, tokenizer, batch_size=3), requests(PROMPTS[:4]), sampling)
+    for spec in ("off", "auto"):
+        made = engine(model, tokenizer, batch_size=3, speculative=spec)
+        ended = decode(made, requests(PROMPTS[:4], stop=tuple(stop)), sampling)
+        for key, (text, reason, _) in free.items():
+            at = min((text.index(s) for s in stop if s in text), default=None)
+            assert ended[key][0] == (text if at is None else text[:at])
+            assert ended[key][1] == (reason if at is None else "stop")
+
+
+def test_end_of_sequence_inside_an_accepted_block(mtp_model: Any, tokenizer: Any) -> None:
+    """Any token can be made the end: the row must stop at its first, however many drafts stood behind it."""
+    model = mtp_model("good")
+    free = decode(engine(model, tokenizer), requests(PROMPTS[:5], tokens=40), Sampling(0.0))
+    text = max((t for t, _, _ in free.values()), key=len)
+    end = tokenizer(text)["input_ids"][-1]
+    model.generation_config.eos_token_id = end
+    try:
+        results = [
+            decode(engine(model, tokenizer, speculative=s), requests(PROMPTS[:5], tokens=40), Sampling(0.0))
+            for s in ("off", "auto")
+        ]
+    finally:
+        model.generation_config.eos_token_id = 2
+    assert results[0] == results[1]
+    assert any(reason == "stop" for _, reason, _ in results[0].values())
+
+
+def test_a_prompt_longer_than_the_context_fails_alone(mtp_model: Any, tokenizer: Any) -> None:
+    wanted = requests([PROMPTS[0], "x" * 400, PROMPTS[1]])
+    found: list[Completion] = list(engine(mtp_model(), tokenizer).generate(wanted, Sampling()))
+    by_problem = {c.problem: c for c in found}
+    assert by_problem["1"].finish_reason == "error"
+    assert "the context 256" in by_problem["1"].error
+    assert {by_problem[p].finish_reason for p in ("0", "2")} <= {"stop", "length"}
+
+
+def test_the_context_caps_a_completion(mtp_model: Any, tokenizer: Any) -> None:
+    (found,) = engine(mtp_model(), tokenizer).generate(requests(["y" * 250], tokens=100), Sampling())
+    assert found.finish_reason in ("length", "stop")
+    assert found.tokens <= 256 - 251 + 1
+
+
+def test_more_heads_than_there_are(mtp_model: Any, tokenizer: Any) -> None:
+    with pytest.raises(GenerationError, match="n_heads is 9, but the model has 4"):
+        engine(mtp_model(), tokenizer, n_heads=9)
+
+
+def test_indentation_at_the_start_survives(mtp_model: Any, tokenizer: Any) -> None:
+    from wmtp.generation.text import Continuation
+
+    prompt = tokenizer("def f():\n")["input_ids"]
+    ids = tokenizer("    return 1", add_special_tokens=False)["input_ids"]
+    assert Continuation(tokenizer, prompt, ()).text(ids) == "    return 1"
+
+
+def test_chat_messages_go_through_the_template(mtp_model: Any, tokenizer: Any) -> None:
+    import copy
+
+    chatty = copy.deepcopy(tokenizer)
+    chatty.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]"
+    turns = ({"role": "user", "content": "hi"},)
+    request = GenerationRequest(evaluator="e", problem="0", index=0, messages=turns, max_new_tokens=8)
+    plain = GenerationRequest(evaluator="e", problem="0", index=0, prompt="[user]hi[assistant]", max_new_tokens=8)
+    model = mtp_model()
+    (one,) = engine(model, chatty).generate([request], Sampling())
+    (two,) = engine(model, chatty).generate([plain], Sampling())
+    assert one.tokens > 0
+    assert two.tokens > 0
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_over_a_thousand_prompts(mtp_model: Any, tokenizer: Any) -> None:
+    def resident() -> int:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * 4096
+
+    made = engine(mtp_model(), tokenizer, batch_size=8)
+    many = [f"# {i}\n" + "z" * (i % 40) for i in range(1000)]
+    list(made.generate(requests(many[:100], tokens=8), Sampling()))
+    before = resident()
+    list(made.generate(requests(many, tokens=8), Sampling()))
+    assert resident() - before < 40 << 20

@@ -1,0 +1,224 @@
+"""Meta's layout against Meta's own outputs, and what is said of a damaged checkpoint."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from wmtp.errors import ConfigError, ResourceError
+from wmtp.models import load_model
+from wmtp.models.convert import convert
+
+torch.set_num_threads(1)
+VARIANTS = ("7B_1T_1", "7B_1T_4", "7B_200B_4")
+
+
+@pytest.fixture
+def hub(shared: Path) -> Path:
+    return shared / "data/meta-mtp-tiny"
+
+
+@pytest.fixture
+def copy(hub: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage: one variant and the tokenizer."""
+    shutil.copytree(hub / "7B_1T_4", tmp_path / "hub/7B_1T_4")
+    shutil.copy(hub / "tokenizer.model", tmp_path / "hub")
+    for path in (tmp_path / "hub").rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return tmp_path / "hub"
+
+
+def reference(hub: Path, variant: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    from safetensors import safe_open
+
+    with safe_open(hub / variant / "reference.safetensors", "pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_logits_of_all_heads_are_metas(hub: Path, variant: str) -> None:
+    wanted, _ = reference(hub, variant)
+    model = load_model(hub, variant=variant, dtype="float32").model
+    with torch.inference_mode():
+        found = model(wanted["input_ids"], return_all_heads=True).logits
+        alone = model(wanted["input_ids"]).logits
+    assert found.shape == wanted["logits"].shape
+    assert (found - wanted["logits"]).abs().max().item() <= 2e-5
+    assert torch.equal(found[:, :, 0], alone)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_greedy_tokens_are_metas(hub: Path, variant: str) -> None:
+    from wmtp.generation.engine import DecodingEngine
+    from wmtp.generation.records import GenerationRequest, Sampling
+
+    wanted, metadata = reference(hub, variant)
+    loaded = load_model(hub, variant=variant, dtype="float32")
+    loaded.model.generation_config.eos_token_id = None
+    loaded.tokenizer.eos_token = None
+    prompts = json.loads(metadata["prompts"])
+    engine = DecodingEngine(loaded.model, loaded.tokenizer, identity=loaded.identity)
+    asked = [
+        GenerationRequest(evaluator="e", problem=str(i), index=0, prompt=p, max_new_tokens=48)
+        for i, p in enumerate(prompts)
+    ]
+    for i, prompt in enumerate(prompts):
+        assert loaded.tokenizer(prompt)["input_ids"] == wanted[f"prompt_ids.{i}"].flatten().tolist()
+    texts = {c.problem: c.text for c in engine.generate(asked, Sampling(0.0))}
+    for i, prompt in enumerate(prompts):
+        ids = wanted[f"prompt_ids.{i}"].flatten().tolist()
+        whole = loaded.tokenizer.decode(ids + wanted["greedy"][i].tolist(), skip_special_tokens=True)
+        assert prompt + texts[str(i)] == whole
+
+
+def test_token_ids_are_sentencepieces(hub: Path, shared: Path) -> None:
+    from sentencepiece import SentencePieceProcessor
+
+    pieces = SentencePieceProcessor(model_file=str(hub / "tokenizer.model"))
+    tokenizer = load_model(hub, variant="7B_1T_1").tokenizer
+    rows = [json.loads(line) for line in (shared / "data/mbpp/mbpp.jsonl").read_text("utf-8").splitlines()[:200]]
+    for text in [row["text"] + "\n" + row["code"] for row in rows] + ["", " ", "  x", "é漢字😀", "a<s>b", "\tq\n\n"]:
+        ids = tokenizer(text)["input_ids"]
+        assert ids == [1, *pieces.encode(text)]
+        assert tokenizer.decode(ids, skip_special_tokens=True) == text
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_conversion_is_bit_equal(hub: Path, tmp_path: Path, variant: str) -> None:
+    from transformers import AutoModelForCausalLM
+
+    out = convert(hub, tmp_path / "out", variant=variant)
+    direct, again = load_model(hub, variant=variant), load_model(out)
+    assert type(again.model).__name__ == "MtpLlamaForCausalLM"
+    assert direct.model.dtype == again.model.dtype
+    one, other = direct.model.state_dict(), again.model.state_dict()
+    assert set(one) == set(other)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    text = "def f(x):\n    return x"
+    assert again.tokenizer(text)["input_ids"] == direct.tokenizer(text)["input_ids"]
+    assert AutoModelForCausalLM.from_pretrained(out).config.n_future_tokens == direct.model.config.n_future_tokens
+
+
+def test_sharded_round_trip(hub: Path, tmp_path: Path) -> None:
+    loaded = load_model(hub, variant="7B_1T_4")
+    loaded.model.save_pretrained(tmp_path / "shards", max_shard_size="400KB")
+    loaded.tokenizer.save_pretrained(tmp_path / "shards")
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
+    again = load_model(tmp_path / "shards").model.state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in loaded.model.state_dict().items())
+
+
+def test_an_existing_destination_is_left_alone(hub: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ConfigError, match="exists"):
+        convert(hub, tmp_path / "out", variant="7B_1T_4")
+
+
+def edit_params(folder: Path, **changes: Any) -> None:
+    path = folder / "7B_1T_4/params.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def damage_truncate(folder: Path) -> None:
+    path = folder / "7B_1T_4/consolidated.pth"
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def damage_pickle(folder: Path) -> None:
+    (folder / "7B_1T_4/consolidated.pth").write_bytes(pickle.dumps({"x": subprocess.Popen}))
+
+
+def damage_drop(folder: Path) -> None:
+    path = folder / "7B_1T_4/consolidated.pth"
+    tensors = torch.load(path, weights_only=True)
+    tensors["extra"] = tensors.pop("norm.weight")
+    torch.save(tensors, path)
+
+
+DAMAGES = {
+    "truncated": (damage_truncate, "not a whole checkpoint"),
+    "not weights": (damage_pickle, "not a whole checkpoint|something other"),
+    "tensor renamed": (damage_drop, r"missing: norm\.weight; unexpected: extra"),
+    "other width": (lambda f: edit_params(f, dim=128), "misshapen|contradicts"),
+    "more heads than layers": (lambda f: edit_params(f, n_future_tokens=99), "contradicts itself"),
+    "other vocabulary": (lambda f: edit_params(f, vocab_size=777), "vocab_size 777"),
+    "params are no json": (lambda f: (f / "7B_1T_4/params.json").write_text("{"), "cannot be read"),
+    "no tokenizer": (lambda f: (f / "tokenizer.model").unlink(), "no tokenizer.model"),
+    "tokenizer is rubbish": (lambda f: (f / "tokenizer.model").write_bytes(b"rubbish"), "no SentencePiece model"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_checkpoint_is_told(copy: Path, name: str) -> None:
+    damage, says = DAMAGES[name]
+    damage(copy)
+    with pytest.raises(ResourceError, match=says):
+        load_model(copy, variant="7B_1T_4")
+
+
+def test_an_unknown_variant_lists_those_there_are(hub: Path) -> None:
+    with pytest.raises(ConfigError, match="7B_1T_1, 7B_1T_4, 7B_200B_4"):
+        load_model(hub, variant="70B")
+    with pytest.raises(ConfigError, match="name one in model.variant"):
+        load_model(hub)
+
+
+@pytest.mark.parametrize(("device", "dtype", "says"), [("cuda:9", "auto", "cuda:9"), ("cpu", "int3", "int3")])
+def test_devices_that_are_not_there(hub: Path, device: str, dtype: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load_model(hub, variant="7B_1T_1", device=device, dtype=dtype)
+
+
+def test_identity_holds_the_weights_hash(hub: Path) -> None:
+    one, other = (load_model(hub, variant=v).identity for v in VARIANTS[:2])
+    assert one["weights_sha256"] != other["weights_sha256"]
+    assert load_model(hub, variant=VARIANTS[0]).identity == one
+
+
+MEASURE = """
+import sys, torch
+from pathlib import Path
+torch.set_num_threads(1)
+from wmtp.models.meta import load_meta
+load_meta(Path(sys.argv[2]), dtype=None, device="cpu")  # warm: whatever the first load imports
+Path("/proc/self/clear_refs").write_text("5")
+def status(field):
+    return next(int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(field)) << 10
+before = status("RssAnon")
+model = load_meta(Path(sys.argv[1]), dtype=None, device="cpu")
+size = sum(p.numel() * p.element_size() for p in model.parameters())
+print((status("RssAnon") - before) / size, size)
+"""
+
+
+def test_loading_holds_one_copy(hub: Path, tmp_path: Path) -> None:
+    """Anonymous memory after loading, in a process of its own: the file itself is only mapped."""
+    big = {"dim": 512, "n_layers": 8, "n_heads": 8, "vocab_size": 8000, "n_future_tokens": 4, "multiple_of": 64}
+    folder = tmp_path / "big"
+    folder.mkdir()
+    (folder / "params.json").write_text(json.dumps(big))
+    hidden = 64 * ((int(2 * 4 * 512 / 3) + 63) // 64)
+    tensors = {"tok_embeddings.weight": torch.randn(8000, 512), "output.weight": torch.randn(8000, 512)}
+    tensors["norm.weight"] = torch.ones(512)
+    for block in [f"layers.{i}" for i in range(5)] + [f"extra_heads.{i}" for i in range(3)]:
+        for name, shape in (
+            ("attention.wq", (512, 512)), ("attention.wk", (512, 512)), ("attention.wv", (512, 512)),
+            ("attention.wo", (512, 512)), ("feed_forward.w1", (hidden, 512)), ("feed_forward.w2", (512, hidden)),
+            ("feed_forward.w3", (hidden, 512)), ("attention_norm", (512,)), ("ffn_norm", (512,)),
+        ):  # fmt: skip
+            tensors[f"{block}.{name}.weight"] = torch.randn(*shape)
+    torch.save(tensors, folder / "consolidated.pth")
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, folder, hub / "7B_1T_1"], capture_output=True, text=True, check=True
+    )
+    ratio, size = done.stdout.split()
+    assert int(size) > 100 << 20
+    assert float(ratio) <= 1.15
