@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,18 +113,29 @@ def test_speculation_changes_no_token(
     assert len({text for text, _, _ in plain.values()}) > 6, "all samples are alike: nothing was tested"
 
 
-def test_good_heads_are_accepted_and_counted(mtp_model: Any, tokenizer: Any) -> None:
-    """Heads that repeat head 0 are right whenever the model repeats itself, as a random one does under greedy decoding."""
-    made = engine(mtp_model("good"), tokenizer, batch_size=4)
-    decode(made, requests(tokens=60), Sampling(0.0))
-    stats = made.stats
-    assert stats.accepted[0] > 0
-    assert stats.tokens / stats.rows > 1.05
-    assert sum(stats.accepted) + stats.rows >= stats.tokens
-    plain = engine(mtp_model("good"), tokenizer, speculative="off", batch_size=4)
-    decode(plain, requests(tokens=60), Sampling(0.0))
+def test_trained_heads_are_accepted_and_counted() -> None:
+    """The demo's model, on a problem it was trained on: several tokens a forward, and the same text."""
+    from wmtp.models import load_model
+
+    folder = Path(__file__).parents[4] / "examples"
+    loaded = load_model(folder / "demo-model", device="cpu")
+    rows = [json.loads(line) for line in (folder / "demo_problems.jsonl").read_text(encoding="utf-8").splitlines()]
+    row = next(row for row in rows if row["task_id"] == 18)
+    prompt = (
+        f"You are an expert Python programmer, and here is your task: {row['text']} Your code should pass these tests:\n\n"
+        + "\n".join(row["test_list"])
+        + "\n[BEGIN]\n"
+    )
+    wanted = requests([prompt], n=2, tokens=200, stop=("[DONE]",))
+    plain, drafted = (engine(loaded.model, loaded.tokenizer, speculative=s) for s in ("off", "auto"))
+    assert decode(plain, wanted, Sampling(0.8)) == decode(drafted, wanted, Sampling(0.8))
     assert plain.stats.tokens <= plain.stats.rows
     assert plain.stats.drafted == ()
+    stats = drafted.stats
+    assert stats.tokens / stats.rows > 2
+    assert len(stats.accepted) == len(stats.drafted) == 3
+    assert all(a <= d for a, d in zip(stats.accepted, stats.drafted, strict=True))
+    assert stats.accepted[0] >= stats.accepted[1] >= stats.accepted[2] > 0
 
 
 def test_a_part_of_the_requests_gives_the_same_samples(mtp_model: Any, tokenizer: Any) -> None:

@@ -167,7 +167,7 @@ def test_a_damaged_checkpoint_is_told(copy: Path, name: str) -> None:
 def test_an_unknown_variant_lists_those_there_are(hub: Path) -> None:
     with pytest.raises(ConfigError, match="7B_1T_1, 7B_1T_4, 7B_200B_4"):
         load_model(hub, variant="70B")
-    with pytest.raises(ConfigError, match="name one in model.variant"):
+    with pytest.raises(ConfigError, match=r"name one in model\.variant"):
         load_model(hub)
 
 
