@@ -74,6 +74,8 @@ class Pair:
                     self._processes.append(_interpreter("zygote", theirs.fileno()))
                 self._zygote = self._processes[0].pid
                 self.facts = self._introduce(control, level, number)
+                if self._strict:  # only a place to build the new root on: gone now, so that no kill -9 leaves it behind
+                    os.rmdir(self._scratch)
                 self._processes.append(_interpreter("checker", checkers.fileno(), control.fileno()))
                 self._checker = self._processes[1].pid
         except BaseException:
@@ -180,6 +182,8 @@ class Pair:
 
 def _remove(folder: str) -> None:
     """Removes a scratch folder. At level process a program may have nested deep or taken its own rights away."""
+    if not os.path.isdir(folder):
+        return
     with contextlib.suppress(OSError):
         os.rmdir(folder)
         return
