@@ -108,8 +108,6 @@ def test_speculation_changes_no_token(
     for heads, batch in ((1, 8), (2, 3), (3, 1), (4, 8), (4, 3)):
         made = engine(model, tokenizer, n_heads=heads, batch_size=batch)
         assert decode(made, wanted, sampling) == plain, (heads, batch)
-        if kind == "adversarial":
-            assert sum(made.stats.accepted) <= 0.05 * max(1, sum(made.stats.drafted))
     assert len({text for text, _, _ in plain.values()}) > 6, "all samples are alike: nothing was tested"
 
 
