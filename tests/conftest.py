@@ -1,107 +1,145 @@
-"""Real environments with our built wheels in them, for the tests that install.
-
-They share one folder of third-party packages, without torch, so that only our own distributions differ between them.
-"""
+"""What the tests that cross packages share: the command as a subprocess, small data, a tiny model."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from filelock import FileLock
+import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
-# What wmtp-core requires, and what these tests run with; never torch.
-THIRD_PARTY = (
-    "attrs", "boto3", "cattrs", "click", "filelock", "hatchling", "huggingface_hub", "packaging", "pip", "pluggy", "pytest",
-    "PyYAML", "rich", "ruamel.yaml",
-)  # fmt: skip
+from wmtp import Results, create_plugin_manager
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def execute(*command: str | Path, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WMTP_", "PYTHON", "PYTEST_", "COV_"))}
-    return subprocess.run(
-        [str(c) for c in command], cwd=cwd, env={**clean, **variables}, capture_output=True, text=True, timeout=300
+@pytest.fixture
+def wmtp_env(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment of a subprocess: one thread for torch, no network, plugins as they are installed."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("WMTP_")}
+    return {**clean, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TERM": "dumb", "COLUMNS": "120"}
+
+
+@pytest.fixture
+def wmtp(tmp_path: Path, wmtp_env: dict[str, str]) -> Command:
+    """Runs ``wmtp ARGUMENTS`` in tmp_path, as a user would: ``wmtp("eval", "config.yaml", "recipe.yaml")``."""
+
+    def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "wmtp", *arguments],
+            cwd=tmp_path,
+            env={**wmtp_env, **env},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+def problem(task_id: int, name: str = "", body: str = "return x + {id}") -> dict[str, Any]:
+    name = name or f"add_{task_id}"
+    return {
+        "task_id": task_id,
+        "text": f"Write a function to add {task_id} to a number.",
+        "code": f"def {name}(x):\n    {body.format(id=task_id)}\n",
+        "test_list": [f"assert {name}({x}) == {x + task_id}" for x in (0, 1, 5)],
+        "test_setup_code": "",
+        "challenge_test_list": [],
+    }
+
+
+@pytest.fixture
+def write_problems(tmp_path: Path) -> Callable[..., Path]:
+    """Writes problems of our own in MBPP's format: the prompt's examples 2, 3, 4, and `count` of the test split."""
+
+    def write(count: int = 6, path: str = "problems.jsonl", extra: Sequence[Mapping[str, Any]] = ()) -> Path:
+        rows = [problem(i) for i in (2, 3, 4, *range(11, 11 + count))]
+        file = tmp_path / path
+        file.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *extra]), encoding="utf-8")
+        return file
+
+    return write
+
+
+@pytest.fixture
+def write_files(tmp_path: Path, write_problems: Callable[..., Path]) -> Callable[..., None]:
+    """Writes config.yaml and recipe.yaml into tmp_path; what is given replaces whole sections of the defaults."""
+
+    def write(config: Mapping[str, Any] | None = None, problems: int = 6, **recipe: Any) -> None:
+        write_problems(problems)
+        environment = {"paths": {"datasets": {"mbpp_local": "problems.jsonl"}}, "judging": {"level": "process"}}
+        body = {
+            "run": {"name": "run"},
+            "model": {"base_id": "reference:"},
+            "eval": {"metrics": ["mbpp_exact", "mbpp_pass@1"], "evaluators": {"mbpp-v1": {"shots": 0}}},
+        }
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump({**environment, **(config or {})}), encoding="utf-8")
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**body, **recipe}), encoding="utf-8")
+
+    return write
+
+
+@pytest.fixture
+def evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Results]:
+    """Runs config.yaml and recipe.yaml of tmp_path in this process: ``evaluate("eval.limit=3")``. Saves the imports."""
+
+    def run(*overrides: str, **options: Any) -> Results:
+        from wmtp.config import load_configuration
+        from wmtp.evaluation.api import evaluate as evaluate_run
+
+        monkeypatch.chdir(tmp_path)
+        plugins = options.pop("plugins", None) or create_plugin_manager()
+        files = load_configuration("config.yaml", "recipe.yaml", plugins=plugins, overrides=overrides)
+        return evaluate_run(*files, plugins=plugins, runs=tmp_path / "runs", **options)
+
+    return run
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """The object of ``runs/<name>/results.json``."""
+
+    def read(name: str = "run") -> dict[str, Any]:
+        body: dict[str, Any] = json.loads((tmp_path / "runs" / name / "results.json").read_text(encoding="utf-8"))
+        return body
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint in transformers format: a random Llama in float32 over bytes."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    vocabulary = {piece: i for i, piece in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    vocabulary |= {"<s>": 256, "</s>": 257}
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    folder = tmp_path_factory.mktemp("tiny-llama")
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+    fast.save_pretrained(folder)
+    torch.manual_seed(7)
+    config = LlamaConfig(
+        vocab_size=258,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        bos_token_id=256,
+        eos_token_id=257,
+        dtype="float32",
     )
-
-
-def must(*command: str | Path, **options: Path) -> None:
-    done = execute(*command, **options)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.fixture(scope="session")
-def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with wheels/ (ours, built now) and third-party/ (what they need). Made once for all workers."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "warehouse"
-    with FileLock(f"{folder}.lock"):
-        if not (folder / "done").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            packages = [p.parent for p in sorted(ROOT.glob("packages/*/pyproject.toml"))]
-            pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
-            must(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder / "wheels", *packages)
-            pinned = ("-c", ROOT / "constraints.txt")
-            must(*pip, "install", "--no-compile", *pinned, "--target", folder / "third-party", *THIRD_PARTY)
-            (folder / "done").touch()
+    LlamaForCausalLM(config).save_pretrained(folder)
     return folder
-
-
-class Installation:
-    """A real environment with some of our wheels in it."""
-
-    def __init__(self, folder: Path, warehouse: Path, distributions: tuple[str, ...]) -> None:
-        venv.create(folder, with_pip=False)
-        self.python = folder / "bin/python"
-        site = next(folder.glob("lib/python*/site-packages"))
-        (site / "third_party.pth").write_text(f"{warehouse / 'third-party'}\n", encoding="utf-8")
-        wheels = [next((warehouse / "wheels").glob(d.replace("-", "_") + "-*.whl")) for d in distributions]
-        must(sys.executable, "-m", "pip", "--quiet", "--python", self.python, "install", "--no-deps", *wheels)
-        self.cwd = folder / "work"
-        shutil.copytree(ROOT / "examples", self.cwd / "examples", ignore=shutil.ignore_patterns("*.safetensors"))
-
-    def wmtp(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return execute(self.python, "-m", "wmtp", *arguments, cwd=self.cwd, **variables)
-
-    def pip(self, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """pip in this environment; what a package needs is there already, and nothing is fetched to build it."""
-        options = ("--no-deps", "--no-build-isolation") if arguments[0] == "install" else ()
-        return execute(self.python, "-m", "pip", "--quiet", *arguments, *options, cwd=cwd)
-
-    def listed(self, **variables: str) -> dict[str, str]:
-        """Distribution → state, as ``wmtp plugins list`` has it, core's own plugin left out."""
-        done = self.wmtp("plugins", "list", "--json", **variables)
-        assert done.returncode == 0, done.stderr
-        plugins = json.loads(done.stdout)["plugins"]
-        return {p["distribution"]: p["state"] for p in plugins if p["distribution"] != "wmtp-core"}
-
-    def metrics(self, **variables: str) -> str:
-        done = self.wmtp("metrics", **variables)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-
-@pytest.fixture(scope="session")
-def run() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a command in an environment cleaned of what this test session has set."""
-    return execute
-
-
-@pytest.fixture(scope="session")
-def installation(warehouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    made: dict[tuple[str, ...], Installation] = {}
-
-    def make(*plugins: str) -> Installation:
-        if plugins not in made:
-            folder = tmp_path_factory.mktemp("environment")
-            made[plugins] = Installation(folder, warehouse, ("wmtp-core", *plugins))
-        return made[plugins]
-
-    return make

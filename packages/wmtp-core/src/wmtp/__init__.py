@@ -18,7 +18,7 @@ _HOME = {
     # hooks and what plugins register
     "hookimpl": "hookspecs", "CORE_API": "specs", "EvaluatorSpec": "specs", "LoaderSpec": "specs",
     "LoadRequest": "specs", "DatasetSpec": "specs", "DatasetRequest": "specs", "StorageSpec": "specs",
-    "ScorerSpec": "specs", "Resource": "specs",
+    "ScorerSpec": "specs", "Resource": "specs", "Check": "specs",
     # plugins, configuration, and the entry points of the library
     "create_plugin_manager": "plugins", "Plugins": "plugins",
     "DEFAULT_MODEL_IDS": "config.recipe", "Environment": "config.environment", "Recipe": "config.recipe",
@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from wmtp.plugins import Plugins as Plugins
     from wmtp.plugins import create_plugin_manager as create_plugin_manager
     from wmtp.specs import CORE_API as CORE_API
+    from wmtp.specs import Check as Check
     from wmtp.specs import DatasetRequest as DatasetRequest
     from wmtp.specs import DatasetSpec as DatasetSpec
     from wmtp.specs import EvaluatorSpec as EvaluatorSpec

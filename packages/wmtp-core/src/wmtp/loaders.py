@@ -6,26 +6,85 @@ Where from: a local copy of *that* resource, then the cache, then the storage of
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wmtp.config import load_section
-from wmtp.config.environment import Environment, ModelPath
+from wmtp.config import load_environment, load_section
+from wmtp.config.environment import Environment, ModelPath, StorageConfig
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, Recipe
-from wmtp.errors import ConfigError
+from wmtp.errors import ConfigError, WmtpError
 from wmtp.specs import DatasetRequest, LoadRequest, Resource
 from wmtp.storage.chain import NotHere, Place, resolve
 from wmtp.storage.hub import from_hub
+from wmtp.storage.remote import Remote
 
 if TYPE_CHECKING:
     from wmtp.generation.records import Engine
     from wmtp.plugins import Plugins
     from wmtp.storage.base import Storage
 
-REPLAYS = ("reference:", "samples:")
+
+class Remotes:
+    """Cache and storage as places of the chain. The storage is opened when the chain comes to it, not before."""
+
+    def __init__(self, plugins: Plugins, section: StorageConfig, cache: Path) -> None:
+        self.plugins, self._section, self._cache = plugins, section, cache
+
+    def of_key(self, given: Storage | None, prefix: str, patterns: tuple[str, ...] | None) -> list[Place]:
+        """What lies under a key of the configured storage, or of one that was handed over."""
+        mode = self._section.mode
+        if given is None and mode == "local":
+            return []
+        name = mode if given is None else f"{mode}, handed over"
+
+        def open_storage() -> tuple[Storage, str]:
+            return given or self.plugins.storages[mode].spec.open(self._section.settings), prefix
+
+        return self._places(f"{name} ({self._where(prefix)})", f"{name} {self._where(prefix)}", open_storage, patterns)
+
+    def _where(self, prefix: str) -> str:
+        settings = self._section.settings
+        place = [str(getattr(settings, a, "") or "") for a in ("endpoint_url", "bucket", "prefix")]
+        return "/".join(part for part in (*place[:2], f"{place[2]}{prefix}") if part)
+
+    def of_url(self, url: str, patterns: tuple[str, ...] | None) -> list[Place]:
+        """What lies at a URL. Raises ConfigError where no plugin opens its scheme."""
+        scheme = url.partition("://")[0]
+        if scheme not in self.plugins.schemes:
+            raise ConfigError(self.plugins.missing("URL scheme", scheme, self.plugins.schemes))
+        spec = self.plugins.schemes[scheme].spec
+        if spec.open_url is None:
+            raise ConfigError(f"storage {spec.mode!r} opens no URLs: {url}")
+        opener = spec.open_url
+
+        def open_storage() -> tuple[Storage, str]:
+            return opener(url, self._section.by_mode.get(spec.mode))
+
+        return self._places(url, f"{spec.mode} {url}", open_storage, patterns)
+
+    def _places(
+        self, title: str, source: str, opener: Callable[[], tuple[Storage, str]], patterns: tuple[str, ...] | None
+    ) -> list[Place]:
+        made: list[Remote] = []
+
+        def remote() -> Remote:
+            if not made:
+                try:
+                    storage, prefix = opener()
+                except WmtpError:
+                    raise
+                except Exception as error:  # a client that cannot be made; kept as this place's reason
+                    raise NotHere(f"it cannot be opened: {error}") from error
+                made.append(Remote(storage, source, prefix, self._cache, patterns, None))
+            return made[0]
+
+        return [
+            Place(f"cache ({self._cache})", lambda: remote().from_cache()),
+            Place(f"storage {title}", lambda: remote().from_storage()),
+        ]
 
 
 @attrs.frozen(kw_only=True)
@@ -45,11 +104,14 @@ class LoaderConfig:
 class DataLoader:
     """Rows of one data set. `storage` (alias `s3_manager`) can be given, to read from it instead of the configured one."""
 
-    def __init__(self, dataset: str, plugins: Plugins, local: Path | None, storage: Storage | None) -> None:
+    def __init__(self, dataset: str, remotes: Remotes, local: str | None, storage: Storage | None) -> None:
+        plugins = remotes.plugins
         if dataset not in plugins.datasets:
             raise ConfigError(plugins.missing("data set", dataset, plugins.datasets))
         self._spec = plugins.datasets[dataset].spec
-        self._local = local
+        self._url = local if local and "://" in local else ""
+        self._local = Path(local) if local and not self._url else None
+        self._remotes = remotes
         self.storage = storage
         self._resource: Resource | None = None
 
@@ -75,6 +137,10 @@ class DataLoader:
         if self._resource is None:
             name = self._spec.name
             places = [Place(f"local copy (paths.datasets.{name}_local)", self._from_local)]
+            if self._url:
+                places = self._remotes.of_url(self._url, patterns)
+            else:
+                places += self._remotes.of_key(self.storage, f"datasets/{name}/", patterns)
             if self._spec.hub_id:
                 places.append(Place(f"hub ({self._spec.hub_id})", self._from_hub))
             advice = f"Set paths.datasets.{name}_local in config.yaml to the file or folder that holds it."
@@ -110,6 +176,7 @@ class ModelLoader:
         default = DEFAULT_VARIANT if self.reference == DEFAULT_MODEL_IDS["base"] else None
         self.variant = model.variant or default
         self._config, self._recipe, self._plugins = config, recipe, plugins
+        self._remotes = Remotes(plugins, config.storage, Path(config.paths.cache))
         self._copy: ModelPath | None = getattr(config.paths.models, f"{role}_local")
         self.storage = storage
         self._resources: dict[tuple[str, ...] | None, Resource] = {}
@@ -140,8 +207,12 @@ class ModelLoader:
     def _places(self, patterns: tuple[str, ...] | None) -> list[Place]:
         if self._is_path():
             return [Place(f"folder {self.reference}", lambda: _folder(Path(self.reference)))]
+        if "://" in self.reference:
+            return self._remotes.of_url(self.reference, patterns)
+        name = self.reference.replace("/", "--")
         return [
             Place("local copy (paths.models.base_local)", self._from_copy),
+            *self._remotes.of_key(self.storage, f"models/{name}/", patterns),
             Place(f"hub ({self.reference})", lambda: self._from_hub(patterns)),
         ]
 
@@ -158,8 +229,6 @@ class ModelLoader:
         return _folder(Path(self._copy.path))
 
     def _from_hub(self, patterns: tuple[str, ...] | None) -> Resource:
-        if "://" in self.reference:
-            raise NotHere("a URL is no hub id")
         return from_hub(self.reference, "model", revision=self._recipe.model.revision, patterns=patterns)
 
     def stamp(self) -> dict[str, str]:
@@ -230,16 +299,18 @@ def create_data_loader(
 ) -> DataLoader:
     """A loader of one data set's rows. path: a file or folder that goes before everything configured."""
     if isinstance(config, Environment):
-        configured = config.paths.datasets.get(dataset)
+        configured, section, cache = config.paths.datasets.get(dataset), config.storage, Path(config.paths.cache)
     else:
         record = (
             config
             if isinstance(config, LoaderConfig)
             else load_section(LoaderConfig, config, plugins=plugins, root="loader config")
         )
-        configured = str(record.local_path) if record.local_path else None
-    local = path or (Path(configured) if configured else None)
-    return DataLoader(dataset, plugins, local, storage)
+        configured, cache = str(record.local_path) if record.local_path else None, Path(record.cache_dir)
+        given = {"storage": dict(record.storage)} if record.storage else {}
+        section = load_environment(given, plugins=plugins).storage
+    local = str(path) if path else configured
+    return DataLoader(dataset, Remotes(plugins, section, cache), local, storage)
 
 
 def create_model_loader(

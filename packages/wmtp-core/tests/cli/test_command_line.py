@@ -229,7 +229,7 @@ def test_doctor_reports_each_group_whatever_breaks(tmp_path, distributions, envi
     assert storage["OSError"] == {"name": "OSError", "ok": False, "detail": "the attic is on fire"}
     assert storage["cache"]["ok"] is True
     assert all(checks for checks in report.values())
-    assert {c["name"] for c in report["judging"]} == {"judge: strict", "judge: process"}
+    assert {"judge: strict", "judge: process"} <= {c["name"] for c in report["judging"]}
     assert {c["ok"] for c in report["hub"]} == {None, False}
 
 

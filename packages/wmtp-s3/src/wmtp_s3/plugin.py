@@ -1,1 +1,54 @@
-"""The hook implementations of this distribution."""
+"""The hook implementations of wmtp-s3: ``storage.mode: s3`` and ``s3://bucket/key`` references."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import attrs
+
+import wmtp
+from wmtp_s3.settings import S3Settings
+
+
+def open_storage(settings: S3Settings) -> wmtp.Storage:
+    from wmtp_s3.storage import S3Storage
+
+    return S3Storage(settings)
+
+
+def open_url(url: str, settings: S3Settings | None) -> tuple[wmtp.Storage, str]:
+    """The bucket of a URL as a storage, and the key in it. Region, endpoint and the rest are those of ``storage.s3``."""
+    parts = urlsplit(url)
+    if not parts.netloc:
+        raise wmtp.ConfigError(f"{url!r} names no bucket; write s3://bucket/key")
+    base = attrs.evolve(settings, bucket=parts.netloc, prefix="") if settings else S3Settings(bucket=parts.netloc)
+    return open_storage(base), parts.path.lstrip("/")
+
+
+def check(settings: S3Settings) -> Iterator[wmtp.Check]:
+    """For ``wmtp doctor``: credentials found, bucket reachable, prefix listable."""
+    import boto3
+
+    from wmtp_s3.storage import S3Storage
+
+    found = boto3.Session().get_credentials() is not None
+    yield wmtp.Check(
+        "s3: credentials", found, "" if found else "none in boto3's chain: environment, profile, instance role"
+    )
+    where = f"s3://{settings.bucket}/{settings.prefix}"
+    try:
+        first = next(S3Storage(settings).list(""), None)
+    except OSError as error:
+        yield wmtp.Check(f"s3: {where}", False, str(error))
+        return
+    yield wmtp.Check(f"s3: {where}", True, "" if first else "reachable; nothing under the prefix yet")
+
+
+@wmtp.hookimpl
+def wmtp_storages() -> list[wmtp.StorageSpec]:
+    return [
+        wmtp.StorageSpec(
+            "s3", "an S3 bucket and prefix", ("s3",), S3Settings, open_storage, open_url=open_url, check=check
+        )
+    ]

@@ -111,7 +111,7 @@ def _bounded(z: Tensor, valid: Tensor, count: Tensor, low: float, high: float) -
     smallest = _masked(fixed, valid, torch.inf).amin(-1, keepdim=True).masked_fill(count == 0, 0.0)
     if bool(((largest - smallest) < SPAN).all()):
         ratios = _masked(torch.sub(fixed, largest).exp_(), valid, 0.0)
-        scale = _solve_linear(ratios, count, low, high)
+        scale = _solve_linear(ratios, count, torch.exp(largest - smallest), low, high)
         if not z.requires_grad:
             return (scale * ratios).clamp(low, high)
         offset = scale.log() - largest
@@ -120,8 +120,9 @@ def _bounded(z: Tensor, valid: Tensor, count: Tensor, low: float, high: float) -
     return _implicit(z, valid, offset, low, high)
 
 
-def _solve_linear(ratios: Tensor, count: Tensor, low: float, high: float) -> Tensor:
-    """s > 0 with mean(clip(s · ratios, low, high)) = 1 for each row, [batch, 1]; ratios: exp(z − max z), 0 where masked.
+def _solve_linear(ratios: Tensor, count: Tensor, span: Tensor, low: float, high: float) -> Tensor:
+    """s > 0 with mean(clip(s · ratios, low, high)) = 1 for each row, [batch, 1]; ratios: exp(z − max z), 0 where masked;
+    span: 1 over the smallest of them.
 
     The mean is piecewise linear in s and rises, so Newton's method ends once it has found the right piece; bisection
     takes over where a step leaves the bracket.
@@ -129,7 +130,8 @@ def _solve_linear(ratios: Tensor, count: Tensor, low: float, high: float) -> Ten
     total = count.clamp(min=1).double()
     masked = ratios.shape[-1] - count  # their ratio of 0 is clipped to low, and taken off again
     scale = total / ratios.sum(-1, keepdim=True).clamp(min=1e-300)
-    left, right = torch.zeros_like(scale), torch.full_like(scale, torch.inf)
+    left, right = torch.full_like(scale, low), high * span  # every weight at most low, and every weight at least high
+    scale = torch.minimum(torch.maximum(scale, left), right)
     raw, clipped = (
         torch.empty_like(ratios),
         torch.empty_like(ratios),
@@ -138,13 +140,13 @@ def _solve_linear(ratios: Tensor, count: Tensor, low: float, high: float) -> Ten
         torch.mul(ratios, scale, out=raw)
         torch.clamp(raw, low, high, out=clipped)
         error = (clipped.sum(-1, keepdim=True) - low * masked) / total - 1
-        done = (error.abs() < TOLERANCE) | (count == 0) | (torch.isfinite(right) & (right - left <= 1e-15 * right))
+        done = (error.abs() < TOLERANCE) | (count == 0) | (right - left <= 1e-15 * right)
         if bool(done.all()):
             break
         slope = torch.mul(ratios, clipped == raw, out=raw).sum(-1, keepdim=True) / total
         left, right = torch.where(error <= 0, scale, left), torch.where(error >= 0, scale, right)
         step = scale - error / slope.clamp(min=1e-300)
-        middle = torch.where(torch.isinf(right), scale * 4, torch.where(left > 0, (left * right).sqrt(), right / 4))
+        middle = left.sqrt() * right.sqrt()
         good = (slope > 0) & (step > left) & (step < right)
         scale = torch.where(done, scale, torch.where(good, step, middle))
     return scale

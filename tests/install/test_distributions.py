@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = ("wmtp-eval-codecontests", "wmtp-eval-humaneval", "wmtp-eval-mbpp", "wmtp-s3")
 METRIC = {
     "wmtp-eval-codecontests": "contest_pass@1",

@@ -1,0 +1,77 @@
+"""``wmtp cache``."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import click
+
+from wmtp.cli.session import Session
+
+UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def _size(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    match = re.fullmatch(r"(\d+)\s*([kmgt]?)(i?b)?", value.strip().lower())
+    if not match:
+        raise click.BadParameter(f"{value!r} is no size; write 500M or 20G")
+    return int(match[1]) * UNITS[match[2]]
+
+
+@click.group("cache")
+def command() -> None:
+    """List, verify or prune what has been downloaded."""
+
+
+def _cache(session: Session, config: str | None):  # type: ignore[no-untyped-def]
+    from pathlib import Path
+
+    from wmtp.config import load_environment
+    from wmtp.storage.cache import Cache
+
+    return Cache(Path(load_environment(config, plugins=session.plugins).paths.cache))
+
+
+CONFIG = click.argument("config", required=False, type=click.Path(exists=True, dir_okay=False))
+
+
+@command.command("list")
+@CONFIG
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@click.pass_obj
+def list_(session: Session, config: str | None, as_json: bool) -> None:
+    """List complete entries: size, files, source."""
+    cache = _cache(session, config)
+    entries = list(cache.entries())
+    if as_json:
+        rows = [
+            {"source": e.source, "version": e.version, "bytes": e.size, "files": len(e.files), "path": str(e.path)}
+            for e in entries
+        ]
+        click.echo(json.dumps({"root": str(cache.root), "entries": rows}, indent=1))
+        return
+    click.echo(f"{cache.root}: {len(entries)} entries, {sum(e.size for e in entries) / 2**20:.1f} MiB")
+    for entry in entries:
+        click.echo(f"{entry.size / 2**20:10.1f} MiB  {len(entry.files):5d} files  {entry.source}")
+
+
+@command.command("verify")
+@CONFIG
+@click.pass_obj
+def verify(session: Session, config: str | None) -> int:
+    """Hash every file of every entry against its manifest. Exit status 1 if one is damaged."""
+    cache = _cache(session, config)
+    wrong = [line for entry in cache.entries() for line in cache.verify(entry)]
+    click.echo("\n".join(wrong) if wrong else "every entry is what its manifest says")
+    return 1 if wrong else 0
+
+
+@command.command("prune")
+@CONFIG
+@click.option("--keep", default="0", callback=_size, metavar="SIZE", help="Keep the latest used up to this, e.g. 20G.")
+@click.pass_obj
+def prune(session: Session, config: str | None, keep: int) -> None:
+    """Remove entries, the longest unused first, and leftovers of killed downloads."""
+    removed = _cache(session, config).prune(keep)
+    click.echo(f"removed {len(removed)} entries, {sum(e.size for e in removed) / 2**20:.1f} MiB")

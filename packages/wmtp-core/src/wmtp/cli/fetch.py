@@ -1,0 +1,34 @@
+"""``wmtp fetch``."""
+
+from __future__ import annotations
+
+import click
+
+from wmtp.cli.session import Session
+
+
+@click.command("fetch")
+@click.argument("what")
+@click.option("--config", type=click.Path(exists=True, dir_okay=False), help="config.yaml: storage, paths, cache.")
+@click.option("--variant", help="Subfolder of a checkpoint in Meta's layout, e.g. 7B_1T_4.")
+@click.option("--revision", help="Revision of a hub repository.")
+@click.pass_obj
+def command(session: Session, what: str, config: str | None, variant: str | None, revision: str | None) -> None:
+    """Bring a model or a data set to this machine ahead of time. WHAT: a data set's name, or a model reference.
+
+    Prints where it is now.
+    """
+    from wmtp.config import load_environment, load_recipe
+    from wmtp.loaders import create_data_loader, create_model_loader
+
+    plugins = session.plugins
+    environment = load_environment(config, plugins=plugins)
+    if what in plugins.datasets:
+        resource = create_data_loader(environment, what, plugins=plugins).resource
+    else:
+        model = {k: v for k, v in {"base_id": what, "variant": variant, "revision": revision}.items() if v}
+        loader = create_model_loader(environment, load_recipe({"model": model}, plugins=plugins), plugins=plugins)
+        # The files of one variant, where a repository holds several; everything otherwise.
+        patterns = (f"{loader.variant}/*", "tokenizer.model") if loader.variant else None
+        resource = loader.resolve(patterns)
+    click.echo(f"{resource.path} (from {resource.source})")

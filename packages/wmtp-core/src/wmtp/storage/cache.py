@@ -1,0 +1,165 @@
+"""The cache: immutable entries by (source, version). An entry exists when its manifest does, and then it is whole.
+
+``entries/<source>/<version>/`` holds ``files/`` and ``manifest.json``; ``building/`` holds what is being fetched. A build is
+a folder with a name of its own that is renamed into place at the end, so that any number of processes may build the same
+entry: one rename wins, and the others find it done. Locks save bandwidth where the file system has them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import attrs
+import filelock
+
+
+def short(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+@attrs.frozen
+class CacheEntry:
+    """A complete entry. files: key → (size, sha256)."""
+
+    source: str
+    version: str
+    folder: Path
+    files: dict[str, tuple[int, str]]
+    used: float
+
+    @property
+    def size(self) -> int:
+        return sum(size for size, _ in self.files.values())
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "files"
+
+
+class Cache:
+    """The cache under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def _folder(self, source: str, version: str) -> Path:
+        return self.root / "entries" / short(source) / short(version)
+
+    def find(self, source: str, version: str | None = None) -> CacheEntry | None:
+        """The complete entry of this version; without one, the latest of the source. Checks sizes, hashes nothing."""
+        if version is not None:
+            return _read(self._folder(source, version))
+        found = [entry for entry in self.entries() if entry.source == source]
+        return max(found, key=lambda entry: entry.used, default=None)
+
+    def entries(self) -> Iterator[CacheEntry]:
+        """Every complete entry."""
+        for manifest in sorted(self.root.glob("entries/*/*/manifest.json")):
+            if entry := _read(manifest.parent):
+                yield entry
+
+    @contextmanager
+    def building(self, source: str, version: str) -> Iterator[Path]:
+        """A folder to build the entry in, taken over from a process of this machine that died while it built the same."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        name = f"{short(source)}-{short(version)}"
+        builds = self.root / "building"
+        builds.mkdir(exist_ok=True)
+        with filelock.FileLock(builds / f"{name}.lock"):
+            mine = builds / f"{name}.{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}"
+            for other in sorted(builds.glob(f"{name}.*.*.*")):
+                if _is_dead(other):
+                    try:
+                        other.rename(mine)
+                        break
+                    except OSError:
+                        continue  # somebody else was faster
+            mine.mkdir(exist_ok=True)
+            yield mine
+
+    def publish(self, build: Path, source: str, version: str, files: dict[str, tuple[int, str]]) -> CacheEntry:
+        """Writes the manifest last and renames the build into place."""
+        target = self._folder(source, version)
+        manifest = {"source": source, "version": version, "files": {k: list(v) for k, v in sorted(files.items())}}
+        text = json.dumps(manifest, indent=1, ensure_ascii=False)
+        for entry in build.iterdir():
+            if entry.name != "files":
+                entry.unlink()
+        with (build / "manifest.json").open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            build.rename(target)
+        except OSError:
+            if _read(target) is None:  # an incomplete entry there: damaged by hand, or by a disk
+                shutil.rmtree(target, ignore_errors=True)
+                build.rename(target)
+            else:
+                shutil.rmtree(build, ignore_errors=True)
+        entry_ = _read(target)
+        assert entry_ is not None
+        return entry_
+
+    def verify(self, entry: CacheEntry) -> list[str]:
+        """What is wrong with an entry, a line each: every file is hashed."""
+        wrong = []
+        for key, (_, digest) in entry.files.items():
+            with (entry.path / key).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    wrong.append(f"{entry.source} {key}: its content has changed")
+        return wrong
+
+    def prune(self, most_bytes: int) -> list[CacheEntry]:
+        """Removes entries, the longest unused first, until the rest fits; and what dead processes were building."""
+        for build in (self.root / "building").glob("*.*.*.*"):
+            if _is_dead(build):
+                shutil.rmtree(build, ignore_errors=True)
+        entries = sorted(self.entries(), key=lambda entry: entry.used)
+        total, removed = sum(entry.size for entry in entries), []
+        for entry in entries:
+            if total <= most_bytes:
+                break
+            (entry.folder / "manifest.json").unlink()  # from here on it is no entry any more
+            shutil.rmtree(entry.folder, ignore_errors=True)
+            total -= entry.size
+            removed.append(entry)
+        return removed
+
+
+def _read(folder: Path) -> CacheEntry | None:
+    manifest = folder / "manifest.json"
+    try:
+        data: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+        files = {key: (int(size), str(digest)) for key, (size, digest) in data["files"].items()}
+        whole = all((folder / "files" / key).stat().st_size == size for key, (size, _) in files.items())
+        used = manifest.stat().st_mtime
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return CacheEntry(data["source"], data["version"], folder, files, used) if whole else None
+
+
+def touch(entry: CacheEntry) -> None:
+    """Notes that an entry was used, for `prune`. A read-only cache keeps no notes."""
+    try:
+        now = time.time()
+        os.utime(entry.folder / "manifest.json", (now, now))
+    except OSError:
+        return
+
+
+def _is_dead(build: Path) -> bool:
+    """Whether the process that builds here has ended. Other machines' builds are never taken for dead."""
+    *_, host, pid, _ = build.name.rsplit(".", 3)
+    return host == socket.gethostname() and pid.isdecimal() and not Path(f"/proc/{pid}").exists()

@@ -1,0 +1,61 @@
+"""A folder as a storage: ``file://`` references, and what the tests of other storages compare with."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wmtp.storage.base import Changed, Entry
+from wmtp.storage.keys import relative
+
+CHUNK = 1 << 20
+
+
+def open_local(settings: Any) -> LocalStorage:
+    """The storage of ``storage.mode: local``: the working directory."""
+    return LocalStorage(Path.cwd())
+
+
+class LocalStorage:
+    """Objects are files below `root`; a version is inode, size and time of change."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def _entry(self, path: Path) -> Entry:
+        status = path.stat()
+        version = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+        return Entry(path.relative_to(self._root).as_posix(), status.st_size, version)
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        start = self._root / prefix.rpartition("/")[0]
+        for path in sorted(start.rglob("*")):
+            if path.is_file() and path.relative_to(self._root).as_posix().startswith(prefix):
+                yield self._entry(path)
+
+    def read(self, entry: Entry, start: int, stop: int) -> Iterator[bytes]:
+        path = self._root / relative(entry.key)
+        with path.open("rb") as file:
+            if self._entry(path).version != entry.version:
+                raise Changed(entry.key)
+            file.seek(start)
+            while start < stop and (data := file.read(min(CHUNK, stop - start))):
+                start += len(data)
+                yield data
+
+    def put(self, key: str, source: Path | bytes, *, sha256: str) -> Entry:
+        path = self._root / relative(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = source if isinstance(source, bytes) else source.read_bytes()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ValueError(f"{key}: the content is not what its sha256 says")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        return self._entry(path)

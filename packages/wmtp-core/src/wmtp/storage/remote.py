@@ -1,0 +1,100 @@
+"""The middle of the chain: what the cache has of a storage, and what the storage has."""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from wmtp.errors import ResourceError
+from wmtp.specs import Resource
+from wmtp.storage.base import Changed, Entry, Storage
+from wmtp.storage.cache import Cache, CacheEntry, touch
+from wmtp.storage.chain import NotHere
+from wmtp.storage.keys import BadKey
+from wmtp.storage.transfer import Report, download, version_of
+
+log = logging.getLogger("wmtp.storage")
+LISTINGS = 3
+
+
+class Remote:
+    """One resource in one storage: a prefix, the cache in front of it, and a listing that is made once."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        name: str,
+        prefix: str,
+        cache: Path,
+        patterns: Sequence[str] | None,
+        report: Report | None,
+    ) -> None:
+        self._storage, self._name, self._prefix = storage, name, prefix
+        self._cache, self._patterns, self._report = Cache(cache), patterns, report
+        self._source = f"{name} {prefix} {' '.join(patterns or ())}".strip()
+        self._entries: list[Entry] | None = None
+        self._failure: Exception | None = None
+
+    def _list(self) -> list[Entry]:
+        """The objects wanted, pinned. Raises NotHere where the storage cannot be asked."""
+        if self._failure is not None:
+            raise NotHere(f"it cannot be listed: {self._failure}")
+        if self._entries is None:
+            try:
+                entries = list(self._storage.list(self._prefix))
+            except Exception as error:  # clients of storages raise what they like; kept, and told
+                self._failure = error
+                raise NotHere(f"it cannot be listed: {error}") from error
+            self._entries = [entry for entry in entries if self._wanted(entry.key)]
+        return self._entries
+
+    def _wanted(self, key: str) -> bool:
+        """An object at the prefix itself, or below it and matching; ``models/x2`` is not below ``models/x``."""
+        if key == self._prefix:
+            return not key.endswith("/")
+        folder = self._prefix if self._prefix.endswith("/") or not self._prefix else f"{self._prefix}/"
+        if not key.startswith(folder) or key.endswith("/"):
+            return False
+        name = key.removeprefix(folder)
+        return not self._patterns or any(fnmatch.fnmatch(name, pattern) for pattern in self._patterns)
+
+    def _path(self, entry: CacheEntry) -> Path:
+        """The entry's folder; for a reference to one object, that file."""
+        single = len(entry.files) == 1 and next(iter(entry.files)) == self._prefix.rpartition("/")[2]
+        return entry.path / next(iter(entry.files)) if single else entry.path
+
+    def from_cache(self) -> Resource:
+        """A complete entry of the version that the storage has now; unreachable, the latest there is."""
+        try:
+            entries = self._list()
+        except NotHere as absent:
+            entry = self._cache.find(self._source)
+            if entry is None:
+                raise NotHere("no complete entry") from None
+            log.warning("%s: %s; using what the cache has of it", self._name, absent)
+        else:
+            entry = self._cache.find(self._source, version_of(entries)) if entries else None
+            if entry is None:
+                raise NotHere("no complete entry of the storage's present version")
+        touch(entry)
+        return Resource(self._path(entry), "cache", entry.version)
+
+    def from_storage(self) -> Resource:
+        """Downloads what is there. An object that changes meanwhile has all of it listed and pinned again."""
+        for _ in range(LISTINGS):
+            entries = self._list()
+            if not entries:
+                raise NotHere(f"nothing under {self._prefix or 'its root'}")
+            try:
+                entry = download(self._storage, entries, self._prefix, self._cache, self._source, self._report)
+            except Changed:
+                self._entries = None
+                continue
+            except (ResourceError, BadKey) as error:
+                raise NotHere(str(error)) from error
+            except OSError as error:
+                raise NotHere(f"the cache {self._cache.root} cannot be written: {error}") from error
+            return Resource(self._path(entry), f"storage:{self._name}", entry.version)
+        raise NotHere(f"it changed {LISTINGS} times while it was fetched")

@@ -1,0 +1,38 @@
+"""The section ``storage.s3``. No credentials: they come from boto3's own chain (environment, profile, instance role)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attrs
+from attrs import validators
+
+Checksums = Literal["when_supported", "when_required"]
+
+
+def _bucket(_: Any, __: Any, value: str) -> None:
+    if not value or "/" in value:
+        raise ValueError("must be a bucket's name, without slashes")
+
+
+@attrs.frozen(kw_only=True)
+class S3Settings:
+    """bucket, region, prefix: where objects are; keys of this storage are below the prefix.
+
+    endpoint_url       for S3-compatible servers; such servers want addressing_style ``path`` as a rule.
+    request_checksum_calculation, response_checksum_validation   botocore's own; its default breaks some older stores.
+    retries            attempts for one request; connect_timeout, read_timeout: seconds.
+    max_connections    of the one connection pool.
+    """
+
+    bucket: str = attrs.field(validator=_bucket)
+    region: str | None = None
+    prefix: str = ""
+    endpoint_url: str | None = None
+    addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    request_checksum_calculation: Checksums = "when_required"
+    response_checksum_validation: Checksums = "when_required"
+    retries: int = attrs.field(default=5, validator=validators.ge(1))
+    connect_timeout: float = attrs.field(default=10.0, validator=validators.gt(0))
+    read_timeout: float = attrs.field(default=60.0, validator=validators.gt(0))
+    max_connections: int = attrs.field(default=16, validator=validators.ge(1))
