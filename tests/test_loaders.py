@@ -387,7 +387,7 @@ def test_damage_is_found_and_pruned(big: Path, tmp_path: Path) -> None:
 
 def test_an_upload_has_its_manifest_last(big: Path, manager: Any) -> None:
     entries = upload(manager, big, "runs/one/")
-    assert [entry.key for entry in entries][-1] == "runs/one/manifest.json"
+    assert [entry.key for entry in entries][-1] == "runs/one/wmtp-manifest.json"
     manifest = json.loads(b"".join(manager.read(entries[-1], 0, entries[-1].size)))
     assert sorted(manifest["files"]) == ["deep/config.json", "weights.bin"]
 

@@ -15,6 +15,11 @@ def _bucket(_: Any, __: Any, value: str) -> None:
         raise ValueError("must be a bucket's name, without slashes")
 
 
+def _folder(value: Any) -> Any:
+    """A prefix names a folder: ``mtpfw`` and ``mtpfw/`` are the same, and neither is the beginning of ``mtpfw2/``."""
+    return f"{value.strip('/')}/" if isinstance(value, str) and value.strip("/") else value
+
+
 @attrs.frozen(kw_only=True)
 class S3Settings:
     """bucket, region, prefix: where objects are; keys of this storage are below the prefix.
@@ -27,7 +32,7 @@ class S3Settings:
 
     bucket: str = attrs.field(validator=_bucket)
     region: str | None = None
-    prefix: str = ""
+    prefix: str = attrs.field(default="", converter=_folder)
     endpoint_url: str | None = None
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     request_checksum_calculation: Checksums = "when_required"

