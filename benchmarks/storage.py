@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,6 +85,8 @@ def measure(peer: str, endpoint: str, prefix: str, disk: Path) -> tuple[float, f
             cpu = sum(a.ru_utime + a.ru_stime - b.ru_utime - b.ru_stime for a, b in zip(after, before, strict=True))
             os.write(writer, f"{wall} {cpu}".encode())
             status = 0
+        except Exception:  # noqa: BLE001  (a forked child: told here, for nobody else can)
+            traceback.print_exc()
         finally:
             os._exit(status)
     os.close(writer)

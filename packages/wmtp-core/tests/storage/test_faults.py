@@ -34,6 +34,7 @@ class Server:
     def __init__(self) -> None:
         self.body = os.urandom(SIZE)
         self.sent = self.requests = 0
+        self.quoted = True
         self.seen: Counter[str] = Counter()
         self.fault: Callable[[Handler, int, int], bool] = lambda handler, start, stop: False
 
@@ -55,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(
                 200,
                 f'<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>w.bin</Key>'
-                f"<Size>{len(state.body)}</Size><ETag>{escape(state.etag)}</ETag></Contents></ListBucketResult>".encode(),
+                f"<Size>{len(state.body)}</Size><ETag>{escape(state.etag if state.quoted else state.etag[1:-1])}</ETag></Contents></ListBucketResult>".encode(),
             )
             return
         match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"])
@@ -200,6 +201,11 @@ def test_a_server_that_ignores_if_match_is_found_out_by_its_etag(
     server[0].fault = other
     with pytest.raises(wmtp.Changed):
         fetch()
+
+
+def test_a_listing_may_leave_out_the_quotes_of_an_etag(server: tuple[Server, str], fetch: Callable[..., Any]) -> None:
+    server[0].quoted = False
+    assert (fetch().path / "w.bin").read_bytes() == server[0].body
 
 
 def test_what_is_journalled_is_not_fetched_again(server: tuple[Server, str], fetch: Callable[..., Any]) -> None:

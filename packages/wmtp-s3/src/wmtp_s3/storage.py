@@ -29,6 +29,11 @@ def _told(what: str, error: ClientError | BotoCoreError) -> S3Error:
     return S3Error(f"{what}: {type(error).__name__}: {error}")
 
 
+def _bare(etag: str) -> str:
+    """An ETag without its quotes: some servers (rclone's) leave them out in listings and have them in answers."""
+    return etag.strip('"')
+
+
 class S3Storage:
     """Objects of a bucket below a prefix. A version is the ETag, pinned by If-Match. Safe to use from several threads."""
 
@@ -59,7 +64,7 @@ class S3Storage:
             for page in pages.paginate(Bucket=self.settings.bucket, Prefix=self._key(prefix)):
                 for found in page.get("Contents", ()):
                     key = found["Key"].removeprefix(self.settings.prefix)
-                    yield wmtp.Entry(key, found["Size"], found["ETag"])
+                    yield wmtp.Entry(key, found["Size"], _bare(found["ETag"]))
         except (ClientError, BotoCoreError) as error:
             raise _told(f"listing s3://{self.settings.bucket}/{self._key(prefix)}", error) from None
 
@@ -70,10 +75,10 @@ class S3Storage:
                 Bucket=self.settings.bucket,
                 Key=self._key(entry.key),
                 Range=f"bytes={start}-{stop - 1}",
-                IfMatch=entry.version,
+                IfMatch=f'"{entry.version}"',
             )
             # A server that ignores If-Match says in its answer which version it sent.
-            if answer.get("ETag", entry.version) != entry.version:
+            if _bare(answer.get("ETag", entry.version)) != entry.version:
                 raise wmtp.Changed(entry.key)
             yield from answer["Body"].iter_chunks(CHUNK)
         except ClientError as error:
@@ -103,4 +108,4 @@ class S3Storage:
             head = self._client.head_object(Bucket=self.settings.bucket, Key=self._key(key))
         except (ClientError, BotoCoreError) as error:
             raise _told(f"writing {where}", error) from None
-        return wmtp.Entry(key, head["ContentLength"], head["ETag"], sha256)
+        return wmtp.Entry(key, head["ContentLength"], _bare(head["ETag"]), sha256)
