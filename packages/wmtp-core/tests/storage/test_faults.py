@@ -53,10 +53,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         state = self.state
         if "list-type=2" in self.path:
+            etag = escape(state.etag if state.quoted else state.etag[1:-1])
             self.answer(
                 200,
                 f'<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>w.bin</Key>'
-                f"<Size>{len(state.body)}</Size><ETag>{escape(state.etag if state.quoted else state.etag[1:-1])}</ETag></Contents></ListBucketResult>".encode(),
+                f"<Size>{len(state.body)}</Size><ETag>{etag}</ETag></Contents></ListBucketResult>".encode(),
             )
             return
         match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"])
