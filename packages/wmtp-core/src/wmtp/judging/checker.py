@@ -241,6 +241,9 @@ def main(parent_descriptor: int, control_descriptor: int) -> None:
     control = socket.socket(fileno=control_descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the parent's to handle
     signal.signal(signal.SIGALRM, _alarm)
+    # A parent that is killed cannot say so, and a checker deep in C code would not see its socket close. The kernel looks
+    # at the thread that started us; the judge's threads live as long as the judge.
+    lockdown.die_with_parent()
     lockdown.hide_memory()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     sys.setrecursionlimit(5000)
