@@ -279,3 +279,18 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     remote = Remote(MemoryStorage({"models/m/w": b"x"}), "mem", "models/m/", tmp_path / "cache", None, None)
     with pytest.raises(NotHere, match="cannot be written"):
         remote.from_storage()
+
+
+def test_a_journal_of_another_boot_counts_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = transfer._Journal(path)
+    journal.add("a", 0)
+    journal.close()
+    with path.open("a") as file:
+        file.write('["b", 1')  # torn
+    again = transfer._Journal(path)
+    again.add("c", 2)
+    again.close()
+    assert transfer._Journal(path).done == {("a", 0), ("c", 2)}
+    path.write_text('{"boot": "before"}\n["a", 0]\n')
+    assert transfer._Journal(path).done == set()

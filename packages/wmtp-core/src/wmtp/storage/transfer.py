@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 from wmtp.errors import ResourceError
 from wmtp.storage.base import Changed, Entry, Storage
@@ -36,19 +37,28 @@ def version_of(entries: Sequence[Entry]) -> str:
 
 
 class _Journal:
-    """Finished ranges, one line each, appended as they finish; a torn last line is ignored."""
+    """Finished ranges, one line each, appended as they finish; a torn last line is ignored.
+
+    What a killed process wrote stays in the kernel's hands, so ranges are not synced one by one. A machine that went down
+    may have lost them: the first line names the boot they belong to, and a journal of another boot counts for nothing.
+    """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         self.done: set[tuple[str, int]] = set()
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    name, start = json.loads(line)
-                except ValueError:
-                    continue
-                self.done.add((name, start))
-        self._file = path.open("a", encoding="utf-8")
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        boot = json.dumps({"boot": _boot()})
+        resumed = bool(lines) and lines[0] == boot
+        for line in lines[1:] if resumed else ():
+            try:
+                name, start = json.loads(line)
+            except ValueError:
+                continue
+            self.done.add((name, start))
+        self._file = path.open("a" if resumed else "w", encoding="utf-8")
+        # A torn line is ended, so that the next one stands on its own.
+        self._file.write("\n" if resumed else f"{boot}\n")
+        self._file.flush()
 
     def add(self, name: str, start: int) -> None:
         with self._lock:
@@ -57,6 +67,14 @@ class _Journal:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _boot() -> str:
+    """Which start of this machine this is. Where the kernel does not say, nothing is taken over."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return uuid4().hex
 
 
 def download(
@@ -142,7 +160,6 @@ def _range(storage: Storage, entry: Entry, start: int, path: Path, journal: _Jou
                 if report:
                     report(len(data))
             if at == stop:
-                os.fdatasync(descriptor)
                 journal.add(short(entry.key + entry.version), start)
                 return
             failure = ResourceError(f"{entry.key}: the body ended at byte {at} of {stop}")
