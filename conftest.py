@@ -9,6 +9,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent
 
+# Tests run side by side, and so do the commands they start: torch's own threads would only fight over the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

@@ -234,6 +234,8 @@ def test_stopped_in_mid_run_it_says_how_to_go_on_and_leaves_no_process(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # a terminal sends ctrl-C to the whole group, the judge's processes included
+        # a shell that runs the tests in the background has them ignore ctrl-C, and all their children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     file = tmp_path / "runs" / "run" / "verdicts" / "mbpp-v1.jsonl"
     deadline = time.monotonic() + 60

@@ -304,7 +304,14 @@ def test_a_real_ctrl_c():
         "COMMANDS['eval'] = ('slow', 'Waits.')\n"
         "sys.exit(main(['eval', '--debug']))"
     )
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell that runs the tests in the background has them ignore ctrl-C, and all their children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert child.stdout.readline() == "running\n"
     child.send_signal(signal.SIGINT)
     _, stderr = child.communicate(timeout=30)
