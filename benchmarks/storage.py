@@ -58,11 +58,10 @@ def with_s5cmd(endpoint: str, prefix: str, folder: Path) -> None:
 def with_wmtp(endpoint: str, prefix: str, folder: Path) -> None:
     from wmtp.storage.cache import Cache
     from wmtp.storage.transfer import download
-    from wmtp_s3 import create_s3_manager
+    from wmtp_s3 import S3Settings
+    from wmtp_s3.storage import S3Storage
 
-    s3 = {"bucket": BUCKET, "region": "us-east-1", "endpoint_url": endpoint, "addressing_style": "path"}
-    storage = create_s3_manager({"storage": {"mode": "s3", "s3": s3}})
-    assert storage is not None
+    storage = S3Storage(S3Settings(bucket=BUCKET, region="us-east-1", endpoint_url=endpoint, addressing_style="path"))
     download(storage, list(storage.list(prefix)), prefix, Cache(folder), "bench")
 
 
@@ -134,6 +133,7 @@ def main() -> None:
     import wmtp_s3.storage  # noqa: F401  (imports are not what is measured)
 
     os.environ.update(AWS_ACCESS_KEY_ID="bench", AWS_SECRET_ACCESS_KEY="benchbench")
+    client("http://127.0.0.1:1")  # boto3 loads half of itself when the first client is made
     with (
         tempfile.TemporaryDirectory(prefix="wmtp-bench-") as name,
         tempfile.TemporaryDirectory(dir="/dev/shm") as served,
