@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 Project = Callable[[Tensor], Tensor]
-BLOCK_ROWS = 256
+BLOCK_ROWS = 128
 
 
 def head_targets(targets: Tensor, weights: Tensor, mask: Tensor, head: int) -> tuple[Tensor, Tensor]:

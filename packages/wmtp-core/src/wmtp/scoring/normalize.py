@@ -17,7 +17,7 @@ from torch import Tensor
 Method = Literal["zscore", "raw"]
 LARGEST = 700.0  # beyond e^±700 a weight is at its bound whatever the scale; keeps every exp finite
 SPAN = 600.0  # rows whose largest and smallest exponent differ by less are solved without logarithms
-MOST_STEPS, BISECTIONS, TOLERANCE = 200, 120, 1e-10
+MOST_STEPS, BISECTIONS, TOLERANCE = 200, 120, 1e-8
 
 
 def normalize_weights(
@@ -44,16 +44,18 @@ def normalize_weights(
     """
     _check(scores, mask, temperature, min_weight, max_weight, method)
     valid = mask.bool()
-    if bool(torch.isnan(scores.detach()).logical_and(valid).any()):
+    finite = bool(torch.isfinite(scores.detach()).all())
+    if not finite and bool(torch.isnan(scores.detach()).logical_and(valid).any()):
         rows = torch.isnan(scores.detach()).logical_and(valid).any(-1).nonzero().flatten().tolist()
         raise ValueError(f"scores are NaN at valid tokens of rows {rows[:8]}")
+    hidden = None if bool(valid.all()) else ~valid
     count = valid.sum(-1, keepdim=True)
-    z = _standardised(scores, valid, count, method == "zscore") / temperature
-    weights = _bounded(z.clamp(-LARGEST, LARGEST), valid, count, min_weight, max_weight)
+    z = _standardised(scores, valid, hidden, count, finite, method == "zscore") / temperature
+    weights = _bounded(z.clamp(-LARGEST, LARGEST), valid, hidden, count, min_weight, max_weight)
     dtype = scores.dtype if scores.dtype in (torch.float32, torch.float64) else torch.float32
     # Rounding to float32 must not step over a bound.
     low, high = (_inward(bound, dtype, up) for bound, up in ((min_weight, True), (max_weight, False)))
-    return _masked(weights.to(dtype).clamp(low, high), valid, 0.0)
+    return _masked(weights.to(dtype).clamp(low, high), hidden, 0.0)
 
 
 def _check(scores: Tensor, mask: Tensor, temperature: float, min_weight: float, max_weight: float, method: str) -> None:
@@ -69,18 +71,20 @@ def _check(scores: Tensor, mask: Tensor, temperature: float, min_weight: float, 
         raise ValueError(f"method must be 'zscore' or 'raw', not {method!r}")
 
 
-def _standardised(scores: Tensor, valid: Tensor, count: Tensor, standardise: bool) -> Tensor:
+def _standardised(
+    scores: Tensor, valid: Tensor, hidden: Tensor | None, count: Tensor, finite: bool, standardise: bool
+) -> Tensor:
     """Scores less their row's mean, over their row's deviation, in float64; 0 where masked."""
     values = scores.double()
-    if not bool(torch.isfinite(scores.detach()).all()):
+    if not finite:
         values = _without_infinities(values, valid)
-    values = _masked(values, valid, 0.0)
-    largest = values.detach().abs().amax(-1, keepdim=True)
+    values = _masked(values, hidden, 0.0)
+    largest = torch.linalg.vector_norm(values.detach(), torch.inf, -1, keepdim=True)
     if standardise and bool((largest > 1e100).any() | ((largest < 1e-100) & (largest > 0)).any()):
         values = values / torch.where(largest > 0, largest, 1.0)  # or its squares would overflow, or vanish
         largest = values.detach().abs().amax(-1, keepdim=True)
     total = count.clamp(min=1)
-    centred = _masked(values - values.sum(-1, keepdim=True) / total, valid, 0.0)
+    centred = _masked(values - values.sum(-1, keepdim=True) / total, hidden, 0.0)
     if not standardise:
         return centred
     variance = (centred * centred).sum(-1, keepdim=True) / total
@@ -89,9 +93,9 @@ def _standardised(scores: Tensor, valid: Tensor, count: Tensor, standardise: boo
     return torch.where(flat, 0.0, centred / deviation) if bool(flat.any()) else centred / deviation
 
 
-def _masked(values: Tensor, valid: Tensor, fill: float) -> Tensor:
-    """`fill` where not valid; most batches have no such place, and are left alone."""
-    return values if bool(valid.all()) else values.masked_fill(~valid, fill)
+def _masked(values: Tensor, hidden: Tensor | None, fill: float) -> Tensor:
+    """`fill` where hidden; many batches have no such place (``None``), and are left alone."""
+    return values if hidden is None else values.masked_fill(hidden, fill)
 
 
 def _without_infinities(values: Tensor, valid: Tensor) -> Tensor:
@@ -104,13 +108,13 @@ def _without_infinities(values: Tensor, valid: Tensor) -> Tensor:
     return torch.where(torch.isfinite(values), values, extreme)
 
 
-def _bounded(z: Tensor, valid: Tensor, count: Tensor, low: float, high: float) -> Tensor:
+def _bounded(z: Tensor, valid: Tensor, hidden: Tensor | None, count: Tensor, low: float, high: float) -> Tensor:
     """clip(exp(c + z), low, high) with the c that makes each row's mean 1."""
     fixed = z.detach()
-    largest = _masked(fixed, valid, -torch.inf).amax(-1, keepdim=True).masked_fill(count == 0, 0.0)
-    smallest = _masked(fixed, valid, torch.inf).amin(-1, keepdim=True).masked_fill(count == 0, 0.0)
+    largest = _masked(fixed, hidden, -torch.inf).amax(-1, keepdim=True).masked_fill(count == 0, 0.0)
+    smallest = _masked(fixed, hidden, torch.inf).amin(-1, keepdim=True).masked_fill(count == 0, 0.0)
     if bool(((largest - smallest) < SPAN).all()):
-        ratios = _masked(torch.sub(fixed, largest).exp_(), valid, 0.0)
+        ratios = _masked(torch.sub(fixed, largest).exp_(), hidden, 0.0)
         scale = _solve_linear(ratios, count, torch.exp(largest - smallest), low, high)
         if not z.requires_grad:
             return (scale * ratios).clamp(low, high)
