@@ -151,7 +151,10 @@ def main() -> None:
             n = 10 if batch > 1 and not quick else 1
             compare("trained", trained, prompts, n, 120, batch, temperature, count, stop=("[DONE]",))
             if not quick or temperature == 0:
-                compare("wide", wide, prompts[: 2 if batch == 1 else 16], 1, 48, batch, temperature, count)
+                short = [
+                    prompt[-40:] for prompt in prompts[: 2 if batch == 1 else 16]
+                ]  # decoding is meant, not prefill
+                compare("wide", wide, short, 1, 96, batch, temperature, count)
     many = [prompts[i % len(prompts)] + "#" * (i // len(prompts)) for i in range(8 if quick else 64)]
     compare("trained, many prompts", trained, many, 2 if quick else 10, 64, 32, 0.8, 1, peer=True)
 

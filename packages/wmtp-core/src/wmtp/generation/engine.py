@@ -238,13 +238,14 @@ class DecodingEngine:
 
     def _take(self, row: _Row, tokens: Sequence[int]) -> None:
         """Appends tokens one by one, so that a row ends at the same token whatever block it came in."""
+        watch = row.text.may_stop([*row.ids, *tokens], len(tokens))  # one look at the block spares a look at each token
         for token in tokens:
             if token in self._ends:
                 row.finish = "stop"
                 return
             row.ids.append(token)
             self._stats["tokens"] += 1
-            if row.text.stopped(row.ids):
+            if watch and row.text.stopped(row.ids):
                 row.finish = "stop"
                 return
             if len(row.ids) >= row.budget:

@@ -37,14 +37,18 @@ class Continuation:
         alone: str = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return alone
 
-    def stopped(self, ids: Sequence[int]) -> bool:
-        """Whether a stop string has been completed by the last of these ids."""
+    def may_stop(self, ids: Sequence[int], new: int) -> bool:
+        """Whether a stop string stands where the last `new` of these ids could have completed it."""
         if not self._stop:
             return False
         tail = self._tokenizer.decode(
-            list(ids[-self._window :]), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            list(ids[-(self._window + new) :]), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
-        return any(s in tail for s in self._stop) and any(s in self.text(ids) for s in self._stop)
+        return any(s in tail for s in self._stop)
+
+    def stopped(self, ids: Sequence[int]) -> bool:
+        """Whether a stop string has been completed by the last of these ids."""
+        return self.may_stop(ids, 0) and any(s in self.text(ids) for s in self._stop)
 
     def cut(self, ids: Sequence[int]) -> str:
         """The text before the first stop string."""
