@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import decimal
 import math
+from decimal import Decimal
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wmtp.scoring import normalize_weights, weight_histogram, weight_statistics
@@ -82,6 +84,61 @@ def test_agrees_with_the_slow_definition(scores: list[float], temperature: float
     assert weights[0].tolist() == pytest.approx(slowly(scores, temperature, 0.05, 3.0), abs=1e-6)
 
 
+def exactly(scores: list[float], temperature: float, low: float, high: float) -> list[float]:
+    """Raw scores by bisection over c in decimals of 80 digits, where no neighbours of these scores fall together."""
+    with decimal.localcontext() as context:
+        context.prec = 80
+        z = [Decimal(s) / Decimal(temperature) for s in scores]
+        lowest, highest = Decimal(low).ln(), Decimal(high).ln()
+
+        def weights(c: Decimal) -> list[float]:
+            return [low if c + v <= lowest else high if c + v >= highest else math.exp(float(c + v)) for v in z]
+
+        left, right = lowest - max(z), highest - min(z)
+        while right - left > Decimal("1e-12"):
+            c = (left + right) / 2
+            left, right = (c, right) if sum(weights(c)) < len(z) else (left, c)
+        return weights(right)
+
+
+wide = st.one_of(
+    st.sampled_from([1e30, -1e30, 1e16, 1e16 + 2, 1e16 + 4, 1000.0, 999.0, 998.5, -1000.0, 5.0, 4.0, 3.0, 1e-30]),
+    st.floats(-1e6, 1e6),
+    st.floats(-5, 5),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(wide, min_size=1, max_size=9), st.floats(0.01, 3), st.floats(0.001, 0.9), st.floats(1.1, 30))
+@example([1000.0, 990.0, -1000.0], 0.7, 0.05, 3.0)  # the two that matter are far from the row's mean
+@example([1e30, 5.0, 4.0, 3.0], 0.7, 0.05, 3.0)  # and here beyond the mean's last digit
+@example([1e30, 1e30, 0.0, 0.0], 0.7, 0.5, 1.5)  # every token at a bound, for a wide range of scales
+def test_raw_scores_of_any_range_agree_with_exact_arithmetic(
+    scores: list[float], temperature: float, low: float, high: float
+) -> None:
+    row = torch.tensor([scores], dtype=torch.float64)
+    weights = normalize_weights(
+        row, torch.ones_like(row), temperature=temperature, min_weight=low, max_weight=high, method="raw"
+    )
+    assert weights[0].tolist() == pytest.approx(exactly(scores, temperature, low, high), abs=1e-6)
+
+
+@pytest.mark.parametrize("method", ["zscore", "raw"])
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e200, 1.7e308])
+def test_the_ends_of_float64(method: str, scale: float) -> None:
+    row = torch.tensor([[scale, scale / 2, -scale, 0.0, 0.0]], dtype=torch.float64)
+    weights = normalize_weights(row, torch.ones_like(row), method=method)[0]  # type: ignore[arg-type]
+    assert weights.mean().item() == pytest.approx(1, abs=1e-6)
+    assert (weights[[0, 1, 3, 2]].diff() <= 0).all()
+    if scale > 1 or method == "zscore":
+        assert weights[0] > weights[1] > weights[2]
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_nothing_to_weigh(shape: tuple[int, int]) -> None:
+    assert normalize_weights(torch.zeros(shape), torch.zeros(shape)).shape == shape
+
+
 def test_known_answers() -> None:
     # Two tokens: z = −1, +1. Without bounds in reach, w = 2·softmax(±1/T).
     row = torch.tensor([[1.0, 3.0]])
@@ -121,6 +178,7 @@ def test_nan_under_the_mask_is_ignored_and_elsewhere_an_error() -> None:
         ({"min_weight": 1.5, "max_weight": 3.0}, "bounds must hold"),
         ({"min_weight": 0.1, "max_weight": 0.5}, "bounds must hold"),
         ({"min_weight": 0.0}, "bounds must hold"),
+        ({"min_weight": 1e-60, "max_weight": 1e60}, "1e\\+100 times apart"),
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"method": "softmax"}, "method must be"),
     ],
@@ -143,6 +201,14 @@ def test_gradients() -> None:
     mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [0, 1, 1, 1, 1, 0]])
     assert torch.autograd.gradcheck(
         lambda s: normalize_weights(s, mask, temperature=2.0, min_weight=0.001, max_weight=50), (scores,)
+    )
+
+
+def test_gradients_of_a_row_wider_than_any_exponent() -> None:
+    scores = torch.tensor([[900.0, 899.5, -900.0, 898.0], [1.0, 0.5, 2.0, -3000.0]], dtype=torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda s: normalize_weights(s, torch.ones(2, 4), temperature=2.0, min_weight=0.01, max_weight=50, method="raw"),
+        (scores.requires_grad_(),),
     )
 
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 Method = Literal["zscore", "raw"]
-LARGEST = 700.0  # beyond e^±700 a weight is at its bound whatever the scale; keeps every exp finite
-SPAN = 600.0  # rows whose largest and smallest exponent differ by less are solved without logarithms
-MOST_STEPS, BISECTIONS, TOLERANCE = 200, 120, 1e-8
+SPAN = 600.0  # exponents further apart than this leave float64, and need an origin chosen with care
+FURTHEST = 1e100  # max_weight / min_weight; keeps the exponents of what is not at a bound within SPAN
+MOST_STEPS, TOLERANCE = 200, 1e-8
 
 
 def normalize_weights(
@@ -43,6 +43,8 @@ def normalize_weights(
     Raises ValueError: shapes that differ, T ≤ 0, bounds that do not hold 0 < lo ≤ 1 ≤ hi, NaN.
     """
     _check(scores, mask, temperature, min_weight, max_weight, method)
+    if scores.numel() == 0:
+        return scores.to(_result_type(scores))
     valid = mask.bool()
     finite = bool(torch.isfinite(scores.detach()).all())
     if not finite and bool(torch.isnan(scores.detach()).logical_and(valid).any()):
@@ -50,12 +52,16 @@ def normalize_weights(
         raise ValueError(f"scores are NaN at valid tokens of rows {rows[:8]}")
     hidden = None if bool(valid.all()) else ~valid
     count = valid.sum(-1, keepdim=True)
-    z = _standardised(scores, valid, hidden, count, finite, method == "zscore") / temperature
-    weights = _bounded(z.clamp(-LARGEST, LARGEST), valid, hidden, count, min_weight, max_weight)
-    dtype = scores.dtype if scores.dtype in (torch.float32, torch.float64) else torch.float32
+    values = _standardised(scores, valid, hidden, count, finite, method == "zscore")
+    weights = _bounded(values, temperature, valid, hidden, count, min_weight, max_weight)
+    dtype = _result_type(scores)
     # Rounding to float32 must not step over a bound.
     low, high = (_inward(bound, dtype, up) for bound, up in ((min_weight, True), (max_weight, False)))
     return _masked(weights.to(dtype).clamp(low, high), hidden, 0.0)
+
+
+def _result_type(scores: Tensor) -> torch.dtype:
+    return scores.dtype if scores.dtype in (torch.float32, torch.float64) else torch.float32
 
 
 def _check(scores: Tensor, mask: Tensor, temperature: float, min_weight: float, max_weight: float, method: str) -> None:
@@ -67,6 +73,8 @@ def _check(scores: Tensor, mask: Tensor, temperature: float, min_weight: float, 
         raise ValueError(f"temperature must be positive and finite, not {temperature}")
     if not 0 < min_weight <= 1 <= max_weight < math.inf:
         raise ValueError(f"bounds must hold 0 < min_weight ≤ 1 ≤ max_weight: [{min_weight}, {max_weight}]")
+    if max_weight / min_weight > FURTHEST:
+        raise ValueError(f"bounds are more than {FURTHEST:g} times apart: [{min_weight}, {max_weight}]")
     if method not in ("zscore", "raw"):
         raise ValueError(f"method must be 'zscore' or 'raw', not {method!r}")
 
@@ -74,19 +82,22 @@ def _check(scores: Tensor, mask: Tensor, temperature: float, min_weight: float, 
 def _standardised(
     scores: Tensor, valid: Tensor, hidden: Tensor | None, count: Tensor, finite: bool, standardise: bool
 ) -> Tensor:
-    """Scores less their row's mean, over their row's deviation, in float64; 0 where masked."""
+    """Scores in float64, 0 where masked; if asked, less their row's mean and over their row's deviation.
+
+    Raw scores keep their origin: beside a score of 1e30, taking off the mean would wipe out all that the others say.
+    """
     values = scores.double()
     if not finite:
         values = _without_infinities(values, valid)
     values = _masked(values, hidden, 0.0)
+    if not standardise:
+        return values
     largest = torch.linalg.vector_norm(values.detach(), torch.inf, -1, keepdim=True)
-    if standardise and bool((largest > 1e100).any() | ((largest < 1e-100) & (largest > 0)).any()):
+    if bool((largest > 1e100).any() | ((largest < 1e-100) & (largest > 0)).any()):
         values = values / torch.where(largest > 0, largest, 1.0)  # or its squares would overflow, or vanish
         largest = values.detach().abs().amax(-1, keepdim=True)
     total = count.clamp(min=1)
     centred = _masked(values - values.sum(-1, keepdim=True) / total, hidden, 0.0)
-    if not standardise:
-        return centred
     variance = (centred * centred).sum(-1, keepdim=True) / total
     flat = variance.detach() <= 1e-24 * largest**2  # nothing but rounding
     deviation = torch.where(flat, 1.0, variance).sqrt()
@@ -108,25 +119,51 @@ def _without_infinities(values: Tensor, valid: Tensor) -> Tensor:
     return torch.where(torch.isfinite(values), values, extreme)
 
 
-def _bounded(z: Tensor, valid: Tensor, hidden: Tensor | None, count: Tensor, low: float, high: float) -> Tensor:
-    """clip(exp(c + z), low, high) with the c that makes each row's mean 1."""
-    fixed = z.detach()
+def _bounded(
+    values: Tensor, temperature: float, valid: Tensor, hidden: Tensor | None, count: Tensor, low: float, high: float
+) -> Tensor:
+    """clip(exp(c + values / T), low, high) with the c that makes each row's mean 1."""
+    fixed = values.detach()
     largest = _masked(fixed, hidden, -torch.inf).amax(-1, keepdim=True).masked_fill(count == 0, 0.0)
     smallest = _masked(fixed, hidden, torch.inf).amin(-1, keepdim=True).masked_fill(count == 0, 0.0)
-    if bool(((largest - smallest) < SPAN).all()):
-        ratios = _masked(torch.sub(fixed, largest).exp_(), hidden, 0.0)
-        scale = _solve_linear(ratios, count, torch.exp(largest - smallest), low, high)
-        if not z.requires_grad:
-            return (scale * ratios).clamp(low, high)
-        offset = scale.log() - largest
+    if bool(((largest - smallest) < SPAN * temperature).all()):
+        z = (values - largest) / temperature
+        span = torch.exp((largest - smallest) / temperature)
     else:
-        offset = _solve_log(fixed, valid, count, largest, smallest, low, high)
-    return _implicit(z, valid, offset, low, high)
+        reach = math.log(high / low) + 1
+        z = ((values - _origin(fixed, temperature, valid, count, low, high)) / temperature).clamp(-reach, reach) - reach
+        span = torch.full_like(largest, math.exp(2 * reach))
+    ratios = _masked(z.detach().exp(), hidden, 0.0)
+    scale = _solve(ratios, count, span, low, high)
+    return _implicit(z, valid, scale.log(), low, high) if z.requires_grad else (scale * ratios).clamp(low, high)
 
 
-def _solve_linear(ratios: Tensor, count: Tensor, span: Tensor, low: float, high: float) -> Tensor:
-    """s > 0 with mean(clip(s · ratios, low, high)) = 1 for each row, [batch, 1]; ratios: exp(z − max z), 0 where masked;
-    span: 1 over the smallest of them.
+def _origin(values: Tensor, temperature: float, valid: Tensor, count: Tensor, low: float, high: float) -> Tensor:
+    """A value of each row, [batch, 1]; what lies further from it than T log(high / low) is at a bound in the answer.
+
+    Give the i-th largest value the weight 1: the mean is then at most 1 for the first, at least 1 for the last, and rises
+    with i. Where it passes 1, the tokens off the bounds lie around one of two neighbours. Values are only ever subtracted
+    from each other, so neighbours keep their difference however far off the rest of their row is.
+    """
+
+    def mean(origin: Tensor, offset: float) -> Tensor:
+        exponents = ((values - origin) / temperature + offset).clamp(math.log(low) - 1, math.log(high) + 1)
+        return exponents.exp().clamp(low, high).masked_fill(~valid, 0.0).sum(-1, keepdim=True) / count.clamp(min=1)
+
+    ordered = values.masked_fill(~valid, -torch.inf).sort(-1, descending=True).values
+    last = (count - 1).clamp(min=0)
+    first, end = torch.zeros_like(last), last
+    for _ in range(values.shape[-1].bit_length()):
+        middle = (first + end + 1) // 2
+        before = mean(ordered.gather(-1, middle), 0.0) <= 1
+        first, end = torch.where(before, middle, first), torch.where(before, end, torch.maximum(middle - 1, first))
+    above, below = ordered.gather(-1, first), ordered.gather(-1, torch.minimum(first + 1, last))
+    return torch.where(mean(above, math.log(high)) >= 1, above, below).masked_fill(count == 0, 0.0)
+
+
+def _solve(ratios: Tensor, count: Tensor, span: Tensor, low: float, high: float) -> Tensor:
+    """s > 0 with mean(clip(s · ratios, low, high)) = 1 for each row, [batch, 1]; ratios: at most 1, 0 where masked;
+    span: at least 1 over the smallest of them.
 
     The mean is piecewise linear in s and rises, so Newton's method ends once it has found the right piece; bisection
     takes over where a step leaves the bracket.
@@ -136,10 +173,7 @@ def _solve_linear(ratios: Tensor, count: Tensor, span: Tensor, low: float, high:
     scale = total / ratios.sum(-1, keepdim=True).clamp(min=1e-300)
     left, right = torch.full_like(scale, low), high * span  # every weight at most low, and every weight at least high
     scale = torch.minimum(torch.maximum(scale, left), right)
-    raw, clipped = (
-        torch.empty_like(ratios),
-        torch.empty_like(ratios),
-    )  # fresh ones each step would cost more than the sums
+    raw, clipped = ratios.clone(), ratios.clone()  # fresh ones each step would cost more than the sums
     for _ in range(MOST_STEPS):
         torch.mul(ratios, scale, out=raw)
         torch.clamp(raw, low, high, out=clipped)
@@ -156,27 +190,13 @@ def _solve_linear(ratios: Tensor, count: Tensor, span: Tensor, low: float, high:
     return scale
 
 
-def _solve_log(
-    z: Tensor, valid: Tensor, count: Tensor, largest: Tensor, smallest: Tensor, low: float, high: float
-) -> Tensor:
-    """c with mean(clip(exp(c + z), low, high)) = 1, for rows whose ratios no float64 holds: bisection over c."""
-    left, right = math.log(low) - largest, math.log(high) - smallest
-    total = count.clamp(min=1)
-    for _ in range(BISECTIONS):
-        middle = (left + right) / 2
-        weights = torch.exp((middle + z).clamp(math.log(low) - 1, math.log(high) + 1)).clamp(low, high)
-        below = weights.masked_fill(~valid, 0.0).sum(-1, keepdim=True) / total < 1
-        left, right = torch.where(below, middle, left), torch.where(below, right, middle)
-    return (left + right) / 2
-
-
 def _implicit(z: Tensor, valid: Tensor, offset: Tensor, low: float, high: float) -> Tensor:
     """The weights, with c as a function of z: by the implicit function theorem dc = −Σ w dz / Σ w over free tokens."""
-    raw = torch.exp((offset + z.detach()).clamp(-LARGEST, math.log(high) + 1))
+    raw = torch.exp((offset + z.detach()).clamp(math.log(low) - 1, math.log(high) + 1))
     share = raw.masked_fill(~((raw > low) & (raw < high) & valid), 0.0)
     share = share / share.sum(-1, keepdim=True).clamp(min=1e-300)
     c = offset - (share * (z - z.detach())).sum(-1, keepdim=True)
-    return torch.exp((c + z).clamp(-LARGEST, math.log(high) + 1)).clamp(low, high)
+    return torch.exp((c + z).clamp(math.log(low) - 1, math.log(high) + 1)).clamp(low, high)
 
 
 def _inward(bound: float, dtype: torch.dtype, up: bool) -> float:
