@@ -183,6 +183,17 @@ def capabilities() -> int:
     return int((low_e | low_p) | (high_e | high_p) << 32)
 
 
+def fork() -> int:
+    """The C library's fork, without what `os.fork` runs in the child for threads, locks and generators of random numbers.
+
+    Only for a process with one thread. It leaves the child two hundred page faults cheaper, a third of all it had.
+    """
+    return _check(_fork(), "fork")
+
+
+_fork = ctypes.PyDLL(None, use_errno=True).fork  # holds the interpreter's lock, on both sides
+
+
 def become_subreaper() -> None:
     """Orphans of this process's descendants become its children, so that a sweep finds them."""
     _check(_libc.prctl(36, 1, 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")

@@ -42,6 +42,7 @@ class Overlong(Exception):  # noqa: N818
 def _interpreter(module: str, *descriptors: int) -> subprocess.Popen[bytes]:
     """A bare interpreter (no site-packages, nothing of our environment) that runs `main` of a module of this package."""
     environment = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["LD_BIND_NOW"] = "1"  # or every child would look up the same symbols again
     if "LD_LIBRARY_PATH" in os.environ:  # some interpreters do not start without it
         environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     return subprocess.Popen(

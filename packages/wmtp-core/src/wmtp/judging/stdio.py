@@ -21,7 +21,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wmtp.judging import candidate, channel, folders
+from wmtp.judging import candidate, channel, folders, lockdown
 
 ERROR_TAIL = 2000  # bytes of stderr kept for the detail
 
@@ -61,7 +61,7 @@ def _run_case(
     out, out_end = os.pipe()
     err, err_end = os.pipe()
     started = time.monotonic()
-    pid = os.fork()
+    pid = lockdown.fork()
     if pid == 0:
         sock.close()
         os.dup2(stdin, 0)

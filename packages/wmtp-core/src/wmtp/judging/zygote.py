@@ -8,6 +8,7 @@ it runs no line of any program itself. Standard library only.
 from __future__ import annotations
 
 import _sitebuiltins
+import _socket
 import builtins
 import contextlib
 import gc
@@ -22,7 +23,7 @@ import threading
 import time
 from typing import Any
 
-from wmtp.judging import candidate, channel, folders, lockdown, proctree, seccomp, selftest, stdio
+from wmtp.judging import candidate, channel, codec, folders, lockdown, proctree, seccomp, selftest, stdio
 
 # What programs import most. Each module more makes every fork a little dearer, and a program that needs another loads it.
 WARM = (
@@ -34,6 +35,8 @@ WARM = (
 STACK_BYTES = 120 << 20  # the kernel leaves 128 MiB below the stack of any process, whatever its limit was at exec
 THREAD_STACK_BYTES = 8 << 20
 MAX_REQUEST = 4096
+REHEARSED = "def add(first, second=1):\n    return first + second\n"
+REHEARSALS = 50
 
 
 class Zygote:
@@ -62,7 +65,7 @@ class Zygote:
         folder = f"{self._work}/{self._count}"
         os.mkdir(folder, 0o700)
         started = time.monotonic()
-        pid = os.fork()
+        pid = lockdown.fork()
         if pid == 0:
             self._child(request, descriptor, folder)  # does not return
         os.close(descriptor)
@@ -151,6 +154,24 @@ class Zygote:
             os.kill(-1, signal.SIGKILL)
 
 
+def _rehearse() -> None:
+    """Plays a program and its calls often enough that the interpreter has adapted the code that serves them: a child that
+    has to do so writes to pages that it could have shared. The program is ours; no other ever runs in this process."""
+    encoder = codec.Encoder()
+    frames = [(candidate.PROGRAM, encoder.encode([REHEARSED, "", ["add"]]))]
+    for arguments in ([1], ["a", "b"], [[1.5], [2]], [(1, 2), ({"a": 1}, None)]):
+        frames.append((candidate.CALL, encoder.encode(["add", arguments, {}])))
+    for _ in range(REHEARSALS):
+        ours, theirs = _socket.socketpair()
+        for frame in frames:
+            channel.send(ours, *frame)
+        ours.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(channel.Closed):
+            candidate.serve(theirs)
+        ours.close()
+        theirs.close()
+
+
 def _probe(limits: dict[str, Any]) -> dict[str, str]:
     candidate.limit(limits)
     return selftest.probe(limits)
@@ -162,6 +183,9 @@ def _become_warm() -> None:
     builtins.exit = builtins.quit = _sitebuiltins.Quitter(
         "exit", "Ctrl-D (i.e. EOF)"
     )  # which `site` would have put there
+    main = sys.modules["__main__"]
+    _rehearse()
+    sys.modules["__main__"] = main
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(kind, signal.SIG_DFL)
     # A thread's stack is RLIMIT_STACK by default, which we raise for deep recursion: eight threads would fill the memory.
