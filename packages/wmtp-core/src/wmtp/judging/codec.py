@@ -23,6 +23,7 @@ from typing import Any
 MAX_DEPTH = 400
 MAX_BYTES = 64 << 20
 MAX_INT_BYTES = 1 << 17
+_LENGTH = struct.Struct("=I")
 
 Handle = Callable[[Any], "int | None"]  # object → handle, or None if it has none
 Resolve = Callable[[int], Any]  # handle → object
@@ -98,12 +99,12 @@ class Encoder:
         self._size += len(payload) + 5
         if self._size > MAX_BYTES:
             raise TooMuch(f"larger than {MAX_BYTES >> 20} MiB")
-        self._parts.append(tag + struct.pack("=I", len(payload)) + payload)
+        self._parts.append(tag + _LENGTH.pack(len(payload)) + payload)
 
     def _many(self, tag: bytes, values: Any, depth: int) -> None:
         items = list(values)
         self._size += 5
-        self._parts.append(tag + struct.pack("=I", len(items)))
+        self._parts.append(tag + _LENGTH.pack(len(items)))
         for item in items:
             self._write(item, depth + 1)
 
@@ -111,19 +112,19 @@ class Encoder:
         if depth > MAX_DEPTH:
             raise TooMuch("nested too deep")
         kind = type(value)
-        if value is None or value is Ellipsis or value is NotImplemented:
-            self._put({None: b"N", Ellipsis: b"E"}.get(value, b"J"))
-        elif kind is bool:
-            self._put(b"T" if value else b"F")
+        if kind is str:
+            self._put(b"u", value.encode("utf-8", "surrogatepass"))
         elif kind is int:
             payload = value.to_bytes((value.bit_length() + 8) // 8, "little", signed=True)
             if len(payload) > MAX_INT_BYTES:
                 raise TooMuch("an integer of more than a million bits")
             self._put(b"i", payload)
+        elif kind is bool:
+            self._put(b"T" if value else b"F")
+        elif value is None:
+            self._put(b"N")
         elif kind is float:
             self._put(b"f", struct.pack("=d", value))
-        elif kind is str:
-            self._put(b"u", value.encode("utf-8", "surrogatepass"))
         elif kind in (bytes, bytearray):
             self._put(b"b" if kind is bytes else b"y", bytes(value))
         elif kind is complex:
@@ -143,7 +144,9 @@ class Encoder:
             self._write_rare(value, kind, depth)
 
     def _write_rare(self, value: Any, kind: type, depth: int) -> None:
-        if kind in _VIEWS:
+        if value is Ellipsis or value is NotImplemented:
+            self._put(b"E" if value is Ellipsis else b"J")
+        elif kind in _VIEWS:
             items = value if _VIEWS[kind] != b"m" else (part for item in value for part in item)
             self._many(_VIEWS[kind], items, depth)
         elif kind is range:
@@ -205,7 +208,7 @@ class Decoder:
         if self._at + 5 > len(self._data):
             raise Malformed("cut off")
         tag = self._data[self._at : self._at + 1]
-        (length,) = struct.unpack_from("=I", self._data, self._at + 1)
+        (length,) = _LENGTH.unpack_from(self._data, self._at + 1)
         self._at += 5
         return tag, length
 

@@ -8,7 +8,6 @@ it runs no line of any program itself. Standard library only.
 from __future__ import annotations
 
 import _sitebuiltins
-import _socket
 import builtins
 import contextlib
 import gc
@@ -35,7 +34,7 @@ WARM = (
 STACK_BYTES = 120 << 20  # the kernel leaves 128 MiB below the stack of any process, whatever its limit was at exec
 THREAD_STACK_BYTES = 8 << 20
 MAX_REQUEST = 4096
-REHEARSED = "def add(first, second=1):\n    return first + second\n"
+SPACE = socket.CMSG_SPACE(4)
 REHEARSALS = 50
 
 
@@ -44,6 +43,8 @@ class Zygote:
 
     def __init__(self, control: socket.socket, *, strict: bool, scratch: str, baseline: int) -> None:
         self._control = control
+        self._poll = select.poll()
+        self._poll.register(control, select.POLLIN)
         self._strict = strict
         self._work = lockdown.WORK if strict else scratch
         self._count = 0
@@ -52,15 +53,18 @@ class Zygote:
     def loop(self) -> None:
         gc.collect()
         gc.freeze()  # children share these pages for as long as nothing touches them
+        message, request = b"", {}
         while True:
-            message, descriptors, _, _ = socket.recv_fds(self._control, MAX_REQUEST, 1)
-            if not message:
+            received, ancillary, _, _ = self._control.recvmsg(MAX_REQUEST, SPACE)
+            if not received:
                 return
-            if not descriptors:  # a stop that came after its program had already been reported
+            if not ancillary:  # a stop that came after its program had already been reported
                 continue
-            self._control.send(json.dumps(self._one(json.loads(message), descriptors[0])).encode())
+            if received != message:  # most programs have the same limits
+                message, request = received, json.loads(received)
+            self._control.send(self._one(request, int.from_bytes(ancillary[0][2], sys.byteorder)))
 
-    def _one(self, request: dict[str, Any], descriptor: int) -> dict[str, Any]:
+    def _one(self, request: dict[str, Any], descriptor: int) -> bytes:
         self._count += 1
         folder = f"{self._work}/{self._count}"
         os.mkdir(folder, 0o700)
@@ -70,17 +74,15 @@ class Zygote:
             self._child(request, descriptor, folder)  # does not return
         os.close(descriptor)
         process = os.pidfd_open(pid)
-        poll = select.poll()
-        poll.register(process, select.POLLIN)
-        poll.register(self._control, select.POLLIN)
-        events = poll.poll(max(0.0, started + request["deadline"] - time.monotonic()) * 1000)
-        late = not events
-        if any(fd == self._control.fileno() for fd, _ in events) and not self._control.recv(MAX_REQUEST):
-            os._exit(0)  # the checker is gone
-        stopped = any(fd == self._control.fileno() for fd, _ in events)
+        self._poll.register(process, select.POLLIN)
+        events = self._poll.poll(request["deadline"] * 1000)
+        self._poll.unregister(process)
         os.close(process)
-        report = self._sweep(pid)
-        report |= {"late": late, "wall": time.monotonic() - started, "spent": not self._clean()}
+        late, stopped = not events, any(descriptor != process for descriptor, _ in events)
+        if stopped:
+            self._await_stop()
+        status, cpu, peak = self._sweep(pid)
+        report = channel.REPORT.pack(status, cpu, peak, time.monotonic() - started, late, not self._clean())
         if not stopped:
             self._await_stop()
         return report
@@ -121,14 +123,14 @@ class Zygote:
             return False
         return True
 
-    def _sweep(self, pid: int) -> dict[str, Any]:
+    def _sweep(self, pid: int) -> tuple[int, float, float]:
         """Kills all that runs here and reaps it. CPU is that of every process reaped, the peak that of the first."""
         status, cpu, peak = -9, 0.0, 0.0
         for child, code, usage in self._kill_all():
             cpu += usage.ru_utime + usage.ru_stime
             if child == pid:
                 status, peak = os.waitstatus_to_exitcode(code), candidate.peak_mib(usage)
-        return {"exit": status, "cpu": cpu, "peak_mib": peak}
+        return status, cpu, peak
 
     def _sweep_beside(self) -> float:
         """In a child that looks after cases: kills everything but itself, and the zygote, which is immune as pid 1."""
@@ -150,26 +152,39 @@ class Zygote:
         if not self._strict:
             proctree.end_below(os.getpid())
             return
-        with contextlib.suppress(ProcessLookupError):
+        try:  # noqa: SIM105  (a context manager would touch more pages, in every round)
             os.kill(-1, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+class _Script:
+    """A channel that plays the checker's side, and listens to nothing."""
+
+    def __init__(self) -> None:
+        program = codec.Encoder().encode(["def add(first, second=1):\n    return first + second\n", "", ["add"]])
+        arguments: tuple[list[Any], ...] = ([1], ["a", "b"], [[1.5], [2]], [(1, 2), ({"a": 1}, None)])
+        frames = [(candidate.PROGRAM, program)]
+        frames += [(candidate.CALL, codec.Encoder().encode(["add", given, {}])) for given in arguments]
+        self._frames = [channel.HEAD.pack(len(payload), kind) + payload for kind, payload in frames] + [b""]
+        self._next = 0
+
+    def recv(self, size: int) -> bytes:
+        self._next += 1
+        return self._frames[(self._next - 1) % len(self._frames)]
+
+    def sendall(self, data: bytes) -> None:
+        pass
 
 
 def _rehearse() -> None:
     """Plays a program and its calls often enough that the interpreter has adapted the code that serves them: a child that
     has to do so writes to pages that it could have shared. The program is ours; no other ever runs in this process."""
-    encoder = codec.Encoder()
-    frames = [(candidate.PROGRAM, encoder.encode([REHEARSED, "", ["add"]]))]
-    for arguments in ([1], ["a", "b"], [[1.5], [2]], [(1, 2), ({"a": 1}, None)]):
-        frames.append((candidate.CALL, encoder.encode(["add", arguments, {}])))
+    main, script = sys.modules["__main__"], _Script()
     for _ in range(REHEARSALS):
-        ours, theirs = _socket.socketpair()
-        for frame in frames:
-            channel.send(ours, *frame)
-        ours.shutdown(socket.SHUT_WR)
         with contextlib.suppress(channel.Closed):
-            candidate.serve(theirs)
-        ours.close()
-        theirs.close()
+            candidate.serve(script)  # type: ignore[arg-type]
+    sys.modules["__main__"] = main
 
 
 def _probe(limits: dict[str, Any]) -> dict[str, str]:
@@ -183,9 +198,7 @@ def _become_warm() -> None:
     builtins.exit = builtins.quit = _sitebuiltins.Quitter(
         "exit", "Ctrl-D (i.e. EOF)"
     )  # which `site` would have put there
-    main = sys.modules["__main__"]
     _rehearse()
-    sys.modules["__main__"] = main
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(kind, signal.SIG_DFL)
     # A thread's stack is RLIMIT_STACK by default, which we raise for deep recursion: eight threads would fill the memory.
@@ -196,9 +209,8 @@ def _become_warm() -> None:
 
 def _build_walls(options: dict[str, Any], outside: dict[str, str]) -> dict[str, str]:
     """Everything of the strict level, in the process that becomes pid 1. Returns the facts that its self-test needs."""
-    import _socket
 
-    interfaces = [name for _, name in _socket.if_nameindex()]
+    interfaces = [name for _, name in socket.if_nameindex()]
     inside = lockdown.namespace_ids()
     shared = [name for name in lockdown.NAMESPACES if inside[name] == outside[name]]
     lockdown.seal_root(options["tmpfs_mib"])
