@@ -41,21 +41,46 @@ def serve(sock: _socket.socket, limits: Mapping[str, Any], sweep: Callable[[], f
     signal.setitimer(signal.ITIMER_REAL, 0)
     channel.send(sock, candidate.READY)
     folder = os.getcwd()
+    _open_streams()
+    space = candidate.new_main().__dict__
     while True:
         _, data = channel.receive(sock, candidate.FRAME_LIMIT)
-        head, output = _run_case(code, data, limits, sock, sweep)
+        head, output = _run_case(code, space, data, limits, sweep)
         folders.empty(folder)
         channel.send(sock, candidate.RAN, json.dumps(head).encode() + b"\0" + output)
 
 
+def _open_streams() -> None:
+    """The standard streams of all cases, made once: a case's child finds its own descriptors under the same numbers.
+
+    They are made over what a case has there, a file and two pipes, since streams remember what they can do.
+    """
+    for number, descriptor in enumerate((_new_file(".stdin", b""), os.pipe()[1], os.pipe()[1])):
+        os.dup2(descriptor, number)
+    os.unlink(".stdin")
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = io.TextIOWrapper(  # type: ignore[misc]
+        io.BufferedWriter(io.FileIO(2, "w", closefd=False)), "utf-8", "backslashreplace", line_buffering=True
+    )
+
+
+def _new_file(name: str, data: bytes) -> int:
+    """Writes a file and opens it to be read."""
+    descriptor = os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    written = 0
+    while written < len(data):
+        written += os.write(descriptor, data[written:])
+    os.close(descriptor)
+    return os.open(name, os.O_RDONLY)
+
+
 def _run_case(
-    code: types.CodeType, data: bytes, limits: Mapping[str, Any], sock: _socket.socket, sweep: Callable[[], float]
+    code: types.CodeType, space: dict[str, Any], data: bytes, limits: Mapping[str, Any], sweep: Callable[[], float]
 ) -> tuple[dict[str, Any], bytes]:
     """One run → (how it ended, what it printed)."""
     name = limits["input_file"] or ".stdin"
-    with open(name, "wb") as file:
-        file.write(data)
-    stdin = os.open(name, os.O_RDONLY)
+    stdin = _new_file(name, data)
     if not limits["input_file"]:
         os.unlink(name)  # the program reads it as descriptor 0, and its folder looks empty
     out, out_end = os.pipe()
@@ -63,12 +88,12 @@ def _run_case(
     started = time.monotonic()
     pid = lockdown.fork()
     if pid == 0:
-        sock.close()
         os.dup2(stdin, 0)
         os.dup2(out_end, 1)
         os.dup2(err_end, 2)
         os.closerange(3, 256)
-        _run_program(code, limits)  # does not return
+        candidate.limit(limits)
+        _run_program(code, space)  # does not return
     for descriptor in (stdin, out_end, err_end):
         os.close(descriptor)
     process = os.pidfd_open(pid)
@@ -123,18 +148,12 @@ def _drain(process: int, out: int, err: int, deadline: float, cap: int) -> tuple
             return False, False, bytes(output), errors
 
 
-def _run_program(code: types.CodeType, limits: Mapping[str, Any]) -> None:
+def _run_program(code: types.CodeType, space: dict[str, Any]) -> None:
     """The child: as ``python3 program < input`` would run it, down to threads, exit handlers and the exit status."""
-    candidate.limit(limits)
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8")  # type: ignore[misc]
-    sys.stdout = sys.__stdout__ = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8")  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = io.TextIOWrapper(  # type: ignore[misc]
-        io.BufferedWriter(io.FileIO(2, "w", closefd=False)), "utf-8", "backslashreplace", line_buffering=True
-    )
     status = 0
     try:
         try:
-            exec(code, candidate.new_main().__dict__)
+            exec(code, space)
         finally:
             threading._shutdown()  # type: ignore[attr-defined]
             atexit._run_exitfuncs()
