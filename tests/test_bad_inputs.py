@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -52,6 +53,16 @@ def _wrong_fields(folder: Path) -> None:
 def _flat_keys(folder: Path) -> None:
     flat = {"storage_mode": "s3", "s3_config": {"bucket": "my-artifacts", "region": "eu-west-1"}}
     (folder / "config.yaml").write_text(yaml.safe_dump(flat), encoding="utf-8")
+
+
+def _billion(folder: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+    (folder / "config.yaml").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _deep(folder: Path) -> None:
+    (folder / "config.yaml").write_text("paths: " + "[" * 20_000 + "]" * 20_000, encoding="utf-8")
 
 
 CASES = {
@@ -108,6 +119,13 @@ CASES = {
     "an empty list of metrics": Case(
         arguments=("--set", "eval.metrics=[]"), says=("recipe.eval.metrics is empty", "wmtp metrics")
     ),
+    "a --set without a value": Case(
+        arguments=("--set", "model.base_id="), says=("--set model.base_id", "has no value", "model.base_id=null")
+    ),
+    "an alias that stands for a billion values": Case(
+        change=_billion, says=("config.yaml", "too large once its aliases")
+    ),
+    "lists a million deep": Case(change=_deep, says=("config.yaml", "nested too deep")),
     "a split that does not exist": Case(
         arguments=("--set", "eval.evaluators.mbpp-v1.split=dev"),
         says=("recipe.eval.evaluators.mbpp-v1.split", "'dev'", "test"),
@@ -182,6 +200,70 @@ def test_a_run_directory_made_with_another_model_is_left_as_it_is(
     assert renamed.returncode == 0, renamed.stderr
     fresh = wmtp("eval", "config.yaml", "recipe.yaml", "--set", "eval.sampling.temperature=0.5", "--fresh")
     assert fresh.returncode == 0, fresh.stderr
+
+
+@pytest.mark.parametrize("name", ["keys.json", "engine.json"])
+def test_a_damaged_record_of_the_run_is_named(
+    tmp_path: Path, wmtp: Any, write_files: Callable[..., None], name: str
+) -> None:
+    write_files()
+    assert wmtp("eval", "config.yaml", "recipe.yaml").returncode == 0
+    file = tmp_path / "runs" / "run" / name
+    file.write_text(file.read_text(encoding="utf-8")[:20], encoding="utf-8")
+    done = wmtp("eval", "config.yaml", "recipe.yaml")
+    assert done.returncode == 2
+    assert f"{name}: damaged" in done.stderr
+    assert "--fresh" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_disk_that_fills_up_ends_the_run_and_loses_nothing(
+    tmp_path: Path, wmtp_env: dict[str, str], wmtp: Any, write_files: Callable[..., None]
+) -> None:
+    """A limit on the size of a file stands for the disk's: the same partial writes, another word for the cause."""
+    write_files(problems=40)
+    done = subprocess.run(
+        [sys.executable, "-m", "wmtp", "eval", "config.yaml", "recipe.yaml"],
+        cwd=tmp_path,
+        env=wmtp_env,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY)),
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    for text in ("File too large", "mbpp-v1.jsonl", "What was done is kept"):
+        assert text in done.stderr
+    assert "Traceback" not in done.stderr
+    kept = (tmp_path / "runs" / "run" / "samples" / "mbpp-v1.jsonl").read_bytes()
+    assert kept.endswith(b"\n")
+    again = wmtp("eval", "config.yaml", "recipe.yaml", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["metrics"]["mbpp_exact"]["problems"] == 40
+    assert (tmp_path / "runs" / "run" / "samples" / "mbpp-v1.jsonl").read_bytes().startswith(kept)
+
+
+@pytest.mark.parametrize("redirect", [">&-", "2>&-", "<&-"])
+def test_a_closed_stream_spoils_no_file(
+    tmp_path: Path, wmtp_env: dict[str, str], write_files: Callable[..., None], redirect: str
+) -> None:
+    """The number of a closed stream goes to the next file that is opened: what is printed must not land there."""
+    write_files()
+    command = f"'{sys.executable}' -m wmtp eval config.yaml recipe.yaml {redirect}"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env=wmtp_env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = (tmp_path / "runs" / "run" / "verdicts" / "mbpp-v1.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["status"] for line in lines] == ["passed"] * 6
+
+
+def test_a_terminal_that_knows_ascii_only_shows_the_table(wmtp: Any, write_files: Callable[..., None]) -> None:
+    write_files(run={"name": "경주"})
+    done = wmtp("eval", "config.yaml", "recipe.yaml", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "mbpp_exact" in done.stdout
 
 
 def test_a_folder_that_is_no_run_directory_is_not_touched(

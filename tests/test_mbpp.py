@@ -32,7 +32,7 @@ def test_the_test_split_at_strict(
     found = evaluate()
     assert found.complete
     body = results()
-    full = {"value": 1.0, "low": 1.0, "high": 1.0, "problems": 500, "samples": 500}
+    full = {"value": 1.0, "low": pytest.approx(0.99265, abs=1e-5), "high": 1.0, "problems": 500, "samples": 500}
     assert body["metrics"] == {"mbpp_exact": full, "mbpp_pass@1": full}
     assert body["verdicts"] == {"mbpp-v1": {"passed": 500}}
     assert (body["judging"]["level"], body["judging"]["infrastructure"]) == ("strict", 0)
@@ -271,7 +271,7 @@ def test_score_reads_what_others_wrote(foreign: Callable[[str], Path], wmtp: Any
         "mbpp_pass@1": 0.75,
     }
     assert body["verdicts"] == {"mbpp-v1": {"failed": 2, "passed": 6}}
-    assert body["recipe"]["eval"]["sampling"]["n"] == 2
+    assert body["metrics"]["mbpp_pass@1"]["samples"] == 8
 
 
 def test_score_reads_our_own_and_goes_on_where_it_stopped(
@@ -323,18 +323,52 @@ def test_score_says_what_is_wrong(
     assert "Traceback" not in done.stderr
 
 
-def test_score_of_a_part_gives_no_number(foreign: Callable[[str], Path], wmtp: Any, tmp_path: Path) -> None:
+def test_a_file_that_lacks_problems_gets_no_number(foreign: Callable[[str], Path], wmtp: Any) -> None:
     """A problem without samples is missing, not failed; and not left out of the mean."""
     file = foreign("human-eval")
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     file.write_text("".join(lines[:6]), encoding="utf-8")
     done = wmtp("score", str(file), *SCORE, "--json")
-    assert done.returncode == 1
-    assert json.loads(done.stdout)["metrics"]["mbpp_pass@1"]["value"] is None
-    assert "has no sample 0 of problem 14" in (next((tmp_path / "runs").iterdir()) / "report.md").read_text("utf-8")
+    assert done.returncode == 2
+    assert "no sample of problem 14, of 4 in the split" in done.stderr
     part = wmtp("score", str(file), *SCORE, "--set", "eval.limit=3", "--json")
     assert part.returncode == 0, part.stderr
     assert json.loads(part.stdout)["metrics"]["mbpp_pass@1"]["problems"] == 3
+
+
+def test_every_sample_counts_where_problems_have_different_numbers(foreign: Callable[[str], Path], wmtp: Any) -> None:
+    """Cut to the fewest, three of four wrong samples could vanish, and the score with them."""
+    file = foreign("human-eval")
+    wrong = "".join(json.dumps({"task_id": 11, "completion": f"x = {i}"}) + "\n" for i in range(4))
+    with file.open("a", encoding="utf-8") as more:
+        more.write(wrong)
+    done = wmtp("score", str(file), *SCORE, "--json")
+    assert done.returncode == 0, done.stderr
+    body = json.loads(done.stdout)
+    assert body["metrics"]["mbpp_pass@1"]["value"] == pytest.approx((1 / 6 + 1 + 1 / 2 + 1) / 4)
+    assert body["metrics"]["mbpp_pass@1"]["samples"] == 12
+    impossible = wmtp("score", str(file), *SCORE, "--set", "eval.metrics=[mbpp_pass@3]")
+    assert impossible.returncode == 2
+    assert "pass@3" in impossible.stderr
+
+
+def test_samples_of_problems_that_the_data_lacks_are_refused(foreign: Callable[[str], Path], wmtp: Any) -> None:
+    file = foreign("human-eval")
+    with file.open("a", encoding="utf-8") as more:
+        more.write(json.dumps({"task_id": 99, "completion": "x"}) + "\n")
+    done = wmtp("score", str(file), *SCORE)
+    assert done.returncode == 2
+    assert "samples of problem 99, which the data does not have" in done.stderr
+
+
+@pytest.mark.parametrize("lists", [3, 5])
+def test_generations_that_do_not_align_are_refused(foreign: Callable[[str], Path], wmtp: Any, lists: int) -> None:
+    file = foreign("bigcode")
+    texts = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps([*texts, texts[0]][:lists]), encoding="utf-8")
+    done = wmtp("score", str(file), *SCORE)
+    assert done.returncode == 2
+    assert f"{lists} lists for 4 problems" in done.stderr
 
 
 def test_scoring_loads_no_torch(foreign: Callable[[str], Path], tmp_path: Path, wmtp_env: dict[str, str]) -> None:

@@ -73,7 +73,18 @@ def test_the_interval_covers_what_it_should() -> None:
 def test_the_interval_stays_within_the_values(values: list[float]) -> None:
     low, high = interval(values)
     rounding = 1e-12
-    assert min(values) - rounding <= low <= high <= max(values) + rounding
+    if set(values) in ({0.0}, {1.0}):
+        assert low <= values[0] <= high
+        assert 0 <= low < high <= 1
+    else:
+        assert min(values) - rounding <= low <= high <= max(values) + rounding
+
+
+@pytest.mark.parametrize(("problems", "bound"), [(1, 0.025), (5, 0.4782), (24, 0.8575), (500, 0.99265)])
+def test_a_perfect_score_on_few_problems_is_not_certain(problems: int, bound: float) -> None:
+    assert interval([1.0] * problems) == (pytest.approx(bound, abs=1e-4), 1.0)
+    assert interval([0.0] * problems) == (0.0, pytest.approx(1 - bound, abs=1e-4))
+    assert bound**problems == pytest.approx(0.025, rel=2e-2)  # what the bound means
 
 
 def test_values_that_are_not_complete_give_none() -> None:

@@ -7,6 +7,7 @@ that ``wmtp --help`` reads. Each module exposes its click command as `command`, 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -122,6 +123,7 @@ command.params += _common_options()
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the console script. Returns the exit status; never lets an exception out."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _prepare_streams()
     try:
         status = command.main(arguments, prog_name="wmtp", standalone_mode=False)
         sys.stdout.flush()
@@ -139,6 +141,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return report_error(exc, debug="--debug" in arguments)
     return status if isinstance(status, int) else 0
+
+
+def _prepare_streams() -> None:
+    """Makes writing safe: a stream that was closed is /dev/null, and what an encoding cannot show is escaped."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # its number is free, and the next file opened would get it
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _interrupted(arguments: list[str]) -> int:

@@ -21,6 +21,8 @@ def command(session: Session, what: str, config: str | None, variant: str | None
     from wmtp.config import load_environment, load_recipe
     from wmtp.loaders import create_data_loader, create_model_loader
 
+    if not what.strip():
+        raise click.UsageError("WHAT is empty; name a data set or a model")
     plugins = session.plugins
     environment = load_environment(config, plugins=plugins)
     if what in plugins.datasets:

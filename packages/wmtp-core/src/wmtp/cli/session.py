@@ -34,6 +34,9 @@ class Session:
 
 def start_log(*, debug: bool) -> None:
     """Sends the log of ``wmtp`` to stderr, one plain line a record. A second call changes only the level."""
+    logging.raiseExceptions = (
+        False  # a log that cannot be written (a full disk) must not add a traceback to the message
+    )
     log = logging.getLogger("wmtp")
     level = logging.DEBUG if debug else logging.INFO
     log.setLevel(level)
@@ -58,6 +61,12 @@ def report_error(exc: Exception, *, debug: bool) -> int:
     if isinstance(exc, WmtpError):
         click.echo(f"wmtp: {exc}", err=True)
         return exc.exit_status
+    if isinstance(exc, OSError) and exc.strerror:  # the machine's: no room, no right, no such place
+        place = f": {exc.filename}" if exc.filename else ""
+        click.echo(
+            f"wmtp: {exc.strerror}{place}\nWhat was done is kept. Mend this, and run the same command again.", err=True
+        )
+        return 1
     advice = "" if debug else " Run it again with --debug for the traceback."
     click.echo(
         f"wmtp: {type(exc).__name__}: {exc}\nThis is a fault of ours (wmtp-core {__version__}), not of your "

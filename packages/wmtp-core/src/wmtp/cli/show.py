@@ -60,7 +60,10 @@ def finish(results: Results, *, as_json: bool) -> int:
     for line in results.shortcomings():
         click.echo(f"wmtp: {line}", err=True)
     if not results.complete:
-        click.echo("wmtp: the run is not complete; the same command does what is missing", err=True)
+        click.echo(
+            "wmtp: the run is not complete; once what is said above is mended, the same command does what is missing",
+            err=True,
+        )
     return 0 if results.complete else 1
 
 
@@ -78,5 +81,6 @@ def show(results: Results) -> None:
     for name, metric in body["metrics"].items():
         table.add_row(name, percent(metric["value"]), span(metric), str(metric["problems"]), str(metric["samples"]))
     console = Console(width=None if sys.stdout.isatty() else 100)
+    console = Console(width=max(console.width, 72))  # narrower, and numbers would be cut: better that lines break
     console.print(table)
-    console.print(f"{os.path.join(body['run']['directory'], 'report.md')}", markup=False, highlight=False)
+    print(os.path.join(body["run"]["directory"], "report.md"))

@@ -16,6 +16,7 @@ import attrs
 
 from wmtp.errors import ConfigError, Problem
 
+MOST_NODES = 100_000  # of one source: an alias that names an alias can stand for any number of them
 KeyPath = tuple[str | int, ...]
 
 _REFERENCE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<body>[^{}]*)\}|(?P<broken>\$\{)")
@@ -57,6 +58,7 @@ class Document:
     folder: Path = attrs.field(factory=Path.cwd)
     lines: dict[KeyPath, int] = attrs.field(factory=dict)
     overrides: dict[KeyPath, str] = attrs.field(factory=dict)
+    nodes: int = 0
     problems: list[tuple[KeyPath, str]] = attrs.field(factory=list)
     wrong_overrides: list[Problem] = attrs.field(factory=list)
 
@@ -101,8 +103,17 @@ def read(root: str, source: Path | str | Mapping[str, Any] | None) -> Document:
     if not isinstance(data, Mapping):
         raise ConfigError(Problem(f"{root} ({path})", f"must be a mapping of keys, not {shown(data)}"))
     document = Document(root, {}, str(path), path.absolute().parent)
-    document.data = _plain(data, document, (), document.folder)
+    try:
+        document.data = _plain(data, document, (), document.folder)
+    except (RecursionError, _TooLarge):
+        raise ConfigError(
+            Problem(f"{root} ({path})", "is nested too deep, or too large once its aliases are read")
+        ) from None
     return document
+
+
+class _TooLarge(Exception):  # noqa: N818
+    pass
 
 
 def parse_yaml(text: str, root: str, name: str) -> Any:
@@ -113,6 +124,8 @@ def parse_yaml(text: str, root: str, name: str) -> Any:
 
     try:
         return YAML().load(text)
+    except RecursionError:
+        raise ConfigError(Problem(f"{root} ({name})", "is nested too deep")) from None
     except MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         place = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
@@ -128,6 +141,9 @@ def parse_yaml(text: str, root: str, name: str) -> Any:
 
 def _plain(value: Any, document: Document, path: KeyPath, folder: Path) -> Any:
     """Plain dicts, lists and scalars; notes the line of every key."""
+    document.nodes += 1
+    if document.nodes > MOST_NODES:
+        raise _TooLarge
     if isinstance(value, Mapping):
         positions = getattr(getattr(value, "lc", None), "data", None) or {}
         plain: dict[Any, Any] = {}
@@ -167,6 +183,8 @@ def apply_overrides(document: Document, overrides: Sequence[str], own: Sequence[
             document.wrong_overrides.append(Problem(name, "must read key.path=value, like eval.limit=20"))
         elif path[0] not in own and path[0] not in foreign:
             document.wrong_overrides.append(Problem(name, unknown_key(path[0], sorted([*own, *foreign]))))
+        elif not text.strip():  # a shell variable that is not set, more often than a wish for null
+            document.wrong_overrides.append(Problem(name, f"has no value; to unset a key, write {keys}=null"))
         elif path[0] in own:
             try:
                 _apply(document, path, parse_yaml(text, "--set", name.removeprefix("--set ")))

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from wmtp.evaluation.meta_mtp import EVALUATOR_ID, MetaMtpEvaluator
 from wmtp.evaluation.records import EvaluationResult, EvaluationTask, MetricValue, Part, Rows
 from wmtp.evaluation.report import report
 from wmtp.evaluation.results import Results, assemble
-from wmtp.evaluation.rundir import EvaluatorFiles, Event, locked, write_atomically
+from wmtp.evaluation.rundir import EvaluatorFiles, Event, locked, read_object, write_atomically
 from wmtp.generation.records import Sampling
 from wmtp.judging import open_judge
 from wmtp.loaders import DataLoader, create_data_loader, create_model_loader
@@ -121,7 +122,11 @@ class _Run:
             self._judge = judge
             self._plugins.notify("wmtp_run_started", run_name=self._recipe.run.name, metrics=self._recipe.eval.metrics)
             result = create_evaluator(self._recipe, plugins=self._plugins).evaluate(self._task(stack))
-            if result.failed and not result.parts and all(isinstance(e, WmtpError) for e in result.failed.values()):
+            if (
+                result.failed
+                and not result.parts
+                and all(isinstance(e, WmtpError | OSError) for e in result.failed.values())
+            ):
                 raise next(iter(result.failed.values()))
             results = self._results(result, judge, started)
         self._plugins.notify("wmtp_run_finished", run_name=self._recipe.run.name, results=results.to_json())
@@ -161,6 +166,7 @@ class _Run:
             form = {k: v for k, v in attrs.asdict(sampling).items() if k != "n"}
             return {**{f"model {k}": v for k, v in self._engine.identity().items()}, **form}
 
+        every = self._engine.replays and self._recipe.eval.sampling.n == "auto"
         if protocol is None:
             files: Any = EvaluatorFiles(
                 self._folder, evaluator, generation=generation, judging=self._judge.identity, event=self._progress
@@ -177,6 +183,7 @@ class _Run:
             rows=self._rows(owned.spec.dataset if owned else None),
             run=files,
             generate=self._engine.generate,
+            available=partial(self._engine.available, whole=self._recipe.eval.limit is None) if every else None,
             judge=self._judge,
             judged=lambda sample, verdict: self._plugins.notify("wmtp_sample_judged", sample=sample, verdict=verdict),
         )
@@ -192,8 +199,7 @@ class _Run:
         return rows
 
     def _results(self, result: EvaluationResult, judge: Any, started: float) -> Results:
-        file = self._folder / "keys.json"  # absent where no evaluator stores samples
-        keys = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        keys = read_object(self._folder / "keys.json") or {}  # absent where no evaluator stores samples
         results = assemble(
             self._config,
             self._recipe,

@@ -63,7 +63,7 @@ class CodeBenchmark:
         raise NotImplementedError
 
     def score(self, problem: Problem, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> Mapping[str, float]:
-        """Per-problem values of metrics other than pass@k. Samples and verdicts are those of indices below n."""
+        """Per-problem values of metrics other than pass@k. Samples and verdicts are all of the problem's."""
         return {}
 
     def reference(self, problem: Problem) -> str | None:
@@ -85,13 +85,14 @@ class CodeBenchmark:
         """Brings the run to its end: missing samples, missing verdicts, then the metrics from what is on disk."""
         self.task, self.settings = task, task.settings
         problems = self._problems()
+        counts = self._counts(problems)
         generation_key = task.run.generation_key({**self.prompt_form(), "stop": list(self.stop)})
         judge_key = task.run.judge_key({f"setting {k}": getattr(self.settings, k) for k in self.judge_settings})
         prompts = {p.id: self._prompt_text(p) for p in problems.values()}
         digests = {p.id: p.digest or sha256(json.dumps(p.row, sort_keys=True, default=str)) for p in problems.values()}
         keys = {p: sha256(judge_key + digest)[:16] for p, digest in digests.items()}
-        wanted = len(problems) * task.sampling.n
-        have = self._stored_samples(problems, prompts, generation_key)
+        wanted = sum(counts.values())
+        have = self._stored_samples(counts, prompts, generation_key)
         judged = self._stored_verdicts(keys, have)
         task.run.expect(wanted, samples=len(have), verdicts=len(judged))
         log.info(
@@ -106,12 +107,12 @@ class CodeBenchmark:
         missing = [
             (problem, index)
             for problem in problems.values()  # a problem's samples together: the engine runs its prompt once
-            for index in range(task.sampling.n)
+            for index in range(counts[problem.id])
             if (problem.id, index) not in have
         ]
         errors = self._generate(missing, problems, prompts, generation_key, work) if missing else []
         work.finish()
-        return self._result(list(problems.values()), errors)
+        return self._result(list(problems.values()), counts, errors)
 
     def _problems(self) -> dict[str, Problem]:
         found: dict[str, Problem] = {}
@@ -123,19 +124,33 @@ class CodeBenchmark:
             raise ConfigError(f"{self.task.evaluator}: the data set has no problems in split {self.split!r}")
         return found
 
+    def _counts(self, problems: Iterable[str]) -> dict[str, int]:
+        """Problem → how many samples it gets: n, or as many as are stored. Raises ConfigError if too few for a metric."""
+        if self.task.available is None:
+            return dict.fromkeys(problems, self.task.sampling.n)
+        counts = dict(self.task.available(list(problems)))
+        fewest = min(counts, key=counts.__getitem__)
+        for name in self.task.metrics:
+            base, _, k = name.rpartition("@")
+            if base and base == self.pass_metric and int(k) > counts[fewest]:
+                raise ConfigError(
+                    f"{name} needs {k} samples of every problem; of problem {fewest} there are {counts[fewest]}"
+                )
+        return counts
+
     def _prompt_text(self, problem: Problem) -> str:
         """The prompt as one text, for its digest."""
         prompt = self.prompt(problem)
         return prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
 
     def _stored_samples(
-        self, problems: Mapping[str, Problem], prompts: Mapping[str, str], generation_key: str
+        self, counts: Mapping[str, int], prompts: Mapping[str, str], generation_key: str
     ) -> dict[Key, str]:
         """(problem, index) → digest of its code, for samples of this run that are wanted. Refuses others'."""
         have: dict[Key, str] = {}
         digests = {problem: sha256(text) for problem, text in prompts.items()}
         for sample in self.task.run.samples():
-            if sample.problem not in problems or sample.index >= self.task.sampling.n:
+            if sample.index >= counts.get(sample.problem, 0):
                 continue
             if sample.generation_key != generation_key or sample.prompt_sha256 != digests[sample.problem]:
                 raise ConfigError(
@@ -210,9 +225,10 @@ class CodeBenchmark:
 
     # Metrics
 
-    def _result(self, problems: Sequence[Problem], errors: Sequence[str]) -> EvaluationResult:
+    def _result(
+        self, problems: Sequence[Problem], wanted: Mapping[str, int], errors: Sequence[str]
+    ) -> EvaluationResult:
         """Metrics and counts, from the files alone. One sample short, and every metric is ``None``."""
-        n = self.task.sampling.n
         counts: Counter[str] = Counter()
         values: dict[str, list[float]] = {name: [] for name in self.task.metrics}
         complete = True
@@ -220,6 +236,7 @@ class CodeBenchmark:
         failures = Failures()
         by_id = {problem.id: problem for problem in problems}
         for problem, all_samples, all_verdicts in self.task.run.by_problem(by_id):
+            n = wanted[problem]
             samples = [s for s in all_samples if s.index < n]
             verdicts = [v for v in all_verdicts if v.index < n]
             counts.update(v.status for v in verdicts)
@@ -235,7 +252,7 @@ class CodeBenchmark:
         missing = [*errors, *unjudged]
         notes = tuple(missing[:NOTES]) + ((f"… and {len(missing) - NOTES} more",) if len(missing) > NOTES else ())
         metrics: dict[str, MetricValue] = {
-            name: summarise(found if complete else None, len(problems), len(problems) * n)
+            name: summarise(found if complete else None, len(problems), sum(wanted.values()))
             for name, found in values.items()
         }
         return EvaluationResult(self.task.evaluator, metrics, dict(counts), notes, report=failures.markdown())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from wmtp.errors import ConfigError
-from wmtp.evaluation.rundir import write_atomically
+from wmtp.evaluation.rundir import read_object, write_atomically
 from wmtp.generation.records import Completion, Engine, GenerationRequest, GenerationStats, Sampling
 from wmtp.loaders import ModelLoader
 
@@ -52,10 +52,9 @@ class RunEngine:
 
     def _stored(self) -> dict[str, Any] | None:
         """What the run's samples were made with; nothing, as long as there are none."""
-        if not self._file.exists() or not any(p.stat().st_size for p in self._folder.glob("samples/*.jsonl")):
+        if not any(p.stat().st_size for p in self._folder.glob("samples/*.jsonl")):
             return None
-        stored: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
-        return stored
+        return read_object(self._file)
 
     def _open(self) -> Engine:
         """Loads the model. Raises ConfigError if the run was made with another one under the same name."""
@@ -92,6 +91,16 @@ class RunEngine:
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         return self._open().generate(requests, sampling)
+
+    @property
+    def replays(self) -> bool:
+        """Whether the samples are written already, and how many there are is not ours to choose."""
+        return self._loader.reference.startswith("samples:")
+
+    def available(self, problems: Sequence[str], *, whole: bool) -> Mapping[str, int]:
+        """See `SamplesEngine.available`; only if `replays`."""
+        found: Mapping[str, int] = self._open().available(problems, whole=whole)  # type: ignore[attr-defined]
+        return found
 
     def close(self) -> None:
         self.save()

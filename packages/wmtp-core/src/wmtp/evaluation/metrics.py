@@ -26,9 +26,14 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean, by resampling problems with a fixed seed."""
+    """The 95 % percentile interval of the mean, by resampling problems with a fixed seed.
+
+    Where every problem has the value 1, or every one 0, resampling sees no spread however few they are. The bound is then
+    the exact one for a share (Clopper and Pearson): the share for which such an outcome has a chance of 2.5 %.
+    """
     if len(set(values)) < 2:
-        return values[0], values[0]
+        least = 0.025 ** (1 / len(values))
+        return {1.0: (least, 1.0), 0.0: (0.0, 1 - least)}.get(values[0], (values[0], values[0]))
     generator = random.Random(SEED)
     means = sorted(fmean(generator.choices(values, k=len(values))) for _ in range(RESAMPLES))
     return means[round(0.025 * (RESAMPLES - 1))], means[round(0.975 * (RESAMPLES - 1))]

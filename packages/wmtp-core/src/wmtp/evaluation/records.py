@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -154,6 +154,7 @@ class EvaluationTask:
 
     metrics   the metric names this owner answers for, unprefixed. settings: an instance of the spec's settings class.
     limit     first N problems, or ``None``. rows, run, generate, judge: see their classes.
+    available problems → how many samples of each there are, where they are replayed and all of them are wanted; else ``None``.
     judged    to be called with each sample and its verdict once both are on disk: it tells the observers.
     parts     for an evaluator that serves a protocol: the owners of the run's metrics, in order of name.
     """
@@ -169,3 +170,4 @@ class EvaluationTask:
     judge: Judge
     judged: Callable[[Sample, Verdict], None] = lambda sample, verdict: None
     parts: tuple[Part, ...] = ()
+    available: Callable[[Sequence[str]], Mapping[str, int]] | None = None

@@ -18,6 +18,7 @@ from wmtp.config.recipe import Recipe
 from wmtp.errors import WmtpError
 from wmtp.evaluation.engine import RunEngine
 from wmtp.evaluation.records import EvaluationResult, MetricValue
+from wmtp.evaluation.rundir import read_object
 from wmtp.judging.records import Judge
 from wmtp.plugins import Plugins
 
@@ -113,8 +114,7 @@ def assemble(
 
 
 def _identity(folder: Path) -> dict[str, str]:
-    file = folder / "engine.json"
-    found: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))["identity"] if file.exists() else {}
+    found: dict[str, str] = (read_object(folder / "engine.json") or {}).get("identity", {})
     return found
 
 

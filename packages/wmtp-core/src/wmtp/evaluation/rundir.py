@@ -71,8 +71,9 @@ class Lines:
             written = self._file.write(data)
             while written < len(data):  # a disk that fills up takes part of a write
                 written += self._file.write(data[written:])
-        except OSError:
+        except OSError as error:
             os.truncate(self.path, size)  # leave whole lines only, so that the run can go on
+            error.filename = str(self.path)
             raise
 
     def read(self) -> Iterator[tuple[int, Any]]:
@@ -96,6 +97,8 @@ class Lines:
             row = json.loads(line.decode("utf-8", "surrogatepass"))
             if set(row) != self._fields:
                 raise ValueError("its fields are not those of this version's records")
+            if type(row["index"]) is not int or type(row["problem"]) is not str:
+                raise ValueError("problem must be text, and index a number")
         except (ValueError, TypeError) as error:
             raise ConfigError(
                 f"{self.path}, line {number}: damaged: {error}. Remove that line to have it done again, or use --fresh "
@@ -166,7 +169,7 @@ class EvaluatorFiles:
 
     def _key(self, kind: str, parts: Mapping[str, Any]) -> str:
         """Records what this run is made with, or checks that it still is. Raises ConfigError saying what changed."""
-        keys = json.loads(self._keys.read_text(encoding="utf-8")) if self._keys.exists() else {}
+        keys = read_object(self._keys) or {}
         # What has produced no line yet binds nobody: a run that failed at its first step can be mended and started again.
         lines, made = (self._samples, "samples") if kind == "generation" else (self._verdicts, "verdicts")
         stored = None if lines.empty() else keys.get(kind, {}).get(self._evaluator)
@@ -191,7 +194,10 @@ class EvaluatorFiles:
 
     def _score_hint(self, kind: str) -> str:
         return (
-            f" The samples need no model: wmtp score {self._samples.path} judges them anew." if kind == "judge" else ""
+            f" To judge the samples anew, without a model: wmtp score {self._samples.path} --benchmark {self._evaluator}, "
+            "with --data or --config for its data set."
+            if kind == "judge"
+            else ""
         )
 
     def close(self) -> None:
@@ -202,11 +208,32 @@ class EvaluatorFiles:
 def write_atomically(path: Path, text: str) -> None:
     """Readers see the old file or the whole new one, also after a loss of power. For the holder of the lock only."""
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
-    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """A JSON object that `write_atomically` wrote; ``None`` if there is none. Raises ConfigError if it is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+        error: Exception = TypeError("not an object")
+    except FileNotFoundError:
+        return None
+    except ValueError as wrong:
+        error = wrong
+    raise ConfigError(
+        f"{path}: damaged: {error}. It says what the run was made with, so the run cannot go on without it. Put it back, use "
+        "--fresh to start the run again, or another run.name."
+    )
 
 
 @contextmanager

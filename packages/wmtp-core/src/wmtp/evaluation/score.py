@@ -39,8 +39,10 @@ def score(
     benchmark   an evaluator id, or the name of a data set that one evaluator has. data: where that data set is.
     overrides   ``key.path=yaml``, as ``--set`` takes them: ``eval.limit=20``, ``eval.evaluators.mbpp-v1.split=train``.
 
-    A problem has as many samples as the one with the fewest. Needs no torch. The run directory is named after the file's
-    name and content, so that the same command goes on where a stopped one left off.
+    All samples of the file count, also where problems have different numbers of them: pass@k is reported as far as every
+    problem has k. A file that lacks problems of the split, or has others, is refused (not so under ``eval.limit``).
+    Needs no torch. The run directory is named after the file's name and content and the data, so that the same command
+    goes on where a stopped one left off.
     """
     plugins = plugins or create_plugin_manager()
     owner = find_benchmark(benchmark, plugins)
@@ -49,13 +51,13 @@ def score(
     counts = engine.counts().values()
     if not counts:
         raise ConfigError(f"{path} holds no samples")
-    n = min(counts)
-    content = hashlib.sha256(f"{engine.identity['sha256']} {owner.spec.id}".encode()).hexdigest()[:8]
+    where = Path(data).resolve() if data else ""
+    content = hashlib.sha256(f"{engine.identity['sha256']} {owner.spec.id} {where}".encode()).hexdigest()[:8]
     stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in path.stem)
     recipe = {
         "run": {"name": f"score-{stem}-{content}"},
         "model": {"base_id": f"samples:{path}", "loader": "samples"},
-        "eval": {"sampling": {"n": n}, "metrics": _metrics(owner.spec.metrics, n)},
+        "eval": {"sampling": {"n": "auto"}, "metrics": _metrics(owner.spec.metrics, max(1, min(counts)))},
     }
     environment, structured = load_configuration(config, recipe, plugins=plugins, overrides=overrides)
     if data and owner.spec.dataset:  # into the environment, so that the run directory's config.yaml knows it

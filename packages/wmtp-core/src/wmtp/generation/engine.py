@@ -122,7 +122,7 @@ class DecodingEngine:
             while (cache is None or len(rows) < slots) and (item := queue.next()):
                 ids, request = item
                 if len(ids) + 1 > self._forward.context:
-                    yield _refusal(request, f"the prompt has {len(ids)} tokens, the context {self._forward.context}")
+                    yield _refusal(request, _too_long(request, len(ids), self._forward.context))
                     continue
                 if prompt is None or prompt.ids != ids:
                     prompt = self._prefill(ids)
@@ -274,6 +274,13 @@ class DecodingEngine:
             tokens=len(row.ids),
             seconds=time.perf_counter() - row.started,
         )
+
+
+def _too_long(request: GenerationRequest, length: int, context: int) -> str:
+    return (
+        f"the prompt has {length} tokens, and the model's context only {context}. Give fewer examples in it, if it has any "
+        f"(eval.evaluators.{request.evaluator}.shots), or use a model with a longer context."
+    )
 
 
 def _refusal(request: GenerationRequest, error: str) -> Completion:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,11 @@ def _completion(request: GenerationRequest, text: str, finish: FinishReason = "s
         seconds=0.0,
         error=error,
     )
+
+
+def _some(problems: Sequence[str]) -> str:
+    named = ", ".join(problems[:5]) + (", …" if len(problems) > 5 else "")
+    return f"problem {named}" if len(problems) == 1 else f"{len(problems)} problems ({named})"
 
 
 class ReferenceEngine:
@@ -68,6 +73,46 @@ class SamplesEngine:
         for problem, _ in self._places:
             counts[problem] = counts.get(problem, 0) + 1
         return counts or {f"#{i}": len(texts) for i, texts in enumerate(self._lists)}
+
+    def available(self, problems: Sequence[str], *, whole: bool) -> dict[str, int]:
+        """How many samples there are of each of `problems`, the split's in order. Raises ConfigError where the file does not
+        fit them: it lacks some, or (if they are the `whole` split) has others, so that its scores would mean something else.
+        """
+        if self._lists:
+            if len(self._lists) < len(problems) or (whole and len(self._lists) > len(problems)):
+                raise ConfigError(
+                    f"{self._path}: {len(self._lists)} lists for {len(problems)} problems. generations.json goes by "
+                    "position, so it must have one list for each problem of the split."
+                )
+            found = {problem: len(texts) for problem, texts in zip(problems, self._lists, strict=False)}
+        else:
+            found, others = self._matched(problems)
+            if others and whole:
+                raise ConfigError(
+                    f"{self._path}: samples of {_some(others)}, which the data does not have. Is it another data set "
+                    "(--data) or split (--set eval.evaluators.<id>.split=…)?"
+                )
+        absent = [problem for problem in problems if not found.get(problem)]
+        if absent:
+            raise ConfigError(
+                f"{self._path}: no sample of {_some(absent)}, of {len(problems)} in the split. A score over the others would "
+                "be another benchmark's. Add them; or score the first N problems alone: --set eval.limit=N."
+            )
+        return found
+
+    def _matched(self, problems: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+        """(problem → number of samples, problems of the file that are not among `problems`)."""
+        indices: dict[str, set[int]] = {}
+        for name, index in self._places:
+            indices.setdefault(name, set()).add(index)
+        found: dict[str, int] = {}
+        for problem in problems:
+            of = indices.pop(problem, None) or indices.pop(f"Mbpp/{problem}", None) or set()
+            gap = next((i for i in range(len(of)) if i not in of), None)
+            if gap is not None:
+                raise ConfigError(f"{self._path}: problem {problem} has {len(of)} samples, but none of index {gap}")
+            found[problem] = len(of)
+        return found, list(indices)
 
     def _index_lists(self) -> None:
         try:

@@ -54,5 +54,5 @@ def metric_names(evaluators: Iterable[Owned[EvaluatorSpec]], prefixes: Mapping[s
 def near_metrics(name: str, names: Iterable[str]) -> list[str]:
     """Names like `name`; templates are filled with the k that was asked for, or 1."""
     k = name.rpartition("@")[2]
-    filled = sorted({n.replace("{k}", k if k.isdecimal() and int(k) > 0 else "1") for n in names})
+    filled = sorted({n.replace("{k}", str(int(k)) if k.isdecimal() and int(k) > 0 else "1") for n in names})
     return difflib.get_close_matches(name, filled, n=3)
