@@ -12,6 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import wmtp.generation.engine
 from wmtp.errors import GenerationError
 from wmtp.generation.engine import DecodingEngine
 from wmtp.generation.records import Completion, GenerationRequest, Sampling
@@ -111,8 +112,40 @@ def test_speculation_changes_no_token(
     assert len({text for text, _, _ in plain.values()}) > 6, "all samples are alike: nothing was tested"
 
 
-def test_trained_heads_are_accepted_and_counted() -> None:
+@pytest.mark.parametrize("kind", ["good", "bad"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_giving_up_drafting_in_mid_run_changes_no_token(
+    mtp_model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, kind: str, batch: int
+) -> None:
+    """Rows in flight, rows that come later and the next call all go on plainly."""
+    model, sampling, wanted = mtp_model(kind), Sampling(0.8, 0.95, seed=4), requests(PROMPTS[:6], n=2)
+    plain = decode(engine(model, tokenizer, speculative="off", batch_size=batch), wanted, sampling)
+    monkeypatch.setattr(wmtp.generation.engine, "DRAFTING_LOSES", 0.0)
+    for first in (1, 7, 20):
+        monkeypatch.setattr(wmtp.generation.engine, "FIRST_WEIGHING", first)
+        made = engine(model, tokenizer, batch_size=batch)
+        assert decode(made, wanted, sampling) == plain
+        drafted = made.stats.drafted
+        assert len(drafted) == 3
+        assert decode(made, wanted, sampling) == plain
+        assert made.stats.drafted == drafted, "it drafted again"
+
+
+def test_weighing_leaves_no_trace(mtp_model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs forwards that count for nothing; where drafting goes on, so do its drafts."""
+    model, sampling, wanted = mtp_model("good"), Sampling(0.8, 0.95, seed=4), requests(PROMPTS[:6], n=2)
+    monkeypatch.setattr(wmtp.generation.engine, "DRAFTING_LOSES", 1e9)
+    found = []
+    for first in (1, 1 << 30):
+        monkeypatch.setattr(wmtp.generation.engine, "FIRST_WEIGHING", first)
+        made = engine(model, tokenizer, batch_size=3)
+        found.append((decode(made, wanted, sampling), made.stats.drafted, made.stats.accepted, made.stats.rows))
+    assert found[0] == found[1]
+
+
+def test_trained_heads_are_accepted_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo's model, on a problem it was trained on: several tokens a forward, and the same text."""
+    monkeypatch.setattr(wmtp.generation.engine, "FIRST_WEIGHING", 1 << 30)  # a busy machine must not decide this
     from wmtp.models import load_model
 
     folder = Path(__file__).parents[4] / "examples"

@@ -57,11 +57,15 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self.length = 0
         super().__init__(layers=[_Layer(self) for _ in range(layers)])
 
-    def place(self, positions: Tensor) -> Tensor:
-        """positions [rows, width] of the coming forward. Returns its boolean mask [rows, 1, width, length]."""
+    def place(self, positions: Tensor, end: int) -> None:
+        """Positions [rows, width] of the coming forward, all of them before `end`."""
         self.positions = positions
-        self.length = min(self.capacity, -(-(int(positions.max()) + 1) // ROUND) * ROUND)
-        return torch.arange(self.length, device=positions.device) <= positions[:, None, :, None]
+        self.length = min(self.capacity, -(-end // ROUND) * ROUND)
+
+    @property
+    def mask(self) -> Tensor:
+        """What each of these positions sees: boolean [rows, 1, width, length]."""
+        return torch.arange(self.length, device=self.positions.device) <= self.positions[:, None, :, None]
 
     def grow(self, capacity: int) -> None:
         """Makes room for more positions."""
@@ -77,17 +81,22 @@ class RaggedCache(Cache):  # type: ignore[misc]
     def copy_row(self, source: RaggedCache, row: int, length: int) -> None:
         """Puts the first `length` positions of a one-row cache into a slot."""
         for mine, theirs in zip(self.layers, source.layers, strict=True):
-            mine.keys[row, :, :length] = theirs.keys[0, :, :length]
-            mine.values[row, :, :length] = theirs.values[0, :, :length]
+            if theirs.is_initialized:  # not so for heads that are not used any more
+                mine.keys[row, :, :length] = theirs.keys[0, :, :length]
+                mine.values[row, :, :length] = theirs.values[0, :, :length]
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, slots: list[int]) -> None:
         """Keeps these slots, in this order, and frees the others."""
+        rows = torch.tensor(slots, device=self.layers[0].keys.device)
         for layer in self.layers:
-            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+            if layer.is_initialized:
+                layer.keys, layer.values = layer.keys[rows], layer.values[rows]
 
     def start(self, like: RaggedCache, rows: int) -> None:
         """Allocates `rows` slots of the shapes and types of a cache that has been written."""
         for mine, theirs in zip(self.layers, like.layers, strict=True):
+            if not theirs.is_initialized:
+                continue
             for name in ("keys", "values"):
                 old = getattr(theirs, name)
                 setattr(mine, name, old.new_zeros(rows, old.shape[1], self.capacity, old.shape[3]))
@@ -96,5 +105,8 @@ class RaggedCache(Cache):  # type: ignore[misc]
     def bytes_per_position(self) -> int:
         """Of one slot, over all layers."""
         return sum(
-            t.shape[1] * t.shape[3] * t.element_size() for layer in self.layers for t in (layer.keys, layer.values)
+            t.shape[1] * t.shape[3] * t.element_size()
+            for layer in self.layers
+            if layer.is_initialized
+            for t in (layer.keys, layer.values)
         )

@@ -8,6 +8,7 @@ are equal, so the text is token for token what decoding without drafts writes.
 from __future__ import annotations
 
 import heapq
+import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,17 +19,24 @@ import torch
 from torch import Tensor
 
 from wmtp.generation.cache import ROUND, RaggedCache
-from wmtp.generation.forward import available_bytes, forward_for
+from wmtp.generation.forward import Forward, available_bytes, forward_for
 from wmtp.generation.noise import row_key
-from wmtp.generation.records import Completion, FinishReason, GenerationRequest, GenerationStats, Sampling
+from wmtp.generation.records import Completion, GenerationRequest, GenerationStats, Sampling
 from wmtp.generation.sampler import draw
+from wmtp.generation.slots import Row, Slots
 from wmtp.generation.text import Continuation
+
+log = logging.getLogger(__name__)
 
 ENGINE_VERSION = "1"
 """Part of generation_key. It rises when a sample could come out differently."""
 
 LOOK_AHEAD = 512  # requests held back to start the longest prompts first
 MEMORY_SHARE = 0.5  # of what is free, for the slots' keys and values
+FIRST_WEIGHING = 32  # forwards before drafting is weighed against plain decoding
+DRAFTING_LOSES = (
+    1.1  # times the tokens of a forward: what it may cost more than a plain one before drafting is given up
+)
 MOST_ROWS = {"cpu": 32, "cuda": 256}
 
 
@@ -39,21 +47,6 @@ class _Prompt:
     ids: list[int]
     cache: RaggedCache
     states: Tensor  # [heads, 1, 1, …] of the last position
-
-
-@attrs.define(eq=False)
-class _Row:
-    """One completion being written."""
-
-    request: GenerationRequest
-    key: bytes
-    text: Continuation
-    budget: int
-    started: float
-    position: int  # where the next input token goes
-    ids: list[int] = attrs.Factory(list)
-    pending: list[int] = attrs.Factory(list)  # the last token and the drafts behind it: the next input
-    finish: FinishReason | None = None
 
 
 class DecodingEngine:
@@ -74,9 +67,14 @@ class DecodingEngine:
         batch_size: int | None = None,
     ) -> None:
         self._forward = forward_for(model, n_heads, speculative)
+        self._layers = self._forward.layers
         self._tokenizer = tokenizer
         self._device = next(model.parameters()).device
         self._batch_size = batch_size
+        self._prompt: _Prompt | None = None  # the last one: its samples come one after another
+        # Where rounding depends on the batch's shape, a choice by the clock would make runs differ.
+        self._weighs = self._forward.heads > 1 and self._device.type == "cpu" and model.dtype == torch.float32
+        self._next_weighing = FIRST_WEIGHING
         # Speculation is not part of it: it changes no token.
         self.identity: Mapping[str, str] = {**identity, "engine": ENGINE_VERSION}
         ends = model.generation_config.eos_token_id if model.generation_config else None
@@ -113,63 +111,61 @@ class DecodingEngine:
     # the loop
 
     def _decode(self, queue: _Queue, sampling: Sampling) -> Iterator[Completion]:
-        rows: list[_Row] = []
-        cache: RaggedCache | None = None
-        slots = 0
-        prompt: _Prompt | None = None
+        slots = Slots(self._layers)
         while True:
             started = time.perf_counter()
-            while (cache is None or len(rows) < slots) and (item := queue.next()):
-                ids, request = item
-                if len(ids) + 1 > self._forward.context:
-                    yield _refusal(request, _too_long(request, len(ids), self._forward.context))
-                    continue
-                if prompt is None or prompt.ids != ids:
-                    prompt = self._prefill(ids)
-                row = self._new_row(request, ids, sampling)
-                need = self._capacity(row)
-                if cache is None:
-                    slots = self._plan(prompt.cache, need)  # the longest prompt in sight comes first
-                    cache = RaggedCache(self._forward.layers, need)
-                    cache.start(prompt.cache, slots)
-                elif need > cache.capacity:
-                    cache.grow(need)
-                cache.copy_row(prompt.cache, len(rows), len(ids))
-                rows.append(row)
-                self._first(row, prompt, sampling)
-                self._stats["seconds"] += time.perf_counter() - started
-                started = time.perf_counter()
-                if row.finish:
-                    rows.pop()
-                    yield self._completion(row)
-                    started = time.perf_counter()
-            if not rows:
-                return
-            assert cache is not None
-            self._step(rows, cache, sampling)
+            refused, new = self._admit(queue, slots, sampling)
+            if new:
+                self._first(new, sampling)
+            elif slots.rows():
+                if self._weighs and self._stats["forwards"] >= self._next_weighing:
+                    self._weigh(slots, sampling)
+                self._step(slots, sampling)
             self._stats["seconds"] += time.perf_counter() - started
-            done = [row for row in rows if row.finish]
-            if done:
-                rows, slots = self._retire(rows, cache, slots, refill=queue.waiting())
-                for row in done:
-                    yield self._completion(row)
+            yield from refused
+            if not slots.rows() and not refused:
+                return
+            for row in slots.release(compact=not queue.waiting()):
+                yield self._completion(row)
+
+    def _admit(
+        self, queue: _Queue, slots: Slots, sampling: Sampling
+    ) -> tuple[list[Completion], list[tuple[Row, Tensor]]]:
+        """Fills free slots. Returns what was refused, and the new rows, each with its prompt's last states."""
+        refused, new = [], []
+        while slots.free() and (item := queue.next()):
+            ids, request = item
+            if len(ids) + 1 > self._forward.context:
+                refused.append(_refusal(request, _too_long(request, len(ids), self._forward.context)))
+                continue
+            if self._prompt is None or self._prompt.ids != ids:
+                self._prompt = self._prefill(ids)
+            row = self._new_row(request, ids, sampling)
+            need = self._capacity(row)
+            if not slots.planned():
+                # The longest prompt in sight comes first.
+                slots.plan(self._plan(self._prompt.cache, need), need, self._prompt.cache)
+            slots.put(row, need, self._prompt.cache, len(ids))
+            new.append((row, self._prompt.states[:, 0, 0]))
+        return refused, new
 
     def _prefill(self, ids: list[int]) -> _Prompt:
         capacity = -(-len(ids) // ROUND) * ROUND
-        cache = RaggedCache(self._forward.layers, capacity)
+        cache = RaggedCache(self._layers, capacity)
         tokens = torch.tensor([ids], device=self._device)
         positions = torch.arange(len(ids), device=self._device)[None]
+        cache.place(positions, len(ids))
         states = self._forward.prefill(tokens, positions, cache)
         self._stats["forwards"] += 1
         return _Prompt(ids, cache, states)
 
-    def _new_row(self, request: GenerationRequest, ids: list[int], sampling: Sampling) -> _Row:
+    def _new_row(self, request: GenerationRequest, ids: list[int], sampling: Sampling) -> Row:
         key = row_key(sampling.seed, request.evaluator, request.problem, request.index)
         budget = min(request.max_new_tokens, self._forward.context - len(ids))
         text = Continuation(self._tokenizer, ids, request.stop)
-        return _Row(request, key, text, budget, time.perf_counter(), len(ids))
+        return Row(request, key, text, budget, time.perf_counter(), len(ids))
 
-    def _capacity(self, row: _Row) -> int:
+    def _capacity(self, row: Row) -> int:
         """Positions a row may need: its last input starts at most at its last token, with drafts behind it."""
         return -(-(row.position + row.budget + self._forward.heads) // ROUND) * ROUND
 
@@ -181,41 +177,55 @@ class DecodingEngine:
         most = MOST_ROWS.get(self._device.type, 32)
         return max(1, min(most, int(available_bytes(self._device) * MEMORY_SHARE) // row))
 
-    def _first(self, row: _Row, prompt: _Prompt, sampling: Sampling) -> None:
-        """The first token and drafts come from the prompt's own last position, under this sample's noise."""
-        logits = self._forward.target_logits(prompt.states)[:, 0]
-        token = int(draw(logits, sampling, [(row.key, 0)])[0])
-        self._stats["rows"] += 1
-        self._take(row, [token])
-        if not row.finish:
-            states = prompt.states[:, :, 0]
-            row.pending = [token, *self._draft([row], states, sampling)[0]]
-
-    def _draft(self, rows: Sequence[_Row], states: Tensor, sampling: Sampling) -> list[list[int]]:
-        """Drafts for each row from states [heads, rows, …] at its last accepted position."""
-        if self._forward.heads == 1:
-            return [[] for _ in rows]
-        logits = self._forward.draft_logits(states)
-        heads, count = logits.shape[:2]
-        places = [(row.key, len(row.ids) + head) for head in range(heads) for row in rows]
-        tokens = draw(logits.reshape(heads * count, -1), sampling, places).view(heads, count)
-        for head in range(heads):
-            self._drafted[head] += count
-        return [list(column) for column in zip(*tokens.tolist(), strict=True)]
-
-    def _step(self, rows: list[_Row], cache: RaggedCache, sampling: Sampling) -> None:
-        """One forward for all rows, then as many tokens for each as its drafts were right, and one more."""
-        slots = cache.layers[0].keys.shape[0]
-        width = self._forward.heads
-        pad = slots - len(rows)  # free slots run along with position 0 of nothing
-        inputs = [row.pending for row in rows] + [[0] * width] * pad
-        ids = torch.tensor(inputs, device=self._device)
-        start = torch.tensor([row.position for row in rows] + [0] * pad, device=self._device)
-        positions = start[:, None] + torch.arange(width, device=self._device)
-        states = self._forward.run(ids, positions, cache)[:, : len(rows)]
+    def _first(self, new: Sequence[tuple[Row, Tensor]], sampling: Sampling) -> None:
+        """The first token and drafts come from the prompt's own last position, under each sample's noise."""
+        rows = [row for row, _ in new]
+        states = torch.stack([state for _, state in new], dim=1)  # [heads, rows, …]
         logits = self._forward.target_logits(states)
+        tokens = draw(logits, sampling, [(row.key, 0) for row in rows]).tolist()
+        self._stats["rows"] += len(rows)
+        for row, token in zip(rows, tokens, strict=True):
+            self._take(row, [token])
+        self._draft(rows, states, sampling)
+
+    def _draft(self, rows: Sequence[Row], states: Tensor, sampling: Sampling) -> None:
+        """Sets the next input of every row that goes on: its last token, and drafts from the states [heads, rows, …] there."""
+        going = [i for i, row in enumerate(rows) if not row.finish]
+        if len(going) < len(rows):
+            rows = [rows[i] for i in going]
+            states = states[:, torch.tensor(going, dtype=torch.int64, device=states.device)]
+        drafts: list[list[int]] = [[] for _ in rows]
+        if self._forward.heads > 1 and rows:
+            logits = self._forward.draft_logits(states)
+            heads, count = logits.shape[:2]
+            places = [(row.key, len(row.ids) + head) for head in range(heads) for row in rows]
+            tokens = draw(logits.reshape(heads * count, -1), sampling, places).view(heads, count)
+            for head in range(heads):
+                self._drafted[head] += count
+            drafts = tokens.T.tolist()
+        for row, draft in zip(rows, drafts, strict=True):
+            row.pending = [row.ids[-1], *draft]
+
+    def _verify(self, forward: Forward, slots: Slots, sampling: Sampling) -> tuple[Tensor, list[list[int]]]:
+        """One forward over every row's last token and drafts: states [heads, rows, width, …], and the tokens that the
+        next-token head draws behind each of them, [rows][width]. What it writes into the cache, the next one writes again.
+        """
+        width = forward.heads
+        tokens, start = slots.inputs(width)
+        ids = torch.tensor(tokens, device=self._device)
+        positions = torch.tensor(start, device=self._device)[:, None] + torch.arange(width, device=self._device)
+        slots.cache.place(positions, max(start) + width)
+        states = slots.of_active(forward.run(ids, positions, slots.cache))
+        rows = slots.rows()
+        logits = forward.target_logits(states)
         places = [(row.key, len(row.ids) + i) for row in rows for i in range(width)]
-        targets = draw(logits.reshape(len(rows) * width, -1), sampling, places).view(len(rows), width).tolist()
+        targets = draw(logits.reshape(len(rows) * width, -1), sampling, places).view(len(rows), width)
+        return states, targets.tolist()
+
+    def _step(self, slots: Slots, sampling: Sampling) -> None:
+        """One forward for all rows, then as many tokens for each as its drafts were right, and one more."""
+        states, targets = self._verify(self._forward, slots, sampling)
+        rows, width = slots.rows(), self._forward.heads
         kept = []
         for row, target in zip(rows, targets, strict=True):
             right = 0
@@ -227,16 +237,37 @@ class DecodingEngine:
             kept.append(right)
         self._stats["forwards"] += 1
         self._stats["rows"] += len(rows)
-        if width > 1:
-            index = torch.arange(len(rows), device=self._device)
-            at = torch.tensor(kept, device=self._device)
-            drafts = self._draft(rows, states[:, index, at], sampling)
-        else:
-            drafts = [[] for _ in rows]
-        for row, draft in zip(rows, drafts, strict=True):
-            row.pending = [row.ids[-1], *draft]
+        at = torch.tensor(kept, device=self._device)
+        self._draft(rows, states[:, torch.arange(len(rows), device=self._device), at], sampling)
 
-    def _take(self, row: _Row, tokens: Sequence[int]) -> None:
+    def _weigh(self, slots: Slots, sampling: Sampling) -> None:
+        """Gives up drafting where it is slower than plain decoding: a processor that is busy with a wide batch pays for
+        every draft, and heads may be wrong more often than not. Both sides are timed on the coming step.
+        """
+        self._next_weighing *= 16
+        plain = self._forward.without_heads()
+        gain = self._stats["tokens"] / self._stats["rows"]
+        cost = self._seconds(self._forward, slots, sampling) / self._seconds(plain, slots, sampling)
+        if cost > DRAFTING_LOSES * gain:
+            log.info("drafting is given up: a forward costs %.1f plain ones here, and yields %.1f tokens", cost, gain)
+            self._forward, self._weighs = plain, False
+            for row in slots.rows():
+                del row.pending[1:]
+            if self._prompt:
+                self._prompt.states = self._prompt.states[:1]
+
+    def _seconds(self, forward: Forward, slots: Slots, sampling: Sampling) -> float:
+        """Of one step without its drafts; the better of two."""
+        found = []
+        for _ in range(2):
+            started = time.perf_counter()
+            states, _ = self._verify(forward, slots, sampling)
+            if forward.heads > 1:
+                forward.draft_logits(states[:, :, 0])
+            found.append(time.perf_counter() - started)
+        return min(found)
+
+    def _take(self, row: Row, tokens: Sequence[int]) -> None:
         """Appends tokens one by one, so that a row ends at the same token whatever block it came in."""
         watch = row.text.may_stop([*row.ids, *tokens], len(tokens))  # one look at the block spares a look at each token
         for token in tokens:
@@ -252,18 +283,7 @@ class DecodingEngine:
                 row.finish = "length"
                 return
 
-    def _retire(self, rows: list[_Row], cache: RaggedCache, slots: int, *, refill: bool) -> tuple[list[_Row], int]:
-        """Moves the rows that go on to the front. Without requests to come, the slots of the others are given up."""
-        going = [i for i, row in enumerate(rows) if not row.finish]
-        if not refill and len(going) <= slots // 2 and going:
-            cache.keep(torch.tensor(going, device=self._device))
-            return [rows[i] for i in going], len(going)
-        order = going + [i for i in range(slots) if i not in set(going)]
-        if order != list(range(slots)):
-            cache.keep(torch.tensor(order, device=self._device))
-        return [rows[i] for i in going], slots
-
-    def _completion(self, row: _Row) -> Completion:
+    def _completion(self, row: Row) -> Completion:
         assert row.finish is not None
         return Completion(
             evaluator=row.request.evaluator,

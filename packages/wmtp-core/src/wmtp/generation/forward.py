@@ -14,7 +14,8 @@ from wmtp.generation.cache import RaggedCache
 class Forward:
     """One forward of a causal language model over ragged rows.
 
-    run(ids, positions, cache) takes [rows, width] and returns states; logits(states, …) projects those that are wanted.
+    run(ids, positions, cache) takes [rows, width] and returns states; *_logits(states) projects those that are wanted. The
+    cache has been told of the positions (`RaggedCache.place`).
     """
 
     heads = 1
@@ -32,20 +33,28 @@ class Forward:
         self.layers = config.num_hidden_layers
         self.context = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
 
+    def _mask(self, cache: RaggedCache) -> Tensor:
+        """What is added to attention scores. Made once: from a boolean mask every layer would make it again."""
+        return torch.zeros(cache.mask.shape, dtype=self._model.dtype, device=cache.mask.device).masked_fill_(
+            ~cache.mask, float("-inf")
+        )
+
     def run(self, ids: Tensor, positions: Tensor, cache: RaggedCache) -> Tensor:
         """Logits of head 0, [1, rows, width, vocabulary]."""
-        mask = cache.place(positions)
         out = self._model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+            input_ids=ids,
+            attention_mask=self._mask(cache),
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
         )
         return out.logits[None]  # type: ignore[no-any-return]
 
     def prefill(self, ids: Tensor, positions: Tensor, cache: RaggedCache) -> Tensor:
         """The states of the last position alone, [heads, 1, 1, …]: a prompt's other logits are never computed."""
-        mask = cache.place(positions)
         out = self._model(
             input_ids=ids,
-            attention_mask=mask,
+            attention_mask=self._mask(cache),
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
@@ -61,6 +70,10 @@ class Forward:
         """Heads 1 … at the positions given: [heads − 1, rows, vocabulary]. states: [heads, rows, …]."""
         return states[1:]
 
+    def without_heads(self) -> Forward:
+        """The same model, decoding plainly."""
+        return self
+
 
 class MtpForward(Forward):
     """A model with `head_states` and `project` (`wmtp.models.mtp_llama`)."""
@@ -72,7 +85,7 @@ class MtpForward(Forward):
 
     def run(self, ids: Tensor, positions: Tensor, cache: RaggedCache) -> Tensor:
         """States of every head before norm and output, [heads, rows, width, hidden]."""
-        states: Tensor = self._model.head_states(ids, positions, cache.place(positions), cache, self.heads)
+        states: Tensor = self._model.head_states(ids, positions, self._mask(cache), cache, self.heads)
         return states
 
     def prefill(self, ids: Tensor, positions: Tensor, cache: RaggedCache) -> Tensor:
@@ -83,6 +96,9 @@ class MtpForward(Forward):
 
     def draft_logits(self, states: Tensor) -> Tensor:
         return self._model.project(states[1:])  # type: ignore[no-any-return]
+
+    def without_heads(self) -> Forward:
+        return MtpForward(self._model, 1)
 
 
 def forward_for(model: Any, n_heads: int | None, speculative: str) -> Forward:
