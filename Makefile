@@ -18,6 +18,7 @@ $(STAMP): requirements-dev.txt constraints.txt $(wildcard packages/*/pyproject.t
 demo: $(STAMP)
 	$(BIN)/wmtp eval examples/demo-config.yaml examples/demo-reference.yaml
 	$(BIN)/wmtp eval examples/demo-config.yaml examples/demo-model.yaml
+	$(BIN)/wmtp eval examples/demo-config.yaml examples/demo-model.yaml --set model.mtp.speculative=off --set run.name=demo-plain
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"

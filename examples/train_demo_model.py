@@ -1,9 +1,10 @@
 """Trains the demo's model: a byte-level Llama with four heads that learns the demo's first twelve problems by heart.
 
-    python examples/train_demo_model.py            # writes examples/demo-model; a few minutes on two cores
+    python examples/train_demo_model.py            # writes examples/demo-model; seven minutes on two cores
 
 It answers what it was trained on and nothing else. Every head is trained (arXiv 2404.19737: one loss a head, summed), so
-that decoding with them shows what speculation gains. Fixed seeds and float32 on the CPU: the same machine writes the same
+that decoding with them shows what speculation gains: deep and narrow, so that three heads cost little beside the trunk, as in
+a large model. Fixed seeds and float32 on the CPU: the same machine writes the same
 model.
 """
 
@@ -23,7 +24,7 @@ from wmtp.models.mtp_llama import MtpLlamaConfig, MtpLlamaForCausalLM
 
 HERE = Path(__file__).parent
 HEADS = 4
-STEPS = 350
+STEPS = 450
 SEED = 7
 TASK = (
     "You are an expert Python programmer, and here is your task: {text} Your code should pass these tests:"
@@ -88,7 +89,7 @@ def main() -> None:
     torch.manual_seed(SEED)
     coder = tokenizer()
     config = MtpLlamaConfig(
-        vocab_size=len(coder), hidden_size=128, intermediate_size=320, num_hidden_layers=3, num_attention_heads=4,
+        vocab_size=len(coder), hidden_size=64, intermediate_size=160, num_hidden_layers=22, num_attention_heads=4,
         num_key_value_heads=4, max_position_embeddings=1024, bos_token_id=coder.bos_token_id,
         eos_token_id=coder.eos_token_id, pad_token_id=None, tie_word_embeddings=False, n_future_tokens=HEADS,
     )  # fmt: skip

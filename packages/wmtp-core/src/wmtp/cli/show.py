@@ -83,4 +83,6 @@ def show(results: Results) -> None:
     console = Console(width=None if sys.stdout.isatty() else 100)
     console = Console(width=max(console.width, 72))  # narrower, and numbers would be cut: better that lines break
     console.print(table)
+    if (speed := body["generation"]["tokens_per_second"]) is not None:
+        print(f"{speed:,.0f} tokens a second, {body['generation']['tokens_per_forward']:.2f} a forward pass and row")
     print(os.path.join(body["run"]["directory"], "report.md"))
