@@ -119,6 +119,9 @@ CASES = {
     "an empty list of metrics": Case(
         arguments=("--set", "eval.metrics=[]"), says=("recipe.eval.metrics is empty", "wmtp metrics")
     ),
+    "a device that torch has no name for": Case(
+        change=_edit("config.yaml", "devices", to={"device": "tpu"}), says=("config.devices.device", "cuda:N", "'tpu'")
+    ),
     "a --set without a value": Case(
         arguments=("--set", "model.base_id="), says=("--set model.base_id", "has no value", "model.base_id=null")
     ),

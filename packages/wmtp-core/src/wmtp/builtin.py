@@ -110,7 +110,8 @@ def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
     return DecodingEngine(
         loaded.model,
         loaded.tokenizer,
-        identity={**named, **loaded.identity},
+        identity=loaded.identity,
+        origin=named,
         n_heads=request.n_heads,
         speculative=request.speculative,
         batch_size=request.batch_size,

@@ -232,7 +232,11 @@ environments = st.fixed_dictionaries(
             },
         ),
         "devices": st.fixed_dictionaries(
-            {}, optional={"device": names, "dtype": st.sampled_from(["auto", "bfloat16"])}
+            {},
+            optional={
+                "device": st.sampled_from(["auto", "cpu", "mps", "cuda", "cuda:3"]),
+                "dtype": st.sampled_from(["auto", "bfloat16"]),
+            },
         ),
         "judging": st.fixed_dictionaries(
             {},

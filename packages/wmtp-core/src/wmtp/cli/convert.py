@@ -13,7 +13,7 @@ from wmtp.cli.session import Session
 @click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("destination", type=click.Path(path_type=Path))
 @click.option("--variant", help="Subfolder of the checkpoint, e.g. 7B_1T_4.")
-@click.option("--dtype", default="auto", help="auto (as stored), float32, bfloat16 or float16.")
+@click.option("--dtype", default="auto", help="auto (as stored), float32, bfloat16, float16 or float64.")
 @click.pass_obj
 def command(session: Session, source: Path, destination: Path, variant: str | None, dtype: str) -> None:
     """Convert a checkpoint in Meta's layout to transformers format, in a new folder DESTINATION."""

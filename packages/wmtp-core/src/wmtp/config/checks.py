@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 _RUN_NAME = re.compile(r"\w[\w.+=@-]{0,199}")
 
 
@@ -23,6 +24,12 @@ def at_least(low: float, *, above: bool = False, high: float | None = None) -> V
             raise ValueError(f"must be {bound}, not {value}")
 
     return validate
+
+
+def device(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
+    """One of torch's names for a device that models run on. Whether this machine has it is seen when one is loaded."""
+    if not _DEVICE.fullmatch(value):
+        raise ValueError(f"must be auto, cpu, mps, cuda or cuda:N, not {value!r}")
 
 
 def run_name(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
-from wmtp.config.checks import at_least
+from wmtp.config.checks import at_least, device
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +56,7 @@ class PathsConfig:
 class DevicesConfig:
     """``devices``: ``auto``, or torch's own names (``cuda:0``, ``bfloat16``)."""
 
-    device: str = "auto"
+    device: str = attrs.field(default="auto", validator=device)
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
 
 

@@ -84,6 +84,7 @@ class RunEngine:
             stats = self.stats
             kept = {
                 "identity": dict(self.identity()),
+                "origin": dict(getattr(self._engine, "origin", {})),
                 "stamp": self._loader.stamp(),
                 "stats": None if stats is None else attrs.asdict(stats),
             }

@@ -103,7 +103,7 @@ def assemble(
             "plugin_errors": [
                 {"distribution": i.distribution, "version": i.version, "error": i.error} for i in listing if i.error
             ],
-            "model": _identity(folder),
+            "model": _model(folder),
             "data": dict(data),
             "keys": dict(keys),
         },
@@ -113,9 +113,10 @@ def assemble(
     return Results(asked, folder, body)
 
 
-def _identity(folder: Path) -> dict[str, str]:
-    found: dict[str, str] = (read_object(folder / "engine.json") or {}).get("identity", {})
-    return found
+def _model(folder: Path) -> dict[str, str]:
+    """Where the model came from, and what decides its samples; nothing, if no engine was ever opened."""
+    found = read_object(folder / "engine.json") or {}
+    return {**found.get("origin", {}), **found.get("identity", {})}
 
 
 def _versions() -> dict[str, str]:
@@ -139,7 +140,7 @@ def _generation(folder: Path, engine: RunEngine) -> dict[str, Any]:
                 tokens += row["tokens"]
                 truncated += row["finish_reason"] == "length"
     found: dict[str, Any] = {"samples": samples, "tokens": tokens, "truncated": truncated}
-    model = _identity(folder)
+    model = _model(folder)
     # Elsewhere logits vary with the batch they are computed in, and so, now and then, does a sample.
     exact = (model["device"], model["dtype"]) == ("cpu", "float32") if {"device", "dtype"} <= set(model) else None
     found["batch_invariant"] = exact

@@ -52,6 +52,7 @@ class _Prompt:
 class DecodingEngine:
     """Decodes any full-attention decoder of transformers; with `wmtp.models.mtp_llama` models, several tokens a forward.
 
+    identity     what decides samples: the weights, not where they lay. origin: where that was, for the record.
     n_heads      heads to draft with, the next-token head included (``None``: all). speculative: ``auto`` or ``off``.
     batch_size   slots; ``None``: planned from free memory when the first prompt shows what a position costs.
     """
@@ -62,6 +63,7 @@ class DecodingEngine:
         tokenizer: Any,
         *,
         identity: Mapping[str, str],
+        origin: Mapping[str, str] | None = None,
         n_heads: int | None = None,
         speculative: str = "auto",
         batch_size: int | None = None,
@@ -77,6 +79,7 @@ class DecodingEngine:
         self._next_weighing = FIRST_WEIGHING
         # Speculation is not part of it: it changes no token.
         self.identity: Mapping[str, str] = {**identity, "engine": ENGINE_VERSION}
+        self.origin: Mapping[str, str] = dict(origin or {})
         ends = model.generation_config.eos_token_id if model.generation_config else None
         ends = tokenizer.eos_token_id if ends is None else ends
         self._ends = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])

@@ -15,6 +15,8 @@ def convert(source: Path, destination: Path, *, variant: str | None = None, dtyp
     """Writes `destination` whole or not at all. Raises ConfigError if it exists, ResourceError for a damaged source."""
     if destination.exists():
         raise ConfigError(f"{destination} exists; choose another folder, or remove it first")
+    if (source / "config.json").is_file():
+        raise ConfigError(f"{source} is in transformers format already; it needs no conversion")
     folder = meta.choose(source, variant)
     model = meta.load_meta(folder, dtype=choose_dtype(dtype), device="cpu")
     tokenizer = meta.load_tokenizer(folder, model.config.vocab_size)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,15 @@ import torch
 
 from wmtp.errors import ConfigError, ResourceError
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_DECISIVE = ("config.json", "generation_config.json", "*token*", "*vocab*", "merges.txt", "chat_template*")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
 
 @attrs.frozen
 class LoadedModel:
-    """A model in eval mode on its device, its tokenizer, and its identity: format, weights' hash, dtype, device kind."""
+    """A model in eval mode on its device, its tokenizer, and its identity: format, dtype, device kind, and the hashes of its
+    weights and of what else decides a sample (configuration and tokenizer).
+    """
 
     model: Any
     tokenizer: Any
@@ -33,7 +38,9 @@ def choose_device(name: str) -> str:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"devices.device: {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
+        raise ConfigError(
+            f"device {name!r} (devices.device) cannot be used here: {str(error).splitlines()[0]}"
+        ) from None
     return name
 
 
@@ -42,7 +49,7 @@ def choose_dtype(name: str) -> torch.dtype | None:
     if name == "auto":
         return None
     if name not in DTYPES:
-        raise ConfigError(f"devices.dtype: {name!r} is none of auto, {', '.join(DTYPES)}")
+        raise ConfigError(f"dtype {name!r} is none of auto, {', '.join(DTYPES)}")
     return DTYPES[name]
 
 
@@ -53,26 +60,28 @@ def load_model(path: Path, *, variant: str | None = None, device: str = "auto", 
     """
     target, kind = choose_device(device), choose_dtype(dtype)
     if (path / "config.json").is_file():
-        model, tokenizer, digest = _from_transformers(path, target, kind)
-        form = "transformers"
+        model, tokenizer, weights = _from_transformers(path, target, kind)
+        form, others = "transformers", [file for name in _DECISIVE for file in sorted(path.glob(name))]
     else:
         from wmtp.models import meta
 
         folder = meta.choose(path, variant)
         model = meta.load_meta(folder, dtype=kind, device=target)
         tokenizer = meta.load_tokenizer(folder, model.config.vocab_size)
-        digest, form = cached_digest([folder / "consolidated.pth"]), "meta-mtp"
+        form, weights = "meta-mtp", [folder / "consolidated.pth"]
+        others = [folder / "params.json", meta.tokenizer_file(folder)]
     identity = {
         "format": form,
         "architecture": type(model).__name__,
-        "weights_sha256": digest,
+        "weights_sha256": cached_digest(weights),
+        "config_sha256": cached_digest(others),
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": torch.device(target).type,
     }
     return LoadedModel(model, tokenizer, identity)
 
 
-def _from_transformers(path: Path, device: str, dtype: torch.dtype | None) -> tuple[Any, Any, str]:
+def _from_transformers(path: Path, device: str, dtype: torch.dtype | None) -> tuple[Any, Any, list[Path]]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     import wmtp.models.mtp_llama  # noqa: F401  (registers the class with transformers' Auto classes)
@@ -80,18 +89,63 @@ def _from_transformers(path: Path, device: str, dtype: torch.dtype | None) -> tu
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
         raise ResourceError(f"{path} has a config.json but no *.safetensors; convert the checkpoint to safetensors")
+    for file in weights:
+        with file.open("rb"):  # transformers would call a file that may not be read missing
+            pass
     try:
-        model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype or "auto", device_map=device)
-        tokenizer = AutoTokenizer.from_pretrained(str(path))
+        with _quiet():
+            model, report = AutoModelForCausalLM.from_pretrained(
+                str(path),
+                dtype=dtype or "auto",
+                device_map=device,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
     except Exception as error:  # transformers and safetensors raise what they like for a damaged folder
         raise ResourceError(f"the model in {path} cannot be loaded: {type(error).__name__}: {error}") from error
+    _check(path, report)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(path))
+    except Exception as error:
+        raise ResourceError(
+            f"{path} has no tokenizer that transformers can load (tokenizer.json, or the files of a slow one with "
+            f"tokenizer_config.json). Save it beside the model. {type(error).__name__}: {str(error).splitlines()[0]}"
+        ) from error
     largest = max(tokenizer.get_vocab().values(), default=0)
     if largest >= model.get_input_embeddings().weight.shape[0]:
         raise ResourceError(
             f"{path}: the tokenizer has token ids up to {largest}, but the model's vocabulary is "
             f"{model.get_input_embeddings().weight.shape[0]}; they belong to different models"
         )
-    return model.eval(), tokenizer, cached_digest(weights)
+    return model.eval(), tokenizer, weights
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No report of transformers' own, which `_check` reads; its progress bar only on a terminal."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _check(path: Path, report: Mapping[str, Any]) -> None:
+    """Raises ResourceError where weights and config.json part: transformers makes up what is missing and drops the rest."""
+    for kind, meaning in (
+        ("missing_keys", "config.json asks for tensors that the weights lack"),
+        ("unexpected_keys", "the weights have tensors that config.json has no place for"),
+        ("mismatched_keys", "tensors have other shapes than config.json says"),
+    ):
+        found = sorted(" ".join(map(str, key)) if isinstance(key, tuple) else key for key in report.get(kind) or ())
+        if found:
+            named = ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+            raise ResourceError(f"{path}: {meaning}: {named}. They belong to different models.")
 
 
 def cached_digest(files: list[Path]) -> str:

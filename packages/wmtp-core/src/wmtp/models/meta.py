@@ -69,9 +69,11 @@ def choose(folder: Path, variant: str | None) -> Path:
         return next(iter(found.values()))
     if len(found) == 1 and (folder / "params.json").is_file():
         return folder  # a variant's own folder, whatever it is called
+    if not found:
+        raise ConfigError(f"{folder} holds no model: no config.json, and no params.json in it or in a folder of it")
+    asked = "name one" if variant is None else f"{variant!r} is none of them"
     raise ConfigError(
-        f"{folder} has the variants {', '.join(found) or 'none'}; "
-        + ("name one in model.variant" if variant is None else f"model.variant is {variant!r}")
+        f"{folder} has the variants {', '.join(found)}; {asked} (--variant, or model.variant in a recipe)"
     )
 
 
