@@ -24,13 +24,14 @@ _HOME = {
     "DEFAULT_MODEL_IDS": "config.recipe", "Environment": "config.environment", "Recipe": "config.recipe",
     "load_environment": "config", "load_recipe": "config",
     "LoaderConfig": "loaders", "create_data_loader": "loaders", "create_model_loader": "loaders",
-    "CodeBenchmark": "evaluation.benchmark",
+    "CodeBenchmark": "evaluation.benchmark", "HeadMetrics": "evaluation.head_metrics",
     "create_evaluator": "evaluation.api", "evaluate": "evaluation.api", "Results": "evaluation.results",
     # storage
     "Storage": "storage.base", "Entry": "storage.base", "Changed": "storage.base",
     # generation
     "Engine": "generation.records", "GenerationRequest": "generation.records", "Completion": "generation.records",
     "Sampling": "generation.records", "Message": "generation.records", "GenerationStats": "generation.records",
+    "HeadScores": "generation.records",
     # judging
     "CallTests": "judging.records", "StdioTests": "judging.records", "StdioCase": "judging.records",
     "Outcome": "judging.records",
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from wmtp.evaluation.api import create_evaluator as create_evaluator
     from wmtp.evaluation.api import evaluate as evaluate
     from wmtp.evaluation.benchmark import CodeBenchmark as CodeBenchmark
+    from wmtp.evaluation.head_metrics import HeadMetrics as HeadMetrics
     from wmtp.evaluation.records import EvaluationResult as EvaluationResult
     from wmtp.evaluation.records import EvaluationTask as EvaluationTask
     from wmtp.evaluation.records import MetricValue as MetricValue
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from wmtp.generation.records import Engine as Engine
     from wmtp.generation.records import GenerationRequest as GenerationRequest
     from wmtp.generation.records import GenerationStats as GenerationStats
+    from wmtp.generation.records import HeadScores as HeadScores
     from wmtp.generation.records import Message as Message
     from wmtp.generation.records import Sampling as Sampling
     from wmtp.hookspecs import hookimpl as hookimpl

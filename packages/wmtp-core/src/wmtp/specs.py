@@ -145,6 +145,7 @@ class EvaluatorSpec:
     dataset   the data set whose rows it reads, or ``None``.
     protocol  the protocol it serves (``"meta-mtp"``), or ``None`` for an ordinary benchmark.
     settings  attrs class of its options under ``eval.evaluators.<id>`` in the recipe, or ``None`` if it takes none.
+    samples   whether it judges completions, so that ``wmtp score`` can hand it stored ones.
     """
 
     id: str
@@ -153,6 +154,7 @@ class EvaluatorSpec:
     dataset: str | None = None
     protocol: str | None = None
     settings: type[Any] | None = None
+    samples: bool = attrs.field(default=True, kw_only=True)
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""The hook implementations of wmtp-eval-mbpp: the data set ``mbpp`` and the evaluator ``mbpp-v1``."""
+"""The hook implementations of wmtp-eval-mbpp: the data set ``mbpp`` and the evaluators ``mbpp-v1`` and ``mbpp-heads-v1``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import wmtp
 from wmtp_eval_mbpp.settings import MbppSettings
 
 EVALUATOR = "mbpp-v1"
+HEADS = "mbpp-heads-v1"
+MOST_HEADS = 8
 
 
 def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
@@ -39,14 +41,22 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
             ("mbpp_exact", "mbpp_pass@{k}"),
             dataset="mbpp",
             settings=MbppSettings,
-        )
+        ),
+        wmtp.EvaluatorSpec(
+            HEADS,
+            "how each head predicts MBPP's reference solutions: cross-entropy, and the share of first choices that are right",
+            tuple(f"mbpp_head{i}_{what}" for what in ("loss", "top1") for i in range(1, MOST_HEADS + 1)),
+            dataset="mbpp",
+            settings=MbppSettings,
+            samples=False,
+        ),
     ]
 
 
 @wmtp.hookimpl
 def wmtp_evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult | None:
-    if task.evaluator != EVALUATOR:
+    if task.evaluator not in (EVALUATOR, HEADS):
         return None
     from wmtp_eval_mbpp.benchmark import Mbpp
 
-    return Mbpp().evaluate(task)
+    return Mbpp().evaluate(task) if task.evaluator == EVALUATOR else wmtp.HeadMetrics(Mbpp()).evaluate(task)

@@ -1,4 +1,4 @@
-"""The options of ``eval.evaluators.mbpp-v1``."""
+"""The options of ``eval.evaluators.mbpp-v1`` and ``mbpp-heads-v1``."""
 
 from __future__ import annotations
 

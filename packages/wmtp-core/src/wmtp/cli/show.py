@@ -72,14 +72,14 @@ def show(results: Results) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from wmtp.evaluation.report import percent, span
+    from wmtp.evaluation.report import amount, span
 
     body = results.to_json()
     table = Table(title=f"{body['run']['name']}", title_justify="left")
     for title in ("metric", "value", "95 % interval", "problems", "samples"):
         table.add_column(title, justify="left" if title == "metric" else "right", no_wrap=True)
     for name, metric in body["metrics"].items():
-        table.add_row(name, percent(metric["value"]), span(metric), str(metric["problems"]), str(metric["samples"]))
+        table.add_row(name, amount(metric), span(metric), str(metric["problems"]), str(metric["samples"]))
     console = Console(width=None if sys.stdout.isatty() else 100)
     console = Console(width=max(console.width, 72))  # narrower, and numbers would be cut: better that lines break
     console.print(table)

@@ -184,6 +184,7 @@ class _Run:
             run=files,
             generate=self._engine.generate,
             available=partial(self._engine.available, whole=self._recipe.eval.limit is None) if every else None,
+            head_scores=self._engine.head_scores,
             judge=self._judge,
             judged=lambda sample, verdict: self._plugins.notify("wmtp_sample_judged", sample=sample, verdict=verdict),
         )

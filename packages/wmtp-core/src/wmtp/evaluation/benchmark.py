@@ -83,8 +83,7 @@ class CodeBenchmark:
 
     def evaluate(self, task: EvaluationTask) -> EvaluationResult:
         """Brings the run to its end: missing samples, missing verdicts, then the metrics from what is on disk."""
-        self.task, self.settings = task, task.settings
-        problems = self._problems()
+        problems = self.begin(task)
         counts = self._counts(problems)
         generation_key = task.run.generation_key({**self.prompt_form(), "stop": list(self.stop)})
         judge_key = task.run.judge_key({f"setting {k}": getattr(self.settings, k) for k in self.judge_settings})
@@ -114,7 +113,9 @@ class CodeBenchmark:
         work.finish()
         return self._result(list(problems.values()), counts, errors)
 
-    def _problems(self) -> dict[str, Problem]:
+    def begin(self, task: EvaluationTask) -> dict[str, Problem]:
+        """Takes the task on and reads its problems: id → problem, in order, as far as the task's limit."""
+        self.task, self.settings = task, task.settings
         found: dict[str, Problem] = {}
         for problem in itertools.islice(self.problems(self.task.rows(self.split)), self.task.limit):
             if problem.id in found:

@@ -12,7 +12,15 @@ import attrs
 
 from wmtp.errors import ConfigError
 from wmtp.evaluation.rundir import read_object, write_atomically
-from wmtp.generation.records import Completion, Engine, GenerationRequest, GenerationStats, Sampling
+from wmtp.generation.records import (
+    Completion,
+    Engine,
+    GenerationRequest,
+    GenerationStats,
+    HeadScores,
+    Message,
+    Sampling,
+)
 from wmtp.loaders import ModelLoader
 
 
@@ -92,6 +100,16 @@ class RunEngine:
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         return self._open().generate(requests, sampling)
+
+    def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
+        """Raises ConfigError where the engine has no heads to score with: it replays what is stored."""
+        score = getattr(self._open(), "head_scores", None)
+        if score is None:
+            raise ConfigError(
+                f"model.base_id: {self._loader.reference!r} predicts nothing; metrics of heads need a model"
+            )
+        found: HeadScores = score(prompt, text)
+        return found
 
     @property
     def replays(self) -> bool:

@@ -39,9 +39,9 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return means[round(0.025 * (RESAMPLES - 1))], means[round(0.975 * (RESAMPLES - 1))]
 
 
-def summarise(values: Sequence[float] | None, problems: int, samples: int) -> MetricValue:
+def summarise(values: Sequence[float] | None, problems: int, samples: int, unit: str = "") -> MetricValue:
     """Mean and interval of per-problem values; all ``None`` where the values are not complete."""
     if not values:
-        return MetricValue(None, None, None, problems, samples)
+        return MetricValue(None, None, None, problems, samples, unit=unit)
     low, high = interval(values)
-    return MetricValue(fmean(values), low, high, problems, samples)
+    return MetricValue(fmean(values), low, high, problems, samples, unit=unit)

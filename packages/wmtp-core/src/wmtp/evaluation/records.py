@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import attrs
 
-from wmtp.generation.records import Completion, FinishReason, GenerationRequest, Sampling
+from wmtp.errors import ConfigError
+from wmtp.generation.records import Completion, FinishReason, GenerationRequest, HeadScores, Message, Sampling
 from wmtp.judging.records import CallTests, Judge, Status, StdioTests
 
 __all__ = [
@@ -25,6 +26,7 @@ class MetricValue:
     high: float | None
     problems: int
     samples: int
+    unit: str = attrs.field(default="", kw_only=True)  # "" for a share of 1, shown in percent
 
 
 @attrs.frozen
@@ -108,6 +110,16 @@ class Generate(Protocol):
     def __call__(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]: ...
 
 
+class HeadScoring(Protocol):
+    """How each head of the model predicts a text behind a prompt. The engine is opened on the first call."""
+
+    def __call__(self, prompt: str | Sequence[Message], text: str) -> HeadScores: ...
+
+
+def _no_model(prompt: str | Sequence[Message], text: str) -> HeadScores:
+    raise ConfigError("this task has no model")
+
+
 class EvaluatorRun(Protocol):
     """One evaluator's part of the run directory: what is there already, and where new lines go.
 
@@ -156,6 +168,7 @@ class EvaluationTask:
     limit     first N problems, or ``None``. rows, run, generate, judge: see their classes.
     available problems → how many samples of each there are, where they are replayed and all of them are wanted; else ``None``.
     judged    to be called with each sample and its verdict once both are on disk: it tells the observers.
+    head_scores(prompt, text) → how each head of the model predicts a known text (`HeadScores`).
     parts     for an evaluator that serves a protocol: the owners of the run's metrics, in order of name.
     """
 
@@ -171,3 +184,4 @@ class EvaluationTask:
     judged: Callable[[Sample, Verdict], None] = lambda sample, verdict: None
     parts: tuple[Part, ...] = ()
     available: Callable[[Sequence[str]], Mapping[str, int]] | None = None
+    head_scores: HeadScoring = _no_model

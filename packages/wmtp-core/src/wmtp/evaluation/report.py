@@ -12,7 +12,16 @@ def percent(value: float | None) -> str:
     return "—" if value is None else f"{100 * value:.1f} %"
 
 
+def amount(metric: Mapping[str, Any]) -> str:
+    """A metric's value with its unit."""
+    if metric["value"] is None or not metric.get("unit"):
+        return percent(metric["value"])
+    return f"{metric['value']:.3f} {metric['unit']}"
+
+
 def span(metric: Mapping[str, Any]) -> str:
+    if metric["low"] is not None and metric.get("unit"):
+        return f"{metric['low']:.3f} – {metric['high']:.3f}"
     return "—" if metric["low"] is None else f"{100 * metric['low']:.1f} – {100 * metric['high']:.1f}"
 
 
@@ -28,7 +37,7 @@ def report(results: Mapping[str, Any], details: Mapping[str, Sequence[str]] = {}
     ]
     lines += ["## Metrics", "", "| metric | value | 95 % interval | problems | samples |", "|---|---:|---:|---:|---:|"]
     for metric, value in results["metrics"].items():
-        cells = (percent(value["value"]), span(value), value["problems"], value["samples"])
+        cells = (amount(value), span(value), value["problems"], value["samples"])
         lines.append(f"| `{metric}` | " + " | ".join(map(str, cells)) + " |")
     lines += ["", "Intervals are bootstrapped over problems.", ""]
     lines += _failures(results)

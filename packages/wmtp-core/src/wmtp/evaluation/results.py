@@ -79,7 +79,7 @@ def assemble(
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "seconds": round(seconds, 3),
         },
-        "metrics": {name: attrs.asdict(value) for name, value in asked.items()},
+        "metrics": {name: attrs.asdict(value, filter=_stated) for name, value in asked.items()},
         "verdicts": {who: dict(sorted(part.counts.items())) for who, part in parts.items()},
         "generation": _generation(folder, engine),
         "judging": {
@@ -111,6 +111,11 @@ def assemble(
         "recipe": to_plain(recipe),
     }
     return Results(asked, folder, body)
+
+
+def _stated(attribute: Any, value: Any) -> bool:
+    """A share of 1, as nearly every metric is, has no unit to state."""
+    return attribute.name != "unit" or bool(value)
 
 
 def _model(folder: Path) -> dict[str, str]:

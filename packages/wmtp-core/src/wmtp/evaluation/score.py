@@ -69,8 +69,11 @@ def score(
 def find_benchmark(name: str, plugins: Plugins) -> Owned[EvaluatorSpec]:
     """The evaluator of this id, or the one whose data set has this name. Raises ConfigError with what there is."""
     if name in plugins.evaluators or name in plugins.evaluators.conflicts:
-        return plugins.evaluators[name]
-    found = [o for o in plugins.evaluators.values() if o.spec.dataset == name]
+        owner = plugins.evaluators[name]
+        if not owner.spec.samples:
+            raise ConfigError(f"{name} judges no samples ({owner.spec.summary}); run it on a model with wmtp eval")
+        return owner
+    found = [o for o in plugins.evaluators.values() if o.spec.dataset == name and o.spec.samples]
     if len(found) == 1:
         return found[0]
     if found:

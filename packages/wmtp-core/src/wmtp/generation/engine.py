@@ -18,10 +18,12 @@ import attrs
 import torch
 from torch import Tensor
 
+from wmtp.errors import GenerationError
 from wmtp.generation.cache import ROUND, RaggedCache
 from wmtp.generation.forward import Forward, available_bytes, forward_for
+from wmtp.generation.likelihood import head_scores
 from wmtp.generation.noise import row_key
-from wmtp.generation.records import Completion, GenerationRequest, GenerationStats, Sampling
+from wmtp.generation.records import Completion, GenerationRequest, GenerationStats, HeadScores, Message, Sampling
 from wmtp.generation.sampler import draw
 from wmtp.generation.slots import Row, Slots
 from wmtp.generation.text import Continuation
@@ -69,6 +71,7 @@ class DecodingEngine:
         batch_size: int | None = None,
     ) -> None:
         self._forward = forward_for(model, n_heads, speculative)
+        self._scoring = forward_for(model, n_heads, "auto")  # all heads, whether they draft or not
         self._layers = self._forward.layers
         self._tokenizer = tokenizer
         self._device = next(model.parameters()).device
@@ -97,18 +100,36 @@ class DecodingEngine:
             accepted=tuple(self._accepted),
         )
 
+    def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
+        """How each head predicts `text` behind the prompt. Raises GenerationError where the two do not fit the context."""
+        before = self._encode(prompt)
+        if isinstance(prompt, str):
+            ids = self._encode(prompt + text)
+            # Where the text begins, a token may reach across: from the first that differs, all is scored.
+            start = next((i for i, (a, b) in enumerate(zip(before, ids, strict=False)) if a != b), len(before))
+        else:
+            answer = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids, start = [*before, *answer], len(before)
+        if len(ids) > self._forward.context or start >= len(ids):
+            raise GenerationError(f"{len(ids)} tokens of prompt and text, for a context of {self._forward.context}")
+        with torch.inference_mode():
+            return head_scores(self._scoring, ids, max(1, start), self._device)
+
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         """Completions as they finish. A prompt that does not fit the context is an ``error`` completion."""
         with torch.inference_mode():
             yield from self._decode(_Queue(requests, self._tokenize), sampling)
 
     def _tokenize(self, request: GenerationRequest) -> list[int]:
-        if request.messages is not None:
-            ids = self._tokenizer.apply_chat_template(
-                list(request.messages), add_generation_prompt=True, return_dict=True
-            )["input_ids"]
+        return self._encode(request.prompt or "" if request.messages is None else request.messages)
+
+    def _encode(self, prompt: str | Sequence[Message]) -> list[int]:
+        if isinstance(prompt, str):
+            ids = self._tokenizer(prompt)["input_ids"]
         else:
-            ids = self._tokenizer(request.prompt)["input_ids"]
+            ids = self._tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, return_dict=True)[
+                "input_ids"
+            ]
         return list(ids) or [self._tokenizer.bos_token_id]
 
     # the loop

@@ -31,6 +31,7 @@ class Forward:
                 "encoder layers); the decoder supports plain decoder-only models"
             )
         self.layers = config.num_hidden_layers
+        self.vocabulary = int(config.vocab_size)
         self.context = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
 
     def _mask(self, cache: RaggedCache) -> Tensor:
@@ -62,6 +63,10 @@ class Forward:
         )
         return out.logits[None]  # type: ignore[no-any-return]
 
+    def whole(self, ids: Tensor) -> Tensor:
+        """The states of every head at every position of ids [1, width], without a cache: [heads, 1, width, …]."""
+        return self._model(input_ids=ids, use_cache=False).logits[None]  # type: ignore[no-any-return]
+
     def target_logits(self, states: Tensor) -> Tensor:
         """Head 0 at every position: [rows, width, vocabulary]."""
         return states[0]
@@ -90,6 +95,13 @@ class MtpForward(Forward):
 
     def prefill(self, ids: Tensor, positions: Tensor, cache: RaggedCache) -> Tensor:
         return self.run(ids, positions, cache)[:, :, -1:]
+
+    def whole(self, ids: Tensor) -> Tensor:
+        positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        hidden = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).triu(1)
+        mask = torch.zeros(hidden.shape, dtype=self._model.dtype, device=ids.device).masked_fill_(hidden, float("-inf"))
+        states: Tensor = self._model.head_states(ids, positions, mask[None, None], None, self.heads)
+        return states
 
     def target_logits(self, states: Tensor) -> Tensor:
         return self._model.project(states[0])  # type: ignore[no-any-return]

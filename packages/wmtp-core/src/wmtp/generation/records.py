@@ -82,11 +82,25 @@ class GenerationStats:
     accepted: tuple[int, ...] = ()
 
 
+@attrs.frozen(kw_only=True)
+class HeadScores:
+    """How the heads of a model predict a known text; entry 0 of each is the next-token head.
+
+    loss    sum of −log p over its tokens, in nats. right: of how many the likeliest token was the text's. tokens: how many
+            were scored.
+    """
+
+    loss: tuple[float, ...]
+    right: tuple[int, ...]
+    tokens: tuple[int, ...]
+
+
 @runtime_checkable
 class Engine(Protocol):
     """Turns requests into completions. `identity` goes into keys and results: id, revision, variant, weights, dtype.
 
-    An engine may also have `stats` (`GenerationStats`) and `close()`; both are looked for, neither is required.
+    An engine may also have `stats` (`GenerationStats`), `origin` (where the model came from), `head_scores(prompt, text)`
+    (`HeadScores` of the text behind the prompt) and `close()`; all are looked for, none is required.
     """
 
     identity: Mapping[str, str]

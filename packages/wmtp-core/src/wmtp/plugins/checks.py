@@ -130,6 +130,9 @@ def _field_faults(spec: Spec) -> Iterator[str]:
         elif name in ("dataset", "protocol", "hub_id"):
             if value is not None and (not isinstance(value, str) or not value):
                 yield f"{name} is {value!r}; a string, or None"
+        elif name == "samples":
+            if not isinstance(value, bool):
+                yield f"samples is {value!r}; true or false"
         elif not callable(value) and (value is not None or name in ("load", "matches", "open", "create")):
             yield f"{name} is {value!r}, which cannot be called"
 

@@ -16,9 +16,13 @@ KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
         "metric": ("humaneval_pass@{k}",),
     },
     "wmtp-eval-mbpp": {
-        "evaluator": ("mbpp-v1",),
+        "evaluator": ("mbpp-heads-v1", "mbpp-v1"),
         "data set": ("mbpp",),
-        "metric": ("mbpp_exact", "mbpp_pass@{k}"),
+        "metric": (
+            "mbpp_exact",
+            "mbpp_pass@{k}",
+            *(f"mbpp_head{i}_{what}" for i in range(1, 9) for what in ("loss", "top1")),
+        ),
     },
     "wmtp-s3": {"storage mode": ("s3",), "URL scheme": ("s3",)},
 }
