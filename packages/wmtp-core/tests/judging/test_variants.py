@@ -5,6 +5,7 @@ Each row is a program and a test. The verdict at both levels must equal that of 
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -99,7 +100,7 @@ SAME = [
     ("methods and attributes", "class A:\n def __init__(s): s.x = []\n def add(s, v): s.x.append(v); return s", "a = A()\nassert a.add(1).add(2).x == [1, 2]"),
     ("list of own objects", "class P:\n def __init__(s, a, b): s.a, s.b = a, b\ndef f(ps): return max(p.b - p.a for p in ps)", "assert f([P(1, 5), P(2, 3)]) == 4"),
     ("same object again", "class A: pass\na = A()\ndef f(): return a", "assert f() is f() or f() == f()"),
-    ("own iteration and length", "class A:\n def __iter__(s): return iter([1, 2])\n def __len__(s): return 2\n def __getitem__(s, i): return i * 10\n def __contains__(s, i): return i == 5\ndef f(): return A()", "a = f()\nassert list(a) == [1, 2] and len(a) == 2 and a[3] == 30 and 5 in a and 6 not in a"),
+    ("own iteration and length", "class A:\n def __iter__(s): return iter([1, 2])\n def __len__(s): return 2\n def __getitem__(s, i): return i * 10\ndef f(): return A()", "a = f()\nassert list(a) == [1, 2] and len(a) == 2 and a[3] == 30 and 2 in a and 6 not in a"),
     ("match object", "import re\ndef f(s): return re.match('(a+)b', s)", "assert f('aab').group(1) == 'aa' and f('x') is None and f('ab') is not None and f('ab') != None"),
     ("an object is no number", "class A: pass\ndef f(): return A()", "assert f() == 1"),
     # exceptions
@@ -146,6 +147,12 @@ DIFFERENT = [
         (True, "failed"),
     ),
     (
+        "a membership of its own",  # `in` asks each item here: the program's word could be yes to whatever is expected
+        "class A:\n def __iter__(s): return iter([1, 2])\n def __contains__(s, i): return i == 5\ndef f(): return A()",
+        "assert 5 in f()",
+        (True, "failed"),
+    ),
+    (
         "one list in two places",  # arguments cross as data: two lists, so a change to one is not seen in the other
         "def f(g): g[0][0] = 1; return g",
         "assert f([[0]] * 2) == [[1], [1]]",
@@ -187,3 +194,15 @@ def test_known_differences(
 
 def test_at_least_fifty_of_them_are_right(plainly: Callable[..., bool]) -> None:
     assert sum(plainly(program, (test,)) for _, program, test in SAME) >= 80
+
+
+def test_random_numbers_are_the_same_in_every_program(judge: SandboxJudge) -> None:
+    """Also after a recycled or another zygote: a verdict that hangs on them repeats."""
+    program = "import random\ndef f(): return [random.random() for _ in range(3)]"
+    state = random.Random(0)
+    values = [state.random() for _ in range(3)]
+    outcomes = [judge.submit(program, CallTests(tests=(f"assert f() == {values}",))).result() for _ in range(4)]
+    killed = "import os, random\ndef f():\n random.seed(5)\n os.kill(os.getpid(), 9)"
+    judge.submit(killed, CallTests(tests=("assert f()",))).result()
+    outcomes.append(judge.submit(program, CallTests(tests=(f"assert f() == {values}",))).result())
+    assert [o.status for o in outcomes] == ["passed"] * 5

@@ -113,7 +113,6 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "setattr": lambda o, name, value: setattr(o, name, value),
     "getitem": lambda o, key: o[key],
     "setitem": lambda o, key, value: o.__setitem__(key, value),
-    "contains": lambda o, item: item in o,
     "len": len,
     "iter": iter,
     "next": next,

@@ -53,6 +53,13 @@ class Child:
         return {"exit": status, "cpu": cpu, "peak_mib": peak, "wall": wall, "late": late, "spent": spent}
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
+
+
 def _classify(report: dict[str, Any], limits: dict[str, Any]) -> tuple[str, str]:
     """The status of a program whose child ended before its time, from how it ended."""
     if report["late"]:
@@ -62,7 +69,7 @@ def _classify(report: dict[str, Any], limits: dict[str, Any]) -> tuple[str, str]
     if report["exit"] == -signal.SIGSYS:
         return "blocked", "made a forbidden system call"
     if report["exit"] < 0:
-        return "error", f"killed by {signal.Signals(-report['exit']).name}"
+        return "error", f"killed by {_signal_name(-report['exit'])}"
     return "error", f"left with status {report['exit']} before its tests were done"
 
 
@@ -82,6 +89,8 @@ def _calls(parts: names.Split, job: dict[str, Any], child: Child) -> tuple[str, 
         for number, test in enumerate(parts.tests, 1):
             stage = f"test {number}"
             _execute(test, space, program)
+            if not signal.getitimer(signal.ITIMER_REAL)[0]:  # the alarm went off, and the test caught every exception
+                raise Expensive
             passed += 1
     except remote.Gone:
         return "", passed, stage
@@ -155,7 +164,8 @@ def _outcome(status: str, passed: int, tests: int, detail: str, report: dict[str
         "cpu_seconds": report["cpu"],
         "wall_seconds": report["wall"],
         "peak_mib": report["peak_mib"],
-        "detail": detail,
+        # It may be the program's own text: nothing in it may upset a terminal or a file in UTF-8.
+        "detail": "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in detail),
         "late": report["late"],
         "spent": report["spent"],
     }
@@ -183,8 +193,11 @@ def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.sock
                 channel.send(child.sock, candidate.CASE, case["input"].encode("utf-8", "surrogatepass"))
                 _, data = channel.receive(child.sock, candidate.FRAME_LIMIT)
                 head, _, printed = data.partition(b"\0")
-                ended = json.loads(head)
-                status, why = _case_status(ended, printed, case["expected"], job)
+                ended = _how_it_ended(head)
+                try:
+                    status, why = _case_status(ended, printed, case["expected"], job)
+                except MemoryError:  # millions of words
+                    status, why = "output", "printed more than can be compared"
                 for key in ("cpu", "wall"):
                     total[key] += ended[key]
                 total["peak_mib"] = max(total["peak_mib"], ended["peak_mib"])
@@ -206,6 +219,19 @@ def _drain_parent(parent: socket.socket) -> None:
     """The child went away in the middle of a case: tell the parent, and take its end-of-cases."""
     channel.send(parent, RESULT, b"x")
     channel.receive(parent, JOB_LIMIT)
+
+
+def _how_it_ended(head: bytes) -> dict[str, Any]:
+    """What the keeper says of one run. It lives where the program does, so it may lie: raises Closed for what is no report."""
+    try:
+        ended: dict[str, Any] = json.loads(head)
+        numbers = {key: float(ended[key]) for key in ("cpu", "wall", "peak_mib")}
+        flags = {key: ended[key] is True for key in ("late", "flooded")}
+        if not all(0 <= number < 1e9 for number in numbers.values()):  # nor NaN
+            raise ValueError
+        return {"exit": int(ended["exit"]), "errors": str(ended["errors"]), **numbers, **flags}
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        raise channel.Closed("malformed report") from None
 
 
 def _case_status(ended: dict[str, Any], printed: bytes, expected: str, job: dict[str, Any]) -> tuple[str, str]:

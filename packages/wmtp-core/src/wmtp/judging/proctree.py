@@ -7,8 +7,6 @@ import os
 import signal
 from collections.abc import Iterable
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-
 
 def children(pid: int) -> list[int]:
     """Children of `pid`, whichever of its threads made them; none if it is gone."""
@@ -29,13 +27,16 @@ def descendants(pid: int) -> list[int]:
 
 
 def private_bytes(pid: int) -> int:
-    """Resident memory of one process that is not a file's: its own, and what it still shares with whom it was forked from."""
+    """Resident memory of one process that is not a file's: its own, and what it still shares with whom it was forked from.
+
+    Anonymous shared memory counts too (what ``mmap.mmap(-1, n)`` gives), which statm would lump together with files.
+    """
     try:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-            _, resident, shared, *_ = file.read().split()
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            lines = [line.split() for line in file if line.startswith(("RssAnon:", "RssShmem:"))]
     except OSError:
         return 0
-    return (int(resident) - int(shared)) * _PAGE
+    return sum(int(line[1]) for line in lines) << 10
 
 
 def cpu_seconds(pid: int) -> float:

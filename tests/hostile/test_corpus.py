@@ -1,0 +1,100 @@
+"""Programs that want to pass without solving anything, or to do harm. Each is data in ``corpus/``.
+
+Whatever a case tries, at level strict: no pass, no failure of the judge's own, nothing left on the host, and the next
+programs are judged right. At level process the same, but for what docs/judging.md says is not promised there.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hostile_corpus
+import pytest
+
+CASES = hostile_corpus.load()
+LIGHT, HEAVY = ([case for case in CASES if case["heavy"] is heavy] for heavy in (False, True))
+BOUND = 20.0  # seconds, for any case: its limits, judged twice where it was late, and the grace of a busy checker
+DOC = Path(__file__).parents[2] / "docs/judging.md"
+CorpusRun = Callable[..., dict[str, dict[str, Any]]]
+
+
+def _ids(cases: list[dict[str, Any]]) -> list[str]:
+    return [case["id"] for case in cases]
+
+
+def _holds(case: dict[str, Any], record: dict[str, Any]) -> None:
+    # A program judged first may well pass where it is the second that tells whether the trick worked.
+    assert record["statuses"][-1] not in ("passed", "infrastructure"), record
+    assert "infrastructure" not in record["statuses"], record
+    assert record["traces"] == [], record
+    _judges_on(record)
+
+
+def _judges_on(record: dict[str, Any]) -> None:
+    assert record["after"] == ["passed", "failed", "passed"], record
+    assert record["seconds"] < BOUND, record
+
+
+@pytest.mark.parametrize("case", LIGHT, ids=_ids(LIGHT))
+def test_strict(case: dict[str, Any], corpus_run: CorpusRun) -> None:
+    _holds(case, corpus_run("strict", case["family"])[case["id"]])
+
+
+@pytest.mark.parametrize("case", LIGHT, ids=_ids(LIGHT))
+def test_strict_as_an_ordinary_user(case: dict[str, Any], corpus_run: CorpusRun) -> None:
+    _holds(case, corpus_run("user", case["family"])[case["id"]])
+
+
+def _as_documented(case: dict[str, Any], record: dict[str, Any]) -> None:
+    if case["process"] == "holds":
+        _holds(case, record)
+    else:
+        _judges_on(record)
+    # A row of the table that nothing shows any more is as wrong as one that is missing.
+    if case["process"] == "open" and platform.machine() == "x86_64":
+        assert record["statuses"][-1] == "passed" or record["traces"], record
+
+
+AT_PROCESS = [case for case in LIGHT if case["process"] != "not run"]
+
+
+@pytest.mark.parametrize("case", AT_PROCESS, ids=_ids(AT_PROCESS))
+def test_process_keeps_what_it_promises(case: dict[str, Any], corpus_run: CorpusRun) -> None:
+    _as_documented(case, corpus_run("process", case["family"])[case["id"]])
+
+
+@pytest.mark.parametrize("case", HEAVY, ids=_ids(HEAVY))
+@pytest.mark.parametrize("mode", ["strict", "user", "process"])
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_heavy(case: dict[str, Any], mode: str, corpus_run: CorpusRun) -> None:
+    if mode == "process" and case["process"] == "not run":
+        pytest.skip("could harm the host")
+    record = corpus_run(mode, case["family"], heavy=True)[case["id"]]
+    (_as_documented if mode == "process" else _holds)(case, record)
+
+
+@pytest.mark.parametrize("mode", ["strict", "user", "process"])
+@pytest.mark.parametrize("family", hostile_corpus.FAMILIES)
+def test_nothing_is_left_when_the_judge_closes(family: str, mode: str, corpus_run: CorpusRun) -> None:
+    assert corpus_run(mode, family)[""]["traces"] == []
+
+
+def test_the_corpus_is_large_and_its_names_are_its_own() -> None:
+    assert len(CASES) >= 130
+    assert [name for name, count in Counter(_ids(CASES)).items() if count > 1] == []
+    hidden = ("ka7", "kb2", "kc4")
+    assert [c["id"] for c in CASES if any(word in c["program"] + c["second"] for word in hidden)] == []
+
+
+def test_the_page_says_what_process_does_not_promise() -> None:
+    """``python tests/hostile/test_corpus.py`` prints the table."""
+    assert hostile_corpus.table(CASES) in DOC.read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    print(hostile_corpus.table(CASES))
