@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +20,7 @@ def from_hub(
 
     Raises NotHere with what is wrong and what to do: no such repository or revision, gated, offline, cut off.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -45,14 +44,15 @@ def from_hub(
     except RepositoryNotFoundError:
         raise NotHere(f"no {kind} repository {repository!r}, or it is private and no token may read it") from None
     except LocalEntryNotFoundError:
-        offline = "it is offline (HF_HUB_OFFLINE)" if os.environ.get("HF_HUB_OFFLINE") else "the hub cannot be reached"
+        offline = "it is offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
         raise NotHere(f"{offline}, and {repository} is not complete in the hub's cache") from None
     except HFValidationError:
         raise NotHere(f"{repository!r} cannot be the name of a hub repository") from None
     except HfHubHTTPError as error:
         raise NotHere(f"the hub answered: {str(error).splitlines()[0]}") from None
-    except OSError as error:
-        raise NotHere(f"downloading broke off: {error}") from None
+    except Exception as error:  # a cut connection comes as whatever HTTP library this version of the client has
+        what = f"{type(error).__name__}: {error}"
+        raise NotHere(f"downloading from the hub broke off ({what}); run it again, what is whole is kept") from error
     folder = Path(path)
     if not any(folder.iterdir()):
         raise NotHere(f"{repository} has no file that matches {', '.join(patterns or ('*',))}")
