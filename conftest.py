@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parent
 
 # Tests run side by side, and so do the commands they start: torch's own threads would only fight over the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No test asks the real hub. huggingface_hub reads this once, when it is imported, which may be before any fixture runs.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @pytest.fixture(scope="session")
