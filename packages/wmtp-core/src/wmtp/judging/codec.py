@@ -23,7 +23,8 @@ from typing import Any
 MAX_DEPTH = 400
 MAX_BYTES = 64 << 20
 MAX_INT_BYTES = 1 << 17
-_LENGTH = struct.Struct("=I")
+_HEAD, _HEAD_FROM = struct.Struct("=cI").pack, struct.Struct("=cI").unpack_from
+_SMALL = {n: _HEAD(b"i", 1) + n.to_bytes(1, "little", signed=True) for n in range(-128, 128)}
 
 Handle = Callable[[Any], "int | None"]  # object → handle, or None if it has none
 Resolve = Callable[[int], Any]  # handle → object
@@ -88,6 +89,7 @@ class Encoder:
         """Raises `Refused`; recursion in the value itself counts as too deep."""
         self._parts, self._size = [], 0
         self._write(value, 0)
+        self._charge(0)  # small numbers are not weighed one by one
         return b"".join(self._parts)
 
     @staticmethod
@@ -95,22 +97,33 @@ class Encoder:
         """A handle by itself, also for what has an exact form (a builtin type)."""
         return b"h" + struct.pack("=IQ", 8, number)
 
-    def _put(self, tag: bytes, payload: bytes = b"") -> None:
-        self._size += len(payload) + 5
+    def _charge(self, size: int) -> None:
+        self._size += size
         if self._size > MAX_BYTES:
             raise TooMuch(f"larger than {MAX_BYTES >> 20} MiB")
-        self._parts.append(tag + _LENGTH.pack(len(payload)) + payload)
+
+    def _put(self, tag: bytes, payload: bytes = b"") -> None:
+        self._charge(len(payload) + 5)
+        self._parts.append(_HEAD(tag, len(payload)) + payload)
 
     def _many(self, tag: bytes, values: Any, depth: int) -> None:
-        items = list(values)
-        self._size += 5
-        self._parts.append(tag + _LENGTH.pack(len(items)))
-        for item in items:
-            self._write(item, depth + 1)
-
-    def _write(self, value: Any, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise TooMuch("nested too deep")
+        items = list(values)
+        self._charge(5)
+        if 5 * len(items) > MAX_BYTES - self._size:
+            raise TooMuch(f"larger than {MAX_BYTES >> 20} MiB")
+        self._parts.append(_HEAD(tag, len(items)))
+        depth += 1
+        for item in items:
+            # Small numbers are most of what programs get and give: they cost no call.
+            if type(item) is int and item in _SMALL:
+                self._size += 6
+                self._parts.append(_SMALL[item])
+            else:
+                self._write(item, depth)
+
+    def _write(self, value: Any, depth: int) -> None:
         kind = type(value)
         if kind is str:
             self._put(b"u", value.encode("utf-8", "surrogatepass"))
@@ -119,6 +132,11 @@ class Encoder:
             if len(payload) > MAX_INT_BYTES:
                 raise TooMuch("an integer of more than a million bits")
             self._put(b"i", payload)
+        elif kind in _SEQUENCES:
+            if kind is collections.deque:
+                self._many(b"q", [value.maxlen, *value], depth)
+            else:
+                self._many(_SEQUENCES[kind], value, depth)
         elif kind is bool:
             self._put(b"T" if value else b"F")
         elif value is None:
@@ -129,11 +147,6 @@ class Encoder:
             self._put(b"b" if kind is bytes else b"y", bytes(value))
         elif kind is complex:
             self._put(b"x", struct.pack("=dd", value.real, value.imag))
-        elif kind in _SEQUENCES:
-            if kind is collections.deque:
-                self._many(b"q", [value.maxlen, *value], depth)
-            else:
-                self._many(_SEQUENCES[kind], value, depth)
         elif kind in _MAPPINGS:
             self._many(_MAPPINGS[kind], (part for item in value.items() for part in item), depth)
         elif kind is collections.defaultdict:
@@ -204,19 +217,11 @@ class Decoder:
             raise Malformed("trailing bytes")
         return value
 
-    def _head(self) -> tuple[bytes, int]:
-        if self._at + 5 > len(self._data):
-            raise Malformed("cut off")
-        tag = self._data[self._at : self._at + 1]
-        (length,) = _LENGTH.unpack_from(self._data, self._at + 1)
-        self._at += 5
-        return tag, length
-
     def _take(self, length: int) -> bytes:
-        if length > len(self._data) - self._at:
+        start, self._at = self._at, self._at + length
+        if self._at > len(self._data):
             raise Malformed("cut off")
-        self._at += length
-        return self._data[self._at - length : self._at]
+        return self._data[start : self._at]
 
     def _items(self, count: int, depth: int) -> list[Any]:
         if depth > MAX_DEPTH or count * 5 > len(self._data) - self._at:
@@ -224,7 +229,8 @@ class Decoder:
         return [self._read(depth + 1) for _ in range(count)]
 
     def _read(self, depth: int) -> Any:
-        tag, length = self._head()
+        tag, length = _HEAD_FROM(self._data, self._at)
+        self._at += 5
         if tag in _ATOMS:
             return _ATOMS[tag](self._take(length))
         if tag in _GROUPS:

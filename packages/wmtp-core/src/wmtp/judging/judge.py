@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import queue
+import random
 import sys
 import threading
 import time
@@ -20,7 +21,7 @@ from wmtp.judging.records import CallTests, Level, Outcome, StdioTests
 JUDGE_VERSION = "1"
 """Part of every judge_key. It rises when a verdict could come out differently."""
 
-RECYCLE_AFTER = 1000  # programs a zygote serves, so that nothing a program might leave behind lives for long
+RECYCLE_AFTER = 4000  # programs a zygote serves, so that nothing a program might leave behind lives for long
 ATTEMPTS = 3  # on fresh processes, before a program's verdict is `infrastructure`
 OUTPUT_MIB = 64
 
@@ -91,6 +92,10 @@ class SandboxJudge:
         self._room = threading.BoundedSemaphore(workers * 2)
         self._idle: queue.SimpleQueue[Pair | None] = queue.SimpleQueue()
         self._pairs: set[Pair] = set()
+        allowed = list(os.sched_getaffinity(0))
+        random.shuffle(allowed)  # so that judges of few workers, side by side on one machine, do not all take the first
+        self._processors = dict.fromkeys(allowed, 0)
+        """Processor → pairs that run on it."""
         self._idle.put(self._self_tested())
         for _ in range(workers - 1):
             self._idle.put(None)
@@ -125,7 +130,14 @@ class SandboxJudge:
         with self._lock:
             self._started += 1
             number = os.getpid() * 64 + self._started
-        pair = Pair(self.level, number)
+            processor = min(self._processors, key=self._processors.__getitem__)
+            self._processors[processor] += 1
+        try:
+            pair = Pair(self.level, number, processor)
+        except BaseException:
+            with self._lock:
+                self._processors[processor] -= 1
+            raise
         with self._lock:
             self._pairs.add(pair)
             if self._given_up:
@@ -134,7 +146,9 @@ class SandboxJudge:
 
     def close_pair(self, pair: Pair) -> None:
         with self._lock:
-            self._pairs.discard(pair)
+            if pair in self._pairs:
+                self._pairs.remove(pair)
+                self._processors[pair.processor] -= 1
         pair.close()
 
     def _job_limits(self, time_limit: float | None, memory_mib: int | None) -> dict[str, Any]:

@@ -39,13 +39,17 @@ class Overlong(Exception):  # noqa: N818
     """The checker is busy beyond every limit with what a program answered."""
 
 
-def _interpreter(module: str, *descriptors: int) -> subprocess.Popen[bytes]:
-    """A bare interpreter (no site-packages, nothing of our environment) that runs `main` of a module of this package."""
+def _interpreter(module: str, processor: int, *descriptors: int) -> subprocess.Popen[bytes]:
+    """A bare interpreter (no site-packages, nothing of our environment) that runs `main` of a module of this package.
+
+    It and all that it starts stay on one processor. Zygote, checker and child take turns, so they lose nothing by it, and a
+    message that wakes its reader on another processor costs both of them more than what it says.
+    """
     environment = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     environment["LD_BIND_NOW"] = "1"  # or every child would look up the same symbols again
     if "LD_LIBRARY_PATH" in os.environ:  # some interpreters do not start without it
         environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-s", "-S", "-P", "-c", _BOOT.format(module), str(_ROOT), *map(str, descriptors)],
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -55,13 +59,17 @@ def _interpreter(module: str, *descriptors: int) -> subprocess.Popen[bytes]:
         cwd="/",
         start_new_session=True,
     )
+    with contextlib.suppress(OSError):  # gone already, or a processor that is: neither is worth a word here
+        os.sched_setaffinity(process.pid, {processor})
+    return process
 
 
 class Pair:
-    """Starts both processes. Raises `JudgeError` naming the layer where the zygote cannot build its walls."""
+    """Starts both processes, on one processor. Raises `JudgeError` naming the layer where the zygote cannot build its walls."""
 
-    def __init__(self, level: Literal["strict", "process"], number: int) -> None:
+    def __init__(self, level: Literal["strict", "process"], number: int, processor: int) -> None:
         self.jobs = 0
+        self.processor = processor
         self.over_memory = False
         """Whether the program just judged was ended for what its processes held together."""
         self._strict = level == "strict"
@@ -72,12 +80,12 @@ class Pair:
         try:
             with control, checkers:
                 with theirs:
-                    self._processes.append(_interpreter("zygote", theirs.fileno()))
+                    self._processes.append(_interpreter("zygote", processor, theirs.fileno()))
                 self._zygote = self._processes[0].pid
                 self.facts = self._introduce(control, level, number)
                 if self._strict:  # only a place to build the new root on: gone now, so that no kill -9 leaves it behind
                     os.rmdir(self._scratch)
-                self._processes.append(_interpreter("checker", checkers.fileno(), control.fileno()))
+                self._processes.append(_interpreter("checker", processor, checkers.fileno(), control.fileno()))
                 self._checker = self._processes[1].pid
         except BaseException:
             self.close()

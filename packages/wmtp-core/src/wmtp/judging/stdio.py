@@ -16,7 +16,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -160,7 +159,7 @@ def _run_program(code: types.CodeType, space: dict[str, Any]) -> None:
     except SystemExit as leaving:
         status = 0 if leaving.code is None else leaving.code if isinstance(leaving.code, int) else 1
     except BaseException:  # the program's, whatever it is  # noqa: BLE001
-        traceback.print_exc(limit=4)
+        sys.__excepthook__(*sys.exc_info())
         status = 1
     try:
         sys.stdout.flush()

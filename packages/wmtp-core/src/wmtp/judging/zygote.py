@@ -27,10 +27,9 @@ from wmtp.judging import candidate, channel, codec, folders, lockdown, proctree,
 
 # What programs import most. Each module more makes every fork a little dearer, and a program that needs another loads it.
 WARM = (
-    "abc", "array", "ast", "bisect", "cmath", "collections", "collections.abc", "contextlib", "copy", "dataclasses",
-    "datetime", "decimal", "enum", "fractions", "functools", "heapq", "io", "itertools", "json", "math", "numbers",
-    "operator", "queue", "random", "re", "statistics", "string", "struct", "threading", "time", "traceback", "types",
-    "typing", "unicodedata",
+    "abc", "bisect", "collections", "collections.abc", "contextlib", "copy", "datetime", "decimal", "enum", "fractions",
+    "functools", "heapq", "io", "itertools", "json", "math", "numbers", "operator", "random", "re", "string", "struct",
+    "threading", "time", "types", "typing",
 )  # fmt: skip
 STACK_BYTES = 120 << 20  # the kernel leaves 128 MiB below the stack of any process, whatever its limit was at exec
 THREAD_STACK_BYTES = 8 << 20
