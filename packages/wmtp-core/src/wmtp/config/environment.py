@@ -62,12 +62,14 @@ class DevicesConfig:
 
 @attrs.frozen(kw_only=True)
 class JudgingConfig:
-    """``judging``. time_limit: CPU seconds a program; memory_mib: a program; workers: ``auto`` is one a core."""
+    """``judging``. time_limit: CPU seconds a program; memory_mib: a program; workers: ``auto`` is one a core; packages:
+    installed distributions that programs may import beside the standard library (docs/judging.md)."""
 
     level: Literal["strict", "process", "auto"] = "strict"
     workers: int | Literal["auto"] = attrs.field(default="auto", validator=at_least(1))
     time_limit: float = attrs.field(default=10.0, validator=at_least(0, above=True))
     memory_mib: int = attrs.field(default=1024, validator=at_least(16))
+    packages: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -115,6 +115,7 @@ class _Run:
                     workers=judging.workers,
                     time_limit=judging.time_limit,
                     memory_mib=judging.memory_mib,
+                    packages=judging.packages,
                     notify=log.warning,
                 )
             )

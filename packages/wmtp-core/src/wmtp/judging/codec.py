@@ -17,6 +17,7 @@ import decimal
 import fractions
 import functools
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -178,13 +179,24 @@ class Encoder:
             self._many(b"L", [value.days, value.seconds, value.microseconds], depth)
         elif issubclass(kind, tuple) and (fields := _named_tuple(kind)) is not None:
             self._many(b"n", [kind.__name__, *fields, *tuple.__iter__(value)], depth)
+        elif isinstance(value, _numpy_scalars()):
+            plain = value.item()  # the nearest of Python's own, or itself: a long double has none
+            self._write_object(value) if type(plain) is kind else self._write(plain, depth)
         elif (plain := _plain_base(value)) is not None:
             self._write(plain, depth)
         else:
-            number = self._handle(value) if self._handle else None
-            if number is None:
-                raise Refused(f"an object of type {kind.__name__!r}")
-            self._put(b"h", struct.pack("=Q", number))
+            self._write_object(value)
+
+    def _write_object(self, value: Any) -> None:
+        number = self._handle(value) if self._handle else None
+        if number is None:
+            raise Refused(f"an object of type {type(value).__name__!r}")
+        self._put(b"h", struct.pack("=Q", number))
+
+
+def _numpy_scalars() -> Any:
+    """numpy's scalar base, where the program has loaded numpy. Its float64 is a float, but compares in its own way."""
+    return getattr(sys.modules.get("numpy"), "generic", ())
 
 
 def _named_tuple(kind: type) -> tuple[str, ...] | None:

@@ -9,12 +9,13 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Literal
 
 from wmtp.errors import JudgeError
+from wmtp.judging.packages import Package, find
 from wmtp.judging.pair import PROCESSES, Overlong, Pair, PairDied
 from wmtp.judging.records import CallTests, Level, Outcome, StdioTests
 
@@ -77,10 +78,12 @@ class SandboxJudge:
         workers: int,
         time_limit: float,
         memory_mib: int,
+        packages: tuple[Package, ...] = (),
         notes: tuple[str, ...] = (),
     ) -> None:
         self.level = level
         self.notes = notes
+        self._packages = packages
         self._time_limit, self._memory_mib = time_limit, memory_mib
         self._contention = _contention()
         self._started = 0
@@ -104,17 +107,26 @@ class SandboxJudge:
     @property
     def identity(self) -> Mapping[str, str]:
         """Everything of the judge that a verdict depends on: part of judge_key."""
+        packages = ", ".join(f"{package.name} {package.version}" for package in self._packages)
         return {
             "judge": JUDGE_VERSION,
             "level": self.level,
             "time_limit": f"{self._time_limit:g}",
             "memory_mib": str(self._memory_mib),
             "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
+            **({"packages": packages} if packages else {}),
         }
 
     def _self_tested(self) -> Pair:
-        """A fresh pair whose walls have been tried, layer by layer. Raises JudgeError naming those that do not hold."""
+        """A fresh pair whose walls have been tried, layer by layer. Raises JudgeError naming those that do not hold, or a
+        package that a program cannot import."""
         pair = self._start()
+        for package in self._packages:
+            program = CallTests(tests=("assert __name__",), setup="")
+            answer = _run(pair, f"import {', '.join(package.modules)}", program, self._job_limits(None, None))
+            if answer["status"] != "passed":
+                self.close_pair(pair)
+                raise JudgeError(f"judging.packages: a program cannot import {package.name}: {answer['detail']}")
         if self.level == "strict":
             try:
                 self.layers = layers(pair, self._job_limits(None, None))
@@ -133,7 +145,7 @@ class SandboxJudge:
             processor = min(self._processors, key=self._processors.__getitem__)
             self._processors[processor] += 1
         try:
-            pair = Pair(self.level, number, processor)
+            pair = Pair(self.level, number, processor, self._packages)
         except BaseException:
             with self._lock:
                 self._processors[processor] -= 1
@@ -279,6 +291,7 @@ def open_judge(
     workers: int | Literal["auto"] = "auto",
     time_limit: float = 10.0,
     memory_mib: int = 1024,
+    packages: Sequence[str] = (),
     notify: Callable[[str], None] | None = None,
 ) -> SandboxJudge:
     """Starts a judge; use it as a context manager.
@@ -286,17 +299,19 @@ def open_judge(
     level       ``strict`` (every layer, self-tested), ``process`` (no namespaces), ``auto`` (strict where it holds).
     workers     programs judged side by side; ``auto``: one a core.
     time_limit  CPU seconds a program; memory_mib: MiB a program, beyond the bare interpreter's.
+    packages    names of installed distributions that programs may import beside the standard library, and what they need.
     notify      called with each loud note, which `notes` also keeps.
 
-    Raises JudgeError naming the layer where ``strict`` cannot hold, and what to do.
+    Raises JudgeError naming the layer where ``strict`` cannot hold, or the package that is missing, and what to do.
     """
     if level not in ("strict", "process", "auto"):
         raise JudgeError(f"no such level of judging: {level!r}; there are strict, process and auto")
     count = len(os.sched_getaffinity(0)) if workers == "auto" else workers
+    found = find(packages)
     if level == "process":
-        return SandboxJudge("process", count, time_limit, memory_mib)
+        return SandboxJudge("process", count, time_limit, memory_mib, found)
     try:
-        return SandboxJudge("strict", count, time_limit, memory_mib)
+        return SandboxJudge("strict", count, time_limit, memory_mib, found)
     except (JudgeError, PairDied) as error:
         if level == "strict":
             raise JudgeError(
@@ -307,4 +322,4 @@ def open_judge(
         note = f"judging at level process, because strict does not hold here: {error}"
     if notify:
         notify(note)
-    return SandboxJudge("process", count, time_limit, memory_mib, (note,))
+    return SandboxJudge("process", count, time_limit, memory_mib, found, (note,))

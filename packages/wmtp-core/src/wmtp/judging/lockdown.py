@@ -22,6 +22,7 @@ _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 
 NAMESPACES = ("user", "pid", "mnt", "net", "ipc", "uts")
 WORK = "/tmp"  # the only writable folder inside
+PACKAGES = "/packages"  # distributions that candidates may import, if any
 CANARY = "/canary"  # readable by mode, forbidden by Landlock: shows that Landlock holds
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
@@ -60,7 +61,14 @@ def readable_paths() -> list[str]:
     return [p for p in (*_SYSTEM, *extra) if os.path.isdir(p)]
 
 
-def _build_root(where: str) -> None:
+def _bind_file(path: str, target: str) -> None:
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with open(target, "w", encoding="ascii"):
+        pass
+    _mount(path, target, None, _BIND)
+
+
+def _build_root(where: str, packages: list[str]) -> None:
     """A new root under the empty folder `where`: libraries and four devices bound read-only, and an empty /tmp."""
     _mount("tmpfs", where, "tmpfs", _NOSUID | _NODEV, "size=1m,nr_inodes=512,mode=0755")
     for path in readable_paths():
@@ -71,10 +79,15 @@ def _build_root(where: str) -> None:
         os.makedirs(target, exist_ok=True)
         _mount(path, target, None, _BIND | _REC)
     for path in _DEVICES:
-        os.makedirs(os.path.dirname(where + path), exist_ok=True)
-        with open(where + path, "w", encoding="ascii"):
-            pass
-        _mount(path, where + path, None, _BIND)
+        _bind_file(path, where + path)
+    os.mkdir(where + PACKAGES)
+    for path in packages:
+        target = f"{where}{PACKAGES}/{os.path.basename(path)}"
+        if os.path.isdir(path):
+            os.mkdir(target)
+            _mount(path, target, None, _BIND)
+        else:
+            _bind_file(path, target)
     with open(where + CANARY, "w", encoding="ascii") as canary:
         canary.write("seen")
     for folder in ("proc", "tmp", "old"):
@@ -99,8 +112,9 @@ def _unused_uid(number: int) -> int:
     return top - 2 - number % min(60_000, max(1, length - 1))
 
 
-def enter_namespaces(scratch: str, number: int) -> None:
-    """Moves this process into namespaces and a root of its own. `scratch`: an empty folder to mount on.
+def enter_namespaces(scratch: str, number: int, packages: list[str]) -> None:
+    """Moves this process into namespaces and a root of its own. `scratch`: an empty folder to mount on; `packages`: files and
+    folders to bind below /packages.
 
     As root, the root is built first and the uid dropped before the user namespace is made: a mapped uid 0 outside would
     void RLIMIT_NPROC, and an interpreter under a closed home would be out of reach afterwards. The caller forks next; the
@@ -111,7 +125,7 @@ def enter_namespaces(scratch: str, number: int) -> None:
         uid = _unused_uid(number)
         _check(_libc.unshare(_NEWNS), "unshare(mount)")
         _mount("none", "/", None, _REC | _PRIVATE)
-        _build_root(scratch)
+        _build_root(scratch, packages)
         _enter_root(scratch, keep_proc=True)
         os.setgroups([])
         os.setresgid(uid, uid, uid)
@@ -128,7 +142,7 @@ def enter_namespaces(scratch: str, number: int) -> None:
             file.write(text)
     _mount("none", "/", None, _REC | _PRIVATE)
     if not as_root:
-        _build_root(scratch)
+        _build_root(scratch, packages)
         _enter_root(scratch, keep_proc=True)
 
 
@@ -152,7 +166,7 @@ def restrict_files() -> None:
     read, of_file = (1 << 0) | (1 << 2) | (1 << 3), (1 << 0) | (1 << 1) | (1 << 2) | (1 << 14) | (1 << 15)
     device = (1 << 1) | (1 << 2)
     allowed: list[tuple[str, int]] = [(p, read) for p in readable_paths()]
-    allowed += [(p, device) for p in _DEVICES] + [(WORK, every), ("/proc", read)]
+    allowed += [(p, device) for p in _DEVICES] + [(WORK, every), ("/proc", read), (PACKAGES, read)]
     for path, access in allowed:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
         wanted = access & every & (-1 if os.path.isdir(path) else of_file)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 from wmtp.errors import JudgeError
 from wmtp.judging import channel, checker, proctree
+from wmtp.judging.packages import Package
 from wmtp.judging.records import StdioCase
 
 START_SECONDS = 60.0
@@ -47,6 +49,9 @@ def _interpreter(module: str, processor: int, *descriptors: int) -> subprocess.P
     """
     environment = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     environment["LD_BIND_NOW"] = "1"  # or every child would look up the same symbols again
+    environment["OPENBLAS_NUM_THREADS"] = (
+        "1"  # numpy, where it is allowed: a thread a core would take all the memory there is
+    )
     if "LD_LIBRARY_PATH" in os.environ:  # some interpreters do not start without it
         environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     process = subprocess.Popen(
@@ -67,13 +72,19 @@ def _interpreter(module: str, processor: int, *descriptors: int) -> subprocess.P
 class Pair:
     """Starts both processes, on one processor. Raises `JudgeError` naming the layer where the zygote cannot build its walls."""
 
-    def __init__(self, level: Literal["strict", "process"], number: int, processor: int) -> None:
+    def __init__(
+        self, level: Literal["strict", "process"], number: int, processor: int, packages: tuple[Package, ...] = ()
+    ) -> None:
         self.jobs = 0
         self.processor = processor
         self.over_memory = False
         """Whether the program just judged was ended for what its processes held together."""
         self._strict = level == "strict"
         self._scratch = tempfile.mkdtemp(prefix="wmtp-judge-")
+        self._packages = [entry for package in packages for entry in package.entries]
+        self._links = "" if self._strict or not packages else tempfile.mkdtemp(prefix="wmtp-packages-")
+        for entry in self._packages if self._links else ():
+            os.symlink(entry, os.path.join(self._links, os.path.basename(entry)))
         self._processes: list[subprocess.Popen[bytes]] = []
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._parent, checkers = socket.socketpair()
@@ -94,7 +105,7 @@ class Pair:
     def _introduce(self, control: socket.socket, level: str, number: int) -> dict[str, str]:
         control.settimeout(START_SECONDS)
         options = {
-            "level": level, "scratch": self._scratch, "number": number,
+            "level": level, "scratch": self._scratch, "number": number, "packages": self._packages, "links": self._links,
             "tmpfs_mib": TMPFS_MIB, "file_mib": FILE_MIB, "processes": PROCESSES, "files": FILES,
         }  # fmt: skip
         try:
@@ -187,6 +198,8 @@ class Pair:
                 process.kill()
                 process.wait()
         _remove(self._scratch)
+        if self._links:
+            shutil.rmtree(self._links)
 
 
 def _remove(folder: str) -> None:

@@ -34,6 +34,7 @@ WARM = (
 STACK_BYTES = 120 << 20  # the kernel leaves 128 MiB below the stack of any process, whatever its limit was at exec
 THREAD_STACK_BYTES = 8 << 20
 MAX_REQUEST = 4096
+MAX_OPTIONS = 1 << 16
 SPACE = socket.CMSG_SPACE(4)
 REHEARSALS = 50
 
@@ -223,7 +224,7 @@ def _build_walls(options: dict[str, Any], outside: dict[str, str]) -> dict[str, 
 
 def main(descriptor: int) -> None:
     control = socket.socket(fileno=descriptor)
-    options = json.loads(control.recv(MAX_REQUEST))
+    options = json.loads(control.recv(MAX_OPTIONS))
     hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
     stack = STACK_BYTES if hard == resource.RLIM_INFINITY else min(STACK_BYTES, hard)
     resource.setrlimit(resource.RLIMIT_STACK, (stack, hard))  # room for deep recursion
@@ -235,7 +236,7 @@ def main(descriptor: int) -> None:
     try:
         if strict:
             outside = lockdown.namespace_ids()
-            lockdown.enter_namespaces(options["scratch"], options["number"])
+            lockdown.enter_namespaces(options["scratch"], options["number"], options["packages"])
             first = os.fork()
             if first:
                 # Stays outside the pid namespace only to be its parent: if this dies, the kernel kills pid 1 and the rest.
@@ -247,6 +248,8 @@ def main(descriptor: int) -> None:
         else:
             lockdown.become_subreaper()
         os.chdir(lockdown.WORK if strict else options["scratch"])
+        if options["packages"]:
+            sys.path.append(lockdown.PACKAGES if strict else options["links"])
     except OSError as error:
         control.send(json.dumps({"failed": str(error)}).encode())
         os._exit(3)
