@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,8 +20,6 @@ from wmtp_eval_codecontests.benchmark import CodeContests
 from wmtp_eval_codecontests.rows import read
 from wmtp_eval_codecontests.schema import Language, Source, cases, solutions
 from wmtp_eval_codecontests.settings import CodeContestsSettings
-
-LIMIT = 20  # tests a problem: the plain interpreter takes a process for each
 
 
 def request(path: Path, split: str = "test") -> wmtp.DatasetRequest:
@@ -37,20 +37,26 @@ def benchmark(**settings: Any) -> CodeContests:
     return made
 
 
-def plainly(program: str, row: Any, folder: Path) -> bool:
-    """What ``python3 program < input`` says, under the same comparison."""
+def plainly(program: str, row: Any, folder: Path, tests: wmtp.StdioTests) -> int:
+    """How many tests ``python3 program < input`` passes until its first failure, under the same comparison and limits."""
     script = folder / "program.py"
     script.write_text(program, encoding="utf-8")
-    for given, expected in list(cases(row.whole()))[:LIMIT]:
-        try:
-            done = subprocess.run(
-                [sys.executable, script], input=given, capture_output=True, text=True, timeout=20, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return False
+    cpu = math.ceil(tests.time_limit or 10)
+    memory = ((tests.memory_mib or 1024) + 64) << 20  # with room for the interpreter itself
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+    passed = 0
+    for given, expected in cases(row.whole()):
+        done = subprocess.run(
+            [sys.executable, "-S", script], input=given, capture_output=True, text=True, check=False, preexec_fn=limit
+        )
         if done.returncode or not same_output(expected, done.stdout, "tokens"):
-            return False
-    return True
+            break
+        passed += 1
+    return passed
 
 
 def programs(row: Any) -> Iterator[tuple[str, bool]]:
@@ -74,12 +80,21 @@ def test_every_program_is_judged_as_its_label_says(rows: list[Any]) -> None:
 
 @pytest.mark.slow
 def test_verdicts_equal_those_of_a_plain_interpreter(rows: list[Any], tmp_path: Path) -> None:
-    made = benchmark(max_tests=LIMIT)
+    """Down to the test that fails first, in three runs of the judge."""
+    made = benchmark()
     with open_judge(level="auto") as judge:
         for row in rows:
+            problem = wmtp.Problem(row["name"], row)
             for text, _ in programs(row):
-                outcome = judge.submit(text, made.program(wmtp.Problem(row["name"], row), text)).result()
-                assert outcome.passed == plainly(text, row, tmp_path), (row["name"], outcome)
+                runs = [judge.submit(text, made.program(problem, text)) for _ in range(3)]
+                expected = plainly(text, row, tmp_path, made.program(problem, text))
+                whole = expected == len(list(cases(row.whole())))
+                outcomes = [run.result() for run in runs]
+                assert [(o.passed, o.tests_passed) for o in outcomes] == [(whole, expected)] * 3, (
+                    row["name"],
+                    outcomes,
+                )
+                assert len({o.status for o in outcomes}) == 1
 
 
 def small_row(**changes: Any) -> dict[str, Any]:

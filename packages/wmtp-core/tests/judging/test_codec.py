@@ -8,6 +8,9 @@ import datetime
 import decimal
 import fractions
 import math
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,3 +158,25 @@ def test_an_equality_of_its_own_stays_behind() -> None:
 def test_fractions_and_moments_keep_their_type() -> None:
     value = [fractions.Fraction(1, 3), datetime.date(2020, 2, 29), datetime.time(1, 2), slice(1, None, -1)]
     assert _same(value, codec.Decoder().decode(codec.Encoder().encode(value)))
+
+
+@pytest.mark.slow
+def test_guided_fuzzing_finds_nothing_but_clean_refusals(tmp_path: Path) -> None:
+    """Two million inputs that grow towards lines of the reader not yet reached."""
+    pytest.importorskip("atheris", reason="pip install atheris==3.0.0 brings this test's fuzzer")
+    script = Path(__file__).with_name("fuzz_codec.py")
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    command = [
+        sys.executable,
+        script,
+        "-runs=2000000",
+        "-seed=7",
+        "-max_len=512",
+        f"-artifact_prefix={tmp_path}/",
+        corpus,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Done 2000000 runs" in done.stderr
+    assert len(list(corpus.iterdir())) > 60  # it reached further than its seeds
