@@ -58,7 +58,7 @@ def _compare(
         for row, code in programs:
             tests = tuple(row["test_list"])
             plain = pool.submit(plainly, code, tests, row["test_setup_code"])
-            request = CallTests(tests=tests, setup=row["test_setup_code"], time_limit=3)
+            request = CallTests(tests=tests, setup=row["test_setup_code"], time_limit=8)
             futures.append((row["task_id"], plain, judge.submit(code, request)))
         ended = [(task, plain.result(), judged.result()) for task, plain, judged in futures]
     return [e for e in ended if e[1] != e[2].passed or e[2].status == "infrastructure"], sum(e[1] for e in ended)
