@@ -73,8 +73,8 @@ def test_the_interval_covers_what_it_should() -> None:
 def test_the_interval_stays_within_the_values(values: list[float]) -> None:
     low, high = interval(values)
     rounding = 1e-12
-    if set(values) in ({0.0}, {1.0}):
-        assert low <= values[0] <= high
+    if len(set(values)) == 1:
+        assert low - rounding <= values[0] <= high + rounding
         assert 0 <= low < high <= 1
     else:
         assert min(values) - rounding <= low <= high <= max(values) + rounding
@@ -85,6 +85,13 @@ def test_a_perfect_score_on_few_problems_is_not_certain(problems: int, bound: fl
     assert interval([1.0] * problems) == (pytest.approx(bound, abs=1e-4), 1.0)
     assert interval([0.0] * problems) == (0.0, pytest.approx(1 - bound, abs=1e-4))
     assert bound**problems == pytest.approx(0.025, rel=2e-2)  # what the bound means
+
+
+def test_equal_shares_of_few_problems_are_not_certain_either() -> None:
+    """Half of each problem's samples right: as uncertain as half of the problems. Wilson's interval, worked out by hand."""
+    assert interval([0.5] * 24) == (pytest.approx(0.3143, abs=1e-4), pytest.approx(0.6857, abs=1e-4))
+    assert interval([0.2]) == (pytest.approx(0.0095, abs=1e-4), pytest.approx(0.8665, abs=1e-4))
+    assert interval([3.5, 3.5]) == (3.5, 3.5)  # no share: nothing is known of its spread
 
 
 def test_values_that_are_not_complete_give_none() -> None:

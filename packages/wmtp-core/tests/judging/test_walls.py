@@ -182,6 +182,31 @@ def test_statuses(code: str, status: str, strict: SandboxJudge) -> None:
     assert (outcome.tests_passed, outcome.tests) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    "tail",
+    ["sys.exit(main())", "exit()", "unittest.main()", "argparse.ArgumentParser().parse_args(['--x'])", "int(input())"],
+)
+def test_a_main_guard_is_not_run_where_functions_are_wanted(tail: str, judge: SandboxJudge) -> None:
+    code = f"import argparse, sys, unittest\n{RIGHT}\ndef main(): return 3\nif __name__ == '__main__':\n    {tail}\n"
+    assert judge.submit(code, ONE).result().passed
+
+
+def test_a_program_has_the_cpu_it_is_told(judge: SandboxJudge) -> None:
+    """To the hundredth, whatever the clock's ticks say."""
+    loop = "def f():\n while True: pass"
+    outcome = judge.submit(loop, CallTests(tests=("assert f() == 1",), time_limit=2)).result()
+    assert (outcome.status, outcome.detail) == ("timeout", "test 1: used up its 2 s of CPU")
+    assert 2 <= outcome.cpu_seconds < 2.2
+
+
+def test_processes_of_a_program_have_one_limit_on_cpu_together(judge: SandboxJudge) -> None:
+    burn = "import time\n  while time.process_time() < 0.8: pass\n  os._exit(0)"
+    code = f"import os\nfor _ in range(2):\n if os.fork() == 0:\n  {burn}\nos.wait(); os.wait()\n{RIGHT}"
+    outcome = judge.submit(code, CallTests(tests=ONE.tests, time_limit=1)).result()
+    assert (outcome.status, outcome.detail) == ("timeout", "used up its 1 s of CPU")
+    assert judge.submit(code, CallTests(tests=ONE.tests, time_limit=3)).result().passed
+
+
 def test_details_do_not_tell_what_was_expected(judge: SandboxJudge) -> None:
     tests = CallTests(tests=("assert f() == 'hidden', 'wanted hidden'",))
     assert "hidden" not in judge.submit(RIGHT, tests).result().detail

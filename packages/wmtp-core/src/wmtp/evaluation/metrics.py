@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import NormalDist, fmean
 
 from wmtp.evaluation.records import MetricValue
 
@@ -28,15 +28,28 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """The 95 % percentile interval of the mean, by resampling problems with a fixed seed.
 
-    Where every problem has the value 1, or every one 0, resampling sees no spread however few they are. The bound is then
-    the exact one for a share (Clopper and Pearson): the share for which such an outcome has a chance of 2.5 %.
+    Where all problems have the same value, resampling sees no spread however few they are. For shares the interval is then
+    that of as many problems passed or failed: at 0 and 1 the exact one (Clopper and Pearson), between them Wilson's. Other
+    values have no width to give: (value, value).
     """
     if len(set(values)) < 2:
-        least = 0.025 ** (1 / len(values))
-        return {1.0: (least, 1.0), 0.0: (0.0, 1 - least)}.get(values[0], (values[0], values[0]))
+        return _without_spread(values[0], len(values))
     generator = random.Random(SEED)
     means = sorted(fmean(generator.choices(values, k=len(values))) for _ in range(RESAMPLES))
     return means[round(0.025 * (RESAMPLES - 1))], means[round(0.975 * (RESAMPLES - 1))]
+
+
+def _without_spread(value: float, problems: int) -> tuple[float, float]:
+    if value in (0.0, 1.0):
+        least = 0.025 ** (1 / problems)
+        return (least, 1.0) if value else (0.0, 1 - least)
+    if not 0 < value < 1:
+        return value, value
+    z = NormalDist().inv_cdf(0.975)
+    scale = 1 + z * z / problems
+    middle = (value + z * z / (2 * problems)) / scale
+    half = z / scale * math.sqrt(value * (1 - value) / problems + z * z / (4 * problems * problems))
+    return middle - half, middle + half
 
 
 def summarise(values: Sequence[float] | None, problems: int, samples: int, unit: str = "") -> MetricValue:

@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from wmtp.judging import candidate, channel, compare, lockdown, names, remote
+from wmtp.judging import candidate, channel, codec, compare, lockdown, names, remote
 
 JOB, CASE, END, OUTCOME, RESULT = range(32, 37)
 JOB_LIMIT = 1 << 30
@@ -65,12 +65,16 @@ def _classify(report: dict[str, Any], limits: dict[str, Any]) -> tuple[str, str]
     if report["late"]:
         return "timeout", f"stopped by the wall limit after {report['cpu']:.1f} s of CPU"
     if report["exit"] == -signal.SIGXCPU or report["cpu"] >= limits["cpu"]:
-        return "timeout", f"used up its {limits['cpu']} s of CPU"
+        return "timeout", _used_up(limits)
     if report["exit"] == -signal.SIGSYS:
         return "blocked", "made a forbidden system call"
     if report["exit"] < 0:
         return "error", f"killed by {_signal_name(-report['exit'])}"
     return "error", f"left with status {report['exit']} before its tests were done"
+
+
+def _used_up(limits: dict[str, Any]) -> str:
+    return f"used up its {limits['cpu']} s of CPU"
 
 
 def _detail(error: BaseException) -> str:
@@ -111,7 +115,9 @@ def _calls(parts: names.Split, job: dict[str, Any], child: Child) -> tuple[str, 
         return "memory", passed, f"{stage}: out of memory"
     except Expensive:
         return "timeout", passed, f"{stage}: comparing the program's answer took too long"
-    except (Exception, remote.ProgramExit) as error:  # the program's, under its builtin name  # noqa: BLE001
+    except (remote.ProgramExit, remote.ProgramError) as error:
+        return "error", passed, f"{stage}: {error}"[:300].replace("\n", " ")
+    except Exception as error:  # the program's, under its builtin name  # noqa: BLE001
         return ("blocked" if isinstance(error, PermissionError) else "error"), passed, f"{stage}: {_detail(error)}"
     return "passed", passed, ""
 
@@ -153,6 +159,8 @@ def judge_calls(control: socket.socket, job: dict[str, Any]) -> Outcome:
         stage = detail
         status, detail = _classify(report, job["limits"])
         detail = f"{stage}: {detail}"
+    elif status == "passed" and report["cpu"] >= job["limits"]["cpu"]:  # in processes that it started
+        status, detail = "timeout", _used_up(job["limits"])
     return _outcome(status, passed, len(job["tests"]), detail, report)
 
 
@@ -183,7 +191,7 @@ def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.sock
             channel.send(child.sock, candidate.PROGRAM, job["code"].encode("utf-8", "surrogatepass"))
             kind, data = channel.receive(child.sock, candidate.FRAME_LIMIT)
             if kind != candidate.READY:
-                status, detail = "error", "the program does not compile"
+                status, detail = "error", f"the program does not compile{_why(data)}"
             while True:
                 channel.send(parent, RESULT, b"" if status == "passed" else b"x")
                 kind, data = channel.receive(parent, JOB_LIMIT)
@@ -213,6 +221,15 @@ def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.sock
         status, detail = _classify(report, job["limits"])
         _drain_parent(parent)
     return _outcome(status, passed, passed + (status != "passed"), detail, report | total)
+
+
+def _why(description: bytes) -> str:
+    """What `candidate.describe` wrote of an exception, if that is what it is."""
+    try:
+        _, name, text = codec.Decoder().decode(description)
+    except (codec.Malformed, TypeError, ValueError):
+        return ""
+    return f": {name}: {text}"[:300]
 
 
 def _drain_parent(parent: socket.socket) -> None:
@@ -245,6 +262,8 @@ def _case_status(ended: dict[str, Any], printed: bytes, expected: str, job: dict
             return "blocked", last[0][:300]
         status, detail = _classify(ended, job["limits"])
         return status, last[0][:300] if ended["exit"] > 0 and last[0] else detail
+    if ended["cpu"] >= job["limits"]["cpu"]:
+        return "timeout", _used_up(job["limits"])
     if compare.same_output(expected, printed.decode("utf-8", "replace"), job["compare"]):
         return "passed", ""
     return "failed", "wrong output"

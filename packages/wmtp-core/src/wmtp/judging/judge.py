@@ -19,7 +19,7 @@ from wmtp.judging.packages import Package, find
 from wmtp.judging.pair import PROCESSES, Overlong, Pair, PairDied
 from wmtp.judging.records import CallTests, Level, Outcome, StdioTests
 
-JUDGE_VERSION = "1"
+JUDGE_VERSION = "2"
 """Part of every judge_key. It rises when a verdict could come out differently."""
 
 RECYCLE_AFTER = 4000  # programs a zygote serves, so that nothing a program might leave behind lives for long

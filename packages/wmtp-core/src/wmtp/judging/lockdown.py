@@ -22,6 +22,7 @@ _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 
 NAMESPACES = ("user", "pid", "mnt", "net", "ipc", "uts")
 WORK = "/tmp"  # the only writable folder inside
+STDIN = "/tmp/stdin"  # where /dev/stdin leads: there is no /proc in which to find it
 PACKAGES = "/packages"  # distributions that candidates may import, if any
 CANARY = "/canary"  # readable by mode, forbidden by Landlock: shows that Landlock holds
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin")
@@ -80,6 +81,7 @@ def _build_root(where: str, packages: list[str]) -> None:
         _mount(path, target, None, _BIND | _REC)
     for path in _DEVICES:
         _bind_file(path, where + path)
+    os.symlink(STDIN, where + "/dev/stdin")
     os.mkdir(where + PACKAGES)
     for path in packages:
         target = f"{where}{PACKAGES}/{os.path.basename(path)}"

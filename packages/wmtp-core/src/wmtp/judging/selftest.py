@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wmtp.judging import lockdown
+from wmtp.judging import candidate, lockdown
 
 
 def _fails_with(numbers: tuple[int, ...], action: Callable[[], object]) -> str:
@@ -59,7 +59,7 @@ def _processes(most: int) -> str:
 
 
 def _limits(expected: Mapping[str, Any]) -> str:
-    wanted = {resource.RLIMIT_CPU: expected["cpu"], resource.RLIMIT_NPROC: expected["processes"]}
+    wanted = {resource.RLIMIT_CPU: candidate.backstop(expected["cpu"]), resource.RLIMIT_NPROC: expected["processes"]}
     wrong = [which for which, value in wanted.items() if resource.getrlimit(which)[0] > value]
     if wrong or resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
         return "limits are not in force"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _socket
 import atexit
+import contextlib
 import io
 import json
 import os
@@ -41,7 +42,7 @@ def serve(sock: _socket.socket, limits: Mapping[str, Any], sweep: Callable[[], f
     channel.send(sock, candidate.READY)
     folder = os.getcwd()
     _open_streams()
-    space = candidate.new_main().__dict__
+    space = candidate.new_main("__main__").__dict__
     while True:
         _, data = channel.receive(sock, candidate.FRAME_LIMIT)
         head, output = _run_case(code, space, data, limits, sweep)
@@ -78,9 +79,9 @@ def _run_case(
     code: types.CodeType, space: dict[str, Any], data: bytes, limits: Mapping[str, Any], sweep: Callable[[], float]
 ) -> tuple[dict[str, Any], bytes]:
     """One run → (how it ended, what it printed)."""
-    name = limits["input_file"] or ".stdin"
+    name = limits["input_file"] or limits["stdin"] or ".stdin"
     stdin = _new_file(name, data)
-    if not limits["input_file"]:
+    if name == ".stdin":
         os.unlink(name)  # the program reads it as descriptor 0, and its folder looks empty
     out, out_end = os.pipe()
     err, err_end = os.pipe()
@@ -96,12 +97,16 @@ def _run_case(
     for descriptor in (stdin, out_end, err_end):
         os.close(descriptor)
     process = os.pidfd_open(pid)
-    late, flooded, output, errors = _drain(process, out, err, started + limits["wall"], limits["output_mib"] << 20)
-    os.kill(pid, signal.SIGKILL) if late or flooded else None
+    ends = candidate.Ends(pid, started + limits["wall"], limits["cpu"])
+    stopped, output, errors = _drain(process, out, err, ends, limits["output_mib"] << 20)
+    os.kill(pid, signal.SIGKILL) if stopped else None
     _, status, usage = os.wait4(pid, 0)
     cpu = usage.ru_utime + usage.ru_stime + sweep()
     for descriptor in (process, out, err):
         os.close(descriptor)
+    if name == limits["stdin"]:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
     if limits["output_file"]:
         try:
             with open(limits["output_file"], "rb") as file:
@@ -110,8 +115,8 @@ def _run_case(
             output = b""
     head = {
         "exit": os.waitstatus_to_exitcode(status),
-        "late": late,
-        "flooded": flooded,
+        "late": stopped == "late",
+        "flooded": stopped == "flooded",
         "cpu": cpu,
         "wall": time.monotonic() - started,
         "peak_mib": candidate.peak_mib(usage),
@@ -120,17 +125,19 @@ def _run_case(
     return head, output
 
 
-def _drain(process: int, out: int, err: int, deadline: float, cap: int) -> tuple[bool, bool, bytes, bytes]:
-    """Reads both pipes while the program runs. Ends when it has exited, not when a stray child lets go of the pipe."""
+def _drain(process: int, out: int, err: int, ends: candidate.Ends, cap: int) -> tuple[str, bytes, bytes]:
+    """Reads both pipes while the program runs → (why it has to be stopped, output, end of stderr).
+
+    Ends when it has exited, not when a stray child lets go of the pipe.
+    """
     poll = select.poll()
     for descriptor in (process, out, err):
         poll.register(descriptor, select.POLLIN)
     output, errors = bytearray(), b""
     while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return True, False, bytes(output), errors
-        events = [descriptor for descriptor, _ in poll.poll(left * 1000)]
+        events = [descriptor for descriptor, _ in ends.wait(poll)]
+        if not events:
+            return "late" if ends.late() else "spent", bytes(output), errors
         for descriptor in (out, err):
             if descriptor not in events:
                 continue
@@ -140,11 +147,11 @@ def _drain(process: int, out: int, err: int, deadline: float, cap: int) -> tuple
             elif descriptor == out:
                 output += piece
                 if len(output) > cap:
-                    return False, True, b"", errors
+                    return "flooded", b"", errors
             else:
                 errors = (errors + piece)[-ERROR_TAIL:]
         if events == [process]:  # exited, and nothing left to read
-            return False, False, bytes(output), errors
+            return "", bytes(output), errors
 
 
 def _run_program(code: types.CodeType, space: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import builtins
 import contextlib
 import gc
 import json
+import math
 import os
 import random
 import resource
@@ -77,10 +78,14 @@ class Zygote:
         os.close(descriptor)
         process = os.pidfd_open(pid)
         self._poll.register(process, select.POLLIN)
-        events = self._poll.poll(request["deadline"] * 1000)
+        # The keeper of stdin programs goes on for as long as there are cases; it looks at the CPU of each.
+        cpu = request["limits"]["cpu"] if request["mode"] == "call" else math.inf
+        ends = candidate.Ends(pid, started + request["deadline"], cpu)
+        events = ends.wait(self._poll)
         self._poll.unregister(process)
         os.close(process)
-        late, stopped = not events, any(descriptor != process for descriptor, _ in events)
+        late = not events and ends.late()
+        stopped = any(descriptor != process for descriptor, _ in events)
         if stopped:
             self._await_stop()
         status, cpu, peak = self._sweep(pid)
@@ -98,7 +103,7 @@ class Zygote:
             if not self._strict:
                 lockdown.keep_signals_inside()
             sock = candidate.prepare(descriptor, folder)
-            limits = request["limits"] | {"baseline": self._baseline}
+            limits = request["limits"] | {"baseline": self._baseline, "stdin": lockdown.STDIN if self._strict else ""}
             if request["mode"] == "stdio":
                 lockdown.become_subreaper()
                 stdio.serve(sock, limits, self._sweep_beside)
@@ -116,7 +121,8 @@ class Zygote:
         """Removes what the program left in /tmp. False where something resists: then this zygote must not go on."""
         try:
             os.rmdir(f"{self._work}/{self._count}")
-            return not os.listdir(self._work)
+            if not os.listdir(self._work):
+                return True
         except OSError:
             pass  # it has left files, or taken away its own rights
         try:
