@@ -309,16 +309,16 @@ class Slow:
 KILLED = """
 import sys
 from pathlib import Path
-from wmtp.storage import transfer
+from wmtp.storage import content, transfer
 from wmtp.storage.cache import Cache
 from wmtp.storage.local import LocalStorage
 import os
-transfer.RANGE_BYTES = 1 << 20
+content.PIECE_BYTES = 1 << 20
 transfer.WORKERS = 2
 seen = 0
-def report(count):
+def report(event, count):
     global seen
-    seen += count
+    seen += count if event == "bytes" else 0
     if seen > int(sys.argv[3]):
         os.kill(os.getpid(), 9)
 storage = LocalStorage(Path(sys.argv[1]))
@@ -339,14 +339,14 @@ def big(tmp_path: Path) -> Path:
 def test_a_killed_download_goes_on_and_nothing_wrong_is_ever_there(
     big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wmtp.storage import transfer
+    from wmtp.storage import content
 
     cache = tmp_path / "cache"
     for after in (1 << 20, 3 << 20, 5 << 20, 7 << 20):  # bytes of that process; what is journalled is not fetched again
         done = subprocess.run([sys.executable, "-c", KILLED, str(big), str(cache), str(after)], check=False)
         assert done.returncode == -signal.SIGKILL
         assert list(Cache(cache).entries()) == []
-    monkeypatch.setattr(transfer, "RANGE_BYTES", 1 << 20)
+    monkeypatch.setattr(content, "PIECE_BYTES", 1 << 20)
     storage = Slow(big)
     entry = download(storage, list(storage.list("")), "", Cache(cache), "source")
     assert (entry.path / "weights.bin").read_bytes() == (big / "weights.bin").read_bytes()

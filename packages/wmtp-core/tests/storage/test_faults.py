@@ -20,8 +20,9 @@ from xml.sax.saxutils import escape
 import pytest
 
 import wmtp
-from wmtp.storage import transfer
+from wmtp.storage import content, transfer
 from wmtp.storage.cache import Cache
+from wmtp.storage.journal import Journal
 
 pytest.importorskip("boto3")
 SIZE = 8 << 20
@@ -115,7 +116,7 @@ def fetch(server: tuple[Server, str], monkeypatch: pytest.MonkeyPatch, tmp_path:
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-of-the-tests")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-tests")
-    monkeypatch.setattr(transfer, "RANGE_BYTES", RANGE)
+    monkeypatch.setattr(content, "PIECE_BYTES", RANGE)
     s3 = {
         "bucket": "b", "region": "us-east-1", "endpoint_url": server[1], "addressing_style": "path", "retries": 1,
         "read_timeout": 0.5,
@@ -220,9 +221,9 @@ def test_what_is_journalled_is_not_fetched_again(server: tuple[Server, str], fet
     server[0].fault = last_fails
     pinned = list(fetch.storage.list(""))  # type: ignore[attr-defined]
     script = (
-        "import sys, json; from pathlib import Path; import wmtp; from wmtp.storage import transfer;"
+        "import sys, json; from pathlib import Path; import wmtp; from wmtp.storage import content, transfer;"
         "from wmtp.storage.cache import Cache; from wmtp_s3 import create_s3_manager;"
-        "transfer.RANGE_BYTES = 1 << 20; s = create_s3_manager(json.loads(sys.argv[1]));"
+        "content.PIECE_BYTES = 1 << 20; s = create_s3_manager(json.loads(sys.argv[1]));"
         "transfer.download(s, list(s.list('')), '', Cache(Path(sys.argv[2])), 'source')"
     )
     section = {"bucket": "b", "region": "us-east-1", "endpoint_url": server[1], "addressing_style": "path"}
@@ -283,14 +284,14 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 def test_a_journal_of_another_boot_counts_for_nothing(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    journal = transfer._Journal(path)
-    journal.add("a", 0)
+    journal = Journal(path, 1)
+    journal.add("a", 0, "0a")
     journal.close()
     with path.open("a") as file:
         file.write('["b", 1')  # torn
-    again = transfer._Journal(path)
-    again.add("c", 2)
+    again = Journal(path, 1)
+    again.add("c", 2, "0c")
     again.close()
-    assert transfer._Journal(path).done == {("a", 0), ("c", 2)}
-    path.write_text('{"boot": "before"}\n["a", 0]\n')
-    assert transfer._Journal(path).done == set()
+    assert Journal(path, 1).done == {("a", 0): "0a", ("c", 2): "0c"}
+    path.write_text('{"boot": "before", "range_bytes": 1}\n["a", 0, "0a"]\n')
+    assert Journal(path, 1).done == {}

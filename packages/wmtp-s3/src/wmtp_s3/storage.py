@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 import wmtp
+from wmtp_s3.direct import Direct, direct
 from wmtp_s3.settings import S3Settings
 
-CHUNK = 1 << 20
-MISSING = frozenset({"NoSuchKey", "404", "NoSuchVersion"})
+CHUNK = 192 << 10
+"""Bytes of one chunk. Larger ones leave the processor's cache before they are hashed; smaller ones are more work in Python."""
+MOVED_ON = frozenset({"PreconditionFailed", "412", "InvalidRange", "416", "NoSuchKey", "404", "NoSuchVersion"})
 
 
 class S3Error(OSError):
@@ -34,12 +38,21 @@ def _bare(etag: str) -> str:
     return etag.strip('"')
 
 
+def _etag(entry: wmtp.Entry) -> str:
+    return entry.version.rpartition("/")[2]
+
+
 class S3Storage:
-    """Objects of a bucket below a prefix. A version is the ETag, pinned by If-Match. Safe to use from several threads."""
+    """Objects of a bucket below a prefix. Safe to use from several threads.
+
+    A version is the ETag, pinned by If-Match; with ``versioned`` it is the VersionId too, which stays readable when the object
+    is replaced.
+    """
 
     def __init__(self, settings: S3Settings) -> None:
         self.settings = settings
-        self._client: Any = boto3.client(
+        self._session = boto3.Session()
+        self._client: Any = self._session.client(
             "s3",
             region_name=settings.region,
             endpoint_url=settings.endpoint_url,
@@ -54,40 +67,68 @@ class S3Storage:
                 response_checksum_validation=settings.response_checksum_validation,
             ),
         )
+        self._lock = threading.Lock()
+        self._reader: Direct | None = None
+        self._reader_made = False
 
     def _key(self, key: str) -> str:
         return f"{self.settings.prefix}{key}"
 
     def list(self, prefix: str) -> Iterator[wmtp.Entry]:
-        pages = self._client.get_paginator("list_objects_v2")
+        """Every object, as one listing has it. Raises S3Error."""
+        operation, rows = (
+            ("list_object_versions", "Versions") if self.settings.versioned else ("list_objects_v2", "Contents")
+        )
         try:
-            for page in pages.paginate(Bucket=self.settings.bucket, Prefix=self._key(prefix)):
-                for found in page.get("Contents", ()):
+            for page in self._client.get_paginator(operation).paginate(
+                Bucket=self.settings.bucket, Prefix=self._key(prefix)
+            ):
+                for found in page.get(rows, ()):
+                    if not found.get("IsLatest", True):
+                        continue
                     key = found["Key"].removeprefix(self.settings.prefix)
-                    yield wmtp.Entry(key, found["Size"], _bare(found["ETag"]))
+                    pinned = _bare(found["ETag"])
+                    if self.settings.versioned:
+                        pinned = f"{found['VersionId']}/{pinned}"
+                    yield wmtp.Entry(key, found["Size"], pinned)
         except (ClientError, BotoCoreError) as error:
             raise _told(f"listing s3://{self.settings.bucket}/{self._key(prefix)}", error) from None
 
     def read(self, entry: wmtp.Entry, start: int, stop: int) -> Iterator[bytes]:
-        where = f"s3://{self.settings.bucket}/{self._key(entry.key)}"
+        """Bytes ``[start, stop)`` of the pinned version. Raises Changed, S3Error."""
         try:
-            answer = self._client.get_object(
-                Bucket=self.settings.bucket,
-                Key=self._key(entry.key),
-                Range=f"bytes={start}-{stop - 1}",
-                IfMatch=f'"{entry.version}"',
-            )
-            # A server that ignores If-Match says in its answer which version it sent.
-            if _bare(answer.get("ETag", entry.version)) != entry.version:
-                raise wmtp.Changed(entry.key)
-            yield from answer["Body"].iter_chunks(CHUNK)
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code in ("PreconditionFailed", "412", "InvalidRange", "416") or code in MISSING:
+            headers, body = self._get(entry, start, stop)
+            with body:
+                # A server that ignores If-Match says in its answer which version it sent.
+                if _bare(headers.get("ETag") or _etag(entry)) != _etag(entry):
+                    raise wmtp.Changed(entry.key)
+                while data := body.read(CHUNK):
+                    yield data
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code", "") in MOVED_ON:
                 raise wmtp.Changed(entry.key) from None
-            raise _told(f"reading {where}", error) from None
-        except BotoCoreError as error:
-            raise _told(f"reading {where}", error) from None
+            raise _told(f"reading s3://{self.settings.bucket}/{self._key(entry.key)}", error) from None
+
+    def _get(self, entry: wmtp.Entry, start: int, stop: int) -> tuple[Mapping[str, str], Any]:
+        """Headers and body of one range: directly, and by boto3 where that does not serve."""
+        key, span, etag = self._key(entry.key), f"bytes={start}-{stop - 1}", f'"{_etag(entry)}"'
+        version = entry.version.rpartition("/")[0]
+        if reader := self._direct():
+            query = f"?versionId={quote(version, safe='')}" if version else ""
+            if answer := reader.get(key, {"Range": span, "If-Match": etag}, query):
+                return answer
+        pinned = {"VersionId": version} if version else {}
+        found = self._client.get_object(Bucket=self.settings.bucket, Key=key, Range=span, IfMatch=etag, **pinned)
+        return {"ETag": found.get("ETag", "")}, found["Body"]
+
+    def _direct(self) -> Direct | None:
+        """Made with the first read, when a listing has told boto3 where the bucket really is. boto3 alone checks checksums."""
+        if self.settings.response_checksum_validation == "when_supported":
+            return None
+        with self._lock:
+            if not self._reader_made:
+                self._reader, self._reader_made = direct(self._client, self._session, self.settings.bucket), True
+        return self._reader
 
     def put(self, key: str, source: Path | bytes, *, sha256: str) -> wmtp.Entry:
         where = f"s3://{self.settings.bucket}/{self._key(key)}"
@@ -108,4 +149,7 @@ class S3Storage:
             head = self._client.head_object(Bucket=self.settings.bucket, Key=self._key(key))
         except (ClientError, BotoCoreError) as error:
             raise _told(f"writing {where}", error) from None
-        return wmtp.Entry(key, head["ContentLength"], _bare(head["ETag"]), sha256)
+        pinned = _bare(head["ETag"])
+        if self.settings.versioned:
+            pinned = f"{head.get('VersionId', 'null')}/{pinned}"
+        return wmtp.Entry(key, head["ContentLength"], pinned, sha256)

@@ -23,6 +23,9 @@ from uuid import uuid4
 import attrs
 import filelock
 
+from wmtp.storage import content
+from wmtp.storage.content import Content
+
 log = logging.getLogger("wmtp.storage")
 
 
@@ -32,17 +35,18 @@ def short(text: str) -> str:
 
 @attrs.frozen
 class CacheEntry:
-    """A complete entry. files: key → (size, sha256)."""
+    """A complete entry. files: key → what it holds, in pieces of `piece_bytes`. used: when, in seconds since the epoch."""
 
     source: str
     version: str
     folder: Path
-    files: dict[str, tuple[int, str]]
+    files: dict[str, Content]
+    piece_bytes: int
     used: float
 
     @property
     def size(self) -> int:
-        return sum(size for size, _ in self.files.values())
+        return sum(content.size for content in self.files.values())
 
     @property
     def path(self) -> Path:
@@ -94,10 +98,15 @@ class Cache:
                 with suppress(OSError):
                     mine.rmdir()  # only if nothing was built: somebody else had done it
 
-    def publish(self, build: Path, source: str, version: str, files: dict[str, tuple[int, str]]) -> CacheEntry:
+    def publish(self, build: Path, source: str, version: str, files: dict[str, Content]) -> CacheEntry:
         """Writes the manifest last and renames the build into place."""
         target = self._folder(source, version)
-        manifest = {"source": source, "version": version, "files": {k: list(v) for k, v in sorted(files.items())}}
+        manifest = {
+            "source": source,
+            "version": version,
+            "piece_bytes": content.PIECE_BYTES,
+            "files": {key: [file.size, list(file.pieces)] for key, file in sorted(files.items())},
+        }
         text = json.dumps(manifest, indent=1, ensure_ascii=False)
         for entry in build.iterdir():
             if entry.name != "files":
@@ -122,14 +131,13 @@ class Cache:
     def verify(self, entry: CacheEntry) -> list[str]:
         """What is wrong with an entry, a line each: every file is hashed."""
         wrong = []
-        for key, (_, digest) in entry.files.items():
+        for key, expected in entry.files.items():
             try:
-                with (entry.path / key).open("rb") as file:
-                    found = hashlib.file_digest(file, "sha256").hexdigest()
+                right = content.matches(entry.path / key, expected, entry.piece_bytes)
             except OSError as error:
                 wrong.append(f"{entry.source} {key}: cannot be read: {error.strerror}")
                 continue
-            if found != digest:
+            if not right:
                 wrong.append(f"{entry.source} {key}: its content has changed")
         return wrong
 
@@ -154,12 +162,13 @@ def _read(folder: Path) -> CacheEntry | None:
     manifest = folder / "manifest.json"
     try:
         data: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
-        files = {key: (int(size), str(digest)) for key, (size, digest) in data["files"].items()}
-        whole = all((folder / "files" / key).stat().st_size == size for key, (size, _) in files.items())
+        files = {str(key): Content(int(size), tuple(pieces)) for key, (size, pieces) in data["files"].items()}
+        whole = all(os.stat(f"{folder}/files/{key}").st_size == file.size for key, file in files.items())
+        piece_bytes = int(data["piece_bytes"])
         used = manifest.stat().st_mtime
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return CacheEntry(data["source"], data["version"], folder, files, used) if whole else None
+    return CacheEntry(data["source"], data["version"], folder, files, piece_bytes, used) if whole else None
 
 
 def touch(entry: CacheEntry) -> None:

@@ -33,7 +33,7 @@ class Remote:
     ) -> None:
         self._storage, self._name, self._prefix = storage, name, prefix
         self._cache, self._patterns, self._report = Cache(cache), patterns, report
-        self._source = f"{name} {prefix} {' '.join(patterns or ())}".strip()
+        self.source = f"{name} {prefix} {' '.join(patterns or ())}".strip()
         self._entries: list[Entry] | None = None
         self._failure: Exception | None = None
 
@@ -70,12 +70,12 @@ class Remote:
         try:
             entries = self._list()
         except NotHere as absent:
-            entry = self._cache.find(self._source)
+            entry = self._cache.find(self.source)
             if entry is None:
                 raise NotHere("no complete entry") from None
             log.warning("%s: %s; using what the cache has of it", self._name, absent)
         else:
-            entry = self._cache.find(self._source, version_of(entries)) if entries else None
+            entry = self._cache.find(self.source, version_of(entries)) if entries else None
             if entry is None:
                 raise NotHere("no complete entry of the storage's present version")
         touch(entry)
@@ -88,7 +88,7 @@ class Remote:
             if not entries:
                 raise NotHere(f"nothing under {self._prefix or 'its root'}")
             try:
-                entry = download(self._storage, entries, self._prefix, self._cache, self._source, self._report)
+                entry = download(self._storage, entries, self._prefix, self._cache, self.source, self._report)
             except Changed:
                 self._entries = None
                 continue
