@@ -378,7 +378,7 @@ def test_damage_is_found_and_pruned(big: Path, tmp_path: Path) -> None:
     (entry.path / "deep/config.json").write_bytes(b"[]")
     assert cache.verify(entry) == ["source deep/config.json: its content has changed"]
     (entry.path / "deep/config.json").write_bytes(b"[] ")  # another size: no entry at all any more
-    assert cache.find("source") is None
+    assert cache.latest("source") is None
     (entry.path / "deep/config.json").write_bytes(b"{}")
     assert [e.source for e in cache.prune(1 << 40)] == []
     assert [e.source for e in cache.prune(0)] == ["source"]

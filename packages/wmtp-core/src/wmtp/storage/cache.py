@@ -14,8 +14,9 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -35,7 +36,11 @@ def short(text: str) -> str:
 
 @attrs.frozen
 class CacheEntry:
-    """A complete entry. files: key → what it holds, in pieces of `piece_bytes`. used: when, in seconds since the epoch."""
+    """A complete entry.
+
+    files: key → what it holds, in pieces of `piece_bytes`. used: when, in seconds since the epoch. patterns: what chose its
+    files among those of the source; ``None`` if all were taken.
+    """
 
     source: str
     version: str
@@ -43,6 +48,13 @@ class CacheEntry:
     files: dict[str, Content]
     piece_bytes: int
     used: float
+    patterns: tuple[str, ...] | None
+
+    def has_all_of(self, patterns: Sequence[str] | None) -> bool:
+        """Whether whatever matches these patterns is in the entry: each lies within one of its own."""
+        if self.patterns is None:
+            return True
+        return patterns is not None and all(any(fnmatchcase(p, own) for own in self.patterns) for p in patterns)
 
     @property
     def size(self) -> int:
@@ -62,12 +74,26 @@ class Cache:
     def _folder(self, source: str, version: str) -> Path:
         return self.root / "entries" / short(source) / short(version)
 
-    def find(self, source: str, version: str | None = None) -> CacheEntry | None:
-        """The complete entry of this version; without one, the latest of the source. Checks sizes, hashes nothing."""
-        if version is not None:
-            return _read(self._folder(source, version))
-        found = [entry for entry in self.entries() if entry.source == source]
+    def find(self, source: str, version: str) -> CacheEntry | None:
+        """The complete entry of this version. Checks sizes, hashes nothing."""
+        return _read(self._folder(source, version))
+
+    def latest(self, source: str, patterns: Sequence[str] | None = None) -> CacheEntry | None:
+        """The complete entry that was used last, among those that have all that these patterns match."""
+        found = [entry for entry in self._of(source) if entry.has_all_of(patterns)]
         return max(found, key=lambda entry: entry.used, default=None)
+
+    def covering(self, source: str, versions: Mapping[str, str]) -> CacheEntry | None:
+        """A complete entry that holds these files (key → version), whatever else it holds."""
+        for entry in self._of(source):
+            if all(key in entry.files and entry.files[key].version == version for key, version in versions.items()):
+                return entry
+        return None
+
+    def _of(self, source: str) -> Iterator[CacheEntry]:
+        for manifest in sorted((self.root / "entries" / short(source)).glob("*/manifest.json")):
+            if entry := _read(manifest.parent):
+                yield entry
 
     def entries(self) -> Iterator[CacheEntry]:
         """Every complete entry."""
@@ -98,14 +124,22 @@ class Cache:
                 with suppress(OSError):
                     mine.rmdir()  # only if nothing was built: somebody else had done it
 
-    def publish(self, build: Path, source: str, version: str, files: dict[str, Content]) -> CacheEntry:
+    def publish(
+        self,
+        build: Path,
+        source: str,
+        version: str,
+        files: dict[str, Content],
+        patterns: Sequence[str] | None = None,
+    ) -> CacheEntry:
         """Writes the manifest last and renames the build into place."""
         target = self._folder(source, version)
         manifest = {
             "source": source,
             "version": version,
+            "patterns": patterns,
             "piece_bytes": content.PIECE_BYTES,
-            "files": {key: [file.size, list(file.pieces)] for key, file in sorted(files.items())},
+            "files": {key: [file.size, list(file.pieces), file.version] for key, file in sorted(files.items())},
         }
         text = json.dumps(manifest, indent=1, ensure_ascii=False)
         for entry in build.iterdir():
@@ -141,15 +175,18 @@ class Cache:
                 wrong.append(f"{entry.source} {key}: its content has changed")
         return wrong
 
-    def prune(self, most_bytes: int) -> list[CacheEntry]:
-        """Removes entries, the longest unused first, until the rest fits; and what dead processes were building."""
+    def prune(self, most_bytes: int, *, spare_seconds: float = 0) -> list[CacheEntry]:
+        """Removes entries, the longest unused first, until the rest fits; and what dead processes were building.
+
+        spare_seconds: entries used so recently are left, for a process may be reading them.
+        """
         for build in (self.root / "building").glob("*.*.*.*"):
             if _is_dead(build):
                 shutil.rmtree(build, ignore_errors=True)
         entries = sorted(self.entries(), key=lambda entry: entry.used)
         total, removed = sum(entry.size for entry in entries), []
         for entry in entries:
-            if total <= most_bytes:
+            if total <= most_bytes or (spare_seconds and time.time() - entry.used < spare_seconds):
                 break
             (entry.folder / "manifest.json").unlink()  # from here on it is no entry any more
             shutil.rmtree(entry.folder, ignore_errors=True)
@@ -162,13 +199,16 @@ def _read(folder: Path) -> CacheEntry | None:
     manifest = folder / "manifest.json"
     try:
         data: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
-        files = {str(key): Content(int(size), tuple(pieces)) for key, (size, pieces) in data["files"].items()}
+        files = {str(key): Content(int(size), tuple(p), str(v)) for key, (size, p, v) in data["files"].items()}
         whole = all(os.stat(f"{folder}/files/{key}").st_size == file.size for key, file in files.items())
-        piece_bytes = int(data["piece_bytes"])
+        piece_bytes, patterns = int(data["piece_bytes"]), data["patterns"]
         used = manifest.stat().st_mtime
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return CacheEntry(data["source"], data["version"], folder, files, piece_bytes, used) if whole else None
+    if not whole:
+        return None
+    chosen = None if patterns is None else tuple(patterns)
+    return CacheEntry(data["source"], data["version"], folder, files, piece_bytes, used, chosen)
 
 
 def touch(entry: CacheEntry) -> None:

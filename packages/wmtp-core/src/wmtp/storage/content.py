@@ -19,10 +19,14 @@ _BLOCK = 1 << 18
 
 @attrs.frozen
 class Content:
-    """size: bytes. pieces: hex sha256 of each `PIECE_BYTES` of the file, in order; none for an empty one."""
+    """size: bytes. pieces: hex sha256 of each `PIECE_BYTES` of the file, in order; none for an empty one.
+
+    version: what pinned it in the storage that it came from.
+    """
 
     size: int
     pieces: tuple[str, ...]
+    version: str = attrs.field(default="", eq=False)
 
 
 def read_content(path: Path, piece_bytes: int) -> tuple[Content, str]:

@@ -38,6 +38,11 @@ Report = Callable[[str, int], None]
 earlier call left, ``("bytes", n)`` as they come."""
 
 
+def name_of(entry: Entry, prefix: str) -> str:
+    """What an object is called below its prefix; an object at the prefix itself keeps its own last name."""
+    return entry.key.removeprefix(prefix).lstrip("/") or entry.key.rsplit("/", 1)[-1]
+
+
 def version_of(entries: Sequence[Entry]) -> str:
     """What pins a set of objects: a digest of keys, sizes and versions."""
     lines = sorted(f"{entry.key}\0{entry.size}\0{entry.version}" for entry in entries)
@@ -45,14 +50,21 @@ def version_of(entries: Sequence[Entry]) -> str:
 
 
 def download(
-    storage: Storage, entries: Sequence[Entry], prefix: str, cache: Cache, source: str, report: Report | None = None
+    storage: Storage,
+    entries: Sequence[Entry],
+    prefix: str,
+    cache: Cache,
+    source: str,
+    report: Report | None = None,
+    patterns: Sequence[str] | None = None,
 ) -> CacheEntry:
     """Brings a pinned set of objects into the cache and returns the complete entry.
 
-    entries: the objects, as one listing pinned them; `prefix` is taken off their keys. Raises `Changed` if an object moved
+    entries: the objects, as one listing pinned them; `prefix` is taken off their keys. patterns: what chose them among all
+    that is under the prefix, for the manifest. Raises `Changed` if an object moved
     on meanwhile (list again), ResourceError for a transfer that keeps failing or content that is not what the store says.
     """
-    names = {entry.key: entry.key.removeprefix(prefix).lstrip("/") or entry.key.rsplit("/", 1)[-1] for entry in entries}
+    names = {entry.key: name_of(entry, prefix) for entry in entries}
     for name in names.values():
         relative(name)
     check_collisions(names.values())
@@ -72,7 +84,7 @@ def download(
         except ResourceError:
             shutil.rmtree(build)  # its journal vouches for bytes that are wrong: the next call must not go on from it
             raise
-        return cache.publish(build, source, version, files)
+        return cache.publish(build, source, version, files, patterns)
 
 
 def _silent(event: str, count: int) -> None:
@@ -177,7 +189,7 @@ def _finish(path: Path, entry: Entry, journal: Journal) -> Content:
     pieces = tuple(journal.done[_journalled(entry), start] for start, _ in _ranges(entry))
     if size != entry.size or (entry.sha256 and entry.sha256 != _whole(path, pieces)):
         raise ResourceError(f"{entry.key}: what arrived is not what the store says it has; nothing was kept of it")
-    return Content(size, pieces)
+    return Content(size, pieces, entry.version)
 
 
 def _whole(path: Path, pieces: tuple[str, ...]) -> str:
