@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from fault_proxy import FaultProxy, proxied
+from hub_server import Hub
 from s3_servers import Missing, S3Server, moto_server, rclone_server, swift_server
 
 
@@ -59,3 +61,22 @@ def proxy(swift: S3Server) -> Iterator[FaultProxy]:
     """A proxy in front of Swift, of this test's own."""
     with proxied(swift.url) as made:
         yield made
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    server = Hub()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def online(hub: Hub, tmp_path: Path) -> dict[str, str]:
+    """The environment of a command that talks to this hub, with a cache of its own."""
+    return {
+        "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DOWNLOAD_TIMEOUT": "3", "HF_HUB_ETAG_TIMEOUT": "3",
+    }  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import attrs
 import pytest
 from fault_proxy import FaultProxy
 from s3_servers import S3Server
+from storage_helpers import put
 
 import wmtp
 from wmtp.storage.cache import Cache
@@ -24,33 +24,6 @@ from wmtp.testing import StorageContract
 def server(request: pytest.FixtureRequest) -> S3Server:
     found: S3Server = request.getfixturevalue(request.param)
     return found
-
-
-@pytest.fixture
-def open_storage(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """A storage of this test's own bucket in a server; the credentials go through boto3's chain."""
-
-    def opened(server: S3Server, **settings: Any) -> Any:
-        from wmtp_s3 import create_s3_manager
-
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        bucket = f"wmtp-{time.time_ns()}"
-        server.client().create_bucket(Bucket=bucket)
-        s3 = {
-            "bucket": bucket, "region": "us-east-1", "prefix": "here/", "endpoint_url": server.url,
-            "addressing_style": "path", "retries": 1, **settings,
-        }  # fmt: skip
-        made = create_s3_manager({"storage": {"mode": "s3", "s3": s3}})
-        assert made is not None
-        return made
-
-    return opened
-
-
-def put(storage: Any, key: str, data: bytes) -> wmtp.Entry:
-    entry: wmtp.Entry = storage.put(key, data, sha256=hashlib.sha256(data).hexdigest())
-    return entry
 
 
 def read(storage: Any, entry: wmtp.Entry) -> bytes:

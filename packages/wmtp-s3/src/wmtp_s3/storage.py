@@ -59,7 +59,7 @@ class S3Storage:
             config=Config(
                 signature_version="s3v4",
                 s3={"addressing_style": settings.addressing_style},
-                retries={"max_attempts": settings.retries, "mode": "standard"},
+                retries={"total_max_attempts": settings.retries, "mode": "standard"},
                 connect_timeout=settings.connect_timeout,
                 read_timeout=settings.read_timeout,
                 max_pool_connections=settings.max_connections,

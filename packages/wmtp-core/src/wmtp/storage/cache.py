@@ -7,6 +7,7 @@ entry: one rename wins, and the others find it done. Locks save bandwidth where 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -22,7 +23,6 @@ from typing import Any
 from uuid import uuid4
 
 import attrs
-import filelock
 
 from wmtp.storage import content
 from wmtp.storage.content import Content
@@ -222,16 +222,19 @@ def touch(entry: CacheEntry) -> None:
 
 @contextmanager
 def _saving_bandwidth(path: Path) -> Iterator[None]:
-    """One builder of an entry at a time, where the file system can lock; elsewhere several build, and one rename wins."""
-    lock = filelock.FileLock(path)
+    """One builder of an entry at a time, where the file system can lock; elsewhere several build, and one rename wins.
+
+    The kernel's own lock and no stand-in made of files: it goes with its process, however that ends.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        lock.acquire()
-    except NotImplementedError:
-        log.debug("%s: this file system has no locks", path.parent)
-    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:  # ENOSYS, ENOTSUP, ENOLCK: whatever a network file system answers
+            log.debug("%s: this file system has no locks: %s", path.parent, error.strerror)
         yield
     finally:
-        lock.release()
+        os.close(descriptor)
 
 
 def _is_dead(build: Path) -> bool:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from wmtp.errors import ResourceError
+from wmtp.errors import ConfigError, ResourceError
 from wmtp.storage import content
 from wmtp.storage.base import Changed, Entry, Storage
 from wmtp.storage.cache import Cache, CacheEntry, short
@@ -40,7 +40,10 @@ earlier call left, ``("bytes", n)`` as they come."""
 
 def name_of(entry: Entry, prefix: str) -> str:
     """What an object is called below its prefix; an object at the prefix itself keeps its own last name."""
-    return entry.key.removeprefix(prefix).lstrip("/") or entry.key.rsplit("/", 1)[-1]
+    below = entry.key.removeprefix(prefix)
+    if prefix and not prefix.endswith("/"):
+        below = below.removeprefix("/")
+    return below or entry.key.rpartition("/")[2]
 
 
 def version_of(entries: Sequence[Entry]) -> str:
@@ -221,11 +224,19 @@ def _check_set(folder: Path, files: Mapping[str, Content]) -> None:
 def upload(storage: Storage, folder: Path, prefix: str, report: Report | None = None) -> list[Entry]:
     """Puts a folder under `prefix`, its ``wmtp-manifest.json`` (key → size, sha256) last: who finds that finds all of it.
 
-    Raises BadKey for a name that is no key, OSError for what cannot be read here or written there.
+    Links are not followed: what lies elsewhere was not asked for. Raises ConfigError for a link or an empty folder, BadKey
+    for a name that is no key, OSError for what cannot be read here or written there.
     """
     report = report or _silent
-    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    found = sorted(folder.rglob("*"))
+    if links := [path for path in found if path.is_symlink()]:
+        raise ConfigError(
+            f"{links[0]} is a link, and only what lies in {folder} is uploaded; replace it by what it names"
+        )
+    paths = {path.relative_to(folder).as_posix(): path for path in found if path.is_file()}
     paths.pop(MANIFEST, None)  # of an earlier upload or download; this one gets its own
+    if not paths:
+        raise ConfigError(f"{folder} holds no file to upload")
     for key in paths:
         relative(key)
     report("total", sum(path.stat().st_size for path in paths.values()))
