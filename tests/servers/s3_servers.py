@@ -57,15 +57,22 @@ class S3Server:
         return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
 
 
+_taken = 0
+
+
 def free_ports(count: int) -> int:
-    """The first of `count` ports in a row that are free now."""
-    for first in range(20_000 + os.getpid() % 20_000, 60_000, count):
+    """The first of `count` ports in a row that are free. Below those that the kernel hands out, and not those that another of
+    pytest's workers is about to use."""
+    global _taken
+    for attempt in range(100):
+        first = 16_000 + (os.getpid() + attempt * 97) % 1000 * 16 + _taken
         with ExitStack() as stack:
             try:
                 for port in range(first, first + count):
                     stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _taken += count
             return first
     raise AssertionError("no free ports")
 

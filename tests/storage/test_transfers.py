@@ -33,7 +33,7 @@ def served(rclone: S3Server, rclone_folder: Path, section: Callable[..., dict[st
         found = section(rclone)
         folder = rclone_folder / "served" / found["bucket"] / "here/models/m/deep"
         folder.mkdir(parents=True)
-        body = random.Random(size).randbytes(size)
+        body = os.urandom(size)
         (folder.parent / "weights.bin").write_bytes(body)
         (folder / "config.json").write_bytes(b"{}")
         return found, body

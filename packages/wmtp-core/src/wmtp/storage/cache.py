@@ -103,7 +103,7 @@ class Cache:
 
     @contextmanager
     def building(self, source: str, version: str) -> Iterator[Path]:
-        """A folder to build the entry in, taken over from a process of this machine that died while it built the same."""
+        """A folder to build the entry in, taken over from whoever on this machine gave up or died building the same."""
         self.root.mkdir(parents=True, exist_ok=True)
         name = f"{short(source)}-{short(version)}"
         builds = self.root / "building"
@@ -111,16 +111,18 @@ class Cache:
         with _saving_bandwidth(builds / f"{name}.lock"):
             mine = builds / f"{name}.{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}"
             for other in sorted(builds.glob(f"{name}.*.*.*")):
-                if _is_dead(other):
+                if _is_left(other):
                     try:
                         other.rename(mine)
                         break
                     except OSError:
                         continue  # somebody else was faster
             mine.mkdir(exist_ok=True)
+            _building.add(mine)
             try:
                 yield mine
             finally:
+                _building.discard(mine)
                 with suppress(OSError):
                     mine.rmdir()  # only if nothing was built: somebody else had done it
 
@@ -181,7 +183,7 @@ class Cache:
         spare_seconds: entries used so recently are left, for a process may be reading them.
         """
         for build in (self.root / "building").glob("*.*.*.*"):
-            if _is_dead(build):
+            if _is_left(build):
                 shutil.rmtree(build, ignore_errors=True)
         entries = sorted(self.entries(), key=lambda entry: entry.used)
         total, removed = sum(entry.size for entry in entries), []
@@ -237,7 +239,13 @@ def _saving_bandwidth(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _is_dead(build: Path) -> bool:
-    """Whether the process that builds here has ended. Other machines' builds are never taken for dead."""
+_building: set[Path] = set()
+"""What this process is building now."""
+
+
+def _is_left(build: Path) -> bool:
+    """Whether nobody builds here any more. Other machines' builds are never taken for left."""
     *_, host, pid, _ = build.name.rsplit(".", 3)
-    return host == socket.gethostname() and pid.isdecimal() and not Path(f"/proc/{pid}").exists()
+    if host != socket.gethostname() or not pid.isdecimal():
+        return False
+    return build not in _building if int(pid) == os.getpid() else not Path(f"/proc/{pid}").exists()

@@ -79,13 +79,17 @@ def download(
         journal = Journal(build / "journal.jsonl", content.PIECE_BYTES)
         try:
             _fetch(storage, entries, paths, journal, report or _silent)
+        except Changed:
+            shutil.rmtree(build, ignore_errors=True)  # nobody can ever fetch the rest of it
+            raise
         finally:
             journal.close()
         try:
             files = dict(_threads(lambda e: (names[e.key], _finish(paths[e.key], e, journal)), entries))
             _check_set(build / "files", files)
-        except ResourceError:
-            shutil.rmtree(build)  # its journal vouches for bytes that are wrong: the next call must not go on from it
+        except (ResourceError, OSError):
+            # Its journal vouches for bytes that are wrong, or that the disk did not take: nobody must go on from it.
+            shutil.rmtree(build, ignore_errors=True)
             raise
         return cache.publish(build, source, version, files, patterns)
 
