@@ -77,6 +77,12 @@ def test_every_setting_reaches_the_client(section: Callable[..., dict[str, Any]]
     assert config.s3["addressing_style"] == "path"
 
 
+def test_what_boto3_does_not_take_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"storage": {"mode": "s3", "s3": {"bucket": "b", "endpoint_url": "not a url"}}}
+    with pytest.warns(UserWarning, match="opening s3://b: Invalid endpoint"):
+        assert create_s3_manager(config) is None
+
+
 def test_a_bucket_that_is_not_there_is_told(section: Callable[..., dict[str, Any]], moto: S3Server) -> None:
     made = create_s3_manager({"storage": {"mode": "s3", "s3": {**section(moto), "bucket": "no-such-bucket-here"}}})
     assert made is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +32,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("wmtp.loaders")
 Role = Literal["base", "rm", "ref"]
+
+
+def url_opener(url: str, section: StorageConfig, plugins: Plugins) -> tuple[str, Callable[[], tuple[Storage, str]]]:
+    """The mode that a URL belongs to, and what opens it: the storage, and the key in it. Raises ConfigError if nobody does."""
+    scheme = url.partition("://")[0]
+    if scheme not in plugins.schemes:
+        raise ConfigError(plugins.missing("URL scheme", scheme, plugins.schemes))
+    spec = plugins.schemes[scheme].spec
+    if spec.open_url is None:
+        raise ConfigError(f"storage {spec.mode!r} opens no URLs: {url}")
+    return spec.mode, partial(spec.open_url, url, section.by_mode.get(spec.mode))
 
 
 class Remotes:
@@ -67,18 +79,8 @@ class Remotes:
 
     def of_url(self, url: str, patterns: tuple[str, ...] | None) -> list[Place]:
         """What lies at a URL. Raises ConfigError where no plugin opens its scheme."""
-        scheme = url.partition("://")[0]
-        if scheme not in self.plugins.schemes:
-            raise ConfigError(self.plugins.missing("URL scheme", scheme, self.plugins.schemes))
-        spec = self.plugins.schemes[scheme].spec
-        if spec.open_url is None:
-            raise ConfigError(f"storage {spec.mode!r} opens no URLs: {url}")
-        opener = spec.open_url
-
-        def open_storage() -> tuple[Storage, str]:
-            return opener(url, self._section.by_mode.get(spec.mode))
-
-        return self._places(url, f"{spec.mode} {url}", open_storage, patterns)
+        mode, opener = url_opener(url, self._section, self.plugins)
+        return self._places(url, f"{mode} {url}", opener, patterns)
 
     def _places(
         self, title: str, source: str, opener: Callable[[], tuple[Storage, str]], patterns: tuple[str, ...] | None

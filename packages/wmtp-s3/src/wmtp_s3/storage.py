@@ -50,23 +50,25 @@ class S3Storage:
     """
 
     def __init__(self, settings: S3Settings) -> None:
+        """Raises S3Error for settings that boto3 does not take, and for a broken configuration of its own."""
         self.settings = settings
-        self._session = boto3.Session()
-        self._client: Any = self._session.client(
-            "s3",
-            region_name=settings.region,
-            endpoint_url=settings.endpoint_url,
-            config=Config(
-                signature_version="s3v4",
-                s3={"addressing_style": settings.addressing_style},
-                retries={"total_max_attempts": settings.retries, "mode": "standard"},
-                connect_timeout=settings.connect_timeout,
-                read_timeout=settings.read_timeout,
-                max_pool_connections=settings.max_connections,
-                request_checksum_calculation=settings.request_checksum_calculation,
-                response_checksum_validation=settings.response_checksum_validation,
-            ),
+        config = Config(
+            signature_version="s3v4",
+            s3={"addressing_style": settings.addressing_style},
+            retries={"total_max_attempts": settings.retries, "mode": "standard"},
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+            max_pool_connections=settings.max_connections,
+            request_checksum_calculation=settings.request_checksum_calculation,
+            response_checksum_validation=settings.response_checksum_validation,
         )
+        try:
+            self._session = boto3.Session()
+            self._client: Any = self._session.client(
+                "s3", region_name=settings.region, endpoint_url=settings.endpoint_url, config=config
+            )
+        except (BotoCoreError, ValueError) as error:  # an address that is none, a profile that is not there
+            raise S3Error(f"opening s3://{settings.bucket}: {error}") from None
         self._lock = threading.Lock()
         self._reader: Direct | None = None
         self._reader_made = False
@@ -129,6 +131,14 @@ class S3Storage:
             if not self._reader_made:
                 self._reader, self._reader_made = direct(self._client, self._session, self.settings.bucket), True
         return self._reader
+
+    def keeps_versions(self) -> bool:
+        """Whether the bucket keeps old versions of its objects, as far as it tells us."""
+        try:
+            answer = self._client.get_bucket_versioning(Bucket=self.settings.bucket)
+        except (ClientError, BotoCoreError):  # no right to know, or a server without versions
+            return False
+        return bool(answer.get("Status") == "Enabled")
 
     def put(self, key: str, source: Path | bytes, *, sha256: str) -> wmtp.Entry:
         where = f"s3://{self.settings.bucket}/{self._key(key)}"

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from wmtp.evaluation.results import Results
 
 
+UPLOAD = "upload"
+
+
 @contextmanager
 def progress() -> Iterator[Callable[[str, str, int], None] | None]:
     """A bar for each evaluator's samples and verdicts, and for what is fetched (with bytes a second), on stderr, if that is a
@@ -29,21 +32,21 @@ def progress() -> Iterator[Callable[[str, str, int], None] | None]:
     columns = (TextColumn("{task.description}"), BarColumn(), _amount(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[tuple[str, str], TaskID] = {}
-        kept = [0]
+        kept, moving = [0], {DOWNLOAD: "fetching", UPLOAD: "uploading"}
 
-        def fetched(event: str, count: int) -> None:
+        def moved(what: str, event: str, count: int) -> None:
             if event == "total":
                 kept[0] = 0
-                tasks[DOWNLOAD, "bytes"] = bars.add_task("fetching", total=count, bytes=True)
+                tasks[what, "bytes"] = bars.add_task(moving[what], total=count, bytes=True)
             elif event == "kept":  # is no speed
                 kept[0] += count
-                bars.reset(tasks[DOWNLOAD, "bytes"], completed=kept[0])
+                bars.reset(tasks[what, "bytes"], completed=kept[0])
             else:
-                bars.advance(tasks[DOWNLOAD, "bytes"], count)
+                bars.advance(tasks[what, "bytes"], count)
 
         def report(evaluator: str, event: str, count: int) -> None:
-            if evaluator == DOWNLOAD:
-                fetched(event, count)
+            if evaluator in moving:
+                moved(evaluator, event, count)
                 return
             for kind in ("sample", "verdict"):
                 if (evaluator, kind) not in tasks:

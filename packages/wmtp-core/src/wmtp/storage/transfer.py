@@ -225,7 +225,9 @@ def _check_set(folder: Path, files: Mapping[str, Content]) -> None:
         raise ResourceError(f"{', '.join(sorted(wrong)[:5])}: not what was uploaded (sha256); nothing was kept of it")
 
 
-def upload(storage: Storage, folder: Path, prefix: str, report: Report | None = None) -> list[Entry]:
+def upload(
+    storage: Storage, folder: Path, prefix: str, report: Report | None = None, *, leave_out: Sequence[str] = ()
+) -> list[Entry]:
     """Puts a folder under `prefix`, its ``wmtp-manifest.json`` (key → size, sha256) last: who finds that finds all of it.
 
     Links are not followed: what lies elsewhere was not asked for. Raises ConfigError for a link or an empty folder, BadKey
@@ -238,11 +240,12 @@ def upload(storage: Storage, folder: Path, prefix: str, report: Report | None = 
             f"{links[0]} is a link, and only what lies in {folder} is uploaded; replace it by what it names"
         )
     paths = {path.relative_to(folder).as_posix(): path for path in found if path.is_file()}
-    paths.pop(MANIFEST, None)  # of an earlier upload or download; this one gets its own
+    for name in (MANIFEST, *leave_out):  # a manifest is of an earlier upload or download; this one gets its own
+        paths.pop(name, None)
     if not paths:
         raise ConfigError(f"{folder} holds no file to upload")
     for key in paths:
-        relative(key)
+        relative(f"{prefix}{key}")
     report("total", sum(path.stat().st_size for path in paths.values()))
 
     def put(item: tuple[str, Path]) -> tuple[Entry, str]:
