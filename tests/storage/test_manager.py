@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
+import yaml
 from s3_servers import S3Server
 
 import wmtp
-from wmtp_s3 import create_s3_manager
+from wmtp_s3 import S3Settings, create_s3_manager
 
 
 @pytest.mark.parametrize(
@@ -75,6 +78,17 @@ def test_every_setting_reaches_the_client(section: Callable[..., dict[str, Any]]
     assert config.retries["total_max_attempts"] == 7
     assert (config.connect_timeout, config.read_timeout, config.max_pool_connections) == (3.0, 4.0, 5)
     assert config.s3["addressing_style"] == "path"
+
+
+def test_the_settings_that_the_page_shows_are_the_settings(plugins: wmtp.Plugins) -> None:
+    page = (Path(__file__).parents[2] / "docs/storage.md").read_text(encoding="utf-8")
+    shown = yaml.safe_load(page.split("```yaml")[1].split("```")[0])
+    config = wmtp.load_environment(shown, plugins=plugins)
+    assert set(shown["storage"]["s3"]) == {field.name for field in attrs.fields(S3Settings)}
+    defaults = attrs.asdict(S3Settings(bucket="b"))
+    for name in set(defaults) - {"bucket", "region", "prefix"}:
+        assert getattr(config.storage.settings, name) == defaults[name], name
+    assert config.paths.cache_bytes == 200 << 30
 
 
 def test_what_boto3_does_not_take_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
