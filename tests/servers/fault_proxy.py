@@ -45,6 +45,7 @@ class Harm:
     stall_after      pass on so many bytes, and then nothing for `seconds`, and cut.
     shorten          bytes that are missing at the end of the body, and in its Content-Length.
     headers          replaced in the answer.
+    whole            the Range of the request is left out, so that all of the object comes.
     """
 
     status: int | None = None
@@ -53,6 +54,7 @@ class Harm:
     stall_after: int | None = None
     seconds: float = 0.0
     shorten: int = 0
+    whole: bool = False
     headers: dict[str, str] = attrs.field(factory=dict)
 
 
@@ -109,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():  # the Host that the client signed, too
-                if name.lower() not in ("connection", "expect"):
+                if name.lower() not in ("connection", "expect", "range" if harm.whole else ""):
                     connection.putheader(name, value)
             connection.endheaders(body or None)
             self._answer(connection.getresponse(), harm, seen)

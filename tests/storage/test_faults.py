@@ -167,6 +167,20 @@ def test_a_server_that_ignores_if_match_is_found_out(
         list(storage.read(old, 0, old.size))
 
 
+def test_a_server_that_ignores_ranges_is_found_out(moto: S3Server, section: Callable[..., dict[str, Any]]) -> None:
+    """moto takes any signature, so that the proxy may take the Range away."""
+    with proxied(moto.url) as proxy:
+        storage = opened({**section(moto), "endpoint_url": proxy.url})
+        entry = put(storage, "k", b"0123456789")
+        proxy.fault = lambda seen: Harm(whole=True) if seen.reads else None
+        assert b"".join(storage.read(entry, 0, 10)) == b"0123456789"
+        with pytest.raises(OSError, match="asked for bytes 4 to 8"):
+            list(storage.read(entry, 4, 8))
+        storage._reader = None  # and so for boto3
+        with pytest.raises(OSError, match="asked for bytes 4 to 8"):
+            list(storage.read(entry, 4, 8))
+
+
 def test_a_listing_that_fails_is_told(at: Setting) -> None:
     for code in ("ExpiredToken", "AccessDenied", "NoSuchBucket"):
         at.proxy.fault = lambda seen, code=code: Harm(status=400, code=code) if seen.lists else None  # type: ignore[misc]

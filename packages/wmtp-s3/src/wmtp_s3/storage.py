@@ -76,6 +76,9 @@ class S3Storage:
     def _key(self, key: str) -> str:
         return f"{self.settings.prefix}{key}"
 
+    def _where(self, key: str) -> str:
+        return f"s3://{self.settings.bucket}/{self._key(key)}"
+
     def list(self, prefix: str) -> Iterator[wmtp.Entry]:
         """Every object, as one listing has it. Raises S3Error."""
         operation, rows = (
@@ -94,7 +97,7 @@ class S3Storage:
                         pinned = f"{found['VersionId']}/{pinned}"
                     yield wmtp.Entry(key, found["Size"], pinned)
         except (ClientError, BotoCoreError) as error:
-            raise _told(f"listing s3://{self.settings.bucket}/{self._key(prefix)}", error) from None
+            raise _told(f"listing {self._where(prefix)}", error) from None
 
     def read(self, entry: wmtp.Entry, start: int, stop: int) -> Iterator[bytes]:
         """Bytes ``[start, stop)`` of the pinned version. Raises Changed, S3Error."""
@@ -104,12 +107,16 @@ class S3Storage:
                 # A server that ignores If-Match says in its answer which version it sent.
                 if _bare(headers.get("ETag") or _etag(entry)) != _etag(entry):
                     raise wmtp.Changed(entry.key)
+                # Without a range in the answer it is the whole object, whatever was asked for.
+                sent = headers.get("Content-Range") or "bytes 0-"
+                if not sent.startswith(f"bytes {start}-"):
+                    raise S3Error(f"reading {self._where(entry.key)}: asked for bytes {start} to {stop}, got {sent!r}")
                 while data := body.read(CHUNK):
                     yield data
         except (ClientError, BotoCoreError) as error:
             if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code", "") in MOVED_ON:
                 raise wmtp.Changed(entry.key) from None
-            raise _told(f"reading s3://{self.settings.bucket}/{self._key(entry.key)}", error) from None
+            raise _told(f"reading {self._where(entry.key)}", error) from None
 
     def _get(self, entry: wmtp.Entry, start: int, stop: int) -> tuple[Mapping[str, str], Any]:
         """Headers and body of one range: directly, and by boto3 where that does not serve."""
@@ -121,7 +128,7 @@ class S3Storage:
                 return answer
         pinned = {"VersionId": version} if version else {}
         found = self._client.get_object(Bucket=self.settings.bucket, Key=key, Range=span, IfMatch=etag, **pinned)
-        return {"ETag": found.get("ETag", "")}, found["Body"]
+        return {"ETag": found.get("ETag", ""), "Content-Range": found.get("ContentRange", "")}, found["Body"]
 
     def _direct(self) -> Direct | None:
         """Made with the first read, when a listing has told boto3 where the bucket really is. boto3 alone checks checksums."""
@@ -141,7 +148,6 @@ class S3Storage:
         return bool(answer.get("Status") == "Enabled")
 
     def put(self, key: str, source: Path | bytes, *, sha256: str) -> wmtp.Entry:
-        where = f"s3://{self.settings.bucket}/{self._key(key)}"
         try:
             if isinstance(source, bytes):
                 checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
@@ -159,7 +165,7 @@ class S3Storage:
                 )
             head = self._client.head_object(Bucket=self.settings.bucket, Key=self._key(key))
         except (ClientError, BotoCoreError) as error:
-            raise _told(f"writing {where}", error) from None
+            raise _told(f"writing {self._where(key)}", error) from None
         pinned = _bare(head["ETag"])
         if self.settings.versioned:
             pinned = f"{head.get('VersionId', 'null')}/{pinned}"
