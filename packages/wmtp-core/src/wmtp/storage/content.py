@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -65,4 +66,5 @@ def write_back(descriptor: int, start: int, count: int) -> None:
     What Linux documents for ``POSIX_FADV_DONTNEED`` on pages not written yet; they stay in memory while they are written.
     """
     if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, start, count, os.POSIX_FADV_DONTNEED)
+        with suppress(OSError):  # advice that a file system does not take costs nothing but the wait at the end
+            os.posix_fadvise(descriptor, start, count, os.POSIX_FADV_DONTNEED)

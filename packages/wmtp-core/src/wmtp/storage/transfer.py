@@ -64,8 +64,10 @@ def download(
     """Brings a pinned set of objects into the cache and returns the complete entry.
 
     entries: the objects, as one listing pinned them; `prefix` is taken off their keys. patterns: what chose them among all
-    that is under the prefix, for the manifest. Raises `Changed` if an object moved
-    on meanwhile (list again), ResourceError for a transfer that keeps failing or content that is not what the store says.
+    that is under the prefix, for the manifest.
+
+    Raises `Changed` if an object moved on meanwhile (list again), BadKey before anything is written, ResourceError for a
+    transfer that keeps failing or content that is not what the store says, OSError for what the disk refuses.
     """
     names = {entry.key: name_of(entry, prefix) for entry in entries}
     for name in names.values():
