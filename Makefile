@@ -6,13 +6,22 @@ STAMP := $(VENV)/.installed
 # Tests run on this many workers; torch gets one thread in each (the fixtures see to it).
 WORKERS ?= auto
 
-.PHONY: demo test lint bench docs dist env clean
+.PHONY: demo test lint bench docs dist env servers clean
 
 env: $(STAMP)
 
 $(STAMP): requirements-dev.txt constraints.txt $(wildcard packages/*/pyproject.toml)
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt
+	touch $@
+
+# Servers that tests start and that must not share our environment: OpenStack Swift. Without it those tests skip.
+SERVERS := .venv-servers
+servers: $(SERVERS)/.installed
+
+$(SERVERS)/.installed: requirements-servers.txt constraints.txt
+	$(PYTHON) -m venv --clear $(SERVERS)
+	$(SERVERS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-servers.txt
 	touch $@
 
 demo: $(STAMP)
@@ -44,4 +53,4 @@ dist: $(STAMP)
 	$(BIN)/twine check --strict dist/*
 
 clean:
-	rm -rf $(VENV) runs dist site
+	rm -rf $(VENV) $(SERVERS) runs dist site

@@ -13,9 +13,20 @@ from typing import Any
 import pytest
 import yaml
 
-from wmtp import Results, create_plugin_manager
+from wmtp import Plugins, Results, create_plugin_manager
 
+sys.path.insert(0, str(Path(__file__).parent / "servers"))
+
+from server_fixtures import hub, moto, online, proxy, rclone, rclone_folder, swift
+
+__all__ = ["hub", "moto", "online", "proxy", "rclone", "rclone_folder", "swift"]
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def plugins() -> Plugins:
+    """All that is installed."""
+    return create_plugin_manager()
 
 
 @pytest.fixture

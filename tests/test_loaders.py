@@ -1,72 +1,50 @@
-"""Where a model or a data set comes from: local, cache, S3 or nowhere, against a real S3 server on loopback."""
+"""Where a model or a data set comes from: local, cache, S3, hub or nowhere, counted by what the servers see."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
+import shutil
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from fault_proxy import FaultProxy, proxied
+from hub_server import Hub, Repository, files_of
+from s3_servers import S3Server
 
 import wmtp
-from wmtp.storage.cache import Cache
-from wmtp.storage.keys import BadKey, check_collisions, relative
-from wmtp.storage.transfer import download, upload
-from wmtp.testing import StorageContract
 
-boto3 = pytest.importorskip("boto3")
-pytest.importorskip("moto", reason='pip install "moto[server]"')
 BUCKET = "wmtp-tests"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A moto server of this module's own. Its secrets are any; the environment gives them to boto3's chain."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = (tmp_path_factory.mktemp("moto") / "log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(200):
-            with socket.socket() as client:
-                if client.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        else:
-            pytest.fail("the S3 server did not start")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(10)
+@pytest.fixture
+def watched(moto: S3Server) -> Iterator[FaultProxy]:
+    """What moto is asked, seen by a proxy of this test's own."""
+    with proxied(moto.url) as proxy:
+        yield proxy
 
 
 @pytest.fixture(autouse=True)
 def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key-of-the-tests")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-tests")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.delenv("WMTP_MODEL_BASE", raising=False)
+    for role in ("BASE", "RM", "REF"):
+        monkeypatch.delenv(f"WMTP_MODEL_{role}", raising=False)
 
 
 @pytest.fixture
-def section(server: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+def section(moto: S3Server, watched: FaultProxy, request: pytest.FixtureRequest) -> dict[str, Any]:
     """``storage`` of a configuration, with a prefix of this test's own in a bucket that exists."""
-    client = boto3.client("s3", endpoint_url=server, region_name="us-east-1")
-    client.create_bucket(Bucket=BUCKET)
-    prefix = f"{abs(hash(request.node.nodeid))}-{time.monotonic_ns()}/"
-    s3 = {"bucket": BUCKET, "region": "us-east-1", "prefix": prefix, "endpoint_url": server, "addressing_style": "path"}
+    moto.client().create_bucket(Bucket=BUCKET)
+    digest = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
+    s3 = {
+        "bucket": BUCKET, "region": "us-east-1", "prefix": f"{digest}-{time.monotonic_ns()}/", "endpoint_url": watched.url,
+        "addressing_style": "path", "retries": 1, "connect_timeout": 2.0,
+    }  # fmt: skip
     return {"mode": "s3", "s3": s3}
 
 
@@ -79,11 +57,6 @@ def manager(section: dict[str, Any]) -> Any:
     return made
 
 
-@pytest.fixture(scope="module")
-def plugins() -> wmtp.Plugins:
-    return wmtp.create_plugin_manager()
-
-
 ROW = {
     "task_id": 11, "text": "Add one.", "code": "def f(x):\n    return x + 1", "test_list": ["assert f(1) == 2"],
     "test_setup_code": "", "challenge_test_list": [],
@@ -91,8 +64,6 @@ ROW = {
 
 
 def put(manager: Any, key: str, data: bytes) -> None:
-    import hashlib
-
     manager.put(key, data, sha256=hashlib.sha256(data).hexdigest())
 
 
@@ -100,52 +71,6 @@ def environment(plugins: wmtp.Plugins, tmp_path: Path, section: Any, **paths: An
     return wmtp.load_environment(
         {"storage": section, "paths": {"cache": str(tmp_path / "cache"), **paths}}, plugins=plugins
     )
-
-
-class TestS3(StorageContract):
-    @pytest.fixture(autouse=True)
-    def _storage(self, manager: Any) -> None:
-        self._manager = manager
-
-    def storage(self) -> Any:
-        return self._manager
-
-
-class TestLocal(StorageContract):
-    @pytest.fixture(autouse=True)
-    def _folder(self, tmp_path: Path) -> None:
-        self._root = tmp_path / "root"
-        self._root.mkdir()
-
-    def storage(self) -> Any:
-        from wmtp.storage.local import LocalStorage
-
-        return LocalStorage(self._root)
-
-
-class TestMemory(StorageContract):
-    def storage(self) -> Any:
-        from wmtp.testing import MemoryStorage
-
-        return MemoryStorage()
-
-
-def test_data_from_s3_then_from_the_cache_even_offline(
-    plugins: wmtp.Plugins, tmp_path: Path, section: Any, manager: Any
-) -> None:
-    put(manager, "datasets/mbpp/mbpp.jsonl", json.dumps(ROW).encode() + b"\n")
-    config = environment(plugins, tmp_path, section)
-    first = wmtp.create_data_loader(config, "mbpp", plugins=plugins)
-    assert [row["task_id"] for row in first.rows("test")] == [11]
-    assert first.resource.source.startswith("storage:s3")
-    again = wmtp.create_data_loader(config, "mbpp", plugins=plugins)
-    assert again.resource.source == "cache"
-    section["s3"]["endpoint_url"] = config.storage.settings.endpoint_url
-    unplugged = {**section, "s3": {**section["s3"], "retries": 1, "connect_timeout": 1.0}}
-    gone = environment(plugins, tmp_path, unplugged)
-    object.__setattr__(gone.storage.settings, "bucket", BUCKET)
-    offline = wmtp.create_data_loader(gone, "mbpp", plugins=plugins)
-    assert offline.resource.source == "cache"
 
 
 def test_a_new_version_is_fetched(plugins: wmtp.Plugins, tmp_path: Path, section: Any, manager: Any) -> None:
@@ -192,8 +117,7 @@ def test_a_url_is_a_data_path(plugins: wmtp.Plugins, tmp_path: Path, section: An
     put(manager, "anywhere/rows.jsonl", json.dumps(ROW).encode())
     url = f"s3://{BUCKET}/{section['s3']['prefix']}anywhere/rows.jsonl"
     config = environment(plugins, tmp_path, section)
-    loader = wmtp.create_data_loader(config, "mbpp", plugins=plugins, path=None)
-    loader = type(loader)("mbpp", loader._remotes, url, None)
+    loader = wmtp.create_data_loader(config, "mbpp", plugins=plugins, path=url)
     assert [row["task_id"] for row in loader.rows("test")] == [11]
 
 
@@ -241,178 +165,248 @@ def test_the_environment_chooses_where_the_recipe_is_silent(
     assert chosen({"base_id": "other/model"}) == ("other/model", None)
 
 
-# create_s3_manager
+# The order, seen from outside: the command as a user runs it, and what S3 and the hub are asked.
+
+MODEL = "our/model"
+MBPP = "google-research-datasets/mbpp"
 
 
-@pytest.mark.parametrize(
-    ("config", "says"),
-    [
-        (7, "not a mapping"),
-        ({}, "no section storage"),
-        ({"storage_mode": "s3", "s3_config": {"bucket": "b"}}, "flat keys are gone"),
-        ({"storage": {"mode": "local"}}, "'local', not 's3'"),
-        ({"storage": {"mode": "s3"}}, "no section storage.s3"),
-        ({"storage": {"mode": "s3", "s3": {}}}, "bucket"),
-        ({"storage": {"mode": "s3", "s3": {"bucket": 5}}}, "bucket"),
-        ({"storage": {"mode": "s3", "s3": {"bucket": "b", "regoin": "x"}}}, "region"),
-    ],
-)
-def test_a_bad_configuration_is_a_warning_and_none(config: Any, says: str) -> None:
-    from wmtp_s3 import create_s3_manager
-
-    with pytest.warns(UserWarning, match=says):
-        assert create_s3_manager(config) is None
-
-
-def test_an_environment_is_a_configuration(plugins: wmtp.Plugins, tmp_path: Path, section: Any) -> None:
-    from wmtp_s3 import create_s3_manager
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert create_s3_manager(environment(plugins, tmp_path, section)) is not None
-
-
-def test_errors_hold_no_credential(section: Any) -> None:
-    from wmtp_s3 import create_s3_manager
-
-    broken = {**section, "s3": {**section["s3"], "bucket": "no-such-bucket-here"}}
-    made = create_s3_manager({"storage": broken})
-    with pytest.raises(OSError, match="NoSuchBucket") as caught:
-        list(made.list(""))
-    assert "tests" not in str(caught.value).replace("wmtp-tests", "")
-
-
-# transfers
-
-
-class Slow:
-    """A folder whose reads take their time, and count their bytes."""
-
-    def __init__(self, root: Path) -> None:
-        from wmtp.storage.local import LocalStorage
-
-        self._inner = LocalStorage(root)
-        self.read_bytes = 0
-
-    def list(self, prefix: str) -> Any:
-        return self._inner.list(prefix)
-
-    def read(self, entry: Any, start: int, stop: int) -> Any:
-        for data in self._inner.read(entry, start, stop):
-            self.read_bytes += len(data)
-            yield data
-
-    def put(self, key: str, source: Any, *, sha256: str) -> Any:
-        return self._inner.put(key, source, sha256=sha256)
-
-
-KILLED = """
-import sys
-from pathlib import Path
-from wmtp.storage import transfer
-from wmtp.storage.cache import Cache
-from wmtp.storage.local import LocalStorage
-import os
-transfer.RANGE_BYTES = 1 << 20
-transfer.WORKERS = 2
-seen = 0
-def report(count):
-    global seen
-    seen += count
-    if seen > int(sys.argv[3]):
-        os.kill(os.getpid(), 9)
-storage = LocalStorage(Path(sys.argv[1]))
-transfer.download(storage, list(storage.list("")), "", Cache(Path(sys.argv[2])), "source", report)
-"""
+@pytest.fixture(scope="module")
+def files(tiny_llama: Path) -> dict[str, dict[str, bytes]]:
+    """What there is to find: a model, and rows of a data set."""
+    return {"model": files_of(tiny_llama), "data": {"mbpp.jsonl": json.dumps(ROW).encode() + b"\n"}}
 
 
 @pytest.fixture
-def big(tmp_path: Path) -> Path:
-    folder = tmp_path / "big"
-    folder.mkdir()
-    (folder / "weights.bin").write_bytes(os.urandom(24 << 20))
-    (folder / "deep").mkdir()
-    (folder / "deep/config.json").write_bytes(b"{}")
-    return folder
+def places(
+    tmp_path: Path, section: dict[str, Any], manager: Any, hub: Hub, files: dict[str, dict[str, bytes]]
+) -> Callable[..., Callable[[], None]]:
+    """Puts what is asked for in the places that are named, and writes config.yaml."""
+
+    def put_in(kind: str, *names: str) -> None:
+        body: dict[str, Any] = {"storage": section, "paths": {"cache": "cache"}}
+        if "local" in names:
+            folder = tmp_path / "local"
+            folder.mkdir()
+            for name, data in files[kind].items():
+                (folder / name).write_bytes(data)
+            named = {"models": {"base_local": {"id": MODEL, "path": "local"}}}
+            body["paths"] |= named if kind == "model" else {"datasets": {"mbpp_local": "local/mbpp.jsonl"}}
+        if "s3" in names:
+            key = "models/our--model" if kind == "model" else "datasets/mbpp"
+            for name, data in files[kind].items():
+                put(manager, f"{key}/{name}", data)
+        if "hub" in names:
+            name = f"models/{MODEL}" if kind == "model" else f"datasets/{MBPP}"
+            found = files[kind] if kind == "model" else {"full/test-00000-of-00001.parquet": b"PAR1"}
+            hub.repositories[name] = Repository({"a" * 40: found}, {"main": "a" * 40})
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(body), encoding="utf-8")
+
+    return put_in
 
 
-def test_a_killed_download_goes_on_and_nothing_wrong_is_ever_there(
-    big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def fetch(wmtp: Any, online: dict[str, str], hub: Hub, watched: FaultProxy) -> Callable[..., Any]:
+    """``wmtp fetch``, with what the servers had seen before forgotten."""
+
+    def run(kind: str, **env: str) -> Any:
+        hub.requests.clear()
+        watched.seen.clear()
+        return wmtp("fetch", MODEL if kind == "model" else "mbpp", "--config", "config.yaml", **{**online, **env})
+
+    return run
+
+
+KINDS = pytest.mark.parametrize("kind", ["model", "data"])
+
+
+@KINDS
+@pytest.mark.parametrize("others", [(), ("s3", "hub")], ids=["only", "all"])
+def test_a_local_copy_asks_nobody(
+    kind: str, others: tuple[str, ...], places: Any, fetch: Any, hub: Hub, watched: FaultProxy
 ) -> None:
-    from wmtp.storage import transfer
-
-    cache = tmp_path / "cache"
-    for after in (1 << 20, 3 << 20, 5 << 20, 7 << 20):  # bytes of that process; what is journalled is not fetched again
-        done = subprocess.run([sys.executable, "-c", KILLED, str(big), str(cache), str(after)], check=False)
-        assert done.returncode == -signal.SIGKILL
-        assert list(Cache(cache).entries()) == []
-    monkeypatch.setattr(transfer, "RANGE_BYTES", 1 << 20)
-    storage = Slow(big)
-    entry = download(storage, list(storage.list("")), "", Cache(cache), "source")
-    assert (entry.path / "weights.bin").read_bytes() == (big / "weights.bin").read_bytes()
-    assert storage.read_bytes < 16 << 20, "ranges in the journal were fetched again"
-    assert Cache(cache).verify(entry) == []
-    assert list((cache / "building").glob("*.*.*.*")) == []
+    places(kind, "local", *others)
+    done = fetch(kind)
+    assert done.returncode == 0, done.stderr
+    assert "(from local)" in done.stdout
+    assert watched.seen == []
+    assert hub.requests == []
 
 
-def test_many_processes_get_one_copy(big: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLED, str(big), str(tmp_path / "cache"), str(1 << 40)]
-    running = [subprocess.Popen(command) for _ in range(6)]
-    assert [process.wait(120) for process in running] == [0] * 6
-    (entry,) = Cache(tmp_path / "cache").entries()
-    assert Cache(tmp_path / "cache").verify(entry) == []
-
-
-def test_an_object_that_changes_meanwhile_is_never_stitched(big: Path, tmp_path: Path) -> None:
-    storage = Slow(big)
-    pinned = list(storage.list(""))
-    (big / "weights.bin").write_bytes(os.urandom(24 << 20))
-    with pytest.raises(wmtp.Changed):
-        download(storage, pinned, "", Cache(tmp_path / "cache"), "source")
-    assert list(Cache(tmp_path / "cache").entries()) == []
-
-
-def test_damage_is_found_and_pruned(big: Path, tmp_path: Path) -> None:
-    storage, cache = Slow(big), Cache(tmp_path / "cache")
-    entry = download(storage, list(storage.list("")), "", cache, "source")
-    (entry.path / "deep/config.json").write_bytes(b"[]")
-    assert cache.verify(entry) == ["source deep/config.json: its content has changed"]
-    (entry.path / "deep/config.json").write_bytes(b"[] ")  # another size: no entry at all any more
-    assert cache.find("source") is None
-    (entry.path / "deep/config.json").write_bytes(b"{}")
-    assert [e.source for e in cache.prune(1 << 40)] == []
-    assert [e.source for e in cache.prune(0)] == ["source"]
-    assert list(cache.entries()) == []
-
-
-def test_an_upload_has_its_manifest_last(big: Path, manager: Any) -> None:
-    entries = upload(manager, big, "runs/one/")
-    assert [entry.key for entry in entries][-1] == "runs/one/wmtp-manifest.json"
-    manifest = json.loads(b"".join(manager.read(entries[-1], 0, entries[-1].size)))
-    assert sorted(manifest["files"]) == ["deep/config.json", "weights.bin"]
-
-
-@pytest.mark.parametrize("key", ["../x", "/etc/passwd", "a/../../b", "a\\b", "a\0b", "", "a//b", "x" * 300, "a/./b"])
-def test_keys_that_climb_or_trick_are_refused(key: str) -> None:
-    with pytest.raises(BadKey):
-        relative(key)
-
-
-@pytest.mark.parametrize("keys", [("Model.bin", "model.bin"), ("a", "a/b")])
-def test_keys_that_collide_are_refused(keys: tuple[str, str]) -> None:
-    with pytest.raises(BadKey):
-        check_collisions(keys)
-    check_collisions(("a/b", "a/c", "d"))
-
-
-def test_a_storage_with_a_bad_key_writes_nothing_outside(
-    plugins: wmtp.Plugins, tmp_path: Path, wmtp_plugins: Callable[..., Any]
+@KINDS
+def test_s3_goes_before_the_hub_and_the_cache_before_both(
+    kind: str, places: Any, fetch: Any, hub: Hub, watched: FaultProxy, files: Any
 ) -> None:
-    from wmtp.testing import MemoryStorage
+    places(kind, "s3", "hub")
+    first = fetch(kind)
+    assert first.returncode == 0, first.stderr
+    assert "(from storage:s3" in first.stdout
+    assert (watched.listings, len(watched.reads)) == (1, len(files[kind]))
+    assert watched.bytes_read == sum(map(len, files[kind].values()))
+    assert hub.requests == []
+    again = fetch(kind)
+    assert "(from cache)" in again.stdout, again.stderr
+    assert (watched.listings, len(watched.seen)) == (1, 1), "a complete entry costs one listing"
+    assert hub.requests == []
+    for env in ({"WMTP_OFFLINE": "1"}, {"WMTP_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}):
+        offline = fetch(kind, **env)
+        assert "(from cache)" in offline.stdout, offline.stderr
+        assert watched.seen == []
+        assert hub.requests == []
 
-    storage = MemoryStorage({"datasets/mbpp/../../../escape": b"x"})
-    loader = wmtp.create_data_loader(wmtp.LoaderConfig(cache_dir=tmp_path / "c"), "mbpp", plugins=plugins)
-    loader.storage = storage
-    with pytest.raises(wmtp.ResourceError, match=r"'\.\.' parts"):
-        _ = loader.resource
-    assert not list(tmp_path.rglob("escape"))
+
+@KINDS
+def test_an_unreachable_s3_leaves_the_cache(
+    kind: str, places: Any, fetch: Any, hub: Hub, tmp_path: Path, section: dict[str, Any]
+) -> None:
+    places(kind, "s3")
+    assert fetch(kind).returncode == 0
+    for fault in ("cut", "gone"):
+        if fault == "gone":
+            text = (tmp_path / "config.yaml").read_text(encoding="utf-8")
+            assert section["s3"]["endpoint_url"] in text
+            # The same address as far as the cache is concerned, and nobody behind it.
+            done = fetch(kind, HTTP_PROXY="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9")
+        else:
+            done = fetch(kind, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", AWS_EC2_METADATA_DISABLED="true")
+        assert done.returncode == 0, done.stderr
+        assert "(from cache)" in done.stdout
+        assert "using what the cache has of it" in done.stderr
+        assert hub.requests == []
+
+
+@KINDS
+def test_the_hub_comes_last(kind: str, places: Any, fetch: Any, hub: Hub, watched: FaultProxy) -> None:
+    places(kind, "hub")
+    done = fetch(kind)
+    assert done.returncode == 0, done.stderr
+    assert "(from hub)" in done.stdout
+    assert (watched.listings, watched.reads) == (1, [])
+    assert len(hub.files_sent()) > 0
+    again = fetch(kind)
+    assert "(from hub)" in again.stdout
+    assert hub.files_sent() == []
+
+
+@KINDS
+def test_nowhere_names_every_place_in_order(kind: str, places: Any, fetch: Any) -> None:
+    places(kind)
+    done = fetch(kind)
+    assert done.returncode == 2
+    told = [line.strip() for line in done.stderr.splitlines()]
+    starts = ["1. local copy", "2. cache", "3. storage s3", "4. hub"]
+    for start, reason in zip(starts, ("not set", "no complete entry", "nothing under", "repository"), strict=True):
+        (line,) = [line for line in told if line.startswith(start)]
+        assert reason in line
+    assert "paths." in told[-1], "what to do comes last"
+
+
+def test_what_was_prefetched_serves_a_loader_that_wants_less(
+    places: Any, fetch: Any, plugins: wmtp.Plugins, tmp_path: Path, watched: FaultProxy
+) -> None:
+    places("model", "s3")
+    assert fetch("model").returncode == 0
+    watched.seen.clear()
+    config = wmtp.load_environment(tmp_path / "config.yaml", plugins=plugins)
+    recipe = wmtp.load_recipe({"model": {"base_id": MODEL}}, plugins=plugins)
+    resource = wmtp.create_model_loader(config, recipe, plugins=plugins).resolve(("*.json", "*.safetensors"))
+    assert resource.source == "cache"
+    assert watched.reads == []
+
+
+def test_a_sharded_model_comes_through_s3_and_answers(
+    plugins: wmtp.Plugins, tmp_path: Path, section: Any, manager: Any, watched: FaultProxy
+) -> None:
+    """Shards and their index; it writes what the same model writes from its folder."""
+    from wmtp.models.mtp_llama import MtpLlamaForCausalLM
+
+    source, folder = Path(__file__).parents[1] / "examples/demo-model", tmp_path / "sharded"
+    MtpLlamaForCausalLM.from_pretrained(source).save_pretrained(folder, max_shard_size="1MB")
+    for path in source.glob("tokenizer*"):
+        shutil.copy(path, folder)
+    shards = list(folder.glob("*.safetensors"))
+    assert len(shards) > 3
+    for name, data in files_of(folder).items():
+        put(manager, f"models/our--sharded/{name}", data)
+    put(manager, "models/our--sharded2/model.safetensors", b"of another model")
+
+    def answer(reference: str) -> tuple[str, Any]:
+        recipe = wmtp.load_recipe({"model": {"base_id": reference}}, plugins=plugins)
+        loader = wmtp.create_model_loader(environment(plugins, tmp_path, section), recipe, plugins=plugins)
+        request = wmtp.GenerationRequest(
+            evaluator="e", problem="p", index=0, prompt='"""Write a function to add 7 to a number.', max_new_tokens=24
+        )
+        (completion,) = loader.load().generate([request], wmtp.Sampling())
+        return completion.text, loader
+
+    watched.seen.clear()
+    text, loader = answer("our/sharded")
+    assert text
+    assert watched.listings == 1
+    assert sum(".safetensors?" in seen.path or seen.path.endswith(".safetensors") for seen in watched.reads) == len(
+        shards
+    )
+    assert all("sharded2" not in seen.path for seen in watched.reads)
+    assert loader.resolve(("*.json",)).path.is_dir()
+    assert answer(str(folder))[0] == text
+
+
+@pytest.mark.parametrize(
+    ("role", "default"), [("rm", "sfairXC/FsfairX-LLaMA3-RM-v0.1"), ("ref", "princeton-nlp/Sheared-LLaMA-1.3B")]
+)
+def test_the_models_beside_the_base_go_the_same_way(
+    plugins: wmtp.Plugins,
+    tmp_path: Path,
+    section: Any,
+    manager: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    role: Any,
+    default: str,
+) -> None:
+    recipe = wmtp.load_recipe({"model": {"base_id": "our/base", "variant": "v", "revision": "r"}}, plugins=plugins)
+
+    def loader(**models: Any) -> Any:
+        config = environment(plugins, tmp_path, section, models=models)
+        return wmtp.create_model_loader(config, recipe, plugins=plugins, role=role)
+
+    assert (loader().reference, loader().variant) == (default, None), "a recipe's model is the base"
+    put(manager, f"models/{default.replace('/', '--')}/config.json", b"{}")
+    assert loader().resolve().source.startswith("storage:s3")
+    assert loader().resolve().source == "cache"
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    assert loader(**{f"{role}_local": str(copy)}).resolve().path == copy
+    named = {f"{role}_local": {"id": "our/other", "path": str(copy)}}
+    assert loader(**named).reference == "our/other"
+    monkeypatch.setenv(f"WMTP_MODEL_{role.upper()}", default)
+    assert loader(**named).resolve().source == "cache", "a copy of another model is skipped"
+
+
+def test_a_loader_config_serves_models_too(
+    plugins: wmtp.Plugins, tmp_path: Path, tiny_llama: Path, manager: Any
+) -> None:
+    recipe = wmtp.load_recipe({"model": {"base_id": "our/model"}}, plugins=plugins)
+    copy = {"base": {"id": "our/model", "path": str(tiny_llama)}}
+    made = wmtp.create_model_loader({"model_paths": copy, "cache_dir": str(tmp_path / "c")}, recipe, plugins=plugins)
+    assert made.resolve().path == tiny_llama
+    put(manager, "models/our--model/config.json", b"{}")
+    handed = wmtp.create_model_loader(wmtp.LoaderConfig(cache_dir=tmp_path / "c"), recipe, plugins=plugins)
+    handed.s3_manager = manager
+    assert handed.resolve().source.startswith("storage:")
+    default = wmtp.load_recipe({}, plugins=plugins)
+    local = wmtp.LoaderConfig(local_path=tiny_llama, cache_dir=tmp_path / "c")
+    assert wmtp.create_model_loader(local, default, plugins=plugins).resolve().path == tiny_llama
+    with pytest.raises(wmtp.ConfigError, match="s3_config"):
+        wmtp.create_model_loader({"s3_config": {"bucket": "b"}}, recipe, plugins=plugins)
+
+
+def test_a_local_copy_of_another_model_is_skipped_and_the_log_says_so(
+    plugins: wmtp.Plugins, tmp_path: Path, section: Any, manager: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(manager, "models/our--model/config.json", b"{}")
+    copy = {"id": "our/other", "path": str(tmp_path)}
+    recipe = wmtp.load_recipe({"model": {"base_id": "our/model"}}, plugins=plugins)
+    config = environment(plugins, tmp_path, section, models={"base_local": copy})
+    with caplog.at_level("INFO", logger="wmtp"):
+        assert wmtp.create_model_loader(config, recipe, plugins=plugins).resolve().source.startswith("storage:s3")
+    assert "is a copy of our/other, not of this model" in caplog.text

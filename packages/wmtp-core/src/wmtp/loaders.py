@@ -5,21 +5,24 @@ Where from: a local copy of *that* resource, then the cache, then the storage of
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from wmtp.config import load_environment, load_section
 from wmtp.config.environment import Environment, ModelPath, StorageConfig
-from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, Recipe
+from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, ModelConfig, Recipe
 from wmtp.errors import ConfigError, WmtpError
 from wmtp.specs import DatasetRequest, LoadRequest, Resource
 from wmtp.storage.chain import NotHere, Place, resolve
 from wmtp.storage.hub import from_hub
 from wmtp.storage.remote import Remote
+from wmtp.storage.transfer import Report
 
 if TYPE_CHECKING:
     from wmtp.generation.records import Engine
@@ -27,11 +30,35 @@ if TYPE_CHECKING:
     from wmtp.storage.base import Storage
 
 
+log = logging.getLogger("wmtp.loaders")
+Role = Literal["base", "rm", "ref"]
+
+
+def url_opener(url: str, section: StorageConfig, plugins: Plugins) -> tuple[str, Callable[[], tuple[Storage, str]]]:
+    """The mode that a URL belongs to, and what opens it: the storage, and the key in it. Raises ConfigError if nobody does."""
+    scheme = url.partition("://")[0]
+    if scheme not in plugins.schemes:
+        raise ConfigError(plugins.missing("URL scheme", scheme, plugins.schemes))
+    spec = plugins.schemes[scheme].spec
+    if spec.open_url is None:
+        raise ConfigError(f"storage {spec.mode!r} opens no URLs: {url}")
+    return spec.mode, partial(spec.open_url, url, section.by_mode.get(spec.mode))
+
+
 class Remotes:
     """Cache and storage as places of the chain. The storage is opened when the chain comes to it, not before."""
 
-    def __init__(self, plugins: Plugins, section: StorageConfig, cache: Path) -> None:
+    def __init__(
+        self,
+        plugins: Plugins,
+        section: StorageConfig,
+        cache: Path,
+        limit: int | None = None,
+        report: Report | None = None,
+    ) -> None:
+        """limit: bytes that the cache may hold. report: hears of bytes as they are fetched."""
         self.plugins, self._section, self._cache = plugins, section, cache
+        self._limit, self._report = limit, report
 
     def of_key(self, given: Storage | None, prefix: str, patterns: tuple[str, ...] | None) -> list[Place]:
         """What lies under a key of the configured storage, or of one that was handed over."""
@@ -52,18 +79,8 @@ class Remotes:
 
     def of_url(self, url: str, patterns: tuple[str, ...] | None) -> list[Place]:
         """What lies at a URL. Raises ConfigError where no plugin opens its scheme."""
-        scheme = url.partition("://")[0]
-        if scheme not in self.plugins.schemes:
-            raise ConfigError(self.plugins.missing("URL scheme", scheme, self.plugins.schemes))
-        spec = self.plugins.schemes[scheme].spec
-        if spec.open_url is None:
-            raise ConfigError(f"storage {spec.mode!r} opens no URLs: {url}")
-        opener = spec.open_url
-
-        def open_storage() -> tuple[Storage, str]:
-            return opener(url, self._section.by_mode.get(spec.mode))
-
-        return self._places(url, f"{spec.mode} {url}", open_storage, patterns)
+        mode, opener = url_opener(url, self._section, self.plugins)
+        return self._places(url, f"{mode} {url}", opener, patterns)
 
     def _places(
         self, title: str, source: str, opener: Callable[[], tuple[Storage, str]], patterns: tuple[str, ...] | None
@@ -78,7 +95,7 @@ class Remotes:
                     raise
                 except Exception as error:  # a client that cannot be made; kept as this place's reason
                     raise NotHere(f"it cannot be opened: {error}") from error
-                made.append(Remote(storage, source, prefix, self._cache, patterns, None))
+                made.append(Remote(storage, source, prefix, self._cache, patterns, self._report, self._limit))
             return made[0]
 
         return [
@@ -91,8 +108,9 @@ class Remotes:
 class LoaderConfig:
     """What a loader needs of an environment, for those who have no config.yaml.
 
-    storage      the ``storage`` section, nested form. local_path: a file or folder to read first.
-    model_paths  role → local copy. cache_dir: where downloads are kept.
+    storage      the ``storage`` section, nested form.
+    local_path   a file or folder to read first; for a model, a copy of its role's default.
+    model_paths  role (``base``, ``rm``, ``ref``) → local copy. cache_dir: where downloads are kept.
     """
 
     storage: Mapping[str, Any] | None = None
@@ -168,16 +186,26 @@ class ModelLoader:
     """One model: which it is, where it comes from, and the engine that runs it."""
 
     def __init__(
-        self, config: Environment, recipe: Recipe, plugins: Plugins, storage: Storage | None, role: str = "base"
+        self,
+        config: Environment,
+        recipe: Recipe,
+        plugins: Plugins,
+        storage: Storage | None,
+        role: Role = "base",
+        report: Report | None = None,
     ) -> None:
-        model = recipe.model
-        # The defaults come last: command line and recipe, then the environment variable, always win.
-        self.reference = model.base_id or os.environ.get("WMTP_MODEL_BASE") or DEFAULT_MODEL_IDS[role]
-        default = DEFAULT_VARIANT if self.reference == DEFAULT_MODEL_IDS["base"] else None
-        self.variant = model.variant or default
-        self._config, self._recipe, self._plugins = config, recipe, plugins
-        self._remotes = Remotes(plugins, config.storage, Path(config.paths.cache))
+        self.role = role
         self._copy: ModelPath | None = getattr(config.paths.models, f"{role}_local")
+        # A recipe is about its base model; it names no other.
+        model = recipe.model if role == "base" else ModelConfig()
+        named = model.base_id or os.environ.get(f"WMTP_MODEL_{role.upper()}")
+        # The default comes last: command line, recipe, environment variable and the local copy's own id always win.
+        self.reference = named or (self._copy.id if self._copy else DEFAULT_MODEL_IDS[role])
+        default = DEFAULT_VARIANT if self.reference == DEFAULT_MODEL_IDS["base"] else None
+        self.variant = model.variant or (self._copy.variant if self._copy and not named else None) or default
+        self._model, self._config, self._recipe, self._plugins = model, config, recipe, plugins
+        paths = config.paths
+        self._remotes = Remotes(plugins, config.storage, Path(paths.cache), paths.cache_bytes, report)
         self.storage = storage
         self._resources: dict[tuple[str, ...] | None, Resource] = {}
 
@@ -199,9 +227,10 @@ class ModelLoader:
         return f"{self.reference!r}" + (f" ({self.variant})" if self.variant else "")
 
     def _advice(self) -> str:
+        where = "model.base_id" if self.role == "base" else f"WMTP_MODEL_{self.role.upper()}"
         return (
-            "Name a folder, a hub id or an s3:// reference in model.base_id, or a local copy in paths.models.base_local: "
-            "{id: …, variant: …, path: …}."
+            f"Name a folder, a hub id or an s3:// reference in {where}, or a local copy in "
+            f"paths.models.{self.role}_local: {{id: …, variant: …, path: …}}."
         )
 
     def _places(self, patterns: tuple[str, ...] | None) -> list[Place]:
@@ -211,7 +240,7 @@ class ModelLoader:
             return self._remotes.of_url(self.reference, patterns)
         name = self.reference.replace("/", "--")
         return [
-            Place("local copy (paths.models.base_local)", self._from_copy),
+            Place(f"local copy (paths.models.{self.role}_local)", self._from_copy),
             *self._remotes.of_key(self.storage, f"models/{name}/", patterns),
             Place(f"hub ({self.reference})", lambda: self._from_hub(patterns)),
         ]
@@ -225,16 +254,18 @@ class ModelLoader:
             raise NotHere("not set")
         if (self._copy.id, self._copy.variant) != (self.reference, self.variant):
             other = f"{self._copy.id}" + (f" ({self._copy.variant})" if self._copy.variant else "")
-            raise NotHere(f"{self._copy.path} is a copy of {other}, not of this model")
+            why = f"{self._copy.path} is a copy of {other}, not of this model"
+            log.info("paths.models.%s_local is skipped: %s", self.role, why)
+            raise NotHere(why)
         return _folder(Path(self._copy.path))
 
     def _from_hub(self, patterns: tuple[str, ...] | None) -> Resource:
-        return from_hub(self.reference, "model", revision=self._recipe.model.revision, patterns=patterns)
+        return from_hub(self.reference, "model", revision=self._model.revision, patterns=patterns)
 
     def stamp(self) -> dict[str, str]:
         """A cheap stamp of what would be loaded, without loading it: the reference, and files' sizes and times if local."""
         stamp = {"reference": self.reference, "variant": self.variant or ""}
-        stamp["revision"] = self._recipe.model.revision or ""
+        stamp["revision"] = self._model.revision or ""
         stamp["devices"] = f"{self._config.devices.device} {self._config.devices.dtype}"
         folder = Path(self.reference.removeprefix("samples:"))
         if not self._is_path() and not self.reference.startswith("samples:") and self._copy:
@@ -247,7 +278,7 @@ class ModelLoader:
 
     def load(self) -> Engine:
         """Opens the model with the one loader that matches. Raises ConfigError where none or several do."""
-        model, devices = self._recipe.model, self._config.devices
+        model, devices = self._model, self._config.devices
         batch_size = self._recipe.eval.batch_size
         request = LoadRequest(
             reference=self.reference,
@@ -264,7 +295,7 @@ class ModelLoader:
         return engine
 
     def _loader(self) -> Any:
-        chosen = self._recipe.model.loader
+        chosen = self._model.loader
         if chosen:
             return self._plugins.loaders[chosen].spec
         if self._is_path():
@@ -295,26 +326,55 @@ def create_data_loader(
     *,
     plugins: Plugins,
     storage: Storage | None = None,
-    path: Path | None = None,
+    path: Path | str | None = None,
+    report: Report | None = None,
 ) -> DataLoader:
-    """A loader of one data set's rows. path: a file or folder that goes before everything configured."""
-    if isinstance(config, Environment):
-        configured, section, cache = config.paths.datasets.get(dataset), config.storage, Path(config.paths.cache)
-    else:
-        record = (
-            config
-            if isinstance(config, LoaderConfig)
-            else load_section(LoaderConfig, config, plugins=plugins, root="loader config")
-        )
-        configured, cache = str(record.local_path) if record.local_path else None, Path(record.cache_dir)
-        given = {"storage": dict(record.storage)} if record.storage else {}
-        section = load_environment(given, plugins=plugins).storage
-    local = str(path) if path else configured
-    return DataLoader(dataset, Remotes(plugins, section, cache), local, storage)
+    """A loader of one data set's rows.
+
+    path: a file, folder or URL that goes before everything configured. report: hears of bytes as they are fetched.
+    Raises ConfigError for a data set that is not installed, or a configuration that is wrong (flat keys are refused).
+    """
+    given: str | Path | None = path
+    if not isinstance(config, Environment):
+        record = _loader_config(config, plugins)
+        given = path or record.local_path
+        config = _environment(record, plugins)
+    paths = config.paths
+    local = str(given) if given else paths.datasets.get(dataset)
+    remotes = Remotes(plugins, config.storage, Path(paths.cache), paths.cache_bytes, report)
+    return DataLoader(dataset, remotes, local, storage)
 
 
 def create_model_loader(
-    config: Environment, recipe: Recipe, *, plugins: Plugins, storage: Storage | None = None
+    config: Environment | LoaderConfig | Mapping[str, Any],
+    recipe: Recipe,
+    *,
+    plugins: Plugins,
+    storage: Storage | None = None,
+    role: Role = "base",
+    report: Report | None = None,
 ) -> ModelLoader:
-    """A loader of the recipe's model."""
-    return ModelLoader(config, recipe, plugins, storage)
+    """A loader of the recipe's model, or of the reward (``rm``) or reference model (``ref``) that goes with it.
+
+    report: hears of bytes as they are fetched. Raises ConfigError for a configuration that is wrong.
+    """
+    if not isinstance(config, Environment):
+        config = _environment(_loader_config(config, plugins), plugins, role)
+    return ModelLoader(config, recipe, plugins, storage, role, report)
+
+
+def _loader_config(config: LoaderConfig | Mapping[str, Any], plugins: Plugins) -> LoaderConfig:
+    if isinstance(config, LoaderConfig):
+        return config
+    return load_section(LoaderConfig, config, plugins=plugins, root="loader config")
+
+
+def _environment(record: LoaderConfig, plugins: Plugins, role: Role | None = None) -> Environment:
+    """The same as an environment. role: the one whose model `local_path` stands for."""
+    models: dict[str, Any] = {f"{name}_local": attrs.asdict(copy) for name, copy in record.model_paths.items()}
+    if role and record.local_path:
+        models.setdefault(f"{role}_local", str(record.local_path))
+    source: dict[str, Any] = {"paths": {"models": models, "cache": str(record.cache_dir)}}
+    if record.storage:
+        source["storage"] = dict(record.storage)
+    return load_environment(source, plugins=plugins)

@@ -214,7 +214,9 @@ def test_doctor_reports_each_group_whatever_breaks(tmp_path, distributions, envi
     """
     distributions("wmtp-attic", source)
     monkeypatch.setenv("WMTP_PLUGINS", "wmtp-attic")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody answers
+    # Online, at the discard port, where nobody answers. The client may have read its environment long ago.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     session = Session()
     session.plugins = wmtp.create_plugin_manager()
     doctor = command.get_command(click.Context(command), "doctor")

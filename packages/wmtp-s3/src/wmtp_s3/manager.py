@@ -49,12 +49,16 @@ def create_s3_manager(config: Any) -> S3Storage | None:
     return _open(environment.storage.settings)
 
 
-def _open(settings: Any) -> S3Storage:
-    from wmtp_s3.storage import S3Storage
+def _open(settings: Any) -> S3Storage | None:
+    from wmtp_s3.storage import S3Error, S3Storage
 
-    return S3Storage(settings)
+    try:
+        return S3Storage(settings)
+    except S3Error as error:
+        return _refused(str(error), calls=3)
 
 
-def _refused(why: str) -> S3Storage | None:
-    warnings.warn(f"no S3 storage: {why}", UserWarning, stacklevel=3)
+def _refused(why: str, *, calls: int = 2) -> S3Storage | None:
+    """The warning is about the line that called `create_s3_manager`, so many calls away."""
+    warnings.warn(f"no S3 storage: {why}", UserWarning, stacklevel=calls + 1)
     return None

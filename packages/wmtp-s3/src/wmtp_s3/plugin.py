@@ -27,22 +27,26 @@ def open_url(url: str, settings: S3Settings | None) -> tuple[wmtp.Storage, str]:
 
 
 def check(settings: S3Settings) -> Iterator[wmtp.Check]:
-    """For ``wmtp doctor``: credentials found, bucket reachable, prefix listable."""
+    """For ``wmtp doctor``: credentials found, bucket and prefix listable, and whether versions could be pinned."""
     import boto3
 
     from wmtp_s3.storage import S3Storage
 
-    found = boto3.Session().get_credentials() is not None
-    yield wmtp.Check(
-        "s3: credentials", found, "" if found else "none in boto3's chain: environment, profile, instance role"
-    )
+    found = boto3.Session().get_credentials()
+    detail = f"from {found.method}" if found else "none in boto3's chain: environment, profile, instance role"
+    yield wmtp.Check("s3: credentials", found is not None, detail)
+    storage = S3Storage(settings)
     where = f"s3://{settings.bucket}/{settings.prefix}"
     try:
-        first = next(S3Storage(settings).list(""), None)
+        first = next(storage.list(""), None)
     except OSError as error:
         yield wmtp.Check(f"s3: {where}", False, str(error))
         return
     yield wmtp.Check(f"s3: {where}", True, "" if first else "reachable; nothing under the prefix yet")
+    if storage.keeps_versions() and not settings.versioned:
+        yield wmtp.Check(
+            "s3: versions", None, "the bucket keeps them; storage.s3.versioned: true pins downloads by them"
+        )
 
 
 @wmtp.hookimpl

@@ -24,6 +24,7 @@ def _folder(value: Any) -> Any:
 class S3Settings:
     """bucket, region, prefix: where objects are; keys of this storage are below the prefix.
 
+    versioned          the bucket keeps versions: objects are pinned by VersionId. Listing needs the right ListBucketVersions.
     endpoint_url       for S3-compatible servers; such servers want addressing_style ``path`` as a rule.
     request_checksum_calculation, response_checksum_validation   botocore's own; its default breaks some older stores.
     retries            attempts for one request; connect_timeout, read_timeout: seconds.
@@ -33,6 +34,7 @@ class S3Settings:
     bucket: str = attrs.field(validator=_bucket)
     region: str | None = None
     prefix: str = attrs.field(default="", converter=_folder)
+    versioned: bool = False
     endpoint_url: str | None = None
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     request_checksum_calculation: Checksums = "when_required"

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 import wmtp
+from wmtp_s3.direct import Direct, direct
 from wmtp_s3.settings import S3Settings
 
-CHUNK = 1 << 20
-MISSING = frozenset({"NoSuchKey", "404", "NoSuchVersion"})
+CHUNK = 192 << 10
+"""Bytes of one chunk. Larger ones leave the processor's cache before they are hashed; smaller ones are more work in Python."""
+MOVED_ON = frozenset({"PreconditionFailed", "412", "InvalidRange", "416", "NoSuchKey", "404", "NoSuchVersion"})
 
 
 class S3Error(OSError):
@@ -34,63 +38,116 @@ def _bare(etag: str) -> str:
     return etag.strip('"')
 
 
+def _etag(entry: wmtp.Entry) -> str:
+    return entry.version.rpartition("/")[2]
+
+
 class S3Storage:
-    """Objects of a bucket below a prefix. A version is the ETag, pinned by If-Match. Safe to use from several threads."""
+    """Objects of a bucket below a prefix. Safe to use from several threads.
+
+    A version is the ETag, pinned by If-Match; with ``versioned`` it is the VersionId too, which stays readable when the object
+    is replaced.
+    """
 
     def __init__(self, settings: S3Settings) -> None:
+        """Raises S3Error for settings that boto3 does not take, and for a broken configuration of its own."""
         self.settings = settings
-        self._client: Any = boto3.client(
-            "s3",
-            region_name=settings.region,
-            endpoint_url=settings.endpoint_url,
-            config=Config(
-                signature_version="s3v4",
-                s3={"addressing_style": settings.addressing_style},
-                retries={"max_attempts": settings.retries, "mode": "standard"},
-                connect_timeout=settings.connect_timeout,
-                read_timeout=settings.read_timeout,
-                max_pool_connections=settings.max_connections,
-                request_checksum_calculation=settings.request_checksum_calculation,
-                response_checksum_validation=settings.response_checksum_validation,
-            ),
+        config = Config(
+            signature_version="s3v4",
+            s3={"addressing_style": settings.addressing_style},
+            retries={"total_max_attempts": settings.retries, "mode": "standard"},
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+            max_pool_connections=settings.max_connections,
+            request_checksum_calculation=settings.request_checksum_calculation,
+            response_checksum_validation=settings.response_checksum_validation,
         )
+        try:
+            self._session = boto3.Session()
+            self._client: Any = self._session.client(
+                "s3", region_name=settings.region, endpoint_url=settings.endpoint_url, config=config
+            )
+        except (BotoCoreError, ValueError) as error:  # an address that is none, a profile that is not there
+            raise S3Error(f"opening s3://{settings.bucket}: {error}") from None
+        self._lock = threading.Lock()
+        self._reader: Direct | None = None
+        self._reader_made = False
 
     def _key(self, key: str) -> str:
         return f"{self.settings.prefix}{key}"
 
+    def _where(self, key: str) -> str:
+        return f"s3://{self.settings.bucket}/{self._key(key)}"
+
     def list(self, prefix: str) -> Iterator[wmtp.Entry]:
-        pages = self._client.get_paginator("list_objects_v2")
+        """Every object, as one listing has it. Raises S3Error."""
+        operation, rows = (
+            ("list_object_versions", "Versions") if self.settings.versioned else ("list_objects_v2", "Contents")
+        )
         try:
-            for page in pages.paginate(Bucket=self.settings.bucket, Prefix=self._key(prefix)):
-                for found in page.get("Contents", ()):
+            for page in self._client.get_paginator(operation).paginate(
+                Bucket=self.settings.bucket, Prefix=self._key(prefix)
+            ):
+                for found in page.get(rows, ()):
+                    if not found.get("IsLatest", True):
+                        continue
                     key = found["Key"].removeprefix(self.settings.prefix)
-                    yield wmtp.Entry(key, found["Size"], _bare(found["ETag"]))
+                    pinned = _bare(found["ETag"])
+                    if self.settings.versioned:
+                        pinned = f"{found['VersionId']}/{pinned}"
+                    yield wmtp.Entry(key, found["Size"], pinned)
         except (ClientError, BotoCoreError) as error:
-            raise _told(f"listing s3://{self.settings.bucket}/{self._key(prefix)}", error) from None
+            raise _told(f"listing {self._where(prefix)}", error) from None
 
     def read(self, entry: wmtp.Entry, start: int, stop: int) -> Iterator[bytes]:
-        where = f"s3://{self.settings.bucket}/{self._key(entry.key)}"
+        """Bytes ``[start, stop)`` of the pinned version. Raises Changed, S3Error."""
         try:
-            answer = self._client.get_object(
-                Bucket=self.settings.bucket,
-                Key=self._key(entry.key),
-                Range=f"bytes={start}-{stop - 1}",
-                IfMatch=f'"{entry.version}"',
-            )
-            # A server that ignores If-Match says in its answer which version it sent.
-            if _bare(answer.get("ETag", entry.version)) != entry.version:
-                raise wmtp.Changed(entry.key)
-            yield from answer["Body"].iter_chunks(CHUNK)
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code in ("PreconditionFailed", "412", "InvalidRange", "416") or code in MISSING:
+            headers, body = self._get(entry, start, stop)
+            with body:
+                # A server that ignores If-Match says in its answer which version it sent.
+                if _bare(headers.get("ETag") or _etag(entry)) != _etag(entry):
+                    raise wmtp.Changed(entry.key)
+                # Without a range in the answer it is the whole object, whatever was asked for.
+                sent = headers.get("Content-Range") or "bytes 0-"
+                if not sent.startswith(f"bytes {start}-"):
+                    raise S3Error(f"reading {self._where(entry.key)}: asked for bytes {start} to {stop}, got {sent!r}")
+                while data := body.read(CHUNK):
+                    yield data
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code", "") in MOVED_ON:
                 raise wmtp.Changed(entry.key) from None
-            raise _told(f"reading {where}", error) from None
-        except BotoCoreError as error:
-            raise _told(f"reading {where}", error) from None
+            raise _told(f"reading {self._where(entry.key)}", error) from None
+
+    def _get(self, entry: wmtp.Entry, start: int, stop: int) -> tuple[Mapping[str, str], Any]:
+        """Headers and body of one range: directly, and by boto3 where that does not serve."""
+        key, span, etag = self._key(entry.key), f"bytes={start}-{stop - 1}", f'"{_etag(entry)}"'
+        version = entry.version.rpartition("/")[0]
+        if reader := self._direct():
+            query = f"?versionId={quote(version, safe='')}" if version else ""
+            if answer := reader.get(key, {"Range": span, "If-Match": etag}, query):
+                return answer
+        pinned = {"VersionId": version} if version else {}
+        found = self._client.get_object(Bucket=self.settings.bucket, Key=key, Range=span, IfMatch=etag, **pinned)
+        return {"ETag": found.get("ETag", ""), "Content-Range": found.get("ContentRange", "")}, found["Body"]
+
+    def _direct(self) -> Direct | None:
+        """Made with the first read, when a listing has told boto3 where the bucket really is. boto3 alone checks checksums."""
+        if self.settings.response_checksum_validation == "when_supported":
+            return None
+        with self._lock:
+            if not self._reader_made:
+                self._reader, self._reader_made = direct(self._client, self._session, self.settings.bucket), True
+        return self._reader
+
+    def keeps_versions(self) -> bool:
+        """Whether the bucket keeps old versions of its objects, as far as it tells us."""
+        try:
+            answer = self._client.get_bucket_versioning(Bucket=self.settings.bucket)
+        except (ClientError, BotoCoreError):  # no right to know, or a server without versions
+            return False
+        return bool(answer.get("Status") == "Enabled")
 
     def put(self, key: str, source: Path | bytes, *, sha256: str) -> wmtp.Entry:
-        where = f"s3://{self.settings.bucket}/{self._key(key)}"
         try:
             if isinstance(source, bytes):
                 checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
@@ -99,6 +156,7 @@ class S3Storage:
                     Key=self._key(key),
                     Body=source,
                     Metadata={"sha256": sha256},
+                    ChecksumAlgorithm="SHA256",
                     ChecksumSHA256=checksum,
                 )
             else:  # in parts where it is large; visible when all of them are there
@@ -107,5 +165,8 @@ class S3Storage:
                 )
             head = self._client.head_object(Bucket=self.settings.bucket, Key=self._key(key))
         except (ClientError, BotoCoreError) as error:
-            raise _told(f"writing {where}", error) from None
-        return wmtp.Entry(key, head["ContentLength"], _bare(head["ETag"]), sha256)
+            raise _told(f"writing {self._where(key)}", error) from None
+        pinned = _bare(head["ETag"])
+        if self.settings.versioned:
+            pinned = f"{head.get('VersionId', 'null')}/{pinned}"
+        return wmtp.Entry(key, head["ContentLength"], pinned, sha256)

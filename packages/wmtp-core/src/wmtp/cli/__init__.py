@@ -26,13 +26,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plugins": ("wmtp.cli.plugins", "List plugins: their state, and what each provides."),
     "config": ("wmtp.cli.config", "Check, describe or migrate configuration files."),
     "fetch": ("wmtp.cli.fetch", "Bring a model or a data set to this machine ahead of time."),
+    "upload": ("wmtp.cli.upload", "Put a run directory or a checkpoint into the storage."),
     "convert": ("wmtp.cli.convert", "Convert Meta's checkpoints to transformers format."),
     "cache": ("wmtp.cli.cache", "List, verify or prune what has been downloaded."),
     "doctor": ("wmtp.cli.doctor", "Say what sandbox, GPU, storage and hub can do here."),
 }
 """Command → the module that holds it, and its one line of help."""
 
-RESUMABLE = {"eval", "score", "fetch"}
+RESUMABLE = {"eval", "score", "fetch", "upload"}
 """Commands that go on where they stopped when they are started again."""
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
+from typing import TYPE_CHECKING
 
 import click
 
 from wmtp.cli.session import Session
 
-UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+if TYPE_CHECKING:
+    from wmtp.storage.cache import Cache
 
 
-def _size(ctx: click.Context, param: click.Parameter, value: str) -> int:
-    match = re.fullmatch(r"(\d+)\s*([kmgt]?)(i?b)?", value.strip().lower())
-    if not match:
-        raise click.BadParameter(f"{value!r} is no size; write 500M or 20G")
-    return int(match[1]) * UNITS[match[2]]
+def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    from wmtp.config.sizes import parse_size
+
+    try:
+        return None if value is None else parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.group("cache")
@@ -24,13 +27,15 @@ def command() -> None:
     """List, verify or prune what has been downloaded."""
 
 
-def _cache(session: Session, config: str | None):  # type: ignore[no-untyped-def]
+def _cache(session: Session, config: str | None) -> tuple[Cache, int | None]:
+    """The cache that a config.yaml names, and how large that lets it grow."""
     from pathlib import Path
 
     from wmtp.config import load_environment
     from wmtp.storage.cache import Cache
 
-    return Cache(Path(load_environment(config, plugins=session.plugins).paths.cache))
+    paths = load_environment(config, plugins=session.plugins).paths
+    return Cache(Path(paths.cache)), paths.cache_bytes
 
 
 CONFIG = click.argument("config", required=False, type=click.Path(exists=True, dir_okay=False))
@@ -42,7 +47,7 @@ CONFIG = click.argument("config", required=False, type=click.Path(exists=True, d
 @click.pass_obj
 def list_(session: Session, config: str | None, as_json: bool) -> None:
     """List complete entries: size, files, source."""
-    cache = _cache(session, config)
+    cache, _ = _cache(session, config)
     entries = list(cache.entries())
     if as_json:
         rows = [
@@ -61,7 +66,7 @@ def list_(session: Session, config: str | None, as_json: bool) -> None:
 @click.pass_obj
 def verify(session: Session, config: str | None) -> int:
     """Hash every file of every entry against its manifest. Exit status 1 if one is damaged."""
-    cache = _cache(session, config)
+    cache, _ = _cache(session, config)
     wrong = [line for entry in cache.entries() for line in cache.verify(entry)]
     click.echo("\n".join(wrong) if wrong else "every entry is what its manifest says")
     return 1 if wrong else 0
@@ -69,9 +74,13 @@ def verify(session: Session, config: str | None) -> int:
 
 @command.command("prune")
 @CONFIG
-@click.option("--keep", default="0", callback=_size, metavar="SIZE", help="Keep the latest used up to this, e.g. 20G.")
+@click.option("--keep", callback=_size, metavar="SIZE", help="Keep the latest used up to this, e.g. 20G.")
 @click.pass_obj
-def prune(session: Session, config: str | None, keep: int) -> None:
-    """Remove entries, the longest unused first, and leftovers of killed downloads."""
-    removed = _cache(session, config).prune(keep)
+def prune(session: Session, config: str | None, keep: int | None) -> None:
+    """Remove entries, the longest unused first, and leftovers of killed downloads.
+
+    Without --keep, down to paths.cache_size of CONFIG; without that, all of them.
+    """
+    cache, limit = _cache(session, config)
+    removed = cache.prune(limit or 0 if keep is None else keep)
     click.echo(f"removed {len(removed)} entries, {sum(e.size for e in removed) / 2**20:.1f} MiB")

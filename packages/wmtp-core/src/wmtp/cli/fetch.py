@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import click
 
 from wmtp.cli.session import Session
+
+if TYPE_CHECKING:
+    from wmtp.plugins import Plugins
+    from wmtp.specs import Resource
+    from wmtp.storage.transfer import Report
 
 
 @click.command("fetch")
@@ -18,19 +26,28 @@ def command(session: Session, what: str, config: str | None, variant: str | None
 
     Prints where it is now.
     """
-    from wmtp.config import load_environment, load_recipe
-    from wmtp.loaders import create_data_loader, create_model_loader
+    from wmtp.cli.show import progress
+    from wmtp.evaluation.api import DOWNLOAD
 
     if not what.strip():
         raise click.UsageError("WHAT is empty; name a data set or a model")
     plugins = session.plugins
+    with progress() as watch:
+        resource = _fetch(what, config, variant, revision, plugins, partial(watch, DOWNLOAD) if watch else None)
+    click.echo(f"{resource.path} (from {resource.source})")
+
+
+def _fetch(
+    what: str, config: str | None, variant: str | None, revision: str | None, plugins: Plugins, report: Report | None
+) -> Resource:
+    from wmtp.config import load_environment, load_recipe
+    from wmtp.loaders import create_data_loader, create_model_loader
+
     environment = load_environment(config, plugins=plugins)
     if what in plugins.datasets:
-        resource = create_data_loader(environment, what, plugins=plugins).resource
-    else:
-        model = {k: v for k, v in {"base_id": what, "variant": variant, "revision": revision}.items() if v}
-        loader = create_model_loader(environment, load_recipe({"model": model}, plugins=plugins), plugins=plugins)
-        # The files of one variant, where a repository holds several; everything otherwise.
-        patterns = (f"{loader.variant}/*", "tokenizer.model") if loader.variant else None
-        resource = loader.resolve(patterns)
-    click.echo(f"{resource.path} (from {resource.source})")
+        return create_data_loader(environment, what, plugins=plugins, report=report).resource
+    model = {k: v for k, v in {"base_id": what, "variant": variant, "revision": revision}.items() if v}
+    recipe = load_recipe({"model": model}, plugins=plugins)
+    loader = create_model_loader(environment, recipe, plugins=plugins, report=report)
+    # The files of one variant, where a repository holds several; everything otherwise.
+    return loader.resolve((f"{loader.variant}/*", "tokenizer.model") if loader.variant else None)

@@ -9,32 +9,45 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
     from wmtp.evaluation.results import Results
+
+
+UPLOAD = "upload"
 
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, str, int], None] | None]:
-    """A bar for each evaluator's samples and verdicts on stderr, if that is a terminal; else ``None``."""
+    """A bar for each evaluator's samples and verdicts, and for what is fetched (with bytes a second), on stderr, if that is a
+    terminal; else ``None``."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
+    from wmtp.evaluation.api import DOWNLOAD
+
+    columns = (TextColumn("{task.description}"), BarColumn(), _amount(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks = {}
+        tasks: dict[tuple[str, str], TaskID] = {}
+        kept, moving = [0], {DOWNLOAD: "fetching", UPLOAD: "uploading"}
+
+        def moved(what: str, event: str, count: int) -> None:
+            if event == "total":
+                kept[0] = 0
+                tasks[what, "bytes"] = bars.add_task(moving[what], total=count, bytes=True)
+            elif event == "kept":  # is no speed
+                kept[0] += count
+                bars.reset(tasks[what, "bytes"], completed=kept[0])
+            else:
+                bars.advance(tasks[what, "bytes"], count)
 
         def report(evaluator: str, event: str, count: int) -> None:
+            if evaluator in moving:
+                moved(evaluator, event, count)
+                return
             for kind in ("sample", "verdict"):
                 if (evaluator, kind) not in tasks:
                     tasks[evaluator, kind] = bars.add_task(f"{evaluator} {kind}s", total=None)
@@ -45,6 +58,24 @@ def progress() -> Iterator[Callable[[str, str, int], None] | None]:
                 bars.advance(tasks[evaluator, event], count)
 
         yield report
+
+
+def _amount() -> ProgressColumn:
+    """How much of how much: counts as they are, bytes in their units and with their speed."""
+    from rich.progress import DownloadColumn, MofNCompleteColumn, ProgressColumn, Task, TransferSpeedColumn
+    from rich.text import Text
+
+    class Amount(ProgressColumn):
+        def __init__(self) -> None:
+            super().__init__()
+            self._count, self._bytes, self._speed = MofNCompleteColumn(), DownloadColumn(), TransferSpeedColumn()
+
+        def render(self, task: Task) -> Text:
+            if not task.fields.get("bytes"):
+                return self._count.render(task)
+            return Text.assemble(self._bytes.render(task), " ", self._speed.render(task))
+
+    return Amount()
 
 
 def finish(results: Results, *, as_json: bool) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 
 import attrs
 
+from wmtp.config.sizes import parse_size
+
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 _RUN_NAME = re.compile(r"\w[\w.+=@-]{0,199}")
@@ -36,3 +38,9 @@ def run_name(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None
     """A run's name is a folder's name."""
     if not _RUN_NAME.fullmatch(value):
         raise ValueError(f"names a folder: letters, digits and _ . + = @ -, a letter or digit first; not {value!r}")
+
+
+def size(instance: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    """An amount of bytes: ``500M``, ``20G``."""
+    if value is not None:
+        parse_size(value)

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import attrs
 
-from wmtp.config.checks import at_least, device
+from wmtp.config.checks import at_least, device, size
+from wmtp.config.sizes import parse_size
 
 
 @attrs.frozen(kw_only=True)
@@ -45,11 +46,19 @@ class ModelPaths:
 
 @attrs.frozen(kw_only=True)
 class PathsConfig:
-    """``paths``. `datasets` maps a data set's name (the key less its ``_local``) to a file or folder."""
+    """``paths``. `datasets` maps a data set's name (the key less its ``_local``) to a file or folder.
+
+    cache_size   how large `cache` may grow (``200G``); what was not used for longest goes first. ``None``: no limit.
+    """
 
     models: ModelPaths = ModelPaths()
     datasets: Mapping[str, str] = attrs.field(factory=dict)
     cache: str = ".cache"
+    cache_size: str | None = attrs.field(default=None, validator=size)
+
+    @property
+    def cache_bytes(self) -> int | None:
+        return None if self.cache_size is None else parse_size(self.cache_size)
 
 
 @attrs.frozen(kw_only=True)

@@ -9,8 +9,8 @@ import attrs
 
 from wmtp.config.checks import at_least, run_name
 
-# Used only when the command line, the recipe, the environment (WMTP_MODEL_BASE) and local paths are silent:
-# those always win.
+# Used only when the command line, the recipe, the environment (WMTP_MODEL_BASE, …_RM, …_REF) and the local paths are
+# silent: those always win.
 DEFAULT_MODEL_IDS: Mapping[str, str] = {
     "base": "facebook/multi-token-prediction",
     "ref": "princeton-nlp/Sheared-LLaMA-1.3B",

@@ -31,7 +31,9 @@ from wmtp.specs import Resource
 
 log = logging.getLogger("wmtp")
 Progress = Callable[[str, str, int], None]
-"""Called with (evaluator, ``"total"`` | ``"sample"`` | ``"verdict"``, count) as things happen."""
+"""Called with (evaluator, ``"total"`` | ``"sample"`` | ``"verdict"``, count) as things happen; and from several threads with
+(`DOWNLOAD`, ``"total"`` | ``"kept"`` | ``"bytes"``, count) while a model or data set is fetched."""
+DOWNLOAD = "download"
 
 
 def create_evaluator(recipe: Recipe, *, plugins: Plugins) -> MetaMtpEvaluator | ProtocolEvaluator:
@@ -99,7 +101,9 @@ class _Run:
     ) -> None:
         self._config, self._recipe, self._plugins = config, recipe, plugins
         self._progress, self._folder = progress, folder
-        self._engine = RunEngine(create_model_loader(config, recipe, plugins=plugins), folder)
+        self._report = partial(progress, DOWNLOAD)
+        model = create_model_loader(config, recipe, plugins=plugins, report=self._report)
+        self._engine = RunEngine(model, folder)
         self._loaders: dict[str, DataLoader] = {}
 
     def run(self) -> Results:
@@ -195,7 +199,9 @@ class _Run:
             if dataset is None:
                 raise ConfigError("this evaluator declares no data set, so it has no rows")
             if dataset not in self._loaders:
-                self._loaders[dataset] = create_data_loader(self._config, dataset, plugins=self._plugins)
+                self._loaders[dataset] = create_data_loader(
+                    self._config, dataset, plugins=self._plugins, report=self._report
+                )
             return self._loaders[dataset].rows(split)
 
         return rows

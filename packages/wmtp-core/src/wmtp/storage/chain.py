@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
 import attrs
 
 from wmtp.errors import Attempt, ResourceError
 from wmtp.specs import Resource
+
+
+def offline() -> bool:
+    """Whether nothing outside this machine is to be asked: ``WMTP_OFFLINE=1``."""
+    return os.environ.get("WMTP_OFFLINE", "").lower() in ("1", "true", "yes")
 
 
 class NotHere(Exception):  # noqa: N818  (an answer, not a fault)

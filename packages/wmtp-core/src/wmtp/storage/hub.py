@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from wmtp.specs import Resource
-from wmtp.storage.chain import NotHere
+from wmtp.storage.chain import NotHere, offline
 
 
 def from_hub(
@@ -32,7 +32,11 @@ def from_hub(
 
     try:
         path = snapshot_download(
-            repository, repo_type=kind, revision=revision, allow_patterns=list(patterns) if patterns else None
+            repository,
+            repo_type=kind,
+            revision=revision,
+            allow_patterns=list(patterns) if patterns else None,
+            local_files_only=offline(),
         )
     except GatedRepoError:
         raise NotHere(
@@ -44,8 +48,10 @@ def from_hub(
     except RepositoryNotFoundError:
         raise NotHere(f"no {kind} repository {repository!r}, or it is private and no token may read it") from None
     except LocalEntryNotFoundError:
-        offline = "it is offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
-        raise NotHere(f"{offline}, and {repository} is not complete in the hub's cache") from None
+        why = "the hub cannot be reached"
+        if constants.HF_HUB_OFFLINE or offline():
+            why = "it is offline (HF_HUB_OFFLINE or WMTP_OFFLINE)"
+        raise NotHere(f"{why}, and {repository} is not complete in the hub's cache") from None
     except HFValidationError:
         raise NotHere(f"{repository!r} cannot be the name of a hub repository") from None
     except HfHubHTTPError as error:

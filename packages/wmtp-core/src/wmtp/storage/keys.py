@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,12 +26,12 @@ def relative(key: str) -> Path:
 
 
 def check_collisions(keys: Iterable[str]) -> None:
-    """Raises `BadKey` where two keys are one on a case-insensitive disk, or one is a folder of another."""
+    """Raises `BadKey` where two keys are one on a disk that ignores case or composes accents, or one is a folder of another."""
     seen: dict[str, str] = {}
     for key in keys:
-        folded = key.casefold()
+        folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", key).casefold())
         if folded in seen:
-            raise BadKey(f"keys {seen[folded]!r} and {key!r} are one name where case does not count")
+            raise BadKey(f"keys {seen[folded]!r} and {key!r} are one name on some disks (case, or accents)")
         seen[folded] = key
     for folded, key in seen.items():
         parts = folded.split("/")

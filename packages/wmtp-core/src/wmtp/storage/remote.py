@@ -11,12 +11,14 @@ from wmtp.errors import ResourceError
 from wmtp.specs import Resource
 from wmtp.storage.base import Changed, Entry, Storage
 from wmtp.storage.cache import Cache, CacheEntry, touch
-from wmtp.storage.chain import NotHere
+from wmtp.storage.chain import NotHere, offline
 from wmtp.storage.keys import BadKey
-from wmtp.storage.transfer import Report, download, version_of
+from wmtp.storage.transfer import Report, download, name_of, version_of
 
 log = logging.getLogger("wmtp.storage")
 LISTINGS = 3
+IN_USE_SECONDS = 3600
+"""Entries that were used so recently are never removed to hold the cache's limit."""
 
 
 class Remote:
@@ -30,10 +32,12 @@ class Remote:
         cache: Path,
         patterns: Sequence[str] | None,
         report: Report | None,
+        limit: int | None = None,
     ) -> None:
+        """limit: bytes that the cache may hold."""
         self._storage, self._name, self._prefix = storage, name, prefix
-        self._cache, self._patterns, self._report = Cache(cache), patterns, report
-        self._source = f"{name} {prefix} {' '.join(patterns or ())}".strip()
+        self._cache, self._patterns, self._report, self._limit = Cache(cache), patterns, report, limit
+        self.source = f"{name} {prefix}".strip()
         self._entries: list[Entry] | None = None
         self._failure: Exception | None = None
 
@@ -41,6 +45,8 @@ class Remote:
         """The objects wanted, pinned. Raises NotHere where the storage cannot be asked."""
         if self._failure is not None:
             raise NotHere(f"it cannot be listed: {self._failure}")
+        if offline():
+            raise NotHere("WMTP_OFFLINE is set")
         if self._entries is None:
             try:
                 entries = list(self._storage.list(self._prefix))
@@ -70,16 +76,27 @@ class Remote:
         try:
             entries = self._list()
         except NotHere as absent:
-            entry = self._cache.find(self._source)
+            entry = self._cache.latest(self.source, self._patterns)
             if entry is None:
                 raise NotHere("no complete entry") from None
             log.warning("%s: %s; using what the cache has of it", self._name, absent)
         else:
-            entry = self._cache.find(self._source, version_of(entries)) if entries else None
+            entry = self._find(entries) if entries else None
             if entry is None:
                 raise NotHere("no complete entry of the storage's present version")
         touch(entry)
         return Resource(self._path(entry), "cache", entry.version)
+
+    def _find(self, entries: list[Entry]) -> CacheEntry | None:
+        """The entry of exactly these objects, or one that was fetched with more around them."""
+        exact = self._cache.find(self.source, version_of(entries))
+        versions = {name_of(entry, self._prefix): entry.version for entry in entries}
+        return exact or self._cache.covering(self.source, versions)
+
+    def _hold_limit(self) -> None:
+        if self._limit is not None:
+            for removed in self._cache.prune(self._limit, spare_seconds=IN_USE_SECONDS):
+                log.info("removed from the cache, to hold paths.cache_size: %s", removed.source)
 
     def from_storage(self) -> Resource:
         """Downloads what is there. An object that changes meanwhile has all of it listed and pinned again."""
@@ -88,7 +105,9 @@ class Remote:
             if not entries:
                 raise NotHere(f"nothing under {self._prefix or 'its root'}")
             try:
-                entry = download(self._storage, entries, self._prefix, self._cache, self._source, self._report)
+                entry = download(
+                    self._storage, entries, self._prefix, self._cache, self.source, self._report, self._patterns
+                )
             except Changed:
                 self._entries = None
                 continue
@@ -96,5 +115,6 @@ class Remote:
                 raise NotHere(str(error)) from error
             except OSError as error:
                 raise NotHere(f"the cache {self._cache.root} cannot be written: {error}") from error
+            self._hold_limit()
             return Resource(self._path(entry), f"storage:{self._name}", entry.version)
         raise NotHere(f"it changed {LISTINGS} times while it was fetched")

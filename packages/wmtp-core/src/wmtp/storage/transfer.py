@@ -7,27 +7,43 @@ import hashlib
 import json
 import os
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from uuid import uuid4
+from typing import TypeVar
 
-from wmtp.errors import ResourceError
+from wmtp.errors import ConfigError, ResourceError
+from wmtp.storage import content
 from wmtp.storage.base import Changed, Entry, Storage
 from wmtp.storage.cache import Cache, CacheEntry, short
+from wmtp.storage.content import Content, read_content, write_back
+from wmtp.storage.journal import Journal
 from wmtp.storage.keys import check_collisions, relative
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 MANIFEST = "wmtp-manifest.json"
-RANGE_BYTES = 32 << 20
 WORKERS = 8
+SMALL_WORKERS = 16
+"""Threads where no object is larger than `SMALL_BYTES`: those wait for answers, not for bytes."""
+SMALL_BYTES = 1 << 20
 RETRIES = 4
 """Attempts in a row that bring no byte, before a range is given up."""
 OUR_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
-Report = Callable[[int], None]
-"""Called with bytes as they arrive."""
+Report = Callable[[str, int], None]
+"""Called from several threads: ``("total", n)`` when it is known how many bytes there are, ``("kept", n)`` for those that an
+earlier call left, ``("bytes", n)`` as they come."""
+
+
+def name_of(entry: Entry, prefix: str) -> str:
+    """What an object is called below its prefix; an object at the prefix itself keeps its own last name."""
+    below = entry.key.removeprefix(prefix)
+    if prefix and not prefix.endswith("/"):
+        below = below.removeprefix("/")
+    return below or entry.key.rpartition("/")[2]
 
 
 def version_of(entries: Sequence[Entry]) -> str:
@@ -36,56 +52,24 @@ def version_of(entries: Sequence[Entry]) -> str:
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class _Journal:
-    """Finished ranges, one line each, appended as they finish; a torn last line is ignored.
-
-    What a killed process wrote stays in the kernel's hands, so ranges are not synced one by one. A machine that went down
-    may have lost them: the first line names the boot they belong to, and a journal of another boot counts for nothing.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        self.done: set[tuple[str, int]] = set()
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        boot = json.dumps({"boot": _boot()})
-        resumed = bool(lines) and lines[0] == boot
-        for line in lines[1:] if resumed else ():
-            try:
-                name, start = json.loads(line)
-            except ValueError:
-                continue
-            self.done.add((name, start))
-        self._file = path.open("a" if resumed else "w", encoding="utf-8")
-        # A torn line is ended, so that the next one stands on its own.
-        self._file.write("\n" if resumed else f"{boot}\n")
-        self._file.flush()
-
-    def add(self, name: str, start: int) -> None:
-        with self._lock:
-            self._file.write(json.dumps([name, start]) + "\n")
-            self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _boot() -> str:
-    """Which start of this machine this is. Where the kernel does not say, nothing is taken over."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return uuid4().hex
-
-
 def download(
-    storage: Storage, entries: Sequence[Entry], prefix: str, cache: Cache, source: str, report: Report | None = None
+    storage: Storage,
+    entries: Sequence[Entry],
+    prefix: str,
+    cache: Cache,
+    source: str,
+    report: Report | None = None,
+    patterns: Sequence[str] | None = None,
 ) -> CacheEntry:
     """Brings a pinned set of objects into the cache and returns the complete entry.
 
-    entries: the objects, as one listing pinned them; `prefix` is taken off their keys. Raises `Changed` if an object moved
-    on meanwhile (list again), ResourceError for a transfer that keeps failing or content that is not what the store says.
+    entries: the objects, as one listing pinned them; `prefix` is taken off their keys. patterns: what chose them among all
+    that is under the prefix, for the manifest.
+
+    Raises `Changed` if an object moved on meanwhile (list again), BadKey before anything is written, ResourceError for a
+    transfer that keeps failing or content that is not what the store says, OSError for what the disk refuses.
     """
-    names = {entry.key: entry.key.removeprefix(prefix).lstrip("/") or entry.key.rsplit("/", 1)[-1] for entry in entries}
+    names = {entry.key: name_of(entry, prefix) for entry in entries}
     for name in names.values():
         relative(name)
     check_collisions(names.values())
@@ -93,74 +77,95 @@ def download(
     with cache.building(source, version) as build:
         if found := cache.find(source, version):  # another process was faster
             return found
-        journal = _Journal(build / "journal.jsonl")
-        files = {}
+        paths = {entry.key: build / "files" / relative(names[entry.key]) for entry in entries}
+        journal = Journal(build / "journal.jsonl", content.PIECE_BYTES)
         try:
-            for entry in entries:
-                _allocate(build / "files" / relative(names[entry.key]), entry.size)
-            jobs = [
-                (entry, start)
-                for entry in sorted(entries, key=lambda entry: -entry.size)
-                for start in range(0, entry.size, RANGE_BYTES)
-                if (short(entry.key + entry.version), start) not in journal.done
-            ]
-            _run(
-                lambda job: _range(storage, *job, build / "files" / relative(names[job[0].key]), journal, report), jobs
-            )
+            _fetch(storage, entries, paths, journal, report or _silent)
+        except Changed:
+            shutil.rmtree(build, ignore_errors=True)  # nobody can ever fetch the rest of it
+            raise
         finally:
             journal.close()
         try:
-            with ThreadPoolExecutor(WORKERS) as pool:
-                digests = pool.map(lambda e: _finish(build / "files" / relative(names[e.key]), e), entries)
-                for entry, digest in zip(entries, digests, strict=True):
-                    files[names[entry.key]] = (entry.size, digest)
+            files = dict(_threads(lambda e: (names[e.key], _finish(paths[e.key], e, journal)), entries))
             _check_set(build / "files", files)
-        except ResourceError:
-            shutil.rmtree(build)  # its journal vouches for bytes that are wrong: the next call must not go on from it
+        except (ResourceError, OSError):
+            # Its journal vouches for bytes that are wrong, or that the disk did not take: nobody must go on from it.
+            shutil.rmtree(build, ignore_errors=True)
             raise
-        return cache.publish(build, source, version, files)
+        return cache.publish(build, source, version, files, patterns)
 
 
-def _run(work: Callable[[tuple[Entry, int]], None], jobs: Iterable[tuple[Entry, int]]) -> None:
-    """All jobs on a few threads; the first error ends the rest before they start."""
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="fetch") as pool:
-        futures = [pool.submit(work, job) for job in jobs]
+def _silent(event: str, count: int) -> None:
+    """Where nobody watches."""
+
+
+def _threads(work: Callable[[T], R], items: Sequence[T], workers: int = WORKERS) -> list[R]:
+    """The results of all items, on a few threads; the first error ends the rest before they start."""
+    with ThreadPoolExecutor(workers, thread_name_prefix="transfer") as pool:
+        futures = [pool.submit(work, item) for item in items]
         try:
-            for future in futures:
-                future.result()
+            return [future.result() for future in futures]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _allocate(path: Path, size: int) -> None:
-    """The file at its full size, content kept: ranges are written where they belong."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        file.truncate(size)
+def _fetch(
+    storage: Storage, entries: Sequence[Entry], paths: Mapping[str, Path], journal: Journal, report: Report
+) -> None:
+    """Every range that the journal does not have. The largest objects first, so that no long one is left for the end."""
+    for folder in {path.parent for path in paths.values()}:
+        folder.mkdir(parents=True, exist_ok=True)
+    for entry in entries:
+        if entry.size > content.PIECE_BYTES or entry.size == 0:
+            with paths[entry.key].open("ab") as file:  # content kept: ranges are written where they belong
+                file.truncate(entry.size)
+    report("total", sum(entry.size for entry in entries))
+    jobs = []
+    for entry in sorted(entries, key=lambda entry: -entry.size):
+        for start, stop in _ranges(entry):
+            if (_journalled(entry), start) in journal.done:
+                report("kept", stop - start)
+            else:
+                jobs.append((entry, start, stop))
+    small = all(entry.size <= SMALL_BYTES for entry in entries)
+    _threads(
+        lambda job: _range(storage, *job, paths[job[0].key], journal, report), jobs, SMALL_WORKERS if small else WORKERS
+    )
 
 
-def _range(storage: Storage, entry: Entry, start: int, path: Path, journal: _Journal, report: Report | None) -> None:
-    stop = min(entry.size, start + RANGE_BYTES)
-    at = start
+def _ranges(entry: Entry) -> list[tuple[int, int]]:
+    """[start, stop) of the ranges of an object; they are the pieces of its content."""
+    step = content.PIECE_BYTES
+    return [(start, min(entry.size, start + step)) for start in range(0, entry.size, step)]
+
+
+def _journalled(entry: Entry) -> str:
+    return short(entry.key + entry.version)
+
+
+def _range(storage: Storage, entry: Entry, start: int, stop: int, path: Path, journal: Journal, report: Report) -> None:
+    """One range: written and hashed as it comes, from where it broke off when it did."""
+    at, failures = start, 0
     failure: Exception | None = None
-    failures = 0
+    digest = hashlib.sha256()
     while failures < RETRIES:
         if failures:
             time.sleep(0.1 * 2**failures)
         before = at
-        descriptor = os.open(path, os.O_WRONLY)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
         try:
             for data in storage.read(entry, at, stop):
                 view = memoryview(data)[: stop - at]
-                while view:
-                    written = os.pwrite(descriptor, view, at)
-                    at += written
-                    view = view[written:]
-                if report:
-                    report(len(data))
+                _write(descriptor, view, at)
+                digest.update(view)
+                at += len(view)
+                report("bytes", len(view))
             if at == stop:
-                journal.add(short(entry.key + entry.version), start)
+                if stop - start > SMALL_BYTES:
+                    write_back(descriptor, start, stop - start)
+                journal.add(_journalled(entry), start, digest.hexdigest())
                 return
             failure = ResourceError(f"{entry.key}: the body ended at byte {at} of {stop}")
         except Changed:
@@ -175,17 +180,33 @@ def _range(storage: Storage, entry: Entry, start: int, path: Path, journal: _Jou
     raise ResourceError(f"{entry.key}: fetching bytes {at} to {stop} failed {RETRIES} times: {failure}") from failure
 
 
-def _finish(path: Path, entry: Entry) -> str:
-    """Size and sha256 of a whole file, against what the store says."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
-    if path.stat().st_size != entry.size or (entry.sha256 and entry.sha256 != digest):
+def _write(descriptor: int, view: memoryview, at: int) -> None:
+    while view:
+        written = os.pwrite(descriptor, view, at)
+        at += written
+        view = view[written:]
+
+
+def _finish(path: Path, entry: Entry, journal: Journal) -> Content:
+    """The content of a whole file, on the disk: its size, and sha256 where the store has one, are what the store says."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        size = os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+    pieces = tuple(journal.done[_journalled(entry), start] for start, _ in _ranges(entry))
+    if size != entry.size or (entry.sha256 and entry.sha256 != _whole(path, pieces)):
         raise ResourceError(f"{entry.key}: what arrived is not what the store says it has; nothing was kept of it")
-    return digest
+    return Content(size, pieces, entry.version)
 
 
-def _check_set(folder: Path, files: dict[str, tuple[int, str]]) -> None:
+def _whole(path: Path, pieces: tuple[str, ...]) -> str:
+    """sha256 over a whole file; of several pieces it is read once more."""
+    return pieces[0] if len(pieces) == 1 else read_content(path, content.PIECE_BYTES)[1]
+
+
+def _check_set(folder: Path, files: Mapping[str, Content]) -> None:
     """Where the set holds a manifest that `upload` wrote: everything it names is there, and is what was uploaded."""
     if MANIFEST not in files:
         return
@@ -195,25 +216,49 @@ def _check_set(folder: Path, files: dict[str, tuple[int, str]]) -> None:
         ours = data["wmtp"] == "upload"
     except (ValueError, KeyError, TypeError, AttributeError):
         return  # a file of that name that somebody else put there
-    wrong = [key for key, (size, digest) in named.items() if key in files and files[key] != (size, digest)]
-    if ours and wrong:
+    if not ours:
+        return
+
+    def is_wrong(key: str) -> bool:
+        return (files[key].size, _whole(folder / key, files[key].pieces)) != named[key]
+
+    here = [key for key in named if key in files]
+    if wrong := [key for key, bad in zip(here, _threads(is_wrong, here), strict=True) if bad]:
         raise ResourceError(f"{', '.join(sorted(wrong)[:5])}: not what was uploaded (sha256); nothing was kept of it")
 
 
-def upload(storage: Storage, folder: Path, prefix: str) -> list[Entry]:
-    """Puts a folder under `prefix`, its ``wmtp-manifest.json`` (key → size, sha256) last: who finds that finds all of it."""
-    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+def upload(
+    storage: Storage, folder: Path, prefix: str, report: Report | None = None, *, leave_out: Sequence[str] = ()
+) -> list[Entry]:
+    """Puts a folder under `prefix`, its ``wmtp-manifest.json`` (key → size, sha256) last: who finds that finds all of it.
+
+    Links are not followed: what lies elsewhere was not asked for. Raises ConfigError for a link or an empty folder, BadKey
+    for a name that is no key, OSError for what cannot be read here or written there.
+    """
+    report = report or _silent
+    found = sorted(folder.rglob("*"))
+    if links := [path for path in found if path.is_symlink()]:
+        raise ConfigError(
+            f"{links[0]} is a link, and only what lies in {folder} is uploaded; replace it by what it names"
+        )
+    paths = {path.relative_to(folder).as_posix(): path for path in found if path.is_file()}
+    for name in (MANIFEST, *leave_out):  # a manifest is of an earlier upload or download; this one gets its own
+        paths.pop(name, None)
+    if not paths:
+        raise ConfigError(f"{folder} holds no file to upload")
     for key in paths:
-        relative(key)
+        relative(f"{prefix}{key}")
+    report("total", sum(path.stat().st_size for path in paths.values()))
 
     def put(item: tuple[str, Path]) -> tuple[Entry, str]:
         key, path = item
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return storage.put(f"{prefix}{key}", path, sha256=digest), digest
+        entry = storage.put(f"{prefix}{key}", path, sha256=digest)
+        report("bytes", entry.size)
+        return entry, digest
 
-    with ThreadPoolExecutor(WORKERS) as pool:
-        done = list(pool.map(put, paths.items()))
+    done = _threads(put, list(paths.items()))
     files = {key: [entry.size, digest] for key, (entry, digest) in zip(paths, done, strict=True)}
     manifest = json.dumps({"wmtp": "upload", "files": files}, indent=1, sort_keys=True).encode()
     last = storage.put(f"{prefix}{MANIFEST}", manifest, sha256=hashlib.sha256(manifest).hexdigest())

@@ -1,0 +1,70 @@
+"""What a file holds, as its manifest says it: its size, and the sha256 of each of its pieces.
+
+Pieces of one file arrive on several connections at once. Hashed piece by piece, each is hashed while it is in the
+processor's cache, in parallel, and is never read again: sha256 over a whole file would have to wait for its first byte.
+A file of one piece, which most are, has its plain sha256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+PIECE_BYTES = 32 << 20
+_BLOCK = 1 << 18
+
+
+@attrs.frozen
+class Content:
+    """size: bytes. pieces: hex sha256 of each `PIECE_BYTES` of the file, in order; none for an empty one.
+
+    version: what pinned it in the storage that it came from.
+    """
+
+    size: int
+    pieces: tuple[str, ...]
+    version: str = attrs.field(default="", eq=False)
+
+
+def read_content(path: Path, piece_bytes: int) -> tuple[Content, str]:
+    """The content of a file, and sha256 over all of it, in one pass. Raises OSError."""
+    whole, pieces, size = hashlib.sha256(), [], 0
+    with path.open("rb", buffering=0) as file:
+        buffer = memoryview(bytearray(_BLOCK))
+        while count := file.readinto(buffer[: min(_BLOCK, piece_bytes - size % piece_bytes)]):
+            if size % piece_bytes == 0:
+                pieces.append(hashlib.sha256())
+            pieces[-1].update(buffer[:count])
+            whole.update(buffer[:count])
+            size += count
+    return Content(size, tuple(piece.hexdigest() for piece in pieces)), whole.hexdigest()
+
+
+def matches(path: Path, content: Content, piece_bytes: int) -> bool:
+    """Whether a file holds this content: every byte of it is read and hashed. Raises OSError."""
+    if path.stat().st_size != content.size:
+        return False
+    with path.open("rb", buffering=0) as file:
+        buffer = memoryview(bytearray(_BLOCK))
+        for expected in content.pieces:
+            digest, left = hashlib.sha256(), piece_bytes
+            while left and (count := file.readinto(buffer[: min(_BLOCK, left)])):
+                digest.update(buffer[:count])
+                left -= count
+            if digest.hexdigest() != expected:
+                return False
+    return True
+
+
+def write_back(descriptor: int, start: int, count: int) -> None:
+    """Has the kernel begin to write this range to the disk, without waiting, so that the fsync at the end finds little left.
+
+    What Linux documents for ``POSIX_FADV_DONTNEED`` on pages not written yet; they stay in memory while they are written.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):  # advice that a file system does not take costs nothing but the wait at the end
+            os.posix_fadvise(descriptor, start, count, os.POSIX_FADV_DONTNEED)
