@@ -27,6 +27,7 @@ from wmtp.generation.records import Completion, GenerationRequest, GenerationSta
 from wmtp.generation.sampler import draw
 from wmtp.generation.slots import Row, Slots
 from wmtp.generation.text import Continuation
+from wmtp.generation.thin import read_matrices_once
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class DecodingEngine:
         speculative: str = "auto",
         batch_size: int | None = None,
     ) -> None:
+        read_matrices_once(model)
         self._forward = forward_for(model, n_heads, speculative)
         self._scoring = forward_for(model, n_heads, "auto")  # all heads, whether they draft or not
         self._layers = self._forward.layers
