@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import wmtp.generation.engine
 from wmtp.errors import GenerationError
+from wmtp.generation.cache import RaggedCache
 from wmtp.generation.engine import DecodingEngine
 from wmtp.generation.records import Completion, GenerationRequest, Sampling
 
@@ -259,6 +260,54 @@ def test_chat_messages_go_through_the_template(mtp_model: Any, tokenizer: Any) -
     (two,) = engine(model, chatty).generate([plain], Sampling())
     assert one.tokens > 0
     assert two.tokens > 0
+
+
+def test_slots_stay_within_the_planned_memory(mtp_model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer prompts come after the plan was made: slots grow and get fewer, and a row that does not fit waits."""
+    model, sampling = mtp_model("bad"), Sampling(0.8, seed=3)
+    lengths = [4, 9, 70, 3, 130, 8, 64, 150, 2, 40, 5, 170]
+    wanted = requests([f"{i}:".ljust(length, "#") for i, length in enumerate(lengths)], n=2, tokens=12)
+    plain = decode(engine(model, tokenizer, speculative="off", batch_size=1), wanted, sampling)
+
+    sizes: list[tuple[int, int, int]] = []
+
+    def watch(name: str) -> None:
+        done = getattr(RaggedCache, name)
+
+        def watched(cache: RaggedCache, *arguments: Any) -> None:
+            done(cache, *arguments)
+            keys = cache.layers[0].keys
+            sizes.append((keys.shape[0], cache.capacity, keys.shape[0] * cache.capacity * cache.bytes_per_position()))
+
+        monkeypatch.setattr(RaggedCache, name, watched)
+
+    for name in ("start", "grow", "keep"):
+        watch(name)
+    # Two layers and three heads' of 2 · 2 · 12 float32 each: four rows of 64 positions, two of 128, one of more.
+    share = 4 * 64 * 5 * 192
+    monkeypatch.setattr(wmtp.generation.engine, "available_bytes", lambda _: 2 * share)
+    monkeypatch.setattr(wmtp.generation.engine, "LOOK_AHEAD", 4)
+    assert decode(engine(model, tokenizer), wanted, sampling) == plain
+    capacities = {capacity: max(rows for rows, c, _ in sizes if c == capacity) for _, capacity, _ in sizes}
+    assert capacities == {64: 4, 128: 2, 192: 1}
+    assert all(taken <= max(share, capacity * 5 * 192) for _, capacity, taken in sizes)
+
+
+def test_limits_of_control_groups_count(tmp_path: Path) -> None:
+    """The tightest of the process's own group and those around it; pages of files do not count as used."""
+    from wmtp.generation.memory import _left, available_bytes
+
+    inner = tmp_path / "outer/inner"
+    inner.mkdir(parents=True)
+    for folder, limit, used in ((tmp_path / "outer", "900", 500), (inner, "700", 650)):
+        (folder / "memory.max").write_text(f"{limit}\n")
+        (folder / "memory.current").write_text(f"{used}\n")
+        (folder / "memory.stat").write_text("anon 10\ninactive_file 30\nactive_file 20\n")
+    assert _left(tmp_path, "outer/inner") == [100, 450]
+    (inner / "memory.max").write_text("max\n")
+    assert _left(tmp_path, "outer/inner") == [450]
+    assert _left(tmp_path, "") == []
+    assert 1 << 20 < available_bytes(torch.device("cpu")) < 1 << 50
 
 
 @pytest.mark.slow

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from wmtp.errors import GenerationError
 from wmtp.generation.cache import ROUND, RaggedCache
-from wmtp.generation.forward import Forward, available_bytes, forward_for
+from wmtp.generation.forward import Forward, forward_for
 from wmtp.generation.likelihood import head_scores
+from wmtp.generation.memory import available_bytes
 from wmtp.generation.noise import row_key
 from wmtp.generation.records import Completion, GenerationRequest, GenerationStats, HeadScores, Message, Sampling
 from wmtp.generation.sampler import draw
@@ -170,8 +171,11 @@ class DecodingEngine:
             need = self._capacity(row)
             if not slots.planned():
                 # The longest prompt in sight comes first.
-                slots.plan(self._plan(self._prompt.cache, need), need, self._prompt.cache)
-            slots.put(row, need, self._prompt.cache, len(ids))
+                slots.plan(*self._plan(self._prompt.cache, need))
+            if not slots.make_room(need):
+                queue.put_back(request)
+                break
+            slots.put(row, self._prompt.cache, len(ids))
             new.append((row, self._prompt.states[:, 0, 0]))
         return refused, new
 
@@ -195,13 +199,14 @@ class DecodingEngine:
         """Positions a row may need: its last input starts at most at its last token, with drafts behind it."""
         return -(-(row.position + row.budget + self._forward.heads) // ROUND) * ROUND
 
-    def _plan(self, sample: RaggedCache, positions: int) -> int:
-        """How many rows fit: half of the free memory over the bytes of one row."""
+    def _plan(self, sample: RaggedCache, positions: int) -> tuple[int, int, RaggedCache, int | None]:
+        """How many rows fit: half of the free memory over the bytes of one row. What `Slots.plan` takes."""
         if self._batch_size:
-            return self._batch_size
-        row = sample.bytes_per_position() * positions
+            return self._batch_size, positions, sample, None
         most = MOST_ROWS.get(self._device.type, 32)
-        return max(1, min(most, int(available_bytes(self._device) * MEMORY_SHARE) // row))
+        share = int(available_bytes(self._device) * MEMORY_SHARE)
+        count = max(1, min(most, share // (sample.bytes_per_position() * positions)))
+        return count, positions, sample, share
 
     def _first(self, new: Sequence[tuple[Row, Tensor]], sampling: Sampling) -> None:
         """The first token and drafts come from the prompt's own last position, under each sample's noise."""
@@ -378,6 +383,12 @@ class _Queue:
         ids, group = self._current
         self._held -= 1
         return ids, group.popleft()
+
+    def put_back(self, request: GenerationRequest) -> None:
+        """The request that came last comes next again."""
+        assert self._current is not None
+        self._current[1].appendleft(request)
+        self._held += 1
 
     def waiting(self) -> bool:
         """Whether more is to come."""

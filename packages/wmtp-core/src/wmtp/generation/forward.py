@@ -120,14 +120,3 @@ def forward_for(model: Any, n_heads: int | None, speculative: str) -> Forward:
         raise GenerationError(f"model.mtp.n_heads is {n_heads}, but the model has {there}")
     heads = 1 if speculative == "off" else n_heads or there
     return MtpForward(model, heads) if hasattr(model, "head_states") else Forward(model)
-
-
-def available_bytes(device: torch.device) -> int:
-    """Memory that is free now: the device's, or this machine's (MemAvailable)."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    with open("/proc/meminfo", encoding="ascii") as lines:
-        for line in lines:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return 1 << 30
