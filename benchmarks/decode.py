@@ -1,6 +1,6 @@
 """Speculative decoding beside plain decoding and beside transformers' generate, in interleaved rounds.
 
-    python benchmarks/decode.py [--quick] [--part trained|wide|many]
+    python benchmarks/decode.py [--quick] [--part trained|wide|wide-bfloat16|many]
 
 Two models: the demo's trained one (examples/demo-model), and a wide one in Meta's proportions (29 blocks and 3 extra heads,
 over 100 M parameters). The wide one has random weights with heads *made to agree*: the last block and the heads add
@@ -159,26 +159,27 @@ def trained_part(prompts: list[str], quick: bool) -> list[str]:
     return []
 
 
-def wide_part(prompts: list[str], quick: bool) -> list[str]:
+def wide_part(prompts: list[str], quick: bool, dtype: torch.dtype = torch.float32) -> list[str]:
     tokenizer = load_model(EXAMPLES / "demo-model", device="cpu").tokenizer
+    name = f"wide {str(dtype).removeprefix('torch.')}"
+    model, untouched = ((wide_model(len(tokenizer), dtype), tokenizer) for _ in range(2))
+    size = sum(p.numel() for p in model[0].parameters()) / 1e6
+    print(f"{name}: {size:.0f} M parameters, heads made to agree; {torch.get_num_threads()} threads", flush=True)
     missed = []
-    for dtype in (torch.float32, torch.bfloat16):
-        name = f"wide {str(dtype).removeprefix('torch.')}"
-        model, untouched = ((wide_model(len(tokenizer), dtype), tokenizer) for _ in range(2))
-        size = sum(p.numel() for p in model[0].parameters()) / 1e6
-        print(f"{name}: {size:.0f} M parameters, heads made to agree", flush=True)
-        for batch in (1, 16):
-            short = [prompt[-40:] for prompt in prompts[: 2 if batch == 1 else 16]]  # decoding is meant, not prefill
-            for temperature in (0.0,) if quick else (0.0, 0.8):
-                peer = untouched if batch == 1 and temperature == 0 else None
-                found = compare(name, model, short, 1, 96, batch, temperature, 1 if quick else 3, peer=peer)
-                if batch == 1 and found["share"] < SHARE:
-                    missed.append(f"{name}, T {temperature}: {found['share']:.2f} of tokens a forward, limit {SHARE}")
-                if peer and found["generate/plain"] < 1:
-                    missed.append(
-                        f"{name}: plain decoding takes {1 / found['generate/plain']:.2f}x of generate, limit 1"
-                    )
+    for batch in (1, 16):
+        short = [prompt[-40:] for prompt in prompts[: 2 if batch == 1 else 16]]  # decoding is meant, not prefill
+        for temperature in (0.0,) if quick else (0.0, 0.8):
+            peer = untouched if batch == 1 and temperature == 0 else None
+            found = compare(name, model, short, 1, 96, batch, temperature, 1 if quick else 3, peer=peer)
+            if batch == 1 and found["share"] < SHARE:
+                missed.append(f"{name}, T {temperature}: {found['share']:.2f} of tokens a forward, limit {SHARE}")
+            if peer and found["generate/plain"] < 1:
+                missed.append(f"{name}: plain decoding takes {1 / found['generate/plain']:.2f}x of generate, limit 1")
     return missed
+
+
+def wide_bfloat16_part(prompts: list[str], quick: bool) -> list[str]:
+    return wide_part(prompts, quick, torch.bfloat16)
 
 
 def many_part(prompts: list[str], quick: bool) -> list[str]:
@@ -193,7 +194,7 @@ def many_part(prompts: list[str], quick: bool) -> list[str]:
 
 
 def main() -> int:
-    parts = {"trained": trained_part, "wide": wide_part, "many": many_part}
+    parts = {"trained": trained_part, "wide": wide_part, "wide-bfloat16": wide_bfloat16_part, "many": many_part}
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="one round of each, fewer settings")
     parser.add_argument("--part", choices=parts, action="append", help="only this (default: all)")
