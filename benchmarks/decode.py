@@ -167,7 +167,7 @@ def wide_part(prompts: list[str], quick: bool, dtype: torch.dtype = torch.float3
     print(f"{name}: {size:.0f} M parameters, heads made to agree; {torch.get_num_threads()} threads", flush=True)
     missed = []
     for batch in (1, 16):
-        short = [prompt[-40:] for prompt in prompts[: 2 if batch == 1 else 16]]  # decoding is meant, not prefill
+        short = [prompt[-8:] for prompt in prompts[: 2 if batch == 1 else 16]]  # decoding is meant, not prefill
         for temperature in (0.0,) if quick else (0.0, 0.8):
             peer = untouched if batch == 1 and temperature == 0 else None
             found = compare(name, model, short, 1, 96, batch, temperature, 1 if quick else 3, peer=peer)
