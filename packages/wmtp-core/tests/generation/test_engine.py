@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -291,6 +293,44 @@ def test_slots_stay_within_the_planned_memory(mtp_model: Any, tokenizer: Any, mo
     capacities = {capacity: max(rows for rows, c, _ in sizes if c == capacity) for _, capacity, _ in sizes}
     assert capacities == {64: 4, 128: 2, 192: 1}
     assert all(taken <= max(share, capacity * 5 * 192) for _, capacity, taken in sizes)
+
+
+PEAK = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+import wmtp.generation.engine as engine
+from wmtp.generation.records import GenerationRequest, Sampling
+from wmtp.models import load_model
+loaded = load_model(Path(sys.argv[1]), device="cpu")
+share = 64 << 20
+engine.available_bytes = lambda _: int(share / engine.MEMORY_SHARE)
+engine.MOST_ROWS = {"cpu": 1000}  # memory decides
+def status(field):
+    return next(int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(field)) << 10
+def run(count, tokens):
+    made = engine.DecodingEngine(loaded.model, loaded.tokenizer, identity={})
+    wanted = [
+        GenerationRequest(evaluator="e", problem=str(i), index=0, prompt="x" * (40 + i), max_new_tokens=tokens)
+        for i in range(count)
+    ]
+    assert len(list(made.generate(wanted, Sampling(0.8)))) == count
+run(2, 4)  # warm
+Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+before = status("VmRSS")
+run(30, 200)
+print(share, status("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+def test_the_peak_of_decoding_is_what_was_planned() -> None:
+    """Resident at the worst moment, above the model: the slots' keys and values, and no more than a third of that again."""
+    folder = Path(__file__).parents[4] / "examples/demo-model"
+    done = subprocess.run([sys.executable, "-c", PEAK, folder], capture_output=True, text=True, check=True)
+    planned, peak = map(int, done.stdout.split())
+    assert planned // 2 < peak < planned * 4 // 3
 
 
 def test_limits_of_control_groups_count(tmp_path: Path) -> None:
