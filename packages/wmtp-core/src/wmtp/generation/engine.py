@@ -180,8 +180,10 @@ class DecodingEngine:
         return refused, new
 
     def _prefill(self, ids: list[int]) -> _Prompt:
-        capacity = -(-len(ids) // ROUND) * ROUND
-        cache = RaggedCache(self._layers, capacity)
+        # The last prompt's cache is written over: a new one each time leaves holes in the heap that only grow.
+        cache = self._prompt.cache if self._prompt else None
+        if cache is None or cache.capacity < len(ids):
+            cache = RaggedCache(self._layers, -(-len(ids) // ROUND) * ROUND)
         tokens = torch.tensor([ids], device=self._device)
         positions = torch.arange(len(ids), device=self._device)[None]
         cache.place(positions, len(ids))
