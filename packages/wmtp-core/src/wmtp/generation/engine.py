@@ -183,11 +183,10 @@ class DecodingEngine:
         # The last prompt's cache is written over: a new one each time leaves holes in the heap that only grow.
         cache = self._prompt.cache if self._prompt else None
         if cache is None or cache.capacity < len(ids):
-            cache = RaggedCache(self._layers, -(-len(ids) // ROUND) * ROUND)
+            cache = RaggedCache(self._layers, -(-len(ids) // ROUND) * ROUND, steady=False)
         tokens = torch.tensor([ids], device=self._device)
-        positions = torch.arange(len(ids), device=self._device)[None]
-        cache.place(positions, len(ids))
-        states = self._forward.prefill(tokens, positions, cache)
+        cache.place(torch.arange(len(ids), device=self._device)[None], len(ids))
+        states = self._forward.prefill(tokens, cache)
         self._stats["forwards"] += 1
         return _Prompt(ids, cache, states)
 
@@ -245,10 +244,10 @@ class DecodingEngine:
         """
         width = forward.heads
         tokens, start = slots.inputs(width)
-        ids = torch.tensor(tokens, device=self._device)
+        ids = slots.cache.kept("ids", torch.tensor(tokens, device=self._device))
         positions = torch.tensor(start, device=self._device)[:, None] + torch.arange(width, device=self._device)
         slots.cache.place(positions, max(start) + width)
-        states = slots.of_active(forward.run(ids, positions, slots.cache))
+        states = slots.of_active(forward.run(ids, slots.cache))
         rows = slots.rows()
         logits = forward.target_logits(states)
         places = [(row.key, len(row.ids) + i) for row in rows for i in range(width)]
