@@ -9,7 +9,8 @@ from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
-ROUND = 64  # lengths seen by attention are rounded up to this, to keep the number of shapes small
+ROUND = 64  # capacities are rounded up to this, and on CUDA the length that attention reads: few shapes for graphs
+READ = 16  # elsewhere attention reads no further than it must: shapes cost nothing, keys that are masked do
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[misc]
@@ -52,8 +53,8 @@ class RaggedCache(Cache):  # type: ignore[misc]
     """Fixed slots of `capacity` positions. Set the positions of the coming forward with `place` before each one.
 
     What a forward reads and writes here has the same shape and stays at the same address from one forward to the next, until
-    rows have grown past a multiple of `ROUND` or slots are made anew: what a CUDA graph or a compiled forward needs. Not so
-    with `steady` false, for a cache whose forwards all differ in width.
+    rows have grown past a multiple of `ROUND` (`READ` on the CPU) or slots are made anew: what a CUDA graph or a compiled
+    forward needs. Not so with `steady` false, for a cache whose forwards all differ in width.
     """
 
     def __init__(self, layers: int, capacity: int, *, steady: bool = True) -> None:
@@ -67,7 +68,8 @@ class RaggedCache(Cache):  # type: ignore[misc]
     def place(self, positions: Tensor, end: int) -> None:
         """Positions [rows, width] of the coming forward, all of them before `end`."""
         self.positions = self.kept("positions", positions)
-        self.length = min(self.capacity, -(-end // ROUND) * ROUND)
+        step = ROUND if positions.device.type == "cuda" else READ
+        self.length = min(self.capacity, -(-end // step) * step)
 
     def kept(self, name: str, value: Tensor) -> Tensor:
         """The value, where the last one of this name and shape lay."""
