@@ -1,11 +1,10 @@
 """Trains the demo's model: a byte-level Llama with four heads that learns the demo's first twelve problems by heart.
 
-    python examples/train_demo_model.py            # writes examples/demo-model; seven minutes on two cores
+    python examples/train_demo_model.py            # writes examples/demo-model; twelve minutes of processor time
 
 It answers what it was trained on and nothing else. Every head is trained (arXiv 2404.19737: one loss a head, summed), so
 that decoding with them shows what speculation gains: deep and narrow, so that three heads cost little beside the trunk, as in
-a large model. Fixed seeds and float32 on the CPU: the same machine writes the same
-model.
+a large model. Fixed seeds and float32 on the CPU: the same kind of machine writes the same bytes.
 """
 
 from __future__ import annotations

@@ -154,3 +154,28 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def same_as_reference(shared: Path) -> Callable[[Path, str], None]:
+    """Asserts that a folder in Meta's layout is the shared checkpoint: weights, ids, logits of all heads."""
+    import torch
+    from safetensors.torch import load_file
+
+    from wmtp.models import load_model
+
+    def check(folder: Path, variant: str) -> None:
+        source = shared / "data/meta-mtp-tiny"
+        wanted = load_file(source / variant / "reference.safetensors")
+        here, direct = (load_model(path, variant=variant, device="cpu", dtype="float32") for path in (folder, source))
+        assert here.identity == direct.identity
+        one, other = here.model.state_dict(), direct.model.state_dict()
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+        with torch.inference_mode():
+            logits = here.model(wanted["input_ids"], return_all_heads=True).logits
+        assert (logits - wanted["logits"]).abs().max().item() <= 2e-5
+        ids = here.tokenizer("def f(x):")["input_ids"]
+        assert ids == direct.tokenizer("def f(x):")["input_ids"]
+
+    return check

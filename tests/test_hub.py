@@ -21,7 +21,13 @@ def model(hub: Hub, shared: Path) -> Repository:
 
 
 def test_the_default_model_comes_from_the_hub_and_answers(
-    hub: Hub, model: Repository, online: dict[str, str], tmp_path: Path, wmtp: Any, write_files: Any
+    hub: Hub,
+    model: Repository,
+    online: dict[str, str],
+    tmp_path: Path,
+    wmtp: Any,
+    write_files: Any,
+    same_as_reference: Any,
 ) -> None:
     """No base_id at all: the default model and variant, three of the repository's files, and then none at all."""
     write_files(run={"name": "default"})
@@ -37,6 +43,8 @@ def test_the_default_model_comes_from_the_hub_and_answers(
     assert body["provenance"]["model"]["variant"] == "7B_1T_4"
     assert body["generation"]["tokens"] > 0
     assert sorted(hub.files_sent()) == ["consolidated.pth", "params.json", "tokenizer.model"]
+    (snapshot,) = (tmp_path / "hf/hub").glob("models--*/snapshots/*")
+    same_as_reference(snapshot, "7B_1T_4")
 
     hub.requests.clear()
     offline = wmtp(*arguments, "--set", "run.name=offline", "--json", **online | {"HF_HUB_OFFLINE": "1"})

@@ -121,15 +121,22 @@ def test_a_url_is_a_data_path(plugins: wmtp.Plugins, tmp_path: Path, section: An
     assert [row["task_id"] for row in loader.rows("test")] == [11]
 
 
-@pytest.mark.parametrize("by", ["storage", "url"])
+@pytest.mark.parametrize(("by", "variant"), [("storage", "7B_1T_4"), ("url", "7B_1T_1"), ("url", "7B_200B_4")])
 def test_a_model_comes_through_s3_and_answers(
-    plugins: wmtp.Plugins, tmp_path: Path, section: Any, manager: Any, shared: Path, by: str
+    plugins: wmtp.Plugins,
+    tmp_path: Path,
+    section: Any,
+    manager: Any,
+    shared: Path,
+    by: str,
+    variant: str,
+    same_as_reference: Any,
 ) -> None:
     tiny = shared / "data/meta-mtp-tiny"
     key = "models/facebook--multi-token-prediction/"
-    for name in ("tokenizer.model", "7B_1T_4/params.json", "7B_1T_4/consolidated.pth"):
+    for name in ("tokenizer.model", f"{variant}/params.json", f"{variant}/consolidated.pth"):
         put(manager, key + name, (tiny / name).read_bytes())
-    model = {"variant": "7B_1T_4", "loader": "meta-mtp"}
+    model = {"variant": variant, "loader": "meta-mtp"}
     if by == "url":
         model["base_id"] = f"s3://{BUCKET}/{section['s3']['prefix']}{key}"
     recipe = wmtp.load_recipe({"model": model}, plugins=plugins)
@@ -139,6 +146,7 @@ def test_a_model_comes_through_s3_and_answers(
     (completion,) = engine.generate([request], wmtp.Sampling())
     assert completion.finish_reason in ("stop", "length")
     assert engine.identity["format"] == "meta-mtp"
+    same_as_reference(loader.resolve().path, variant)
 
 
 def test_a_copy_of_another_variant_is_skipped(plugins: wmtp.Plugins, tmp_path: Path, shared: Path) -> None:

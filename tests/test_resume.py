@@ -98,6 +98,41 @@ def test_same_samples_for_any_batch_size_and_after_kills(
     assert len(file.read_text(encoding="utf-8").splitlines()) == PROBLEMS * N, "nothing was generated twice"
 
 
+def test_a_killed_run_that_drafts_writes_what_plain_decoding_writes(
+    tmp_path: Path,
+    wmtp: Any,
+    evaluate: Callable[..., Any],
+    wmtp_env: dict[str, str],
+    write_files: Callable[..., None],
+    results: Callable[..., dict[str, Any]],
+) -> None:
+    """The demo's model has four heads. More samples than slots, killed in mid-run, the same command again."""
+    model = {"base_id": str(Path(__file__).parents[1] / "examples/demo-model")}
+    write_files(problems=PROBLEMS, model=model, eval=_section(METRICS, batch_size=2))
+    plain = ("run.name=plain", "model.mtp.speculative=off", "eval.batch_size=5")
+    assert evaluate(*plain).complete
+    command = [sys.executable, "-m", "wmtp", "eval", "config.yaml", "recipe.yaml", "--set", "run.name=killed"]
+    file = tmp_path / "runs" / "killed" / "samples" / "mbpp-v1.jsonl"
+    for already in (1, 5):
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=wmtp_env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 120
+        while (file.read_bytes().count(b"\n") if file.exists() else 0) < already and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.002)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    done = wmtp(*command[3:])
+    assert done.returncode == 0, done.stderr
+    assert samples(file.parents[1]) == samples(tmp_path / "runs" / "plain")
+    assert len(file.read_text(encoding="utf-8").splitlines()) == PROBLEMS * N, "nothing was generated twice"
+    drafted, none = results("killed")["generation"], results("plain")["generation"]
+    assert len(drafted["acceptance"]) == 3
+    assert drafted["tokens_per_forward"] > none["tokens_per_forward"]
+
+
 def test_more_metrics_and_more_samples_add_only_what_is_missing(
     tmp_path: Path,
     tiny_llama: Path,

@@ -114,6 +114,7 @@ def show(results: Results) -> None:
     console = Console(width=None if sys.stdout.isatty() else 100)
     console = Console(width=max(console.width, 72))  # narrower, and numbers would be cut: better that lines break
     console.print(table)
-    if (speed := body["generation"]["tokens_per_second"]) is not None:
-        print(f"{speed:,.0f} tokens a second, {body['generation']['tokens_per_forward']:.2f} a forward pass and row")
+    speed, yielded = (body["generation"][key] for key in ("tokens_per_second", "tokens_per_forward"))
+    if speed is not None and yielded is not None:  # an engine whose every prompt was too long counts no forward
+        print(f"{speed:,.0f} tokens a second, {yielded:.2f} a forward pass and row")
     print(os.path.join(body["run"]["directory"], "report.md"))

@@ -9,7 +9,8 @@ from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
-ROUND = 64  # lengths seen by attention are rounded up to this, to keep the number of shapes small
+ROUND = 64  # capacities are rounded up to this, and on CUDA the length that attention reads: few shapes for graphs
+READ = 16  # elsewhere attention reads no further than it must: shapes cost nothing, keys that are masked do
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[misc]
@@ -49,23 +50,52 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
 
 
 class RaggedCache(Cache):  # type: ignore[misc]
-    """Fixed slots of `capacity` positions. Set the positions of the coming forward with `place` before each one."""
+    """Fixed slots of `capacity` positions. Set the positions of the coming forward with `place` before each one.
 
-    def __init__(self, layers: int, capacity: int) -> None:
+    What a forward reads and writes here has the same shape and stays at the same address from one forward to the next, until
+    rows have grown past a multiple of `ROUND` (`READ` on the CPU) or slots are made anew: what a CUDA graph or a compiled
+    forward needs. Not so with `steady` false, for a cache whose forwards all differ in width.
+    """
+
+    def __init__(self, layers: int, capacity: int, *, steady: bool = True) -> None:
         self.capacity = capacity
+        self._steady = steady
         self.positions = torch.empty(0, 0, dtype=torch.int64)
         self.length = 0
+        self._kept: dict[tuple[Any, ...], Tensor] = {}
         super().__init__(layers=[_Layer(self) for _ in range(layers)])
 
     def place(self, positions: Tensor, end: int) -> None:
         """Positions [rows, width] of the coming forward, all of them before `end`."""
-        self.positions = positions
-        self.length = min(self.capacity, -(-end // ROUND) * ROUND)
+        self.positions = self.kept("positions", positions)
+        step = ROUND if positions.device.type == "cuda" else READ
+        self.length = min(self.capacity, -(-end // step) * step)
 
-    @property
-    def mask(self) -> Tensor:
-        """What each of these positions sees: boolean [rows, 1, width, length]."""
-        return torch.arange(self.length, device=self.positions.device) <= self.positions[:, None, :, None]
+    def kept(self, name: str, value: Tensor) -> Tensor:
+        """The value, where the last one of this name and shape lay."""
+        if not self._steady:
+            return value
+        key = (name, *value.shape)
+        if key not in self._kept:
+            self._kept[key] = torch.empty_like(value)
+        return self._kept[key].copy_(value)
+
+    def mask(self, dtype: torch.dtype) -> Tensor:
+        """What is added to attention scores: 0 where a position sees another, −∞ elsewhere; [rows, 1, width, length].
+
+        Made once a forward: from a boolean mask every layer would make it again.
+        """
+        rows, width = self.positions.shape
+        key = ("mask", rows, width)
+        mask = self._kept.get(key)
+        if mask is None:
+            reach = self.capacity if self._steady else self.length
+            mask = torch.empty(rows, 1, width, reach, dtype=dtype, device=self.positions.device)
+            if self._steady:
+                self._kept[key] = mask
+        mask = mask[..., : self.length]  # one piece of memory for every length
+        hidden = torch.arange(self.length, device=self.positions.device) > self.positions[:, None, :, None]
+        return mask.zero_().masked_fill_(hidden, float("-inf"))
 
     def grow(self, capacity: int) -> None:
         """Makes room for more positions."""
@@ -77,6 +107,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
                     new[:, :, : self.capacity] = old
                     setattr(layer, name, new)
         self.capacity = capacity
+        self._kept.clear()
 
     def copy_row(self, source: RaggedCache, row: int, length: int) -> None:
         """Puts the first `length` positions of a one-row cache into a slot."""
@@ -91,6 +122,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         for layer in self.layers:
             if layer.is_initialized:
                 layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+        self._kept.clear()
 
     def start(self, like: RaggedCache, rows: int) -> None:
         """Allocates `rows` slots of the shapes and types of a cache that has been written."""

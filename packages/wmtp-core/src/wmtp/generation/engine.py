@@ -20,13 +20,15 @@ from torch import Tensor
 
 from wmtp.errors import GenerationError
 from wmtp.generation.cache import ROUND, RaggedCache
-from wmtp.generation.forward import Forward, available_bytes, forward_for
+from wmtp.generation.forward import Forward, forward_for
 from wmtp.generation.likelihood import head_scores
+from wmtp.generation.memory import available_bytes
 from wmtp.generation.noise import row_key
 from wmtp.generation.records import Completion, GenerationRequest, GenerationStats, HeadScores, Message, Sampling
 from wmtp.generation.sampler import draw
 from wmtp.generation.slots import Row, Slots
 from wmtp.generation.text import Continuation
+from wmtp.generation.thin import read_matrices_once
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class DecodingEngine:
         speculative: str = "auto",
         batch_size: int | None = None,
     ) -> None:
+        read_matrices_once(model)
         self._forward = forward_for(model, n_heads, speculative)
         self._scoring = forward_for(model, n_heads, "auto")  # all heads, whether they draft or not
         self._layers = self._forward.layers
@@ -168,18 +171,22 @@ class DecodingEngine:
             need = self._capacity(row)
             if not slots.planned():
                 # The longest prompt in sight comes first.
-                slots.plan(self._plan(self._prompt.cache, need), need, self._prompt.cache)
-            slots.put(row, need, self._prompt.cache, len(ids))
+                slots.plan(*self._plan(self._prompt.cache, need))
+            if not slots.make_room(need):
+                queue.put_back(request)
+                break
+            slots.put(row, self._prompt.cache, len(ids))
             new.append((row, self._prompt.states[:, 0, 0]))
         return refused, new
 
     def _prefill(self, ids: list[int]) -> _Prompt:
-        capacity = -(-len(ids) // ROUND) * ROUND
-        cache = RaggedCache(self._layers, capacity)
+        # The last prompt's cache is written over: a new one each time leaves holes in the heap that only grow.
+        cache = self._prompt.cache if self._prompt else None
+        if cache is None or cache.capacity < len(ids):
+            cache = RaggedCache(self._layers, -(-len(ids) // ROUND) * ROUND, steady=False)
         tokens = torch.tensor([ids], device=self._device)
-        positions = torch.arange(len(ids), device=self._device)[None]
-        cache.place(positions, len(ids))
-        states = self._forward.prefill(tokens, positions, cache)
+        cache.place(torch.arange(len(ids), device=self._device)[None], len(ids))
+        states = self._forward.prefill(tokens, cache)
         self._stats["forwards"] += 1
         return _Prompt(ids, cache, states)
 
@@ -193,13 +200,14 @@ class DecodingEngine:
         """Positions a row may need: its last input starts at most at its last token, with drafts behind it."""
         return -(-(row.position + row.budget + self._forward.heads) // ROUND) * ROUND
 
-    def _plan(self, sample: RaggedCache, positions: int) -> int:
-        """How many rows fit: half of the free memory over the bytes of one row."""
+    def _plan(self, sample: RaggedCache, positions: int) -> tuple[int, int, RaggedCache, int | None]:
+        """How many rows fit: half of the free memory over the bytes of one row. What `Slots.plan` takes."""
         if self._batch_size:
-            return self._batch_size
-        row = sample.bytes_per_position() * positions
+            return self._batch_size, positions, sample, None
         most = MOST_ROWS.get(self._device.type, 32)
-        return max(1, min(most, int(available_bytes(self._device) * MEMORY_SHARE) // row))
+        share = int(available_bytes(self._device) * MEMORY_SHARE)
+        count = max(1, min(most, share // (sample.bytes_per_position() * positions)))
+        return count, positions, sample, share
 
     def _first(self, new: Sequence[tuple[Row, Tensor]], sampling: Sampling) -> None:
         """The first token and drafts come from the prompt's own last position, under each sample's noise."""
@@ -236,10 +244,10 @@ class DecodingEngine:
         """
         width = forward.heads
         tokens, start = slots.inputs(width)
-        ids = torch.tensor(tokens, device=self._device)
+        ids = slots.cache.kept("ids", torch.tensor(tokens, device=self._device))
         positions = torch.tensor(start, device=self._device)[:, None] + torch.arange(width, device=self._device)
         slots.cache.place(positions, max(start) + width)
-        states = slots.of_active(forward.run(ids, positions, slots.cache))
+        states = slots.of_active(forward.run(ids, slots.cache))
         rows = slots.rows()
         logits = forward.target_logits(states)
         places = [(row.key, len(row.ids) + i) for row in rows for i in range(width)]
@@ -376,6 +384,12 @@ class _Queue:
         ids, group = self._current
         self._held -= 1
         return ids, group.popleft()
+
+    def put_back(self, request: GenerationRequest) -> None:
+        """The request that came last comes next again."""
+        assert self._current is not None
+        self._current[1].appendleft(request)
+        self._held += 1
 
     def waiting(self) -> bool:
         """Whether more is to come."""

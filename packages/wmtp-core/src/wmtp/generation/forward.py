@@ -14,8 +14,8 @@ from wmtp.generation.cache import RaggedCache
 class Forward:
     """One forward of a causal language model over ragged rows.
 
-    run(ids, positions, cache) takes [rows, width] and returns states; *_logits(states) projects those that are wanted. The
-    cache has been told of the positions (`RaggedCache.place`).
+    run(ids, cache) takes [rows, width] and returns states; *_logits(states) projects those that are wanted. The cache has been
+    told of the positions (`RaggedCache.place`).
     """
 
     heads = 1
@@ -34,29 +34,23 @@ class Forward:
         self.vocabulary = int(config.vocab_size)
         self.context = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
 
-    def _mask(self, cache: RaggedCache) -> Tensor:
-        """What is added to attention scores. Made once: from a boolean mask every layer would make it again."""
-        return torch.zeros(cache.mask.shape, dtype=self._model.dtype, device=cache.mask.device).masked_fill_(
-            ~cache.mask, float("-inf")
-        )
-
-    def run(self, ids: Tensor, positions: Tensor, cache: RaggedCache) -> Tensor:
+    def run(self, ids: Tensor, cache: RaggedCache) -> Tensor:
         """Logits of head 0, [1, rows, width, vocabulary]."""
         out = self._model(
             input_ids=ids,
-            attention_mask=self._mask(cache),
-            position_ids=positions,
+            attention_mask=cache.mask(self._model.dtype),
+            position_ids=cache.positions,
             past_key_values=cache,
             use_cache=True,
         )
         return out.logits[None]  # type: ignore[no-any-return]
 
-    def prefill(self, ids: Tensor, positions: Tensor, cache: RaggedCache) -> Tensor:
+    def prefill(self, ids: Tensor, cache: RaggedCache) -> Tensor:
         """The states of the last position alone, [heads, 1, 1, …]: a prompt's other logits are never computed."""
         out = self._model(
             input_ids=ids,
-            attention_mask=self._mask(cache),
-            position_ids=positions,
+            attention_mask=cache.mask(self._model.dtype),
+            position_ids=cache.positions,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
@@ -88,13 +82,13 @@ class MtpForward(Forward):
         self.heads = heads
         self.layers += heads - 1
 
-    def run(self, ids: Tensor, positions: Tensor, cache: RaggedCache) -> Tensor:
+    def run(self, ids: Tensor, cache: RaggedCache) -> Tensor:
         """States of every head before norm and output, [heads, rows, width, hidden]."""
-        states: Tensor = self._model.head_states(ids, positions, self._mask(cache), cache, self.heads)
+        states: Tensor = self._model.head_states(ids, cache.positions, cache.mask(self._model.dtype), cache, self.heads)
         return states
 
-    def prefill(self, ids: Tensor, positions: Tensor, cache: RaggedCache) -> Tensor:
-        return self.run(ids, positions, cache)[:, :, -1:]
+    def prefill(self, ids: Tensor, cache: RaggedCache) -> Tensor:
+        return self.run(ids, cache)[:, :, -1:]
 
     def whole(self, ids: Tensor) -> Tensor:
         positions = torch.arange(ids.shape[1], device=ids.device)[None]
@@ -120,14 +114,3 @@ def forward_for(model: Any, n_heads: int | None, speculative: str) -> Forward:
         raise GenerationError(f"model.mtp.n_heads is {n_heads}, but the model has {there}")
     heads = 1 if speculative == "off" else n_heads or there
     return MtpForward(model, heads) if hasattr(model, "head_states") else Forward(model)
-
-
-def available_bytes(device: torch.device) -> int:
-    """Memory that is free now: the device's, or this machine's (MemAvailable)."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    with open("/proc/meminfo", encoding="ascii") as lines:
-        for line in lines:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return 1 << 30

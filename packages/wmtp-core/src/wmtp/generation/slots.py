@@ -31,6 +31,7 @@ class Slots:
 
     def __init__(self, layers: int) -> None:
         self._layers = layers
+        self._most_bytes: int | None = None
         self._rows: list[Row | None] = []
         self._cache: RaggedCache | None = None
 
@@ -58,16 +59,38 @@ class Slots:
         """What the active slots hold, in their order."""
         return [row for row in self._rows if row is not None]
 
-    def plan(self, count: int, capacity: int, like: RaggedCache) -> None:
-        """Makes `count` slots of `capacity` positions, of the shapes and types of a cache that has been written."""
+    def plan(self, count: int, capacity: int, like: RaggedCache, most_bytes: int | None) -> None:
+        """Makes `count` slots of `capacity` positions, of the shapes and types of a cache that has been written.
+
+        most_bytes: what they may take in all when they grow; ``None``: whatever it takes.
+        """
         self._rows = [None] * count
         self._cache = RaggedCache(self._layers, capacity)
         self._cache.start(like, count)
+        self._most_bytes = most_bytes
 
-    def put(self, row: Row, capacity: int, prompt: RaggedCache, length: int) -> None:
-        """Gives the row a free slot, with the first `length` positions of its prompt's cache, and room for `capacity`."""
-        if capacity > self.cache.capacity:
-            self.cache.grow(capacity)
+    def make_room(self, capacity: int) -> bool:
+        """Whether a row of `capacity` positions can be put here now. Slots grow for it, and are fewer where memory asks that;
+        a row that would not fit beside those that are going has to wait for them."""
+        if capacity <= self.cache.capacity:
+            return True
+        count, going = self.count, self.active()
+        if self._most_bytes is not None:
+            count = min(count, max(1, self._most_bytes // (capacity * self.cache.bytes_per_position())))
+        if len(going) >= count:
+            return False
+        if count < self.count:
+            free = [slot for slot, row in enumerate(self._rows) if row is None]
+            self._keep(sorted([*going, *free[: count - len(going)]]))
+        self.cache.grow(capacity)
+        return True
+
+    def _keep(self, slots: list[int]) -> None:
+        self.cache.keep(slots)
+        self._rows = [self._rows[slot] for slot in slots]
+
+    def put(self, row: Row, prompt: RaggedCache, length: int) -> None:
+        """Gives the row a free slot, with the first `length` positions of its prompt's cache."""
         slot = self._rows.index(None)
         self.cache.copy_row(prompt, slot, length)
         self._rows[slot] = row
@@ -80,8 +103,7 @@ class Slots:
             self._rows = [None if row is None or row.finish else row for row in self._rows]
             going = self.active()
             if compact and going and len(going) <= len(self._rows) // 2:
-                self.cache.keep(going)
-                self._rows = list(self.rows())
+                self._keep(going)
         return done
 
     def inputs(self, width: int) -> tuple[list[list[int]], list[int]]:

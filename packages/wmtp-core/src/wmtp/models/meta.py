@@ -1,13 +1,16 @@
 """Meta's multi-token-prediction checkpoints: ``params.json``, ``consolidated.pth`` and a SentencePiece tokenizer.
 
 The layout of the hub repository facebook/multi-token-prediction: ``tokenizer.model`` at the root, a folder per variant.
-Tensors are converted one by one from a memory map, so that the file is never in memory beside the model.
+Tensors are converted one by one from a memory map, and each one's pages are given back, so that the file is never in memory
+beside the model.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
+import mmap
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -195,16 +198,25 @@ def load_meta(folder: Path, *, dtype: torch.dtype | None, device: str) -> MtpLla
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     _compare(path, stored, names, shapes)
     for theirs, ours in names.items():
-        tensor = stored.pop(theirs)
+        mapped = tensor = stored.pop(theirs)
         if ".wq." in theirs or ".wk." in theirs:
             tensor = unpermute(tensor, params.heads if ".wq." in theirs else params.kv_heads)
         owner, _, attribute = ours.rpartition(".")
         converted = tensor.to(device=device, dtype=dtype, copy=True)
         setattr(model.get_submodule(owner), attribute, nn.Parameter(converted, requires_grad=True))
+        _give_back(mapped)
     _materialise_buffers(model, device)
     model.generation_config.bos_token_id, model.generation_config.eos_token_id = BOS, EOS
     model.eval()
     return model
+
+
+def _give_back(mapped: Tensor) -> None:
+    """Tells the kernel that this tensor's pages of the file are done with; if read again, they come from the file again."""
+    storage = mapped.untyped_storage()
+    start = storage.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
+    length = storage.data_ptr() + storage.nbytes() - start
+    ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), ctypes.c_int(mmap.MADV_DONTNEED))
 
 
 def _compare(path: Path, stored: dict[str, Tensor], names: dict[str, str], shapes: dict[str, torch.Size]) -> None:
