@@ -59,7 +59,9 @@ def report_error(exc: Exception, *, debug: bool) -> int:
     if debug:
         traceback.print_exception(exc)
     if isinstance(exc, WmtpError):
-        click.echo(f"wmtp: {exc}", err=True)
+        from wmtp.evaluation.printable import printable  # a message may quote a file that others wrote
+
+        click.echo(f"wmtp: {printable(str(exc))}", err=True)
         return exc.exit_status
     if isinstance(exc, OSError) and exc.strerror:  # the machine's: no room, no right, no such place
         place = f": {exc.filename}" if exc.filename else ""

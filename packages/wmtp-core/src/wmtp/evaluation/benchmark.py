@@ -95,8 +95,8 @@ class CodeBenchmark:
         judged = self._stored_verdicts(keys, have)
         task.run.expect(wanted, samples=len(have), verdicts=len(judged))
         log.info(
-            "%s: %d problems; %d of %d samples and %d verdicts are there already",
-            task.evaluator, len(problems), len(have), wanted, len(judged),
+            "%s: %d problem%s; there already: samples %d of %d, verdicts %d of %d",
+            task.evaluator, len(problems), "" if len(problems) == 1 else "s", len(have), wanted, len(judged), wanted,
         )  # fmt: skip
         work = _Work(self, keys)
         for sample in task.run.samples() if len(judged) < len(have) else ():
