@@ -174,6 +174,15 @@ def test_config_check(tmp_path, environment, monkeypatch):
     assert json.loads(both.stdout)["config"]["paths"]["cache"] == str(tmp_path / ".cache")
 
 
+@pytest.mark.parametrize("arguments", [(), ("c.yaml",)])
+def test_eval_without_a_recipe_says_how_it_is_called(arguments, tmp_path, environment):
+    (tmp_path / "c.yaml").write_text("seed: 3\n")
+    done = run("eval", *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("wmtp: no recipe was given")
+    assert f"  wmtp eval {arguments[0] if arguments else 'config.yaml'} recipe.yaml\n" in done.stderr
+
+
 def test_config_schema(environment):
     for which in ("config", "recipe"):
         assert json.loads(run("config", "schema", which).stdout)["type"] == ["object", "null"]
@@ -261,6 +270,7 @@ def failing(monkeypatch):
     ("exception", "status", "says"),
     [
         (wmtp.ConfigError("seed is odd"), 2, "wmtp: seed is odd\n"),
+        (wmtp.ConfigError("problem \x1b[2J of a file"), 2, "wmtp: problem \\x1b[2J of a file\n"),
         (wmtp.IncompleteError("3 verdicts are missing"), 1, "wmtp: 3 verdicts are missing\n"),
         (ZeroDivisionError("x"), 1, "wmtp: ZeroDivisionError: x\nThis is a fault of ours (wmtp-core "),
         (click.UsageError("no"), 2, "Error: no"),
