@@ -274,6 +274,17 @@ def test_score_reads_what_others_wrote(foreign: Callable[[str], Path], wmtp: Any
     assert body["metrics"]["mbpp_pass@1"]["samples"] == 8
 
 
+def test_score_needs_no_solved_examples(foreign: Callable[[str], Path], tmp_path: Path, wmtp: Any) -> None:
+    """No prompt is made, so what only prompts hold may be absent from the data."""
+    file = foreign("human-eval")
+    rows = [json.loads(line) for line in (tmp_path / "problems.jsonl").read_text(encoding="utf-8").splitlines()]
+    kept = [json.dumps(row) + "\n" for row in rows if row["task_id"] > 10]
+    (tmp_path / "problems.jsonl").write_text("".join(kept), encoding="utf-8")
+    done = wmtp("score", str(file), *SCORE[:-2], "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["metrics"]["mbpp_pass@1"]["value"] == 0.75
+
+
 def test_score_reads_our_own_and_goes_on_where_it_stopped(
     tmp_path: Path, evaluate: Callable[..., Any], wmtp: Any, write_files: Write
 ) -> None:

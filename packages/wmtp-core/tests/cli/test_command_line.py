@@ -134,7 +134,12 @@ def test_metrics(distributions, environment, monkeypatch):
 
         @wmtp.hookimpl
         def wmtp_evaluators():
-            return [wmtp.EvaluatorSpec("toy-v1", "a toy", ("toy_exact", "toy_pass@{k}"), dataset="toy")]
+            heads = {f"toy_head{i}_loss": "loss of a head" for i in range(1, 13)}
+            return [
+                wmtp.EvaluatorSpec("toy-v1", "a toy", ("toy_exact", "toy_pass@{k}"), dataset="toy",
+                                   descriptions={"toy_pass@{k}": "how many pass"}),
+                wmtp.EvaluatorSpec("toy-heads-v1", "heads", tuple(heads), descriptions=heads),
+            ]
 
         @wmtp.hookimpl
         def wmtp_evaluate(task):
@@ -143,10 +148,12 @@ def test_metrics(distributions, environment, monkeypatch):
     distributions("wmtp-toy", source)
     monkeypatch.setenv("WMTP_PLUGINS", "wmtp-toy")
     assert run("metrics").stdout.splitlines() == [
-        "toy_exact     toy-v1 (wmtp-toy): a toy",
-        "toy_pass@{k}  toy-v1 (wmtp-toy): a toy",
+        "toy_exact             toy-v1 (wmtp-toy): a toy",
+        "toy_head{1..12}_loss  toy-heads-v1 (wmtp-toy): loss of a head",
+        "toy_pass@{k}          toy-v1 (wmtp-toy): how many pass",
     ]
     rows = json.loads(run("metrics", "--json").stdout)["metrics"]
+    assert len(rows) == 14
     assert rows[0] == {
         "metric": "toy_exact", "evaluator": "toy-v1", "dataset": "toy", "distribution": "wmtp-toy", "summary": "a toy",
     }  # fmt: skip

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -37,7 +37,7 @@ class Text(str):
     folder: Path
     untyped: bool
 
-    def __new__(cls, value: str, folder: Path, *, untyped: bool = False) -> Text:
+    def __new__(cls, value: str, folder: Path, *, untyped: bool = False) -> Self:
         text = super().__new__(cls, value)
         text.folder = folder
         text.untyped = untyped
@@ -53,7 +53,7 @@ class Scalar(Text):
     __slots__ = ("value",)
     value: Any
 
-    def __new__(cls, text: str, value: Any) -> Scalar:  # type: ignore[misc]
+    def __new__(cls, text: str, value: Any) -> Self:
         scalar = super().__new__(cls, text, Path.cwd())
         scalar.value = value
         return scalar

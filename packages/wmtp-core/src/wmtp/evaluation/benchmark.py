@@ -139,9 +139,13 @@ class CodeBenchmark:
                 )
         return counts
 
+    def _prompt(self, problem: Problem) -> str | list[Message]:
+        """The prompt; none where what is judged was written elsewhere, and nobody knows what it was asked with."""
+        return self.prompt(problem) if self.task.available is None else ""
+
     def _prompt_text(self, problem: Problem) -> str:
         """The prompt as one text, for its digest."""
-        prompt = self.prompt(problem)
+        prompt = self._prompt(problem)
         return prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
 
     def _stored_samples(
@@ -211,7 +215,7 @@ class CodeBenchmark:
         return errors
 
     def _request(self, problem: Problem, index: int, order: Mapping[str, int]) -> GenerationRequest:
-        prompt = self.prompt(problem)
+        prompt = self._prompt(problem)
         return GenerationRequest(
             evaluator=self.task.evaluator,
             problem=problem.id,
