@@ -61,7 +61,7 @@ class Mbpp(wmtp.CodeBenchmark):
         return "".join(solved) + f"{question}[BEGIN]\n"
 
     def code(self, problem: wmtp.Problem, completion: wmtp.Completion) -> str | None:
-        return extract(completion.text)
+        return extract(completion.text, problem.row["test_list"])
 
     def program(self, problem: wmtp.Problem, code: str) -> wmtp.CallTests:
         row = problem.row
