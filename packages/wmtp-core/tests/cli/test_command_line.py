@@ -190,6 +190,21 @@ def test_eval_without_a_recipe_says_how_it_is_called(arguments, tmp_path, enviro
     assert f"  wmtp eval {arguments[0] if arguments else 'config.yaml'} recipe.yaml\n" in done.stderr
 
 
+def test_config_check_notes_local_copies_that_are_not_there(tmp_path, environment, monkeypatch):
+    monkeypatch.setenv("WMTP_PLUGINS", "wmtp-eval-mbpp")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "c.yaml").write_text(
+        "paths:\n  models: {base_local: there, rm_local: {id: a/b, path: gone}}\n  datasets: {mbpp_local: gone.jsonl}\n"
+    )
+    done = run("config", "check", "c.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "c.yaml: ok; storage local, judging strict\n")
+    assert done.stderr.splitlines() == [
+        f"wmtp: config.paths.models.rm_local: {tmp_path / 'gone'} does not exist; cache, storage and hub are asked instead",
+        f"wmtp: config.paths.datasets.mbpp_local: {tmp_path / 'gone.jsonl'} does not exist; cache, storage and hub are asked "
+        "instead",
+    ]
+
+
 def test_config_schema(environment):
     for which in ("config", "recipe"):
         assert json.loads(run("config", "schema", which).stdout)["type"] == ["object", "null"]
@@ -230,7 +245,8 @@ def test_doctor_reports_each_group_whatever_breaks(tmp_path, distributions, envi
     """
     distributions("wmtp-attic", source)
     monkeypatch.setenv("WMTP_PLUGINS", "wmtp-attic")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody answers
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody answers
     session = Session()
     session.plugins = wmtp.create_plugin_manager()
     doctor = command.get_command(click.Context(command), "doctor")
@@ -242,11 +258,11 @@ def test_doctor_reports_each_group_whatever_breaks(tmp_path, distributions, envi
     assert list(report) == ["plugins", "judging", "models", "storage", "hub"]
     storage = {c["name"]: c for c in report["storage"]}
     assert storage["attic"] == {"name": "attic", "ok": True, "detail": "dry"}
-    assert storage["OSError"] == {"name": "OSError", "ok": False, "detail": "the attic is on fire"}
+    assert storage["storage"] == {"name": "storage", "ok": False, "detail": "OSError: the attic is on fire"}
     assert storage["cache"]["ok"] is True
     assert all(checks for checks in report.values())
     assert {"judge: strict", "judge: process"} <= {c["name"] for c in report["judging"]}
-    assert {c["ok"] for c in report["hub"]} == {None, False}
+    assert {c["name"]: c["ok"] for c in report["hub"]} == {"hub token": None, "hub": False}
 
 
 # how errors end
@@ -298,6 +314,15 @@ def test_errors(exception, status, says, failing, capsys):
 def test_a_command_returns_its_status(failing):
     failing(1)
     assert main(["fail"]) == 1
+
+
+def test_only_what_resumes_is_told_to_be_run_again(failing, capsys):
+    for name, kept in (("eval", True), ("plugins", False)):
+        failing(OSError(28, "No space left on device", "x"), name=name)
+        assert main([name]) == 1
+        told = capsys.readouterr().err
+        assert told.startswith("wmtp: No space left on device: x\n")
+        assert ("What was done is kept" in told) is kept
 
 
 def test_ctrl_c_says_how_to_go_on(failing, capsys):
