@@ -115,7 +115,7 @@ CONFIGS = {
     "duplicate key": ("seed: 1\nproject: a\nseed: 2\n", ["config (c.yaml, line 3, column 1): found duplicate key \"seed\""]),
     "not YAML": ("seed: [1,\nproject: x", ["config (c.yaml, line 2", "not YAML"]),
     "not a mapping": ("- a\n- b\n", ["config (c.yaml): must be a mapping of keys, not a list"]),
-    "a recipe": ("eval: {limit: 3}", ["c.yaml: this is a recipe, not a config; `wmtp eval` takes the config first"]),
+    "a recipe": ("eval: {limit: 3}", ["c.yaml: this is a recipe, not a config; where a command takes both, the config"]),
     "recipe's keys": ("seed: 1\neval: {limit: 3}", ["config.eval (c.yaml, line 2): belongs in the recipe file"]),
 }  # fmt: skip
 
@@ -193,7 +193,10 @@ RECIPES = {
         "eval: {metrics: [hard_exact]}",
         ["recipe.eval.evaluators.hard-v1.level (r.yaml, line 1): required, and missing"],
     ),
-    "a config": ("seed: 3", ["r.yaml: this is a config, not a recipe; `wmtp eval` takes the config first"]),
+    "a config": (
+        "seed: 3",
+        ["r.yaml: this is a config, not a recipe; where a command takes both, the config comes first"],
+    ),
 }
 
 

@@ -91,7 +91,7 @@ def _prepare(
     if keys and keys <= set(foreign):
         other = "recipe" if root == "config" else "config"
         raise ConfigError(
-            f"{document.name or root}: this is a {other}, not a {root}; `wmtp eval` takes the config first, then the recipe"
+            f"{document.name or root}: this is a {other}, not a {root}; where a command takes both, the config comes first"
         )
     apply_overrides(document, overrides, own, foreign)
     substitute(document)
