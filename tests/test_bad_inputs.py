@@ -109,6 +109,11 @@ CASES = {
         ),
     ),
     "a malformed line of JSONL": Case(change=_broken_line, says=("problems.jsonl, line 10", "not valid JSON")),
+    "data without problems": Case(
+        change=lambda folder: (folder / "problems.jsonl").write_text("") and None,
+        arguments=("--set", "eval.evaluators.mbpp-v1.shots=3"),
+        says=("mbpp-v1: the data set has no problems in split 'test'",),
+    ),
     "a row without its fields": Case(
         change=_wrong_fields, says=("problems.jsonl, line 10", "missing or of the wrong type", "test_list")
     ),

@@ -70,7 +70,7 @@ def test_it_is_registered_and_serves_the_protocol() -> None:
     plugins = wmtp.create_plugin_manager()
     assert plugins.evaluators["meta-mtp-evaluator"].spec.protocol == "meta-mtp"
     assert plugins.protocol("meta-mtp").spec.id == "meta-mtp-evaluator"
-    evaluator = wmtp.create_evaluator(wmtp.load_recipe(None, plugins=plugins), plugins=plugins)
+    evaluator = wmtp.create_evaluator(wmtp.load_recipe(None, plugins=plugins))  # with the installed plugins
     assert isinstance(evaluator, MetaMtpEvaluator)
     assert evaluator.id == "meta-mtp-evaluator"
 

@@ -274,6 +274,28 @@ def test_score_reads_what_others_wrote(foreign: Callable[[str], Path], wmtp: Any
     assert body["metrics"]["mbpp_pass@1"]["samples"] == 8
 
 
+def test_score_with_another_judge_does_not_lead_to_itself(foreign: Callable[[str], Path], wmtp: Any) -> None:
+    file = str(foreign("human-eval"))
+    assert wmtp("score", file, *SCORE).returncode == 0
+    other = wmtp("score", file, *SCORE, "--set", "judging.memory_mib=512")
+    assert other.returncode == 2
+    assert "memory_mib: 1024 → 512" in other.stderr
+    assert "--set run.name=…), or --fresh" in other.stderr
+    assert "wmtp score" not in other.stderr
+    assert wmtp("score", file, *SCORE, "--set", "judging.memory_mib=512", "--fresh").returncode == 0
+
+
+def test_score_needs_no_solved_examples(foreign: Callable[[str], Path], tmp_path: Path, wmtp: Any) -> None:
+    """No prompt is made, so what only prompts hold may be absent from the data."""
+    file = foreign("human-eval")
+    rows = [json.loads(line) for line in (tmp_path / "problems.jsonl").read_text(encoding="utf-8").splitlines()]
+    kept = [json.dumps(row) + "\n" for row in rows if row["task_id"] > 10]
+    (tmp_path / "problems.jsonl").write_text("".join(kept), encoding="utf-8")
+    done = wmtp("score", str(file), *SCORE[:-2], "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["metrics"]["mbpp_pass@1"]["value"] == 0.75
+
+
 def test_score_reads_our_own_and_goes_on_where_it_stopped(
     tmp_path: Path, evaluate: Callable[..., Any], wmtp: Any, write_files: Write
 ) -> None:
@@ -304,7 +326,11 @@ def test_score_reads_our_own_and_goes_on_where_it_stopped(
         ('{"task_id": 11, "completion": "x"}\n{"task_id"', SCORE, "line 2: not valid JSON"),
         ('{"task_id": 11}\n', SCORE, "line 1: expected a sample"),
         ("", SCORE, "holds no samples"),
-        ('{"task_id": 11, "completion": "x"}\n', ("--benchmark", "mbbp"), "did you mean 'mbpp'"),
+        (
+            '{"task_id": 11, "completion": "x"}\n',
+            ("--benchmark", "mbbp"),
+            "did you mean 'mbpp'? installed: codecontests-v1, contest, humaneval, humaneval-v1, mbpp, mbpp-v1",
+        ),
         (
             '{"task_id": 11, "completion": "x"}\n',
             ("--benchmark", "mbpp", "--no-plugin", "wmtp-eval-mbpp"),

@@ -32,7 +32,30 @@ CASES = {
     "white space": (" \n\t\n", None),
     "a stop at once": ("[DONE]", None),
     "an empty fence": ("```\n```", None),
+    "the prompt's start mark": (f"[BEGIN]\n{CODE}[DONE]", CODE),
+    "a start mark behind white space, and a fence": (f"\n [BEGIN]\r\n```python\n{CODE}```", CODE),
+    "a start mark in the middle": (f"{CODE}x = '[BEGIN]'\n", f"{CODE}x = '[BEGIN]'\n"),
+    "a start mark alone": ("[BEGIN]\n", None),
+    "blocks without tests": ("```\nimport re\n```\n```\ndef f(): ...\n```", "import re\n"),
 }
+TESTS = ["assert set(f(1)) == {1}", "assert not a test", "assert f(len([2])) == 1"]
+BLOCKS = {
+    "one block, whatever it defines": (["x = 1\n"], "x = 1\n"),
+    "the import before the function": (["import re\n", CODE], f"import re\n\n{CODE}"),
+    "what is no Python before it": (["pip install numpy\n", "def g(): ...\n", CODE], f"def g(): ...\n\n{CODE}"),
+    "the first of two": ([CODE, "def f(x):\n    return 2\n"], CODE),
+    "what comes behind": ([CODE, "print(f(1))\n"], CODE),
+    "a class": (["y = 2\n", "class f:\n    pass\n"], "y = 2\n\nclass f:\n    pass\n"),
+    "no block defines it": (["def g(): ...\n", "def len(): ...\n"], "def g(): ...\n"),
+    "the one that would does not parse": (["x = 1\n", "def f(:\n"], "x = 1\n"),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_of_several_blocks_the_one_that_the_tests_need(name: str) -> None:
+    blocks, code = BLOCKS[name]
+    text = "So:\n" + "and\n".join(f"```python\n{block}```\n" for block in blocks)
+    assert extract(text, TESTS) == code
 
 
 @pytest.mark.parametrize("name", CASES)

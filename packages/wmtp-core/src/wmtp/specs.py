@@ -146,6 +146,7 @@ class EvaluatorSpec:
     protocol  the protocol it serves (``"meta-mtp"``), or ``None`` for an ordinary benchmark.
     settings  attrs class of its options under ``eval.evaluators.<id>`` in the recipe, or ``None`` if it takes none.
     samples   whether it judges completions, so that ``wmtp score`` can hand it stored ones.
+    descriptions  one of `metrics` → what it measures, for ``wmtp metrics``; the summary stands for those left out.
     """
 
     id: str
@@ -155,6 +156,7 @@ class EvaluatorSpec:
     protocol: str | None = None
     settings: type[Any] | None = None
     samples: bool = attrs.field(default=True, kw_only=True)
+    descriptions: Mapping[str, str] = attrs.field(factory=dict, kw_only=True, hash=False)
 
 
 @attrs.frozen

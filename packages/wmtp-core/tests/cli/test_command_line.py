@@ -134,7 +134,12 @@ def test_metrics(distributions, environment, monkeypatch):
 
         @wmtp.hookimpl
         def wmtp_evaluators():
-            return [wmtp.EvaluatorSpec("toy-v1", "a toy", ("toy_exact", "toy_pass@{k}"), dataset="toy")]
+            heads = {f"toy_head{i}_loss": "loss of a head" for i in range(1, 13)}
+            return [
+                wmtp.EvaluatorSpec("toy-v1", "a toy", ("toy_exact", "toy_pass@{k}"), dataset="toy",
+                                   descriptions={"toy_pass@{k}": "how many pass"}),
+                wmtp.EvaluatorSpec("toy-heads-v1", "heads", tuple(heads), descriptions=heads),
+            ]
 
         @wmtp.hookimpl
         def wmtp_evaluate(task):
@@ -143,10 +148,12 @@ def test_metrics(distributions, environment, monkeypatch):
     distributions("wmtp-toy", source)
     monkeypatch.setenv("WMTP_PLUGINS", "wmtp-toy")
     assert run("metrics").stdout.splitlines() == [
-        "toy_exact     toy-v1 (wmtp-toy): a toy",
-        "toy_pass@{k}  toy-v1 (wmtp-toy): a toy",
+        "toy_exact             toy-v1 (wmtp-toy): a toy",
+        "toy_head{1..12}_loss  toy-heads-v1 (wmtp-toy): loss of a head",
+        "toy_pass@{k}          toy-v1 (wmtp-toy): how many pass",
     ]
     rows = json.loads(run("metrics", "--json").stdout)["metrics"]
+    assert len(rows) == 14
     assert rows[0] == {
         "metric": "toy_exact", "evaluator": "toy-v1", "dataset": "toy", "distribution": "wmtp-toy", "summary": "a toy",
     }  # fmt: skip
@@ -172,6 +179,30 @@ def test_config_check(tmp_path, environment, monkeypatch):
     both = run("config", "check", "c.yaml", "r.yaml", "--set", "eval.limit=2", "--json")
     assert json.loads(both.stdout)["recipe"]["eval"]["limit"] == 2
     assert json.loads(both.stdout)["config"]["paths"]["cache"] == str(tmp_path / ".cache")
+
+
+@pytest.mark.parametrize("arguments", [(), ("c.yaml",)])
+def test_eval_without_a_recipe_says_how_it_is_called(arguments, tmp_path, environment):
+    (tmp_path / "c.yaml").write_text("seed: 3\n")
+    done = run("eval", *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("wmtp: no recipe was given")
+    assert f"  wmtp eval {arguments[0] if arguments else 'config.yaml'} recipe.yaml\n" in done.stderr
+
+
+def test_config_check_notes_local_copies_that_are_not_there(tmp_path, environment, monkeypatch):
+    monkeypatch.setenv("WMTP_PLUGINS", "wmtp-eval-mbpp")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "c.yaml").write_text(
+        "paths:\n  models: {base_local: there, rm_local: {id: a/b, path: gone}}\n  datasets: {mbpp_local: gone.jsonl}\n"
+    )
+    done = run("config", "check", "c.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "c.yaml: ok; storage local, judging strict\n")
+    assert done.stderr.splitlines() == [
+        f"wmtp: config.paths.models.rm_local: {tmp_path / 'gone'} does not exist; cache, storage and hub are asked instead",
+        f"wmtp: config.paths.datasets.mbpp_local: {tmp_path / 'gone.jsonl'} does not exist; cache, storage and hub are asked "
+        "instead",
+    ]
 
 
 def test_config_schema(environment):
@@ -228,11 +259,11 @@ def test_doctor_reports_each_group_whatever_breaks(tmp_path, distributions, envi
     assert list(report) == ["plugins", "judging", "models", "storage", "hub"]
     storage = {c["name"]: c for c in report["storage"]}
     assert storage["attic"] == {"name": "attic", "ok": True, "detail": "dry"}
-    assert storage["OSError"] == {"name": "OSError", "ok": False, "detail": "the attic is on fire"}
+    assert storage["storage"] == {"name": "storage", "ok": False, "detail": "OSError: the attic is on fire"}
     assert storage["cache"]["ok"] is True
     assert all(checks for checks in report.values())
     assert {"judge: strict", "judge: process"} <= {c["name"] for c in report["judging"]}
-    assert {c["ok"] for c in report["hub"]} == {None, False}
+    assert {c["name"]: c["ok"] for c in report["hub"]} == {"hub token": None, "hub": False}
 
 
 # how errors end
@@ -263,6 +294,7 @@ def failing(monkeypatch):
     ("exception", "status", "says"),
     [
         (wmtp.ConfigError("seed is odd"), 2, "wmtp: seed is odd\n"),
+        (wmtp.ConfigError("problem \x1b[2J of a file"), 2, "wmtp: problem \\x1b[2J of a file\n"),
         (wmtp.IncompleteError("3 verdicts are missing"), 1, "wmtp: 3 verdicts are missing\n"),
         (ZeroDivisionError("x"), 1, "wmtp: ZeroDivisionError: x\nThis is a fault of ours (wmtp-core "),
         (click.UsageError("no"), 2, "Error: no"),
@@ -283,6 +315,15 @@ def test_errors(exception, status, says, failing, capsys):
 def test_a_command_returns_its_status(failing):
     failing(1)
     assert main(["fail"]) == 1
+
+
+def test_only_what_resumes_is_told_to_be_run_again(failing, capsys):
+    for name, kept in (("eval", True), ("plugins", False)):
+        failing(OSError(28, "No space left on device", "x"), name=name)
+        assert main([name]) == 1
+        told = capsys.readouterr().err
+        assert told.startswith("wmtp: No space left on device: x\n")
+        assert ("What was done is kept" in told) is kept
 
 
 def test_ctrl_c_says_how_to_go_on(failing, capsys):

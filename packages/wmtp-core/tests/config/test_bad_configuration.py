@@ -115,14 +115,17 @@ CONFIGS = {
     "duplicate key": ("seed: 1\nproject: a\nseed: 2\n", ["config (c.yaml, line 3, column 1): found duplicate key \"seed\""]),
     "not YAML": ("seed: [1,\nproject: x", ["config (c.yaml, line 2", "not YAML"]),
     "not a mapping": ("- a\n- b\n", ["config (c.yaml): must be a mapping of keys, not a list"]),
-    "a recipe": ("eval: {limit: 3}", ["c.yaml: this is a recipe, not a config; it is given second"]),
+    "a recipe": ("eval: {limit: 3}", ["c.yaml: this is a recipe, not a config; where a command takes both, the config"]),
     "recipe's keys": ("seed: 1\neval: {limit: 3}", ["config.eval (c.yaml, line 2): belongs in the recipe file"]),
 }  # fmt: skip
 
 RECIPES = {
     "unknown metric": (
         "eval: {metrics: [puzzle_exact]}",
-        ["recipe.eval.metrics[0] (r.yaml, line 1): unknown metric 'puzzle_exact'; did you mean 'puzzles_exact' or"],
+        [
+            "recipe.eval.metrics[0] (r.yaml, line 1): unknown metric 'puzzle_exact'; did you mean 'puzzles_exact'? "
+            "`wmtp metrics` lists all",
+        ],
     ),
     "metric of another distribution": (
         "eval: {metrics: [puzzles_exact, 'contest_pass@5']}",
@@ -155,7 +158,8 @@ RECIPES = {
         "  batch_size: few\n  metric_prefix: {wmtp-shel: x, wmtp-shelf: 'a b'}\n"
         "  evaluators: {puzzle-v1: {}, puzzles-v1: {shots: -1, splt: x}, plain-v1: {a: 1}}\n",
         [
-            "recipe.run.name (r.yaml, line 1): names a folder",
+            "recipe.run.name (r.yaml, line 1): names a folder: letters, digits and _ . + = @ -, a letter or digit first; "
+            "'../x' holds '/'",
             "recipe.run.tags (r.yaml, line 1): must be a list (write [a])",
             "recipe.model.base_id (r.yaml, line 2): must be text (put it in quotes), not 5",
             "recipe.model.loader (r.yaml, line 2): unknown loader 'transformer'; did you mean 'transformers'?",
@@ -189,7 +193,10 @@ RECIPES = {
         "eval: {metrics: [hard_exact]}",
         ["recipe.eval.evaluators.hard-v1.level (r.yaml, line 1): required, and missing"],
     ),
-    "a config": ("seed: 3", ["r.yaml: this is a config, not a recipe; it is given first"]),
+    "a config": (
+        "seed: 3",
+        ["r.yaml: this is a config, not a recipe; where a command takes both, the config comes first"],
+    ),
 }
 
 
@@ -248,6 +255,48 @@ def test_both_files_at_once(write, plugins):
 def test_overrides(override, says, write, plugins):
     source = write("c.yaml", "seed: 3")
     assert says in str(told(load_environment, source=source, plugins=plugins, overrides=[override]))
+
+
+@pytest.mark.parametrize(
+    ("override", "place"),
+    [
+        ("eval.metrics=[puzzles_exat, puzzles_exact]", "eval.metrics[0]"),  # the file's list has lines of its own
+        ("eval.evaluators.puzzle-v2.x=1", "eval.evaluators.puzzle-v2"),
+        ("eval.evaluators.puzzles-v1.x=1", "eval.evaluators.puzzles-v1.x"),
+    ],
+)
+def test_what_an_override_spoils_is_placed_there(override, place, write, plugins):
+    source = write("r.yaml", "eval:\n  metrics:\n    - puzzles_exact\n  evaluators:\n    puzzles-v1: {shots: 1}\n")
+    error = told(load_recipe, source=source, plugins=plugins, overrides=[override])
+    assert [p.where for p in error.problems] == [f"recipe.{place} (--set {override})"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("", "it is empty"),
+        ("a b/c", "'a b/c' holds ' ', '/'"),
+        ("-a", "'-a' starts with '-'"),
+        ("a" * 201, "at most 200 of them; it has 201"),
+    ],
+)
+def test_the_character_that_no_run_name_may_hold_is_named(name, says, plugins):
+    assert says in str(told(load_recipe, source={"run": {"name": name}}, plugins=plugins))
+
+
+def test_the_installed_metrics_are_not_listed_once_an_error(plugins):
+    error = told(load_recipe, source={"eval": {"metrics": ["xx", "yy", "puzzles_pas@3"]}}, plugins=plugins)
+    assert [p.message for p in error.problems] == [
+        "unknown metric 'xx'; `wmtp metrics` lists all",
+        "unknown metric 'yy'; `wmtp metrics` lists all",
+        "unknown metric 'puzzles_pas@3'; did you mean 'puzzles_pass@3'? `wmtp metrics` lists all",
+    ]
+
+
+@pytest.mark.parametrize("k", ["0", "-1", "k", "01", ""])
+def test_a_k_that_is_none_is_told(k, plugins):
+    error = told(load_recipe, source={"eval": {"metrics": [f"puzzles_pass@{k}"]}}, plugins=plugins)
+    assert "k must be at least 1" in str(error)
 
 
 def test_files_that_cannot_be_read(write, plugins, tmp_path):

@@ -131,6 +131,36 @@ def test_overrides_win_in_order(write, plugins):
     assert load_recipe(None, plugins=plugins, overrides=overrides).eval.limit == 20
 
 
+@pytest.mark.parametrize("text", ["reference:", "a: b", "- a", "a: b: c", "@x", "samples:x: y"])
+def test_an_override_without_brackets_is_text(text, write, plugins):
+    recipe = load_recipe(None, plugins=plugins, overrides=[f"model.variant={text}"])
+    assert recipe.model.variant == text
+
+
+def test_overrides_with_brackets_and_quotes_are_yaml(plugins):
+    overrides = ["eval.sampling={n: 3}", "run.tags=[a, b]", "model.variant='a: b'", 'run.name="123"']
+    recipe = load_recipe(None, plugins=plugins, overrides=overrides)
+    assert recipe.eval.sampling.n == 3
+    assert recipe.run.tags == ("a", "b")
+    assert (recipe.model.variant, recipe.run.name) == ("a: b", "123")
+
+
+@pytest.mark.parametrize("text", ["123", "007", "1e3", "2026-11-25", "true", "1_000", "0x10"])
+def test_a_number_of_an_override_is_text_where_text_is_asked_for(text, plugins):
+    assert load_recipe(None, plugins=plugins, overrides=[f"run.name={text}"]).run.name == text
+
+
+def test_a_number_of_an_override_is_a_number_elsewhere(plugins, caplog):
+    overrides = ["eval.sampling.temperature=1e-1", "eval.limit=0x10", "eval.batch_size=4", "model.base_id=null"]
+    recipe = load_recipe(None, plugins=plugins, overrides=overrides)
+    assert (recipe.eval.sampling.temperature, recipe.eval.limit, recipe.eval.batch_size) == (0.1, 16, 4)
+    assert recipe.model.base_id is None
+    environment = load_environment(None, plugins=plugins, overrides=["storage.other.retries=5"])
+    assert environment.storage.sections == {"other": {"retries": 5}}, "a section that nobody structures keeps it too"
+    with pytest.raises(wmtp.ConfigError, match=r"must be a whole number or null, not 1\.5"):
+        load_recipe(None, plugins=plugins, overrides=["eval.limit=1.5"])
+
+
 def test_sections_of_storages_that_are_not_installed_are_kept(write, plugins, caplog):
     file = write("c.yaml", "storage: {mode: shelf, shelf: {bucket: b}, gcs: {bucket: 5, deep: {a: [1, x]}}}")
     with caplog.at_level(logging.INFO, "wmtp"):

@@ -62,6 +62,11 @@ CASES = {
         "s3_config:\n  bucket: b\n  access_key: K\n  secret_key: >-\n    SESAME\n  region: r\n",
         "storage:\n  mode: s3\n  s3:\n    bucket: b\n    region: r\n",
     ),
+    "credentials in flow style": (
+        "a:\n  s3_config: {bucket: b, access_key: K,\n    secret_key: SESAME, tags: {x: [1]}}  # ours\n  x: 1\n",
+        "a:\n  storage:\n    mode: s3\n    s3:  # ours\n      bucket: b\n      tags:\n        x:\n        - 1\n  x: 1\n",
+    ),
+    "nothing but credentials": ("s3_config: {secret_key: SESAME}", "storage:\n  mode: s3\n  s3: {}\n"),
 }
 
 
@@ -77,6 +82,14 @@ def test_migrate(case):
 
 def test_removed_credentials_are_named():
     assert migrate(CASES["credentials"][0]).removed == ("s3_config.access_key", "s3_config.secret_key")
+    flow = migrate(CASES["credentials in flow style"][0])
+    assert flow.removed == ("a.s3_config.access_key", "a.s3_config.secret_key")
+    assert "SESAME" not in flow.text
+
+
+def test_sections_below_the_top_level_are_named():
+    assert migrate(CASES["two sections"][0]).nested == ("a.storage",)
+    assert migrate(CASES["mode alone"][0]).nested == ()
 
 
 def test_the_result_is_read(plugins, tmp_path, caplog):
@@ -89,7 +102,6 @@ def test_the_result_is_read(plugins, tmp_path, caplog):
     ("text", "says"),
     [
         ("{storage_mode: s3, s3_config: {bucket: mine}}", "is written in flow style; rewrite it by hand"),
-        ("s3_config: {bucket: mine, secret_key: SESAME}", "is written in flow style"),
         ("storage_mode: s3\nstorage: {mode: local}", "has flat keys and a section 'storage'"),
         ("storage_mode: [", "not YAML"),
     ],

@@ -91,7 +91,7 @@ def test_what_is_missing_is_said_and_how_to_go_on(body: dict[str, Any]) -> None:
         "Model **org/model small**",
         "**b-v1** failed: ValueError: no",
         "problem 2: no sample",
-        "1 verdicts could not be reached, through no fault of the model",
+        "1 verdict could not be reached, through no fault of the model. The same command does it again.",
         "Judged at level **process**. strict does not hold here",
         "two failed",
         "Logits vary with the batch",
@@ -99,3 +99,34 @@ def test_what_is_missing_is_said_and_how_to_go_on(body: dict[str, Any]) -> None:
         "wmtp eval 'runs/my run/config.yaml' 'runs/my run/recipe.yaml'",
     ):
         assert part in text
+
+
+def test_nothing_of_a_model_moves_the_readers_terminal(body: dict[str, Any]) -> None:
+    hostile = "print('\x1b[2J\x1b]0;owned\x07')\r\n\tx = '\u202e\x9b1m\x0c\u2028é한'\rhidden\n"
+    body["notes"] = {"a-v1": ["problem \x1b[31m2"]}
+    text = report(body, {"a-v1": _said(_pair("1", 0, "error", hostile, "ValueError: \x1b[2J\x08")).split("\n")})
+    assert [c for c in text if not (c.isprintable() or c in "\n\t")] == []
+    assert "print('\\x1b[2J\\x1b]0;owned\\x07')\n\tx = '\\u202e\\x9b1m\\x0c\\u2028é한'\\rhidden\n" in text
+    assert r"ValueError: \\x1b\[2J\\x08" in text
+    assert r"problem \x1b[31m2" in text
+
+
+def test_stored_samples_are_named_by_their_file_and_empty_cells_left_out(body: dict[str, Any]) -> None:
+    body["provenance"]["model"] = {"id": "samples:", "file": "s.jsonl", "revision": ""}
+    text = report(body)
+    assert "Model **samples:s.jsonl**" in text
+    assert "| model file | `s.jsonl` |" in text
+    assert "revision" not in text
+
+
+def test_programs_that_lack_a_module_are_counted_with_what_to_set() -> None:
+    numpy, stdlib = "test 1: ModuleNotFoundError: No module named 'numpy.linalg'", "No module named '_tkinter'"
+    text = _said(
+        _pair("1", 0, "error", "import numpy.linalg", numpy),
+        _pair("1", 1, "error", "import numpy", numpy.replace(".linalg", "")),
+        _pair("2", 0, "error", "import pandas", numpy.replace("numpy.linalg", "pandas")),
+        _pair("2", 1, "error", "import tkinter", f"ModuleNotFoundError: {stdlib}"),
+    )
+    assert "3, `numpy` (2), `pandas` (1)." in text
+    assert "`judging.packages: [numpy]`" in text
+    assert "judging.packages" not in _said(_pair("1", 0, "error", "import tkinter", f"ModuleNotFoundError: {stdlib}"))

@@ -145,6 +145,20 @@ BROKEN = {
         """,
         "wmtp_datasets returned 'd' twice",
     ),
+    "a description of nothing": (
+        """
+        import wmtp
+
+        @wmtp.hookimpl
+        def wmtp_evaluators():
+            return [wmtp.EvaluatorSpec("e-v1", "one", ("e_x",), descriptions={"e_y": "what"})]
+
+        @wmtp.hookimpl
+        def wmtp_evaluate(task):
+            return None
+        """,
+        "descriptions holds 'e_y', which is none of the metrics",
+    ),
 }
 
 

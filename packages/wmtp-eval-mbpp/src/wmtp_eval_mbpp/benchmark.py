@@ -28,11 +28,12 @@ class Mbpp(wmtp.CodeBenchmark):
         return self.settings.split
 
     def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
-        self._examples = self._solved_examples()
+        self._examples: list[Mapping[str, Any]] | None = None
         for row in rows:
             yield wmtp.Problem(str(row["task_id"]), row, row["code"])
 
     def _solved_examples(self) -> list[Mapping[str, Any]]:
+        """Read for the first prompt and not before: stored samples are judged without any."""
         wanted = SHOTS[: self.settings.shots]
         if not wanted:
             return []
@@ -46,6 +47,8 @@ class Mbpp(wmtp.CodeBenchmark):
 
     def prompt(self, problem: wmtp.Problem) -> str | list[wmtp.Message]:
         question = _question(problem.row)
+        if self._examples is None:
+            self._examples = self._solved_examples()
         if self.settings.chat:
             turns: list[wmtp.Message] = []
             for row in self._examples:
@@ -58,7 +61,7 @@ class Mbpp(wmtp.CodeBenchmark):
         return "".join(solved) + f"{question}[BEGIN]\n"
 
     def code(self, problem: wmtp.Problem, completion: wmtp.Completion) -> str | None:
-        return extract(completion.text)
+        return extract(completion.text, problem.row["test_list"])
 
     def program(self, problem: wmtp.Problem, code: str) -> wmtp.CallTests:
         row = problem.row

@@ -3,28 +3,54 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import io
 import re
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
-STOP = "[DONE]"
+START, STOP = "[BEGIN]", "[DONE]"
 _FENCE = re.compile(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.M | re.S)
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def extract(text: str) -> str | None:
-    """The program in a completion: up to the stop; else the first fenced block; else the longest prefix that parses.
+def extract(text: str, tests: Sequence[str] = ()) -> str | None:
+    """The program in a completion: up to the stop; else a fenced block; else the longest prefix that parses.
 
-    ``None`` if there is nothing but white space.
+    tests: the problem's asserts. Of several blocks, the one that defines what they call counts, see `_fenced`. A start mark
+    in front, as the prompt has it, is cut off like the stop. ``None`` if there is nothing but white space.
     """
     if STOP in text:
         text = text[: text.index(STOP)]
     text = text.removeprefix("\ufeff")
+    if text.lstrip().startswith(START):
+        text = text.lstrip().removeprefix(START).lstrip("\r\n")
     if parse(text) is None:  # fences in a string of a right program stay where they are
-        match = _FENCE.search(text)
-        text = match[1] if match else _longest_prefix(text)
+        blocks = [match[1] for match in _FENCE.finditer(text)]
+        text = _fenced(blocks, tests) if blocks else _longest_prefix(text)
     return text if text.strip() else None
+
+
+def _fenced(blocks: Sequence[str], tests: Sequence[str]) -> str:
+    """The first block that defines a function which the tests call, behind those before it that are Python; else the first.
+
+    An answer may import in one block and define in the next, or tell in one how to install something.
+    """
+    called = _called(tests) if len(blocks) > 1 else set()
+    for number, block in enumerate(blocks):
+        tree = parse(block) if called else None
+        if tree is not None and any(getattr(node, "name", None) in called for node in tree.body):
+            earlier = [b for b in blocks[:number] if parse(b) is not None]
+            return "\n".join([*earlier, block])
+    return blocks[0]
+
+
+def _called(tests: Sequence[str]) -> set[str]:
+    """Names that the tests call, Python's own aside."""
+    trees = [tree for test in tests if (tree := parse(test)) is not None]
+    calls = [node.func for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return {func.id for func in calls if isinstance(func, ast.Name) and not hasattr(builtins, func.id)}
 
 
 def _longest_prefix(text: str) -> str:

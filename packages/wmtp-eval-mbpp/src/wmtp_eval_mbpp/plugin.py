@@ -11,6 +11,22 @@ from wmtp_eval_mbpp.settings import MbppSettings
 EVALUATOR = "mbpp-v1"
 HEADS = "mbpp-heads-v1"
 MOST_HEADS = 8
+JUDGED = {
+    "mbpp_exact": "share of problems whose first sample is the reference solution, compared as syntax trees, docstrings and "
+    "comments aside",
+    "mbpp_pass@{k}": "chance that at least one of k samples passes all of its problem's asserts, estimated without bias",
+}
+OF_HEADS = {
+    f"mbpp_head{i}_{what}": meaning
+    for what, meaning in (
+        (
+            "loss",
+            "cross-entropy of this head over the reference solutions, in nats a token; head 1 predicts the next token",
+        ),
+        ("top1", "share of the reference solutions' tokens that are this head's first choice"),
+    )
+    for i in range(1, MOST_HEADS + 1)
+}
 
 
 def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
@@ -38,17 +54,19 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
         wmtp.EvaluatorSpec(
             EVALUATOR,
             "MBPP, judged on all of its asserts",
-            ("mbpp_exact", "mbpp_pass@{k}"),
+            tuple(JUDGED),
             dataset="mbpp",
             settings=MbppSettings,
+            descriptions=JUDGED,
         ),
         wmtp.EvaluatorSpec(
             HEADS,
             "how each head predicts MBPP's reference solutions: cross-entropy, and the share of first choices that are right",
-            tuple(f"mbpp_head{i}_{what}" for what in ("loss", "top1") for i in range(1, MOST_HEADS + 1)),
+            tuple(OF_HEADS),
             dataset="mbpp",
             settings=MbppSettings,
             samples=False,
+            descriptions=OF_HEADS,
         ),
     ]
 

@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as exc:  # noqa: BLE001  (the one place where whatever went wrong becomes an exit status)
         from wmtp.cli.session import report_error
 
-        return report_error(exc, debug="--debug" in arguments)
+        return report_error(exc, debug="--debug" in arguments, resumable=_resumable(arguments))
     return status if isinstance(status, int) else 0
 
 
@@ -158,6 +158,9 @@ def _interrupted(arguments: list[str]) -> int:
     from shlex import join
 
     again = "; the same command goes on from here:\n  " + join(["wmtp", *arguments])
-    resumable = any(a in RESUMABLE for a in arguments[:1])
-    click.echo(f"wmtp: stopped by ctrl-C{again if resumable else ''}", err=True)
+    click.echo(f"wmtp: stopped by ctrl-C{again if _resumable(arguments) else ''}", err=True)
     return 130
+
+
+def _resumable(arguments: Sequence[str]) -> bool:
+    return any(a in RESUMABLE for a in arguments[:1])

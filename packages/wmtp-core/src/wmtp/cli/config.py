@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wmtp.cli.session import Session, echo_json
+
+if TYPE_CHECKING:
+    from wmtp.config.environment import Environment
 
 
 @click.group(name="config", short_help="Check, describe or migrate configuration files.")
@@ -36,11 +41,25 @@ def check(session: Session, config: Path, recipe: Path | None, overrides: tuple[
     if as_json:
         echo_json({"config": to_plain(environment), "recipe": to_plain(structured) if structured else None})
         return
+    for key, path in _missing(environment):
+        click.echo(f"wmtp: config.{key}: {path} does not exist; cache, storage and hub are asked instead", err=True)
     click.echo(f"{config}: ok; storage {environment.storage.mode}, judging {environment.judging.level}")
     if structured is not None:
         owners = {plugins.metric(m, structured.eval.metric_prefix).evaluator.spec.id for m in structured.eval.metrics}
         answered = f"metrics from {', '.join(sorted(owners))}" if owners else "no metrics: nothing would be evaluated"
         click.echo(f"{recipe}: ok; {answered}")
+
+
+def _missing(environment: Environment) -> Iterator[tuple[str, str]]:
+    """Local copies that are named and are not there. It is no fault: cache, storage and hub come behind them."""
+    models, datasets = environment.paths.models, environment.paths.datasets
+    named = {
+        f"paths.models.{role}_local": found.path
+        for role in ("base", "rm", "ref")
+        if (found := getattr(models, f"{role}_local")) is not None
+    }
+    named |= {f"paths.datasets.{name}_local": path for name, path in datasets.items()}
+    return ((key, path) for key, path in named.items() if "://" not in path and not Path(path).exists())
 
 
 @command.command()
@@ -74,6 +93,12 @@ def migrate(file: Path, write: bool) -> None:
     result = rewrite(text, str(file))
     for key in result.removed:
         click.echo(f"wmtp: {key} left out: credentials do not belong in a file", err=True)
+    for key in result.nested:
+        click.echo(
+            f"wmtp: {key} is below the top level: right for a loader's own configuration; in config.yaml, storage stands at "
+            "the top, so move it there",
+            err=True,
+        )
     if not write:
         click.echo(result.text, nl=False)
     if not result.changed:

@@ -39,7 +39,7 @@ def command(session: Session, config: Path | None, as_json: bool) -> None:
         "storage": lambda: _storage(environment, plugins),
         "hub": _hub,
     }
-    report = {name: list(_isolated(checks)) for name, checks in groups.items()}
+    report = {name: list(_isolated(name, checks)) for name, checks in groups.items()}
     if as_json:
         echo_json({n: [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in cs] for n, cs in report.items()})
         return
@@ -49,12 +49,12 @@ def command(session: Session, config: Path | None, as_json: bool) -> None:
             click.echo(f"  {_MARKS[check.ok]:<6}{check.name}{': ' if check.detail else ''}{check.detail}")
 
 
-def _isolated(checks: Callable[[], Iterable[Check]]) -> Iterator[Check]:
+def _isolated(group: str, checks: Callable[[], Iterable[Check]]) -> Iterator[Check]:
     """Yields a group's checks; if the group itself breaks, that is one more line, and the others go on."""
     try:
         yield from checks()
     except Exception as exc:  # noqa: BLE001  (whatever breaks is what doctor is there to show)
-        yield Check(type(exc).__name__, False, " ".join(str(exc).split()))
+        yield Check(group, False, " ".join(f"{type(exc).__name__}: {exc}".split()))
 
 
 def _plugins(plugins: Plugins) -> Iterator[Check]:

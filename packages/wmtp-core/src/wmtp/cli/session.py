@@ -51,21 +51,25 @@ class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
         self.setFormatter(logging.Formatter("wmtp: %(message)s"))
 
 
-def report_error(exc: Exception, *, debug: bool) -> int:
-    """Prints an error on stderr, for people. Returns the exit status: the error's own, or 1 for a fault of ours."""
+def report_error(exc: Exception, *, debug: bool, resumable: bool = False) -> int:
+    """Prints an error on stderr, for people. Returns the exit status: the error's own, or 1 for a fault of ours.
+
+    resumable: the command goes on where it stopped when it is started again.
+    """
     from wmtp import __version__
     from wmtp.errors import WmtpError
 
     if debug:
         traceback.print_exception(exc)
     if isinstance(exc, WmtpError):
-        click.echo(f"wmtp: {exc}", err=True)
+        from wmtp.evaluation.printable import printable  # a message may quote a file that others wrote
+
+        click.echo(f"wmtp: {printable(str(exc))}", err=True)
         return exc.exit_status
     if isinstance(exc, OSError) and exc.strerror:  # the machine's: no room, no right, no such place
         place = f": {exc.filename}" if exc.filename else ""
-        click.echo(
-            f"wmtp: {exc.strerror}{place}\nWhat was done is kept. Mend this, and run the same command again.", err=True
-        )
+        again = "\nWhat was done is kept. Mend this, and run the same command again." if resumable else ""
+        click.echo(f"wmtp: {exc.strerror}{place}{again}", err=True)
         return 1
     advice = "" if debug else " Run it again with --debug for the traceback."
     click.echo(

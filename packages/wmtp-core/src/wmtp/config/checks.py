@@ -12,7 +12,8 @@ from wmtp.config.sizes import parse_size
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
-_RUN_NAME = re.compile(r"\w[\w.+=@-]{0,199}")
+_RUN_NAME_CHARACTER = re.compile(r"[\w.+=@-]")
+_LONGEST_RUN_NAME = 200
 
 
 def at_least(low: float, *, above: bool = False, high: float | None = None) -> Validator:
@@ -36,8 +37,15 @@ def device(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
 
 def run_name(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
     """A run's name is a folder's name."""
-    if not _RUN_NAME.fullmatch(value):
-        raise ValueError(f"names a folder: letters, digits and _ . + = @ -, a letter or digit first; not {value!r}")
+    rule = "names a folder: letters, digits and _ . + = @ -, a letter or digit first"
+    if not value:
+        raise ValueError(f"{rule}; it is empty")
+    if wrong := [c for c in value if not _RUN_NAME_CHARACTER.fullmatch(c)]:
+        raise ValueError(f"{rule}; {value!r} holds {', '.join(map(repr, dict.fromkeys(wrong)))}")
+    if not re.match(r"\w", value):
+        raise ValueError(f"{rule}; {value!r} starts with {value[0]!r}")
+    if len(value) > _LONGEST_RUN_NAME:
+        raise ValueError(f"{rule}, at most {_LONGEST_RUN_NAME} of them; it has {len(value)}")
 
 
 def size(instance: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:

@@ -89,8 +89,10 @@ def _prepare(
     document = read(root, source)
     keys = set(document.data)
     if keys and keys <= set(foreign):
-        other, place = ("recipe", "second") if root == "config" else ("config", "first")
-        raise ConfigError(f"{document.name or root}: this is a {other}, not a {root}; it is given {place}")
+        other = "recipe" if root == "config" else "config"
+        raise ConfigError(
+            f"{document.name or root}: this is a {other}, not a {root}; where a command takes both, the config comes first"
+        )
     apply_overrides(document, overrides, own, foreign)
     substitute(document)
     document.problems += flat_problems(document.data)

@@ -6,23 +6,30 @@ included, stays as it was. The result is read again and compared before it is ha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
 
 from wmtp.config.flat import FLAT_KEYS, nested, refusal
-from wmtp.config.source import as_plain, is_secret, parse_yaml
+from wmtp.config.source import as_plain, dump_yaml, is_secret, parse_yaml
 from wmtp.errors import ConfigError, Problem
+
+_COMMENT = re.compile(r"\}([ \t]+#[^\r\n]*)$", re.M)  # behind a mapping in flow style
 
 
 @attrs.frozen
 class Migrated:
-    """text: the new file. removed: key paths of credentials that were left out of it. changed: there was work to do."""
+    """text: the new file. changed: there was work to do.
+
+    removed  key paths of credentials that were left out of it. nested: of new sections that are not at the top level.
+    """
 
     text: str
     changed: bool
     removed: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
 
 
 def migrate(text: str, name: str = "config.yaml") -> Migrated:
@@ -44,7 +51,8 @@ def migrate(text: str, name: str = "config.yaml") -> Migrated:
     if as_plain(parse_yaml(result, "config", name)) != _expected(data):
         by_hand = refusal(sections[0][1]) if sections else ""
         raise ConfigError(Problem(f"config ({name})", f"cannot be rewritten safely; by hand: {by_hand}"))
-    return Migrated(result, bool(sections), tuple(sorted(removed)))
+    nested = tuple(".".join((*path, "storage")) for path, _ in sections if path)
+    return Migrated(result, bool(sections), tuple(sorted(removed)), nested)
 
 
 def _flat_sections(data: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -83,9 +91,8 @@ def _check(path: tuple[str, ...], section: Any, lines: list[str], name: str) -> 
     where = f"{'.'.join(('config', *path))} ({name}, line {section.lc.line + 1})"
     if "storage" in section:
         raise ConfigError(Problem(where, f"has flat keys and a section 'storage'; take one out. {refusal(section)}"))
-    config = section.get("s3_config")
     in_block = all(_starts_with(key, lines[section.lc.data[key][0]]) for key in FLAT_KEYS if key in section)
-    if section.fa.flow_style() or not in_block or (_secrets(section) and config.fa.flow_style()):
+    if section.fa.flow_style() or not in_block:
         raise ConfigError(Problem(where, f"is written in flow style; rewrite it by hand. {refusal(section)}"))
 
 
@@ -105,9 +112,12 @@ def _rewrite(section: Any, lines: list[str]) -> list[str]:
     if "s3_config" in spans:
         start, stop = spans["s3_config"]
         body = _renamed(lines[start:stop], "s3_config", "s3")
-        for key in _secrets(section):
-            first, last = _span(section["s3_config"], key, lines, end=stop)
-            body[first - start : last - start] = [""] * (last - first)
+        if _secrets(section) and section["s3_config"].fa.flow_style():
+            body = _in_block(section["s3_config"], indent, comment=_COMMENT.search(lines[stop - 1]))
+        else:
+            for key in _secrets(section):
+                first, last = _span(section["s3_config"], key, lines, end=stop)
+                body[first - start : last - start] = [""] * (last - first)
         new += [_indented(line, "  ") for line in body]
     anchor = spans.get("s3_config", spans.get("storage_mode"))
     result = []
@@ -117,6 +127,13 @@ def _rewrite(section: Any, lines: list[str]) -> list[str]:
         if not any(start <= number < stop for start, stop in spans.values()):
             result.append(line)
     return result
+
+
+def _in_block(config: Mapping[str, Any], indent: str, comment: re.Match[str] | None) -> list[str]:
+    """The lines of ``s3`` written anew, without credentials: in flow style there are no lines to cut them from."""
+    text = dump_yaml({"s3": {key: value for key, value in as_plain(config).items() if not is_secret(key)}})
+    first, *others = text.splitlines()
+    return [f"{indent}{first}{comment[1] if comment else ''}\n", *(f"{indent}{line}\n" for line in others)]
 
 
 def _span(section: Any, key: str, lines: list[str], end: int | None = None) -> tuple[int, int]:

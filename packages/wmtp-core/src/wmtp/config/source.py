@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -37,11 +37,26 @@ class Text(str):
     folder: Path
     untyped: bool
 
-    def __new__(cls, value: str, folder: Path, *, untyped: bool = False) -> Text:
+    def __new__(cls, value: str, folder: Path, *, untyped: bool = False) -> Self:
         text = super().__new__(cls, value)
         text.folder = folder
         text.untyped = untyped
         return text
+
+
+class Scalar(Text):
+    """A number, bool or date that ``--set`` gave. `value` is as YAML reads it; the text, for a field that is text.
+
+    Whoever types ``--set run.name=123`` in a shell has no quotes left in it.
+    """
+
+    __slots__ = ("value",)
+    value: Any
+
+    def __new__(cls, text: str, value: Any) -> Self:
+        scalar = super().__new__(cls, text, Path.cwd())
+        scalar.value = value
+        return scalar
 
 
 @attrs.define
@@ -70,6 +85,10 @@ class Document:
                 return f"{shown} ({self.overrides[path[:end]]})"
             if path[:end] in self.lines:
                 return f"{shown} ({self.name}, line {self.lines[path[:end]]})"
+            if end == len(path):  # a section that --set made by naming a key in it
+                for override, name in self.overrides.items():
+                    if override[:end] == path:
+                        return f"{shown} ({name})"
         return f"{shown} ({self.name})" if self.name else shown
 
     def error(self, found: Sequence[tuple[KeyPath, str]]) -> ConfigError | None:
@@ -164,6 +183,8 @@ def _plain(value: Any, document: Document, path: KeyPath, folder: Path) -> Any:
 
 def _scalar(value: Any, folder: Path) -> Any:
     # ruamel's scalars remember how they were written (0x10, 1_000, &anchor); what counts here is the value.
+    if isinstance(value, Scalar):
+        return value
     if isinstance(value, str):
         return Text(value, folder)
     if type(value).__module__.startswith("ruamel"):
@@ -174,7 +195,10 @@ def _scalar(value: Any, folder: Path) -> Any:
 
 
 def apply_overrides(document: Document, overrides: Sequence[str], own: Sequence[str], foreign: Sequence[str]) -> None:
-    """Applies ``key.path=yaml`` in order. Keys whose first word is in `foreign` belong to the other file."""
+    """Applies ``key.path=yaml`` in order; a mapping or a list is one in brackets.
+
+    Keys whose first word is in `foreign` belong to the other file.
+    """
     for override in overrides:
         keys, equals, text = override.partition("=")
         path = tuple(keys.strip().split("."))
@@ -187,12 +211,28 @@ def apply_overrides(document: Document, overrides: Sequence[str], own: Sequence[
             document.wrong_overrides.append(Problem(name, f"has no value; to unset a key, write {keys}=null"))
         elif path[0] in own:
             try:
-                _apply(document, path, parse_yaml(text, "--set", name.removeprefix("--set ")))
+                _apply(document, path, _override(text.strip(), name.removeprefix("--set ")))
             except ConfigError as exc:
                 document.wrong_overrides += exc.problems
             else:
                 document.overrides = {p: n for p, n in document.overrides.items() if p[: len(path)] != path}
+                document.lines = {p: n for p, n in document.lines.items() if p[: len(path)] != path}
                 document.overrides[path] = name
+
+
+def _override(text: str, name: str) -> Any:
+    """The value of one ``--set``. Text like ``reference:`` is text, whatever a file's YAML would make of it."""
+    try:
+        value = parse_yaml(text, "--set", name)
+    except ConfigError:
+        if text.startswith(("{", "[", '"', "'")):
+            raise
+        return text
+    if isinstance(value, Mapping | list):
+        return value if text.startswith(("{", "[")) else text
+    plain = _scalar(value, Path.cwd())
+    written = not isinstance(plain, str) and plain is not None and not text.startswith(("!", "&")) and " #" not in text
+    return Scalar(text, plain) if written else value
 
 
 def _apply(document: Document, path: tuple[str, ...], value: Any) -> None:
@@ -271,6 +311,8 @@ def as_plain(value: Any) -> Any:
         return {key: as_plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [as_plain(inner) for inner in value]
+    if isinstance(value, Scalar):
+        return value.value
     return str(value) if isinstance(value, str) else value
 
 
@@ -281,6 +323,8 @@ def is_secret(key: object) -> bool:
 
 def shown(value: Any) -> str:
     """A value as messages show it, in YAML's words."""
+    if isinstance(value, Scalar):
+        value = value.value
     if value is None:
         return "null (nothing)"
     if isinstance(value, bool):

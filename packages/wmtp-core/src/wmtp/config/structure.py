@@ -20,7 +20,7 @@ import cattrs
 from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, IterableValidationNote
 from cattrs.gen import make_dict_structure_fn, override
 
-from wmtp.config.source import KeyPath, Text, as_plain, is_secret, shown, unknown_key
+from wmtp.config.source import KeyPath, Scalar, Text, as_plain, is_secret, shown, unknown_key
 from wmtp.errors import WmtpError
 
 Hook = Callable[[Any, Any], Any]
@@ -181,7 +181,7 @@ def _is_path_or_scalar(tp: Any) -> bool:
 
 
 def _structure_path_or_scalar(value: Any, tp: Any) -> Any:
-    if isinstance(value, str):
+    if isinstance(value, str) and not isinstance(value, Scalar):
         return Path(absolute(value))
     try:
         return structure_scalar(value, Union[tuple(m for m in _members(tp) if m is not Path)])  # noqa: UP007  (at run time)
@@ -192,17 +192,21 @@ def _structure_path_or_scalar(value: Any, tp: Any) -> Any:
 def structure_scalar(value: Any, tp: Any) -> Any:
     """A bool, int, float, str, null or one of some literal values: exactly that, nothing that looks like it.
 
-    An int serves where a float is asked for. A value out of ``${…}`` takes the type that is asked for.
+    An int serves where a float is asked for. A value out of ``${…}`` takes the type that is asked for, and a number of
+    ``--set`` is text where that is asked for.
     """
     members = _members(tp)
     texts = [value]
     if isinstance(value, Text) and value.untyped:
         texts = [*_readings(value), value]
+    elif isinstance(value, Scalar):
+        texts = [value.value, value]
     for candidate in texts:
         for member in members:
             if (found := _exactly(candidate, member)) is not _NOTHING:
                 return found
-    raise Invalid(f"must be {_either(members)}{_hint(value, members)}", value=value)
+    hint = _hint(value.value if isinstance(value, Scalar) else value, members)
+    raise Invalid(f"must be {_either(members)}{hint}", value=value)
 
 
 def _exactly(value: Any, member: Any) -> Any:

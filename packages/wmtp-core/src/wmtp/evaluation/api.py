@@ -36,11 +36,12 @@ Progress = Callable[[str, str, int], None]
 DOWNLOAD = "download"
 
 
-def create_evaluator(recipe: Recipe, *, plugins: Plugins) -> MetaMtpEvaluator | ProtocolEvaluator:
+def create_evaluator(recipe: Recipe, *, plugins: Plugins | None = None) -> MetaMtpEvaluator | ProtocolEvaluator:
     """The evaluator that serves the recipe's protocol: for ``meta-mtp``, the `MetaMtpEvaluator`.
 
-    Raises ConfigError where no installed plugin serves it.
+    plugins: by default those that are installed. Raises ConfigError where none of them serves the protocol.
     """
+    plugins = plugins or create_plugin_manager()
     owner = plugins.protocol(recipe.eval.protocol)
     return MetaMtpEvaluator() if owner.spec.id == EVALUATOR_ID else ProtocolEvaluator(plugins, owner)
 

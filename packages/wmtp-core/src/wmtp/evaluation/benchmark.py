@@ -95,8 +95,8 @@ class CodeBenchmark:
         judged = self._stored_verdicts(keys, have)
         task.run.expect(wanted, samples=len(have), verdicts=len(judged))
         log.info(
-            "%s: %d problems; %d of %d samples and %d verdicts are there already",
-            task.evaluator, len(problems), len(have), wanted, len(judged),
+            "%s: %d problem%s; there already: samples %d of %d, verdicts %d of %d",
+            task.evaluator, len(problems), "" if len(problems) == 1 else "s", len(have), wanted, len(judged), wanted,
         )  # fmt: skip
         work = _Work(self, keys)
         for sample in task.run.samples() if len(judged) < len(have) else ():
@@ -139,9 +139,13 @@ class CodeBenchmark:
                 )
         return counts
 
+    def _prompt(self, problem: Problem) -> str | list[Message]:
+        """The prompt; none where what is judged was written elsewhere, and nobody knows what it was asked with."""
+        return self.prompt(problem) if self.task.available is None else ""
+
     def _prompt_text(self, problem: Problem) -> str:
         """The prompt as one text, for its digest."""
-        prompt = self.prompt(problem)
+        prompt = self._prompt(problem)
         return prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
 
     def _stored_samples(
@@ -211,7 +215,7 @@ class CodeBenchmark:
         return errors
 
     def _request(self, problem: Problem, index: int, order: Mapping[str, int]) -> GenerationRequest:
-        prompt = self.prompt(problem)
+        prompt = self._prompt(problem)
         return GenerationRequest(
             evaluator=self.task.evaluator,
             problem=problem.id,

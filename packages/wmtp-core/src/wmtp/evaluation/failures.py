@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 
+from wmtp.evaluation.printable import printable
 from wmtp.evaluation.records import Sample, Verdict
 
 EXAMPLES = 3
 EXAMPLE_LINES = 25
 UNSOLVED = 200
+MODULES = 5  # that programs lacked, named one by one
 _EXCEPTION = re.compile(r"\b[A-Za-z_.]*(?:Error|Exception|Exit|Interrupt|Iteration)\b")
+_NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '(\w{1,60})")
 
 
 class Failures:
@@ -22,6 +26,7 @@ class Failures:
         self._unsolved: list[str] = []
         self._reasons: Counter[str] = Counter()
         self._examples: dict[str, tuple[Sample, Verdict]] = {}
+        self._lacking: Counter[str] = Counter()
 
     def add(self, problem: str, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> None:
         self._problems += 1
@@ -32,6 +37,9 @@ class Failures:
             if not verdict.passed:
                 reason = _reason(verdict)
                 self._reasons[reason] += 1
+                lacking = _NO_MODULE.search(verdict.detail)
+                if lacking and lacking[1] not in sys.stdlib_module_names:
+                    self._lacking[lacking[1]] += 1
                 if reason not in self._examples and len(self._examples) < EXAMPLES and verdict.index in by_index:
                     self._examples[reason] = by_index[verdict.index], verdict
 
@@ -43,6 +51,14 @@ class Failures:
         lines = [f"{solved} of {self._problems} problems were solved by at least one sample.", ""]
         lines += ["| programs | ended |", "|---:|---|"]
         lines += [f"| {count} | {reason} |" for reason, count in self._reasons.most_common(12)]
+        if self._lacking:
+            modules = ", ".join(f"`{name}` ({count})" for name, count in self._lacking.most_common(MODULES))
+            lines += [
+                "",
+                f"Programs that imported a module which is not Python's own: {self._lacking.total()}, {modules}. They see "
+                "Python's own library only; what is installed here can be lent to them by `judging.packages`, like "
+                "`judging.packages: [numpy]`.",
+            ]
         if self._unsolved:
             shown, more = self._unsolved[:UNSOLVED], len(self._unsolved) - UNSOLVED
             lines += ["", "Unsolved: " + ", ".join(shown) + (f" and {more} more" if more > 0 else "") + "."]
@@ -63,13 +79,14 @@ def _reason(verdict: Verdict) -> str:
 
 def _plain(text: str) -> str:
     """One line that a model cannot turn into markup."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>#|!])", r"\\\1", printable(" ".join(text.split())))
 
 
 def _fenced(text: str) -> list[str]:
     if not text.strip():
         return ["(nothing)"]
-    lines = text.splitlines()
+    # Not by splitlines: a form feed or a lone carriage return ends no line here, it is shown.
+    lines = printable(text.replace("\r\n", "\n")).rstrip("\n").split("\n")
     if len(lines) > EXAMPLE_LINES:
         lines = [*lines[:EXAMPLE_LINES], f"# … {len(lines) - EXAMPLE_LINES} more lines"]
     longest = max((len(m) for m in re.findall("`+", text)), default=0)

@@ -7,6 +7,8 @@ from pathlib import Path
 from shlex import join
 from typing import Any
 
+from wmtp.evaluation.printable import printable
+
 
 def percent(value: float | None) -> str:
     return "—" if value is None else f"{100 * value:.1f} %"
@@ -29,6 +31,8 @@ def report(results: Mapping[str, Any], details: Mapping[str, Sequence[str]] = {}
     """The text of report.md: the object of results.json, and what each evaluator has to say (`EvaluationResult.report`)."""
     run, model = results["run"], results["provenance"]["model"]
     name = " ".join(str(model[k]) for k in ("id", "variant") if model.get(k))
+    if name == "samples:":
+        name += str(model.get("file", ""))
     lines = [
         f"# {run['name']}",
         "",
@@ -51,7 +55,7 @@ def report(results: Mapping[str, Any], details: Mapping[str, Sequence[str]] = {}
             lines += [f"## What failed in {evaluator}", "", *said, ""]
     lines += _generation(results["generation"])
     lines += ["## What was run", "", "| | |", "|---|---|"]
-    lines += [f"| model {key} | `{value}` |" for key, value in model.items()]
+    lines += [f"| model {key} | `{value}` |" for key, value in model.items() if value != ""]
     sampling = results["recipe"]["eval"]["sampling"]
     if results["generation"]["tokens"]:  # replays draw nothing
         lines += [f"| sampling | {', '.join(f'{k} {v}' for k, v in sampling.items() if v is not None)} |"]
@@ -60,7 +64,7 @@ def report(results: Mapping[str, Any], details: Mapping[str, Sequence[str]] = {}
     for plugin in results["provenance"]["plugins"]:
         lines.append(f"| plugin | {plugin['distribution']} {plugin['version']} ({plugin['state']}) |")
     lines += ["", f"Once more: `{_command(Path(run['directory']))}`"]
-    return "\n".join(lines) + "\n"
+    return printable("\n".join(lines)) + "\n"
 
 
 def _command(folder: Path) -> str:
@@ -71,10 +75,10 @@ def _command(folder: Path) -> str:
 def _failures(results: Mapping[str, Any]) -> list[str]:
     lines = [f"- **{who}** failed: {what['error']}" for who, what in results["failed_evaluators"].items()]
     lines += [f"- {who}: {note}" for who, notes in results["notes"].items() for note in notes]
-    if results["judging"]["infrastructure"]:
+    if count := results["judging"]["infrastructure"]:
         lines.append(
-            f"- {results['judging']['infrastructure']} verdicts could not be reached, through no fault of the model. The same "
-            "command does them again."
+            f"- {count} verdict{'s' if count > 1 else ''} could not be reached, through no fault of the model. The same "
+            f"command does {'them' if count > 1 else 'it'} again."
         )
     return ["## What is missing", "", *lines, ""] if lines else []
 

@@ -17,6 +17,7 @@ from wmtp.config.plain import to_plain
 from wmtp.config.recipe import Recipe
 from wmtp.errors import WmtpError
 from wmtp.evaluation.engine import RunEngine
+from wmtp.evaluation.printable import printable
 from wmtp.evaluation.records import EvaluationResult, MetricValue
 from wmtp.evaluation.rundir import read_object
 from wmtp.judging.records import Judge
@@ -44,7 +45,7 @@ class Results:
         lines = [f"{name} has no value yet" for name, metric in self.metrics.items() if metric.value is None]
         lines += [f"{who}: {note}" for who, notes in self._object["notes"].items() for note in notes[:3] if lines]
         lines += [f"{who} failed: {what['error']}" for who, what in self._object["failed_evaluators"].items()]
-        return lines
+        return [printable(line) for line in lines]
 
     def to_json(self) -> dict[str, Any]:
         """The object of results.json."""

@@ -193,10 +193,12 @@ class EvaluatorFiles:
         return fingerprint(now)
 
     def _score_hint(self, kind: str) -> str:
+        """Not for a run that replays samples: it is what the hint leads to."""
+        judges_only = str(self._generation().get("model id", "")).startswith("samples:")
         return (
             f" To judge the samples anew, without a model: wmtp score {self._samples.path} --benchmark {self._evaluator}, "
             "with --data or --config for its data set."
-            if kind == "judge"
+            if kind == "judge" and not judges_only
             else ""
         )
 

@@ -79,7 +79,8 @@ def find_benchmark(name: str, plugins: Plugins) -> Owned[EvaluatorSpec]:
     if found:
         ids = ", ".join(f"{o.spec.id} ({o.distribution})" for o in found)
         raise ConfigError(f"several evaluators use the data set {name!r}: {ids}; name one of them")
-    names = [n for o in plugins.evaluators.values() if o.spec.metrics for n in (o.spec.id, o.spec.dataset) if n]
+    scorable = [o.spec for o in plugins.evaluators.values() if o.spec.metrics and o.spec.samples]
+    names = {name for spec in scorable for name in (spec.id, spec.dataset) if name}
     kind = "evaluator" if "-v" in name else "data set"  # for the distribution that would provide it
     raise ConfigError(plugins.missing(kind, name, names).replace(f"unknown {kind}", "unknown benchmark", 1))
 

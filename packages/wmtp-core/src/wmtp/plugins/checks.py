@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -130,6 +130,11 @@ def _field_faults(spec: Spec) -> Iterator[str]:
         elif name in ("dataset", "protocol", "hub_id"):
             if value is not None and (not isinstance(value, str) or not value):
                 yield f"{name} is {value!r}; a string, or None"
+        elif name == "descriptions":
+            if not isinstance(value, Mapping) or not all(isinstance(v, str) and v.strip() for v in value.values()):
+                yield f"descriptions is {value!r}; a mapping of metrics to text"
+            elif foreign := sorted(map(str, set(value) - set(getattr(spec, "metrics", ())))):
+                yield f"descriptions holds {foreign[0]!r}, which is none of the metrics"
         elif name == "samples":
             if not isinstance(value, bool):
                 yield f"samples is {value!r}; true or false"

@@ -116,12 +116,14 @@ class Plugins:
                 f"with eval.metric_prefix: {{{other}: {_initial(other)}_}}, which makes the latter's "
                 f"{_initial(other)}_{name}"
             )
+        base = name.rpartition("@")[0]
+        if base and metric_owners(evaluators, f"{base}@1", prefixes):
+            raise ConfigError(f"unknown metric {name!r}: k must be at least 1, written in digits, like {base}@10")
         names = sorted(set(metric_names(evaluators, prefixes)))
         near = near_metrics(name, names)
         hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise ConfigError(
-            f"unknown metric {name!r}; {hint}installed: {', '.join(names) or 'none'}{self._provider('metric', name)}"
-        )
+        listed = "`wmtp metrics` lists all" if names else "no installed plugin answers for a metric"
+        raise ConfigError(f"unknown metric {name!r}; {hint}{listed}{self._provider('metric', name)}")
 
     def largest_k(self, metrics: Iterable[str], prefixes: Mapping[str, str] = {}) -> int:
         """Samples a problem that these metrics need: the largest k, at least 1."""

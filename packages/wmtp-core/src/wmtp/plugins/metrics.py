@@ -52,7 +52,14 @@ def metric_names(evaluators: Iterable[Owned[EvaluatorSpec]], prefixes: Mapping[s
 
 
 def near_metrics(name: str, names: Iterable[str]) -> list[str]:
-    """Names like `name`; templates are filled with the k that was asked for, or 1."""
+    """Names hardly different from `name`, best first; templates are filled with the k that was asked for, or 1."""
     k = name.rpartition("@")[2]
     filled = sorted({n.replace("{k}", str(int(k)) if k.isdecimal() and int(k) > 0 else "1") for n in names})
-    return difflib.get_close_matches(name, filled, n=3)
+    near = difflib.get_close_matches(name, filled, n=3, cutoff=0.75)
+    # A name that is one letter off leaves no doubt; the others are only alike because metrics' names are.
+    best = max((_likeness(name, n) for n in near), default=0.0)
+    return [n for n in near if _likeness(name, n) > best - 0.06]
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
