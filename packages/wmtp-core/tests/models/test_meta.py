@@ -218,15 +218,18 @@ print((status("VmHWM") - before) / size, size)
 
 @pytest.mark.parametrize("dtype", ["as stored", "bfloat16"])
 def test_the_peak_of_loading_is_one_copy(hub: Path, tmp_path: Path, dtype: str) -> None:
-    """Everything resident at the worst moment, pages of the mapped file included, in a process of its own."""
-    big = {"dim": 512, "n_layers": 8, "n_heads": 8, "vocab_size": 8000, "n_future_tokens": 4, "multiple_of": 64}
+    """Everything resident at the worst moment, pages of the mapped file included, in a process of its own.
+
+    At that moment one tensor is there twice, so that none here is a larger part of the model than in a real one.
+    """
+    big = {"dim": 512, "n_layers": 20, "n_heads": 8, "vocab_size": 2000, "n_future_tokens": 4, "multiple_of": 64}
     folder = tmp_path / "big"
     folder.mkdir()
     (folder / "params.json").write_text(json.dumps(big))
     hidden = 64 * ((int(2 * 4 * 512 / 3) + 63) // 64)
-    tensors = {"tok_embeddings.weight": torch.randn(8000, 512), "output.weight": torch.randn(8000, 512)}
+    tensors = {"tok_embeddings.weight": torch.randn(2000, 512), "output.weight": torch.randn(2000, 512)}
     tensors["norm.weight"] = torch.ones(512)
-    for block in [f"layers.{i}" for i in range(5)] + [f"extra_heads.{i}" for i in range(3)]:
+    for block in [f"layers.{i}" for i in range(17)] + [f"extra_heads.{i}" for i in range(3)]:
         for name, shape in (
             ("attention.wq", (512, 512)), ("attention.wk", (512, 512)), ("attention.wv", (512, 512)),
             ("attention.wo", (512, 512)), ("feed_forward.w1", (hidden, 512)), ("feed_forward.w2", (512, hidden)),
@@ -238,5 +241,5 @@ def test_the_peak_of_loading_is_one_copy(hub: Path, tmp_path: Path, dtype: str) 
         [sys.executable, "-c", MEASURE, folder, hub / "7B_1T_1", dtype], capture_output=True, text=True, check=True
     )
     ratio, size = done.stdout.split()
-    assert int(size) > 60 << 20
-    assert float(ratio) <= 1.15
+    assert int(size) > 100 << 20
+    assert float(ratio) <= 1.25  # 1.02 to 1.18 seen: how many pages the kernel maps around a read differs; 2.06 without
