@@ -49,7 +49,7 @@ def _without_spread(value: float, problems: int) -> tuple[float, float]:
     scale = 1 + z * z / problems
     middle = (value + z * z / (2 * problems)) / scale
     half = z / scale * math.sqrt(value * (1 - value) / problems + z * z / (4 * problems * problems))
-    return middle - half, middle + half
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def summarise(values: Sequence[float] | None, problems: int, samples: int, unit: str = "") -> MetricValue:
