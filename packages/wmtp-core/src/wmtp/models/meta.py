@@ -142,9 +142,12 @@ def _open(path: Path) -> dict[str, Tensor]:
 
 
 def unpermute(weight: Tensor, heads: int) -> Tensor:
-    """Rotary pairs (2i, 2i+1), as Meta interleaves them, to transformers' (i, i + d/2). weight: [heads · d, in]."""
+    """Rotary pairs (2i, 2i+1), as Meta interleaves them, to transformers' (i, i + d/2).
+
+    weight: [heads · d, in]. Returns a view: [heads, 2, d / 2, in].
+    """
     out, width = weight.shape
-    return weight.view(heads, out // heads // 2, 2, width).transpose(1, 2).reshape(out, width)
+    return weight.view(heads, out // heads // 2, 2, width).transpose(1, 2)
 
 
 def _renamed(params: Params) -> Iterator[tuple[str, str]]:
@@ -202,7 +205,9 @@ def load_meta(folder: Path, *, dtype: torch.dtype | None, device: str) -> MtpLla
         if ".wq." in theirs or ".wk." in theirs:
             tensor = unpermute(tensor, params.heads if ".wq." in theirs else params.kv_heads)
         owner, _, attribute = ours.rpartition(".")
-        converted = tensor.to(device=device, dtype=dtype, copy=True)
+        # Written where it stays: what is copied on the way leaves holes in the heap, a fifth of the model in the end.
+        converted = torch.empty(mapped.shape, dtype=dtype, device=device)
+        converted.view(tensor.shape).copy_(tensor)
         setattr(model.get_submodule(owner), attribute, nn.Parameter(converted, requires_grad=True))
         _give_back(mapped)
     _materialise_buffers(model, device)
