@@ -32,12 +32,17 @@ from wmtp_s3 import S3Settings, create_s3_manager
         ({"storage": {"mode": "s3"}}, "no section storage.s3"),
         ({"storage": {"mode": "s3", "s3": {}}}, "bucket"),
         ({"storage": {"mode": "s3", "s3": {"bucket": 5}}}, "bucket"),
+        (
+            {"storage": {"mode": "s3", "s3": {"bucket": "b", "endpoint_url": "http://u:SESAME@h"}}},
+            "must be a bare address",
+        ),
         ({"storage": {"mode": "s3", "s3": {"bucket": "b", "regoin": "x"}}}, "region"),
     ],
 )
 def test_a_bad_configuration_is_a_warning_and_none(config: Any, says: str) -> None:
-    with pytest.warns(UserWarning, match=says):
+    with pytest.warns(UserWarning, match=says) as told:
         assert create_s3_manager(config) is None
+    assert not any("SESAME" in str(warning.message) for warning in told)
 
 
 def test_a_mapping_or_an_environment_is_a_configuration(

@@ -230,6 +230,18 @@ def test_config_migrate(tmp_path):
     assert file.read_text() == old
 
 
+def test_config_migrate_says_what_is_missing_and_what_was_dropped(tmp_path):
+    file = tmp_path / "old.yaml"
+    file.write_text("storage_mode: s3\n")
+    done = run("config", "migrate", str(file))
+    assert (done.returncode, done.stdout) == (0, "storage:\n  mode: s3\n")
+    assert "storage.s3.bucket is missing" in done.stderr
+    file.write_text("s3_config: {bucket: b, use_ssl: false}\n")
+    done = run("config", "migrate", str(file))
+    assert "use_ssl" not in done.stdout
+    assert "s3_config.use_ssl left out: the scheme of endpoint_url decides" in done.stderr
+
+
 def test_doctor_reports_each_group_whatever_breaks(tmp_path, distributions, environment, monkeypatch):
     source = """
         import wmtp

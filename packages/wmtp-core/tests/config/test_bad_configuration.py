@@ -6,6 +6,7 @@ import pytest
 
 import wmtp
 from wmtp.config import load_configuration, load_environment, load_recipe, load_section
+from wmtp.config.plain import to_plain
 
 # config.yaml: (text, every message, in order)
 CONFIGS = {
@@ -315,6 +316,22 @@ def test_secrets_are_never_shown(write, plugins):
     error = told(load_environment, source=None, plugins=plugins, overrides=["judging.secret=SESAME"])
     assert "(--set judging.secret)" in str(error)
     assert "SESAME" not in str(error)
+
+
+@pytest.mark.parametrize("address", ["http://user:SESAME@host:9000", "https://SESAME@host", "user:SESAME@host/x"])
+def test_a_password_in_an_address_is_never_shown(write, plugins, caplog, address):
+    """Whatever is wrong with the key it stands in, and in a section that is kept unread."""
+    flat = f"storage_mode: s3\ns3_config: {{bucket: b, endpoint_url: '{address}'}}\nseed: '{address}'"
+    error = str(told(load_environment, source=write("c.yaml", flat), plugins=plugins))
+    assert "endpoint_url left out: there are credentials in it" in error
+    assert "SESAME" not in error
+    error = str(told(load_environment, source=None, plugins=plugins, overrides=[f"storage.endpoint_url={address}"]))
+    assert "(--set storage.endpoint_url)" in error
+    assert "SESAME" not in error
+    kept = f"storage: {{mode: local, foreign: {{bucket: b, endpoints: ['{address}']}}}}"
+    environment = load_environment(write("kept.yaml", kept), plugins=plugins)
+    assert to_plain(environment)["storage"]["foreign"] == {"bucket": "b", "endpoints": ["(hidden)"]}
+    assert "SESAME" not in caplog.text
 
 
 def test_a_loaders_mapping(plugins, tmp_path, monkeypatch):

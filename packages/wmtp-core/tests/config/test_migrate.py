@@ -81,10 +81,34 @@ def test_migrate(case):
 
 
 def test_removed_credentials_are_named():
-    assert migrate(CASES["credentials"][0]).removed == ("s3_config.access_key", "s3_config.secret_key")
+    named = [key for key, _ in migrate(CASES["credentials"][0]).removed]
+    assert named == ["s3_config.access_key", "s3_config.secret_key"]
     flow = migrate(CASES["credentials in flow style"][0])
-    assert flow.removed == ("a.s3_config.access_key", "a.s3_config.secret_key")
+    assert [key for key, _ in flow.removed] == ["a.s3_config.access_key", "a.s3_config.secret_key"]
     assert "SESAME" not in flow.text
+
+
+def test_what_a_new_file_would_be_refused_for_is_left_out_and_named():
+    text = "s3_config:\n  bucket: b\n  use_ssl: false\n  endpoint_url: http://user:SESAME@host\n  region: r\n"
+    result = migrate(text)
+    assert result.text == "storage:\n  mode: s3\n  s3:\n    bucket: b\n    region: r\n"
+    assert dict(result.removed) == {
+        "s3_config.use_ssl": "the scheme of endpoint_url decides, http:// or https://",
+        "s3_config.endpoint_url": "there are credentials in it; write it without them",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "incomplete"),
+    [
+        ("storage_mode: s3\n", ("storage",)),
+        ("a:\n  s3_config:\n    region: r\n", ("a.storage",)),
+        ("storage_mode: local\n", ()),
+        ("s3_config: {bucket: b}\n", ()),
+    ],
+)
+def test_a_section_without_a_bucket_is_named(text, incomplete):
+    assert migrate(text).incomplete == incomplete
 
 
 def test_sections_below_the_top_level_are_named():

@@ -15,6 +15,15 @@ def _bucket(_: Any, __: Any, value: str) -> None:
         raise ValueError("must be a bucket's name, without slashes")
 
 
+def _endpoint(_: Any, __: Any, value: str | None) -> None:
+    """The message does not repeat the address: it would tell the password, and so would every file of a run."""
+    if value is not None and "@" in value:
+        raise ValueError(
+            "must be a bare address such as https://host:9000; credentials come from the environment (AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY) or boto3's own files"
+        )
+
+
 def _folder(value: Any) -> Any:
     """A prefix names a folder: ``mtpfw`` and ``mtpfw/`` are the same, and neither is the beginning of ``mtpfw2/``."""
     return f"{value.strip('/')}/" if isinstance(value, str) and value.strip("/") else value
@@ -35,7 +44,7 @@ class S3Settings:
     region: str | None = None
     prefix: str = attrs.field(default="", converter=_folder)
     versioned: bool = False
-    endpoint_url: str | None = None
+    endpoint_url: str | None = attrs.field(default=None, validator=_endpoint)
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     request_checksum_calculation: Checksums = "when_required"
     response_checksum_validation: Checksums = "when_required"

@@ -91,8 +91,10 @@ def migrate(file: Path, write: bool) -> None:
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"cannot read {file}: {exc}") from exc
     result = rewrite(text, str(file))
-    for key in result.removed:
-        click.echo(f"wmtp: {key} left out: credentials do not belong in a file", err=True)
+    for key, why in result.removed:
+        click.echo(f"wmtp: {key} left out: {why}", err=True)
+    for key in result.incomplete:
+        click.echo(f"wmtp: {key}.s3.bucket is missing, and must be written before the file can be used", err=True)
     for key in result.nested:
         click.echo(
             f"wmtp: {key} is below the top level: right for a loader's own configuration; in config.yaml, storage stands at "

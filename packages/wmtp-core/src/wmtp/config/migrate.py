@@ -12,8 +12,8 @@ from typing import Any
 
 import attrs
 
-from wmtp.config.flat import FLAT_KEYS, nested, refusal
-from wmtp.config.source import as_plain, dump_yaml, is_secret, parse_yaml
+from wmtp.config.flat import FLAT_KEYS, left_out, nested, refusal
+from wmtp.config.source import as_plain, dump_yaml, parse_yaml
 from wmtp.errors import ConfigError, Problem
 
 _COMMENT = re.compile(r"\}([ \t]+#[^\r\n]*)$", re.M)  # behind a mapping in flow style
@@ -23,12 +23,14 @@ _COMMENT = re.compile(r"\}([ \t]+#[^\r\n]*)$", re.M)  # behind a mapping in flow
 class Migrated:
     """text: the new file. changed: there was work to do.
 
-    removed  key paths of credentials that were left out of it. nested: of new sections that are not at the top level.
+    removed     (key path, why) of what was left out of it: credentials above all.
+    incomplete  key paths of new sections that say s3 and name no bucket. nested: of those that are not at the top level.
     """
 
     text: str
     changed: bool
-    removed: tuple[str, ...] = ()
+    removed: tuple[tuple[str, str], ...] = ()
+    incomplete: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
 
 
@@ -39,20 +41,23 @@ def migrate(text: str, name: str = "config.yaml") -> Migrated:
     ``storage``, one in flow style, ``{storage_mode: …}``. The message shows how to do it by hand.
     """
     data = parse_yaml(text, "config", name)
-    removed: list[str] = []
+    removed: list[tuple[str, str]] = []
     sections = list(_flat_sections(data, ()))
     # From the last section to the first, so that the line numbers of those before stay true.
     lines = text.splitlines(keepends=True)
     for path, section in reversed(sections):
         _check(path, section, lines, name)
-        removed += [".".join((*path, "s3_config", key)) for key in _secrets(section)]
+        removed += [
+            (".".join((*path, "s3_config", key)), why) for key, why in left_out(section.get("s3_config")).items()
+        ]
         lines = _rewrite(section, lines)
     result = "".join(lines)
     if as_plain(parse_yaml(result, "config", name)) != _expected(data):
         by_hand = refusal(sections[0][1]) if sections else ""
         raise ConfigError(Problem(f"config ({name})", f"cannot be rewritten safely; by hand: {by_hand}"))
     nested = tuple(".".join((*path, "storage")) for path, _ in sections if path)
-    return Migrated(result, bool(sections), tuple(sorted(removed)), nested)
+    incomplete = tuple(".".join((*path, "storage")) for path, section in sections if _lacks_bucket(section))
+    return Migrated(result, bool(sections), tuple(sorted(removed)), incomplete, nested)
 
 
 def _flat_sections(data: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -65,9 +70,10 @@ def _flat_sections(data: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str
             yield from _flat_sections(inner, (*path, str(key)))
 
 
-def _secrets(section: Mapping[str, Any]) -> list[str]:
-    config = section.get("s3_config")
-    return [key for key in config if is_secret(key)] if isinstance(config, Mapping) else []
+def _lacks_bucket(section: Mapping[str, Any]) -> bool:
+    form = _form(section)["storage"]
+    settings = form.get("s3")
+    return form["mode"] == "s3" and not (isinstance(settings, Mapping) and settings.get("bucket"))
 
 
 def _expected(data: Any) -> Any:
@@ -112,10 +118,11 @@ def _rewrite(section: Any, lines: list[str]) -> list[str]:
     if "s3_config" in spans:
         start, stop = spans["s3_config"]
         body = _renamed(lines[start:stop], "s3_config", "s3")
-        if _secrets(section) and section["s3_config"].fa.flow_style():
+        without = left_out(section["s3_config"])
+        if without and section["s3_config"].fa.flow_style():
             body = _in_block(section["s3_config"], indent, comment=_COMMENT.search(lines[stop - 1]))
         else:
-            for key in _secrets(section):
+            for key in without:
                 first, last = _span(section["s3_config"], key, lines, end=stop)
                 body[first - start : last - start] = [""] * (last - first)
         new += [_indented(line, "  ") for line in body]
@@ -130,8 +137,8 @@ def _rewrite(section: Any, lines: list[str]) -> list[str]:
 
 
 def _in_block(config: Mapping[str, Any], indent: str, comment: re.Match[str] | None) -> list[str]:
-    """The lines of ``s3`` written anew, without credentials: in flow style there are no lines to cut them from."""
-    text = dump_yaml({"s3": {key: value for key, value in as_plain(config).items() if not is_secret(key)}})
+    """The lines of ``s3`` written anew, without what is left out: in flow style there are no lines to cut them from."""
+    text = dump_yaml({"s3": {key: value for key, value in as_plain(config).items() if key not in left_out(config)}})
     first, *others = text.splitlines()
     return [f"{indent}{first}{comment[1] if comment else ''}\n", *(f"{indent}{line}\n" for line in others)]
 

@@ -11,7 +11,7 @@ import attrs
 
 from wmtp.config.environment import Environment
 from wmtp.config.recipe import Recipe
-from wmtp.config.source import dump_yaml, is_secret
+from wmtp.config.source import dump_yaml, has_userinfo, is_secret
 
 HIDDEN = "(hidden)"
 
@@ -24,7 +24,7 @@ def to_plain(record: Environment | Recipe) -> dict[str, Any]:
     """
     data: dict[str, Any] = _plain(record)
     if isinstance(record, Environment):
-        data["storage"] = {"mode": record.storage.mode, **_plain(record.storage.sections)}
+        data["storage"] = {"mode": record.storage.mode, **_without_passwords(_plain(record.storage.sections))}
         data["paths"]["datasets"] = {f"{name}_local": path for name, path in record.paths.datasets.items()}
     return data
 
@@ -40,6 +40,15 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, list):
         return [_escaped(inner) for inner in value]
     return value.replace("${", "$${") if isinstance(value, str) else value
+
+
+def _without_passwords(value: Any) -> Any:
+    """Sections of storage that are not selected are kept as written, valid or not."""
+    if isinstance(value, dict):
+        return {key: _without_passwords(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_passwords(inner) for inner in value]
+    return HIDDEN if has_userinfo(value) else value
 
 
 def _plain(value: Any) -> Any:

@@ -23,6 +23,7 @@ _REFERENCE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<body>[^{}]*)\}|(?P<broken>
 _SECRET = re.compile(
     r"secret|password|passwd|token(?!s|i[sz])|credential|access_?key|private_?key|account_?key|api_?key", re.I
 )
+_USERINFO = re.compile(r"//[^/?#\s]*@|(^|=)[^/?#\s@:=]+:[^/?#\s]*@")
 _BODY = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>.*))?", re.DOTALL)
 
 
@@ -202,7 +203,7 @@ def apply_overrides(document: Document, overrides: Sequence[str], own: Sequence[
     for override in overrides:
         keys, equals, text = override.partition("=")
         path = tuple(keys.strip().split("."))
-        name = f"--set {keys if any(map(is_secret, path)) else override}"
+        name = f"--set {keys if any(map(is_secret, path)) or has_userinfo(text) else override}"
         if not equals or not all(path):
             document.wrong_overrides.append(Problem(name, "must read key.path=value, like eval.limit=20"))
         elif path[0] not in own and path[0] not in foreign:
@@ -321,8 +322,15 @@ def is_secret(key: object) -> bool:
     return isinstance(key, str) and _SECRET.search(key) is not None
 
 
+def has_userinfo(value: object) -> bool:
+    """Whether a text is or holds an address with a user or password in it, ``http://user:password@host``."""
+    return isinstance(value, str) and _USERINFO.search(value) is not None
+
+
 def shown(value: Any) -> str:
     """A value as messages show it, in YAML's words."""
+    if has_userinfo(value):
+        return "an address with a user or password in it"
     if isinstance(value, Scalar):
         value = value.value
     if value is None:
