@@ -85,6 +85,24 @@ def test_a_path_too_long_for_the_disk_is_told(tmp_path: Path) -> None:
     assert list(Cache(tmp_path / "cache").entries()) == []
 
 
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("s3://", "names no bucket; write s3://bucket/key"),
+        ("s3:///key", "names no bucket; write s3://bucket/key"),
+        ("s3://bucket", "names no key; write s3://bucket/key"),
+        ("s3://bucket/", "names no key; write s3://bucket/key"),
+        ("s3://user:SESAME@bucket/key", "takes no user and no password"),
+    ],
+)
+def test_a_url_without_a_bucket_or_a_key_is_refused(url: str, says: str, tmp_path: Path, plugins: wmtp.Plugins) -> None:
+    config = wmtp.load_environment({"paths": {"cache": str(tmp_path / "cache")}}, plugins=plugins)
+    recipe = wmtp.load_recipe({"model": {"base_id": url}}, plugins=plugins)
+    with pytest.raises(wmtp.ConfigError, match=says) as caught:
+        wmtp.create_model_loader(config, recipe, plugins=plugins).resolve()
+    assert "SESAME" not in str(caught.value)
+
+
 def test_an_upload_follows_no_link_out_of_its_folder(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
     folder = tmp_path / "run"

@@ -18,10 +18,15 @@ def open_storage(settings: S3Settings) -> wmtp.Storage:
 
 
 def open_url(url: str, settings: S3Settings | None) -> tuple[wmtp.Storage, str]:
-    """The bucket of a URL as a storage, and the key in it. Region, endpoint and the rest are those of ``storage.s3``."""
+    """The bucket of a URL as a storage, and the key in it. Region, endpoint and the rest are those of ``storage.s3``.
+
+    Raises ConfigError for a URL without a bucket, and without a key: it would stand for all that is in the bucket.
+    """
     parts = urlsplit(url)
-    if not parts.netloc:
-        raise wmtp.ConfigError(f"{url!r} names no bucket; write s3://bucket/key")
+    if "@" in parts.netloc:  # not repeated: what stands before it may be a password
+        raise wmtp.ConfigError("an s3:// URL takes no user and no password; write s3://bucket/key")
+    if not parts.netloc or not parts.path.strip("/"):
+        raise wmtp.ConfigError(f"{url!r} names no {'key' if parts.netloc else 'bucket'}; write s3://bucket/key")
     base = attrs.evolve(settings, bucket=parts.netloc, prefix="") if settings else S3Settings(bucket=parts.netloc)
     return open_storage(base), parts.path.lstrip("/")
 
