@@ -100,6 +100,24 @@ def test_none_lists_every_place_with_its_reason(plugins: wmtp.Plugins, tmp_path:
         assert part in told, told
 
 
+def test_what_failed_is_what_the_advice_is_about(
+    plugins: wmtp.Plugins, tmp_path: Path, section: Any, manager: Any
+) -> None:
+    put(manager, "models/our--model/config.json", b"{}")
+    (tmp_path / "file").write_text("no folder")
+
+    def told(section: Any, cache: str) -> str:
+        config = environment(plugins, tmp_path, section, cache=str(tmp_path / cache))
+        recipe = wmtp.load_recipe({"model": {"base_id": "our/model"}}, plugins=plugins)
+        with pytest.raises(wmtp.ResourceError, match="'our/model' could not be had") as caught:
+            wmtp.create_model_loader(config, recipe, plugins=plugins).resolve()
+        return str(caught.value).splitlines()[-1]
+
+    assert "set paths.cache in config.yaml to a folder that can be written" in told(section, "file")
+    nobody = {**section, "s3": {**section["s3"], "endpoint_url": "http://127.0.0.1:9"}}
+    assert "Check the section storage in config.yaml" in told(nobody, "cache")
+
+
 def test_an_injected_manager_is_used(plugins: wmtp.Plugins, tmp_path: Path, manager: Any) -> None:
     put(manager, "datasets/mbpp/mbpp.jsonl", json.dumps(ROW).encode())
     loader = wmtp.create_data_loader(wmtp.LoaderConfig(cache_dir=tmp_path / "c"), "mbpp", plugins=plugins)

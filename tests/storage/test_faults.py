@@ -213,8 +213,9 @@ def test_a_full_disk_is_told_and_the_same_call_goes_on(
 ) -> None:
     monkeypatch.setattr(transfer, "WORKERS", 1)  # one whole piece, and part of the next
     at.cache = small_disk / "cache"
-    with pytest.raises(NotHere, match="No space left on device"):
+    with pytest.raises(NotHere, match="No space left on device") as full:
         at.fetch()
+    assert full.value.advice.startswith("Free space")
     assert at.is_empty()
     subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
     at.proxy.seen.clear()

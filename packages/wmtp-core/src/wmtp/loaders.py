@@ -21,7 +21,7 @@ from wmtp.errors import ConfigError, WmtpError
 from wmtp.specs import DatasetRequest, LoadRequest, Resource
 from wmtp.storage.chain import NotHere, Place, resolve
 from wmtp.storage.hub import from_hub
-from wmtp.storage.remote import Remote
+from wmtp.storage.remote import STORAGE_ADVICE, Remote
 from wmtp.storage.transfer import Report
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Remotes:
                 except WmtpError:
                     raise
                 except Exception as error:  # a client that cannot be made; kept as this place's reason
-                    raise NotHere(f"it cannot be opened: {error}") from error
+                    raise NotHere(f"it cannot be opened: {error}", STORAGE_ADVICE) from error
                 made.append(Remote(storage, source, prefix, self._cache, patterns, self._report, self._limit))
             return made[0]
 

@@ -10,6 +10,8 @@ import attrs
 import wmtp
 from wmtp_s3.settings import S3Settings
 
+NO_CREDENTIALS = "none in boto3's chain: environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), profile, instance role"
+
 
 def open_storage(settings: S3Settings) -> wmtp.Storage:
     from wmtp_s3.storage import S3Storage
@@ -38,7 +40,7 @@ def check(settings: S3Settings) -> Iterator[wmtp.Check]:
     from wmtp_s3.storage import S3Storage
 
     found = boto3.Session().get_credentials()
-    detail = f"from {found.method}" if found else "none in boto3's chain: environment, profile, instance role"
+    detail = f"from {found.method}" if found else NO_CREDENTIALS
     yield wmtp.Check("s3: credentials", found is not None, detail)
     storage = S3Storage(settings)
     where = f"s3://{settings.bucket}/{settings.prefix}"

@@ -17,7 +17,14 @@ def offline() -> bool:
 
 
 class NotHere(Exception):  # noqa: N818  (an answer, not a fault)
-    """This place does not have it; the text is the reason."""
+    """This place does not have it; the text is the reason.
+
+    advice: what to do where the place failed, so that nobody knows whether it has it: a full disk, no right to ask.
+    """
+
+    def __init__(self, reason: str, advice: str = "") -> None:
+        super().__init__(reason)
+        self.advice = advice
 
 
 @attrs.frozen
@@ -29,11 +36,18 @@ class Place:
 
 
 def resolve(what: str, places: Sequence[Place], advice: str) -> Resource:
-    """The resource from the first place that has it. Raises ResourceError with every place's own reason."""
-    attempts = []
+    """The resource from the first place that has it. Raises ResourceError with every place's own reason.
+
+    advice: what to do if no place has it. Where places failed, their own advice stands there instead.
+    """
+    attempts, mending = [], []
     for place in places:
         try:
             return place.look()
         except NotHere as absent:
             attempts.append(Attempt(place.name, str(absent)))
+            if absent.advice:
+                mending.append(absent.advice)
+    if mending:
+        raise ResourceError(f"{what} could not be had. Tried, in order:", attempts, "\n".join(dict.fromkeys(mending)))
     raise ResourceError(f"{what} was not found. Tried, in order:", attempts, advice)

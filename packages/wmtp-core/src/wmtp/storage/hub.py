@@ -7,6 +7,7 @@ from typing import Literal
 
 from wmtp.specs import Resource
 from wmtp.storage.chain import NotHere, offline
+from wmtp.storage.remote import of_this_machine
 
 
 def from_hub(
@@ -41,7 +42,8 @@ def from_hub(
     except GatedRepoError:
         raise NotHere(
             f"{repository} is gated: accept its conditions on its hub page, then log in with `hf auth login` (or set "
-            "HF_TOKEN) with a token that may read it"
+            "HF_TOKEN) with a token that may read it",
+            f"Get access to {repository} on the hub, or name another model or a local copy.",
         ) from None
     except RevisionNotFoundError:
         raise NotHere(f"{repository} has no revision {revision!r}") from None
@@ -58,6 +60,11 @@ def from_hub(
         raise NotHere(f"the hub answered: {str(error).splitlines()[0]}") from None
     except Exception as error:  # a cut connection comes as whatever HTTP library this version of the client has
         what = f"{type(error).__name__}: {error}"
+        if of_this_machine(error):
+            raise NotHere(
+                f"the hub's cache {constants.HF_HUB_CACHE} cannot be written: {error}",
+                "Free space, or set HF_HOME to a folder that can be written: the hub's client keeps downloads there.",
+            ) from error
         raise NotHere(f"downloading from the hub broke off ({what}); run it again, what is whole is kept") from error
     folder = Path(path)
     if not any(folder.iterdir()):

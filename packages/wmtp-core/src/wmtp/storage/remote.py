@@ -13,12 +13,24 @@ from wmtp.storage.base import Changed, Entry, Storage
 from wmtp.storage.cache import Cache, CacheEntry, touch
 from wmtp.storage.chain import NotHere, offline
 from wmtp.storage.keys import BadKey
-from wmtp.storage.transfer import Report, download, name_of, version_of
+from wmtp.storage.transfer import OUR_DISK, Report, download, name_of, version_of
 
 log = logging.getLogger("wmtp.storage")
 LISTINGS = 3
 IN_USE_SECONDS = 3600
 """Entries that were used so recently are never removed to hold the cache's limit."""
+CACHE_ADVICE = "Free space, or set paths.cache in config.yaml to a folder that can be written."
+STORAGE_ADVICE = (
+    "Check the section storage in config.yaml, and the storage's credentials in the environment: `wmtp doctor CONFIG` says "
+    "what it lacks."
+)
+
+
+def of_this_machine(error: BaseException | None) -> bool:
+    """Whether an error is the disk's or the file system's, not the network's or a server's."""
+    return isinstance(error, OSError) and (
+        error.errno in OUR_DISK or (error.errno is not None and error.filename is not None)
+    )
 
 
 class Remote:
@@ -44,7 +56,7 @@ class Remote:
     def _list(self) -> list[Entry]:
         """The objects wanted, pinned. Raises NotHere where the storage cannot be asked."""
         if self._failure is not None:
-            raise NotHere(f"it cannot be listed: {self._failure}")
+            raise NotHere(f"it cannot be listed: {self._failure}", STORAGE_ADVICE)
         if offline():
             raise NotHere("WMTP_OFFLINE is set")
         if self._entries is None:
@@ -52,7 +64,7 @@ class Remote:
                 entries = list(self._storage.list(self._prefix))
             except Exception as error:  # clients of storages raise what they like; kept, and told
                 self._failure = error
-                raise NotHere(f"it cannot be listed: {error}") from error
+                raise NotHere(f"it cannot be listed: {error}", STORAGE_ADVICE) from error
             self._entries = [entry for entry in entries if self._wanted(entry.key)]
         return self._entries
 
@@ -112,9 +124,9 @@ class Remote:
                 self._entries = None
                 continue
             except (ResourceError, BadKey) as error:
-                raise NotHere(str(error)) from error
+                raise NotHere(str(error), CACHE_ADVICE if of_this_machine(error.__cause__) else "") from error
             except OSError as error:
-                raise NotHere(f"the cache {self._cache.root} cannot be written: {error}") from error
+                raise NotHere(f"the cache {self._cache.root} cannot be written: {error}", CACHE_ADVICE) from error
             self._hold_limit()
             return Resource(self._path(entry), f"storage:{self._name}", entry.version)
         raise NotHere(f"it changed {LISTINGS} times while it was fetched")
