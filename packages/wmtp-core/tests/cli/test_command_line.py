@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import wmtp
 from wmtp.cli import COMMANDS, command, main
+from wmtp.cli.doctor import _cache
 from wmtp.cli.session import Session
 
 HEAVY = ("torch", "transformers", "pandas", "boto3", "botocore", "pyarrow", "numpy", "huggingface_hub", "safetensors")
@@ -276,6 +277,33 @@ def test_doctor_reports_each_group_whatever_breaks(tmp_path, distributions, envi
     assert all(checks for checks in report.values())
     assert {"judge: strict", "judge: process"} <= {c["name"] for c in report["judging"]}
     assert {c["name"]: c["ok"] for c in report["hub"]} == {"hub token": None, "hub": False}
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [("/proc/x", "No such file"), ("/dev/null/x", "Not a directory"), ("file", "File exists"), ("file/x", "Not a dir")],
+)
+def test_doctor_writes_into_the_cache_to_see_whether_it_can(tmp_path, place, reason):
+    (tmp_path / "file").write_text("")
+    (check,) = _cache(tmp_path / place)
+    assert check.ok is False
+    assert reason in check.detail
+    (check,) = _cache(tmp_path / "new/cache")
+    assert check.ok is True
+    assert [path.name for path in tmp_path.iterdir()] == ["file"], "and leaves nothing"
+
+
+def test_cache_and_doctor_take_the_config_as_fetch_does(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("paths: {cache: mine}")
+    for arguments in ((str(config),), ("--config", str(config))):
+        done = run("cache", "list", *arguments)
+        assert done.stdout.startswith(str(tmp_path / "mine")), done.stderr
+    both = run("cache", "prune", str(config), "--config", str(config))
+    assert both.returncode == 2
+    assert "give one" in both.stderr
+    assert "--config" in run("doctor", "--help").stdout
+    assert "used just now go as well" in " ".join(run("cache", "prune", "--help").stdout.split())
 
 
 # how errors end

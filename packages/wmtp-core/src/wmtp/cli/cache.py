@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from wmtp.cli.session import Session
+from wmtp.cli.session import Session, config_file
 
 if TYPE_CHECKING:
     from wmtp.storage.cache import Cache
@@ -27,10 +28,8 @@ def command() -> None:
     """List, verify or prune what has been downloaded."""
 
 
-def _cache(session: Session, config: str | None) -> tuple[Cache, int | None]:
+def _cache(session: Session, config: Path | None) -> tuple[Cache, int | None]:
     """The cache that a config.yaml names, and how large that lets it grow."""
-    from pathlib import Path
-
     from wmtp.config import load_environment
     from wmtp.storage.cache import Cache
 
@@ -38,14 +37,11 @@ def _cache(session: Session, config: str | None) -> tuple[Cache, int | None]:
     return Cache(Path(paths.cache)), paths.cache_bytes
 
 
-CONFIG = click.argument("config", required=False, type=click.Path(exists=True, dir_okay=False))
-
-
 @command.command("list")
-@CONFIG
+@config_file
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.pass_obj
-def list_(session: Session, config: str | None, as_json: bool) -> None:
+def list_(session: Session, config: Path | None, as_json: bool) -> None:
     """List complete entries: size, files, source."""
     cache, _ = _cache(session, config)
     entries = list(cache.entries())
@@ -62,9 +58,9 @@ def list_(session: Session, config: str | None, as_json: bool) -> None:
 
 
 @command.command("verify")
-@CONFIG
+@config_file
 @click.pass_obj
-def verify(session: Session, config: str | None) -> int:
+def verify(session: Session, config: Path | None) -> int:
     """Hash every file of every entry against its manifest. Exit status 1 if one is damaged."""
     cache, _ = _cache(session, config)
     wrong = [line for entry in cache.entries() for line in cache.verify(entry)]
@@ -73,13 +69,14 @@ def verify(session: Session, config: str | None) -> int:
 
 
 @command.command("prune")
-@CONFIG
+@config_file
 @click.option("--keep", callback=_size, metavar="SIZE", help="Keep the latest used up to this, e.g. 20G.")
 @click.pass_obj
-def prune(session: Session, config: str | None, keep: int | None) -> None:
+def prune(session: Session, config: Path | None, keep: int | None) -> None:
     """Remove entries, the longest unused first, and leftovers of killed downloads.
 
-    Without --keep, down to paths.cache_size of CONFIG; without that, all of them.
+    Without --keep, down to paths.cache_size of CONFIG; without that, all of them. Entries that were used just now go as
+    well, where they must: prune when no run is reading them.
     """
     cache, limit = _cache(session, config)
     removed = cache.prune(limit or 0 if keep is None else keep)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from wmtp.cli.session import Session, echo_json
+from wmtp.cli.session import Session, config_file, echo_json
 from wmtp.specs import Check
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _MARKS = {True: "ok", False: "FAILS", None: "-"}
 
 
 @click.command(name="doctor")
-@click.argument("config", type=click.Path(path_type=Path), required=False)
+@config_file
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(session: Session, config: Path | None, as_json: bool) -> None:
@@ -106,11 +106,24 @@ def _storage(environment: Environment, plugins: Plugins) -> Iterator[Check]:
 
 def _cache(cache: Path) -> Iterator[Check]:
     import shutil
+    import tempfile
 
-    place = next(p for p in (cache, *cache.parents) if p.exists())
-    writable = os.access(place, os.W_OK)
-    free = shutil.disk_usage(place).free / 2**30
-    yield Check("cache", writable, f"{cache}: {free:.1f} GiB free" if writable else f"{place} is not writable")
+    made = [place for place in (cache, *cache.parents) if not place.exists()]
+    try:
+        # A file that is written is the proof: rights say nothing of /proc, a full disk or a file in the folder's place.
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=cache) as file:
+            file.write(bytes(4096))
+        check = Check("cache", True, f"{cache}: {shutil.disk_usage(cache).free / 2**30:.1f} GiB free")
+    except OSError as error:
+        check = Check(
+            "cache", False, f"{cache} cannot be written: {error.strerror}; set paths.cache to a folder that can be"
+        )
+    finally:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()
+    yield check
 
 
 def _hub() -> Iterator[Check]:

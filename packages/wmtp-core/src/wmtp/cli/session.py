@@ -7,12 +7,29 @@ import functools
 import logging
 import sys
 import traceback
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from wmtp.plugins import Plugins
+
+
+def config_file(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the parameter `config`: config.yaml as an argument, or as ``--config`` as `wmtp fetch` takes it."""
+    path = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+    @click.argument("config", required=False, type=path)
+    @click.option("--config", "config_option", type=path, help="The same as CONFIG.")
+    @functools.wraps(function)
+    def wrapped(*args: Any, config: Path | None, config_option: Path | None, **options: Any) -> Any:
+        if config and config_option:
+            raise click.UsageError("CONFIG and --config both name a file; give one")
+        return function(*args, config=config or config_option, **options)
+
+    return wrapped
 
 
 class Session:
