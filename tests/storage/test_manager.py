@@ -33,6 +33,18 @@ from wmtp_s3 import S3Settings, create_s3_manager
         ({"storage": {"mode": "s3", "s3": {}}}, "bucket"),
         ({"storage": {"mode": "s3", "s3": {"bucket": 5}}}, "bucket"),
         (
+            {"storage": {"mode": "s3", "s3": {"bucket": "b", "prefix": "../x"}}},
+            "prefix.*must be a folder of the bucket",
+        ),
+        (
+            {"storage": {"mode": "s3", "s3": {"bucket": "b", "prefix": "a//b"}}},
+            "prefix.*must be a folder of the bucket",
+        ),
+        (
+            {"storage": {"mode": "s3", "s3": {"bucket": "b", "prefix": "a\\b"}}},
+            "prefix.*must be a folder of the bucket",
+        ),
+        (
             {"storage": {"mode": "s3", "s3": {"bucket": "b", "endpoint_url": "http://u:SESAME@h"}}},
             "must be a bare address",
         ),
@@ -43,6 +55,11 @@ def test_a_bad_configuration_is_a_warning_and_none(config: Any, says: str) -> No
     with pytest.warns(UserWarning, match=says) as told:
         assert create_s3_manager(config) is None
     assert not any("SESAME" in str(warning.message) for warning in told)
+
+
+def test_a_prefix_may_stand_with_and_without_slashes() -> None:
+    for written, kept in (("", ""), ("/", "/"), ("a/b", "a/b/"), ("/a/b/", "a/b/")):
+        assert S3Settings(bucket="b", prefix=written).prefix == kept
 
 
 def test_a_mapping_or_an_environment_is_a_configuration(

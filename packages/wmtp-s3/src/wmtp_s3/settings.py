@@ -15,6 +15,15 @@ def _bucket(_: Any, __: Any, value: str) -> None:
         raise ValueError("must be a bucket's name, without slashes")
 
 
+def _prefix(_: Any, __: Any, value: str) -> None:
+    """What no key of a storage may hold, no prefix may: a server or a proxy may read ``..`` as a path does."""
+    parts = value.strip("/").split("/") if value.strip("/") else []
+    if any(part in ("", ".", "..") for part in parts) or any(c == "\\" or ord(c) < 32 for c in value):
+        raise ValueError(
+            "must be a folder of the bucket, without empty, '.' or '..' parts, backslashes or control characters"
+        )
+
+
 def _endpoint(_: Any, __: Any, value: str | None) -> None:
     """The message does not repeat the address: it would tell the password, and so would every file of a run."""
     if value is not None and "@" in value:
@@ -42,7 +51,7 @@ class S3Settings:
 
     bucket: str = attrs.field(validator=_bucket)
     region: str | None = None
-    prefix: str = attrs.field(default="", converter=_folder)
+    prefix: str = attrs.field(default="", converter=_folder, validator=_prefix)
     versioned: bool = False
     endpoint_url: str | None = attrs.field(default=None, validator=_endpoint)
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
