@@ -20,6 +20,17 @@ def model(hub: Hub, shared: Path) -> Repository:
     return made
 
 
+def test_a_cache_of_the_hub_that_cannot_be_written_is_told(
+    hub: Hub, online: dict[str, str], tmp_path: Path, wmtp: Any
+) -> None:
+    hub.repositories["models/our/model"] = Repository({"a" * 40: {"config.json": b"{}"}}, {"main": "a" * 40})
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    done = wmtp("fetch", "our/model", **online | {"HF_HOME": str(tmp_path / "file")})
+    assert done.returncode == 2
+    assert "could not be had" in done.stderr
+    assert "set HF_HOME to a folder that can be written" in done.stderr.splitlines()[-1]
+
+
 def test_the_default_model_comes_from_the_hub_and_answers(
     hub: Hub,
     model: Repository,

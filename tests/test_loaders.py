@@ -340,6 +340,21 @@ def test_what_was_prefetched_serves_a_loader_that_wants_less(
     assert watched.reads == []
 
 
+def test_offline_an_entry_of_fewer_files_is_named(
+    places: Any, fetch: Any, plugins: wmtp.Plugins, tmp_path: Path
+) -> None:
+    """A run fetches what its loader reads; `wmtp fetch` asks for everything there is."""
+    places("model", "s3")
+    config = wmtp.load_environment(tmp_path / "config.yaml", plugins=plugins)
+    recipe = wmtp.load_recipe({"model": {"base_id": MODEL}}, plugins=plugins)
+    path = wmtp.create_model_loader(config, recipe, plugins=plugins).resolve(("*.json", "*.safetensors")).path
+    done = fetch("model", WMTP_OFFLINE="1")
+    assert done.returncode == 2
+    assert "no entry of all files; the one of *.json, *.safetensors is complete" in done.stderr
+    assert str(path) in done.stderr
+    assert "A run that reads only what the cache has works" in done.stderr.splitlines()[-1]
+
+
 def test_a_sharded_model_comes_through_s3_and_answers(
     plugins: wmtp.Plugins, tmp_path: Path, section: Any, manager: Any, watched: FaultProxy
 ) -> None:

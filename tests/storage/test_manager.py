@@ -57,6 +57,24 @@ def test_a_bad_configuration_is_a_warning_and_none(config: Any, says: str) -> No
     assert not any("SESAME" in str(warning.message) for warning in told)
 
 
+@pytest.mark.parametrize("mode", ["local", "s3"])
+def test_a_password_in_the_address_reaches_no_file_and_no_message(
+    mode: str, wmtp: Any, write_files: Any, tmp_path: Path
+) -> None:
+    """A section that is not selected is kept as it is written, so that the password would be in every file of a run."""
+    s3 = {"bucket": "b", "endpoint_url": "http://user:SESAME@127.0.0.1:9"}
+    data = {"datasets": {"mbpp_local": "problems.jsonl"}}
+    write_files(config={"storage": {"mode": mode, "s3": s3}, "paths": data, "judging": {"level": "process"}})
+    configuration = tmp_path / "config.yaml"
+    done = wmtp("eval", "config.yaml", "recipe.yaml")
+    assert done.returncode == (0 if mode == "local" else 2), done.stderr
+    assert "must be a bare address" in done.stderr
+    assert "SESAME" not in done.stdout + done.stderr
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path != configuration]
+    assert not [path for path in written if b"SESAME" in path.read_bytes()]
+    assert (tmp_path / "runs/run/results.json").exists() is (mode == "local")
+
+
 def test_a_prefix_may_stand_with_and_without_slashes() -> None:
     for written, kept in (("", ""), ("/", "/"), ("a/b", "a/b/"), ("/a/b/", "a/b/")):
         assert S3Settings(bucket="b", prefix=written).prefix == kept

@@ -83,6 +83,10 @@ class Cache:
         found = [entry for entry in self._of(source) if entry.has_all_of(patterns)]
         return max(found, key=lambda entry: entry.used, default=None)
 
+    def any_of(self, source: str) -> CacheEntry | None:
+        """The complete entry that was used last, whatever chose its files."""
+        return max(self._of(source), key=lambda entry: entry.used, default=None)
+
     def covering(self, source: str, versions: Mapping[str, str]) -> CacheEntry | None:
         """A complete entry that holds these files (key → version), whatever else it holds."""
         for entry in self._of(source):

@@ -90,7 +90,7 @@ class Remote:
         except NotHere as absent:
             entry = self._cache.latest(self.source, self._patterns)
             if entry is None:
-                raise NotHere("no complete entry") from None
+                raise self._no_entry() from None
             log.warning("%s: %s; using what the cache has of it", self._name, absent)
         else:
             entry = self._find(entries) if entries else None
@@ -98,6 +98,17 @@ class Remote:
                 raise NotHere("no complete entry of the storage's present version")
         touch(entry)
         return Resource(self._path(entry), "cache", entry.version)
+
+    def _no_entry(self) -> NotHere:
+        """Why the cache does not serve: it may have part of what is asked for, fetched for somebody who wanted less."""
+        other = self._cache.any_of(self.source)
+        if other is None or other.patterns is None:
+            return NotHere("no complete entry")
+        return NotHere(
+            f"no entry of {', '.join(self._patterns) if self._patterns else 'all files'}; the one of "
+            f"{', '.join(other.patterns)} is complete, and serves whoever wants no more than that: {other.path}",
+            "A run that reads only what the cache has works as it is; `wmtp fetch` brings the rest once the storage answers.",
+        )
 
     def _find(self, entries: list[Entry]) -> CacheEntry | None:
         """The entry of exactly these objects, or one that was fetched with more around them."""
