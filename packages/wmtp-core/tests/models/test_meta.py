@@ -124,6 +124,17 @@ def test_conversion_is_bit_equal(hub: Path, tmp_path: Path, variant: str) -> Non
     assert AutoModelForCausalLM.from_pretrained(out).config.n_future_tokens == direct.model.config.n_future_tokens
 
 
+def test_a_converted_folder_says_its_variant_and_refuses_another(hub: Path, tmp_path: Path) -> None:
+    out = convert(hub, tmp_path / "out", variant="7B_1T_4")
+    assert load_model(out).variant == load_model(out, variant="7B_1T_4").variant == "7B_1T_4"
+    with pytest.raises(ConfigError, match=r"out was converted from variant 7B_1T_4, not 7B_1T_1"):
+        load_model(out, variant="7B_1T_1")
+    config = json.loads((out / "config.json").read_text())
+    del config["variant"]
+    (out / "config.json").write_text(json.dumps(config))
+    assert load_model(out, variant="7B_1T_1").variant == "", "nobody knows, so it is not recorded"
+
+
 def test_sharded_round_trip(hub: Path, tmp_path: Path) -> None:
     loaded = load_model(hub, variant="7B_1T_4")
     loaded.model.save_pretrained(tmp_path / "shards", max_shard_size="400KB")
