@@ -19,7 +19,7 @@ from make_demo_problems import FIRST_ID, TRAINED
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from wmtp.models.mtp_llama import MtpLlamaConfig, MtpLlamaForCausalLM
+from wmtp import MtpLlamaConfig, MtpLlamaForCausalLM
 
 HERE = Path(__file__).parent
 HEADS = 4

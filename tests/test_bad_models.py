@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from wmtp import GenerationError, ResourceError, WmtpError
+from wmtp import ConfigError, GenerationError, ResourceError, WmtpError
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -46,6 +46,10 @@ def no_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.model").unlink()
 
 
+def no_params(folder: Path) -> None:
+    (folder / "7B_1T_4/params.json").unlink()
+
+
 def smaller_vocabulary(folder: Path) -> None:
     file = folder / "7B_1T_4/consolidated.pth"
     tensors = torch.load(file, weights_only=True)
@@ -57,14 +61,15 @@ def smaller_vocabulary(folder: Path) -> None:
 
 
 DAMAGES: dict[Callable[[Path], None], tuple[type[WmtpError], str]] = {
-    truncated: (ResourceError, r"7B_1T_4/consolidated\.pth is not a whole checkpoint of tensors .*Fetch it again"),
+    truncated: (ResourceError, r"7B_1T_4/consolidated\.pth is cut off or damaged; fetch it again"),
     not_weights: (
         ResourceError,
-        r"consolidated\.pth is not a whole checkpoint of tensors \(cut off, or something else\)",
+        r"consolidated\.pth holds Python objects, not only tensors: refused",
     ),
     weights_in_a_list: (ResourceError, "holds something other than named tensors; it is not loaded"),
     contradicting_params: (ResourceError, r"does not fit its params\.json\. missing: layers\.3\."),
     no_tokenizer: (ResourceError, r"no tokenizer\.model in "),
+    no_params: (ConfigError, r"must hold config\.json \(transformers\) or 7B_1T_4/params\.json"),
     smaller_vocabulary: (ResourceError, r"tokenizer\.model has 512 pieces, but the model's vocabulary is 500"),
 }
 

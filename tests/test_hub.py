@@ -70,6 +70,27 @@ def test_the_default_model_comes_from_the_hub_and_answers(
     assert hub.files_sent() == [], "a complete snapshot is not fetched again"
 
 
+def test_metas_layout_is_recognised_under_any_hub_id(
+    hub: Hub, shared: Path, online: dict[str, str], tmp_path: Path, wmtp: Any, write_files: Any, same_as_reference: Any
+) -> None:
+    """No `model.loader`: the variant's params.json tells, and no other variant's weights are fetched."""
+    files = files_of(shared / "data/meta-mtp-tiny")
+    hub.repositories["models/our/tiny"] = Repository({"a" * 40: files}, {"main": "a" * 40})
+    write_files(model={"base_id": "our/tiny", "variant": "7B_1T_4"}, eval={"metrics": ["mbpp_exact"], "limit": 1})
+    limits = ("--set", "eval.sampling.max_new_tokens=8", "--set", "eval.evaluators={mbpp-v1: {shots: 0}}")
+    done = wmtp("eval", "config.yaml", "recipe.yaml", *limits, "--json", **online)
+    assert done.returncode == 0, done.stderr
+    body = json.loads(done.stdout)
+    assert {k: body["provenance"]["model"][k] for k in ("format", "variant")} == {
+        "format": "meta-mtp",
+        "variant": "7B_1T_4",
+    }
+    assert body["generation"]["tokens"] > 0
+    assert sorted(hub.files_sent()) == ["consolidated.pth", "params.json", "tokenizer.model"]
+    (snapshot,) = (tmp_path / "hf/hub").glob("models--*/snapshots/*")
+    same_as_reference(snapshot, "7B_1T_4")
+
+
 def test_a_gated_repository_says_what_to_accept_and_where_the_token_goes(
     hub: Hub, model: Repository, online: dict[str, str], wmtp: Any
 ) -> None:

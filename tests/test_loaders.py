@@ -167,6 +167,115 @@ def test_a_model_comes_through_s3_and_answers(
     same_as_reference(loader.resolve().path, variant)
 
 
+@pytest.mark.parametrize("by", ["storage", "url"])
+@pytest.mark.parametrize("variant", ["7B_1T_4", None])
+def test_metas_layout_is_recognised_under_any_name(
+    plugins: wmtp.Plugins,
+    tmp_path: Path,
+    section: Any,
+    manager: Any,
+    shared: Path,
+    watched: FaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+    variant: str | None,
+    same_as_reference: Any,
+) -> None:
+    """No `model.loader`: what lies there tells. Of several variants, only the named one's weights are fetched."""
+    tiny = shared / "data/meta-mtp-tiny"
+    named = {"tokenizer.model", "7B_1T_4/params.json", "7B_1T_4/consolidated.pth"}
+    others = {"7B_1T_1/params.json", "7B_1T_1/consolidated.pth"} if variant else set()
+    files = {name: (tiny / name).read_bytes() for name in named | others}
+    config = environment(plugins, tmp_path, section)
+    for name, data in files.items():
+        put(manager, f"models/our--tiny/{name}", data)
+    where = f"s3://{BUCKET}/{section['s3']['prefix']}models/our--tiny" if by == "url" else "our/tiny"
+    recipe = wmtp.load_recipe({"model": {"base_id": where, "variant": variant}}, plugins=plugins)
+    watched.seen.clear()
+    loader = wmtp.create_model_loader(config, recipe, plugins=plugins)
+    engine = loader.load()
+    request = wmtp.GenerationRequest(evaluator="e", problem="p", index=0, prompt="Write", max_new_tokens=4)
+    assert [c.tokens > 0 for c in engine.generate([request], wmtp.Sampling())] == [True]
+    assert engine.identity["format"] == "meta-mtp"
+    assert engine.origin["variant"] == "7B_1T_4"  # type: ignore[attr-defined]
+    asked = " ".join(seen.path for seen in watched.reads)
+    assert "7B_1T_4/consolidated.pth" in asked
+    assert "7B_1T_1" not in asked
+    meta_files = ("7B_1T_4/params.json", "7B_1T_4/consolidated*.pth", "tokenizer.model")
+    same_as_reference(loader.resolve(meta_files).path, "7B_1T_4")
+    monkeypatch.setenv("WMTP_OFFLINE", "1")
+    watched.seen.clear()
+    offline = wmtp.create_model_loader(config, recipe, plugins=plugins).load()
+    assert offline.identity == engine.identity
+    assert watched.seen == []
+
+
+def test_a_variant_that_was_prefetched_serves_offline(
+    plugins: wmtp.Plugins,
+    tmp_path: Path,
+    section: Any,
+    manager: Any,
+    shared: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wmtp: Any,
+) -> None:
+    """In Meta's layout only that variant; of a folder in transformers format all of it."""
+    from wmtp import create_model_loader, load_environment, load_recipe
+    from wmtp.models.convert import convert
+
+    tiny = shared / "data/meta-mtp-tiny"
+    converted = convert(tiny, tmp_path / "converted", variant="7B_1T_4")
+    for key, folder in (("tiny", tiny), ("converted", converted)):
+        for name, data in files_of(folder).items():
+            put(manager, f"models/our--{key}/{name}", data)
+    body = {"storage": section, "paths": {"cache": "cache"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(body), encoding="utf-8")
+    config = load_environment(tmp_path / "config.yaml", plugins=plugins)
+    for key, form in (("tiny", "meta-mtp"), ("converted", "transformers")):
+        done = wmtp("fetch", f"our/{key}", "--config", "config.yaml", "--variant", "7B_1T_4")
+        assert done.returncode == 0, done.stderr
+        recipe = load_recipe({"model": {"base_id": f"our/{key}", "variant": "7B_1T_4"}}, plugins=plugins)
+        with monkeypatch.context() as patched:
+            patched.setenv("WMTP_OFFLINE", "1")
+            assert create_model_loader(config, recipe, plugins=plugins).load().identity["format"] == form
+    assert not list((tmp_path / "cache").rglob("7B_1T_1"))
+
+
+def test_several_variants_and_none_named_lists_them(
+    plugins: wmtp.Plugins, tmp_path: Path, section: Any, manager: Any, shared: Path
+) -> None:
+    tiny = shared / "data/meta-mtp-tiny"
+    for name in ("tokenizer.model", "7B_1T_4/params.json", "7B_1T_1/params.json"):
+        put(manager, f"models/our--tiny/{name}", (tiny / name).read_bytes())
+    config = environment(plugins, tmp_path, section)
+
+    def load(variant: str | None) -> None:
+        recipe = wmtp.load_recipe({"model": {"base_id": "our/tiny", "variant": variant}}, plugins=plugins)
+        wmtp.create_model_loader(config, recipe, plugins=plugins).load()
+
+    with pytest.raises(wmtp.ConfigError, match=r"has no 70B/params\.json, .* name another variant"):
+        load("70B")
+    with pytest.raises(wmtp.ConfigError, match="variants 7B_1T_1, 7B_1T_4; name one"):
+        load(None)
+
+
+def test_a_converted_model_comes_through_s3_with_its_variant_named(
+    plugins: wmtp.Plugins, tmp_path: Path, section: Any, manager: Any, shared: Path
+) -> None:
+    from wmtp.models.convert import convert
+
+    folder = convert(shared / "data/meta-mtp-tiny", tmp_path / "converted", variant="7B_1T_4")
+    for name, data in files_of(folder).items():
+        put(manager, f"models/our--tiny/{name}", data)
+    recipe = wmtp.load_recipe({"model": {"base_id": "our/tiny", "variant": "7B_1T_4"}}, plugins=plugins)
+    engine = wmtp.create_model_loader(environment(plugins, tmp_path, section), recipe, plugins=plugins).load()
+    assert engine.identity["format"] == "transformers"
+    assert engine.origin["variant"] == "7B_1T_4"  # type: ignore[attr-defined]
+    wrong = wmtp.load_recipe({"model": {"base_id": "our/tiny", "variant": "7B_1T_1"}}, plugins=plugins)
+    with pytest.raises(wmtp.ConfigError, match="was converted from variant 7B_1T_4, not 7B_1T_1"):
+        wmtp.create_model_loader(environment(plugins, tmp_path, section), wrong, plugins=plugins).load()
+
+
 def test_a_copy_of_another_variant_is_skipped(plugins: wmtp.Plugins, tmp_path: Path, shared: Path) -> None:
     tiny = str(shared / "data/meta-mtp-tiny")
     copy = {"id": "facebook/multi-token-prediction", "variant": "7B_200B_4", "path": tiny}

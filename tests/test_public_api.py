@@ -31,6 +31,22 @@ def test_public_names_need_no_torch_and_no_boto3() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_the_model_classes_are_public_and_register_with_the_auto_classes() -> None:
+    pytest.importorskip("transformers", reason="needs the extra wmtp-core[torch]")
+    pytest.importorskip("torch", reason="needs the extra wmtp-core[torch]")
+    assert {"MtpLlamaConfig", "MtpLlamaForCausalLM"} <= set(dir(wmtp))
+    script = (
+        "from wmtp import MtpLlamaConfig, MtpLlamaForCausalLM\n"
+        "from transformers import AutoConfig, AutoModelForCausalLM\n"
+        "config = AutoConfig.for_model('mtp_llama', vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1,"
+        " num_attention_heads=1, n_future_tokens=2)\n"
+        "model = AutoModelForCausalLM.from_config(config)\n"
+        "print(type(config) is MtpLlamaConfig, type(model) is MtpLlamaForCausalLM, len(model.extra_heads))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True 1\n"
+
+
 def test_importing_wmtp_imports_nothing_else_of_it() -> None:
     script = "import sys, wmtp; print(sorted(m for m in sys.modules if m.startswith('wmtp.')))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

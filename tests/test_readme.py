@@ -79,6 +79,15 @@ def test_python_snippet(snippet: str, checkout: Path) -> None:
     assert done.stdout == "1.0\n"
 
 
+def test_the_model_snippet_of_the_getting_started_page(checkout: Path) -> None:
+    (snippet,) = blocks("docs/start.md", "python")
+    done = run([sys.executable, "-c", snippet], checkout)
+    assert done.returncode == 0, done.stderr
+    shapes = [re.findall(r"\d+", line) for line in done.stdout.splitlines()[:2]]
+    assert [len(shape) for shape in shapes] == [3, 4], done.stdout
+    assert shapes[1] == [*shapes[0][:2], "4", shapes[0][2]], "the demo's model has four heads"
+
+
 @pytest.mark.parametrize("page", [*PAGES, *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").glob("*.md")))])
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

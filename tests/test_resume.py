@@ -171,6 +171,27 @@ def test_more_metrics_and_more_samples_add_only_what_is_missing(
     assert samples(tmp_path / "runs" / "whole") == samples(folder)
 
 
+def test_where_drafting_was_given_up_results_and_report_say_so(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    evaluate: Callable[..., Any],
+    write_files: Callable[..., None],
+    results: Callable[..., dict[str, Any]],
+) -> None:
+    """Acceptance stands beside it, as if drafting had gone on; a later session adds its own line."""
+    import wmtp.generation.engine as engine
+
+    monkeypatch.setattr(engine, "DRAFTING_LOSES", 0.0)
+    monkeypatch.setattr(engine, "FIRST_WEIGHING", 1)
+    demo = Path(__file__).parents[1] / "examples/demo-model"
+    write_files(problems=PROBLEMS, model={"base_id": str(demo)}, eval=_section(["mbpp_pass@1"], n=1))
+    for limit in (1, 2):
+        assert evaluate(f"eval.limit={limit}").complete
+        notes = results()["generation"]["notes"]
+        assert [note.split(" after ")[0] for note in notes] == ["Drafting was given up"] * limit
+        assert all(note in (tmp_path / "runs/run/report.md").read_text(encoding="utf-8") for note in notes)
+
+
 @pytest.mark.parametrize("moment", ["sample", "verdict"])
 def test_a_torn_last_line_is_done_again(
     tmp_path: Path,

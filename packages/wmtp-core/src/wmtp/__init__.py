@@ -32,6 +32,8 @@ _HOME = {
     "Engine": "generation.records", "GenerationRequest": "generation.records", "Completion": "generation.records",
     "Sampling": "generation.records", "Message": "generation.records", "GenerationStats": "generation.records",
     "HeadScores": "generation.records",
+    # models; these two import torch and transformers, and register with transformers' Auto classes
+    "MtpLlamaConfig": "models.mtp_llama", "MtpLlamaForCausalLM": "models.mtp_llama",
     # judging
     "CallTests": "judging.records", "StdioTests": "judging.records", "StdioCase": "judging.records",
     "Outcome": "judging.records",
@@ -41,7 +43,9 @@ _HOME = {
     "Verdict": "evaluation.records",
 }  # fmt: skip
 
-__all__ = sorted([*_HOME, "__version__"])
+_NEED_TORCH = frozenset({"MtpLlamaConfig", "MtpLlamaForCausalLM"})
+# Public like the rest, but not in ``from wmtp import *``: that must work, and stay cheap, where torch is not installed.
+__all__ = sorted([*(_HOME.keys() - _NEED_TORCH), "__version__"])
 
 if TYPE_CHECKING:
     from wmtp.config import load_environment as load_environment
@@ -82,6 +86,8 @@ if TYPE_CHECKING:
     from wmtp.loaders import LoaderConfig as LoaderConfig
     from wmtp.loaders import create_data_loader as create_data_loader
     from wmtp.loaders import create_model_loader as create_model_loader
+    from wmtp.models.mtp_llama import MtpLlamaConfig as MtpLlamaConfig
+    from wmtp.models.mtp_llama import MtpLlamaForCausalLM as MtpLlamaForCausalLM
     from wmtp.plugins import Plugins as Plugins
     from wmtp.plugins import create_plugin_manager as create_plugin_manager
     from wmtp.specs import CORE_API as CORE_API
@@ -109,4 +115,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return list(__all__)
+    return sorted([*__all__, *_NEED_TORCH])

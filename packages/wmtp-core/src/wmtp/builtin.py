@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from wmtp.errors import PluginError
 from wmtp.hookspecs import hookimpl
 from wmtp.specs import EvaluatorSpec, LoaderSpec, LoadRequest, ScorerSpec, StorageSpec
@@ -69,7 +71,7 @@ def _is_transformers(reference: str) -> bool:
     if folder.is_dir():
         return (folder / "config.json").is_file()
     if "://" in reference:
-        return True  # the listing that would tell is on the network; `model.loader` says otherwise where it must
+        return True  # the listing that would tell is on the network: `_load_transformers` looks at what came
     return _HUB_ID.fullmatch(reference) is not None and reference not in META_MTP_IDS
 
 
@@ -86,6 +88,18 @@ def _load_samples(request: LoadRequest) -> Engine:
 
 
 def _load_transformers(request: LoadRequest) -> Engine:
+    _check_installed(request)
+    if request.variant:
+        # Only Meta's layout has variants, so a few small files are asked for first: never another variant's weights.
+        small = request.fetch(("config.json", f"{request.variant}/params.json", "tokenizer.model"))
+        if not (small.path / "config.json").is_file():
+            return _load_meta_mtp(request)
+    found = request.fetch(_TRANSFORMERS_FILES).path
+    if not (found / "config.json").is_file() and _is_meta_mtp(str(found)):
+        from wmtp.models import meta
+
+        folder = meta.choose(found, None)
+        return _load_meta_mtp(attrs.evolve(request, variant=None if folder == found else folder.name))
     return _decoding_engine(request, _TRANSFORMERS_FILES)
 
 
@@ -94,19 +108,23 @@ def _load_meta_mtp(request: LoadRequest) -> Engine:
     return _decoding_engine(request, (f"{folder}params.json", f"{folder}consolidated*.pth", "tokenizer.model"))
 
 
-def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
+def _check_installed(request: LoadRequest) -> None:
     if missing := [name for name in ("torch", "transformers") if find_spec(name) is None]:
         # said before anything is downloaded
         raise PluginError(
             f"model {request.reference!r} runs on this machine, which needs {' and '.join(missing)}: "
             'pip install "wmtp-core[torch]"'
         )
+
+
+def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
+    _check_installed(request)
     from wmtp.generation.engine import DecodingEngine
     from wmtp.models import load_model
 
     resource = request.fetch(patterns)
     loaded = load_model(resource.path, variant=request.variant, device=request.device, dtype=request.dtype)
-    named = {"id": request.reference, "revision": resource.version, "variant": request.variant or ""}
+    named = {"id": request.reference, "revision": resource.version, "variant": loaded.variant}
     return DecodingEngine(
         loaded.model,
         loaded.tokenizer,

@@ -307,7 +307,7 @@ class ModelLoader:
         if not matching:
             raise ConfigError(
                 f"no loader knows what to do with model {self.reference!r}; installed loaders: {names}. A folder must hold "
-                "config.json (transformers) or params.json (Meta's format)."
+                f"config.json (transformers) or {self.variant or '<variant>'}/params.json (Meta's format)."
             )
         claims = ", ".join(f"{o.spec.name} ({o.distribution})" for o in matching)
         raise ConfigError(f"several loaders match model {self.reference!r}: {claims}; choose one with model.loader")

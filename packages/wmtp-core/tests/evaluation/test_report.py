@@ -74,7 +74,7 @@ def body() -> dict[str, Any]:
         "verdicts": {"a-v1": {"infrastructure": 1, "passed": 1}},
         "generation": {
             "samples": 2, "tokens": 10, "truncated": 1, "tokens_per_forward": 2.5, "tokens_per_second": None,
-            "acceptance": [0.5, None], "batch_invariant": False,
+            "acceptance": [0.5, None], "batch_invariant": False, "notes": ["Drafting was given up."],
         },
         "judging": {"level": "process", "infrastructure": 1, "notes": ["strict does not hold here"], "in_process": []},
         "failed_evaluators": {"b-v1": {"error": "ValueError: no", "distribution": "b"}},
@@ -95,6 +95,7 @@ def test_what_is_missing_is_said_and_how_to_go_on(body: dict[str, Any]) -> None:
         "Judged at level **process**. strict does not hold here",
         "two failed",
         "Logits vary with the batch",
+        "Drafting was given up.",
         "| drafts of extra head 1 accepted | 50.0 % |",
         "wmtp eval 'runs/my run/config.yaml' 'runs/my run/recipe.yaml'",
     ):

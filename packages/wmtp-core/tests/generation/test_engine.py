@@ -137,6 +137,8 @@ def test_giving_up_drafting_in_mid_run_changes_no_token(
         assert len(drafted) == 3
         assert decode(made, wanted, sampling) == plain
         assert made.stats.drafted == drafted, "it drafted again"
+        (note,) = made.stats.notes
+        assert "Drafting was given up after" in note
 
 
 def test_weighing_leaves_no_trace(mtp_model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +172,7 @@ def test_trained_heads_are_accepted_and_counted(monkeypatch: pytest.MonkeyPatch)
     assert decode(plain, wanted, Sampling(0.8)) == decode(drafted, wanted, Sampling(0.8))
     assert plain.stats.tokens <= plain.stats.rows
     assert plain.stats.drafted == ()
+    assert drafted.stats.notes == ()
     stats = drafted.stats
     assert stats.tokens / stats.rows > 2
     assert len(stats.accepted) == len(stats.drafted) == 3

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,17 @@ def test_conversion_is_bit_equal(hub: Path, tmp_path: Path, variant: str) -> Non
     assert AutoModelForCausalLM.from_pretrained(out).config.n_future_tokens == direct.model.config.n_future_tokens
 
 
+def test_a_converted_folder_says_its_variant_and_refuses_another(hub: Path, tmp_path: Path) -> None:
+    out = convert(hub, tmp_path / "out", variant="7B_1T_4")
+    assert load_model(out).variant == load_model(out, variant="7B_1T_4").variant == "7B_1T_4"
+    with pytest.raises(ConfigError, match=r"out was converted from variant 7B_1T_4, not 7B_1T_1"):
+        load_model(out, variant="7B_1T_1")
+    config = json.loads((out / "config.json").read_text())
+    del config["variant"]
+    (out / "config.json").write_text(json.dumps(config))
+    assert load_model(out, variant="7B_1T_1").variant == "", "nobody knows, so it is not recorded"
+
+
 def test_sharded_round_trip(hub: Path, tmp_path: Path) -> None:
     loaded = load_model(hub, variant="7B_1T_4")
     loaded.model.save_pretrained(tmp_path / "shards", max_shard_size="400KB")
@@ -153,6 +165,32 @@ def damage_pickle(folder: Path) -> None:
     (folder / "7B_1T_4/consolidated.pth").write_bytes(pickle.dumps({"x": subprocess.Popen}))
 
 
+def damage_middle(folder: Path) -> None:
+    """A byte of the pickle inside the zip file."""
+    path = folder / "7B_1T_4/consolidated.pth"
+    data = bytearray(path.read_bytes())
+    data[data.index(b"_rebuild_tensor_v2")] ^= 1
+    path.write_bytes(data)
+
+
+def damage_objects(folder: Path) -> None:
+    torch.save({"x": subprocess.Popen}, folder / "7B_1T_4/consolidated.pth")
+
+
+def damage_old(folder: Path) -> None:
+    path = folder / "7B_1T_4/consolidated.pth"
+    torch.save(torch.load(path, weights_only=True), path, _use_new_zipfile_serialization=False)
+
+
+def damage_other_zip(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "7B_1T_4/consolidated.pth", "w") as archive:
+        archive.writestr("a.txt", "a")
+
+
+def write_params(folder: Path, text: str) -> None:
+    (folder / "7B_1T_4/params.json").write_text(text)
+
+
 def damage_drop(folder: Path) -> None:
     path = folder / "7B_1T_4/consolidated.pth"
     tensors = torch.load(path, weights_only=True)
@@ -161,15 +199,38 @@ def damage_drop(folder: Path) -> None:
 
 
 DAMAGES = {
-    "truncated": (damage_truncate, "not a whole checkpoint"),
-    "not weights": (damage_pickle, "not a whole checkpoint|something other"),
+    "truncated": (damage_truncate, "pth is cut off or damaged; fetch it again"),
+    "empty": (lambda f: (f / "7B_1T_4/consolidated.pth").write_bytes(b""), "pth is cut off or damaged; fetch it again"),
+    "a flipped bit": (damage_middle, "pth is cut off or damaged; fetch it again"),
+    "a bare pickle": (damage_pickle, "is no zip file of torch.save"),
+    "the older format": (damage_old, "is no zip file of torch.save"),
+    "another zip file": (damage_other_zip, "none that torch.save writes"),
+    "Python objects": (damage_objects, "holds Python objects, not only tensors: refused"),
+    "no weights": (
+        lambda f: (f / "7B_1T_4/consolidated.pth").unlink(),
+        "does not exist; fetch 7B_1T_4/consolidated.pth as well",
+    ),
     "tensor renamed": (damage_drop, r"missing: norm\.weight; unexpected: extra"),
     "other width": (lambda f: edit_params(f, dim=128), "misshapen|contradicts"),
     "more heads than layers": (lambda f: edit_params(f, n_future_tokens=99), "contradicts itself"),
     "other vocabulary": (lambda f: edit_params(f, vocab_size=777), "vocab_size 777"),
     "params are no json": (lambda f: (f / "7B_1T_4/params.json").write_text("{"), "cannot be read"),
+    "params are a list": (
+        lambda f: write_params(f, "[]"),
+        r"params\.json: dim, n_layers, n_heads must be given as a whole number$",
+    ),
+    "heads are text": (
+        lambda f: edit_params(f, n_future_tokens="x"),
+        "n_future_tokens must be given as a whole number$",
+    ),
+    "a truth for a number": (lambda f: edit_params(f, dim=True), r"params\.json: dim must be given as a whole number$"),
+    "no heads": (lambda f: edit_params(f, n_heads=0), "contradicts itself: n_heads must be 1 or more"),
+    "eps is text": (lambda f: edit_params(f, norm_eps="x"), "norm_eps must be given as a number$"),
     "no tokenizer": (lambda f: (f / "tokenizer.model").unlink(), "no tokenizer.model"),
-    "tokenizer is rubbish": (lambda f: (f / "tokenizer.model").write_bytes(b"rubbish"), "no SentencePiece model"),
+    "tokenizer is rubbish": (
+        lambda f: (f / "tokenizer.model").write_bytes(b"rubbish"),
+        "is damaged, .*; fetch it again$",
+    ),
 }
 
 
@@ -177,8 +238,16 @@ DAMAGES = {
 def test_a_damaged_checkpoint_is_told(copy: Path, name: str) -> None:
     damage, says = DAMAGES[name]
     damage(copy)
-    with pytest.raises(ResourceError, match=says):
+    with pytest.raises(ResourceError, match=says) as caught:
         load_model(copy, variant="7B_1T_4")
+    assert not [word for word in ("weights_only", "trust", "tiktoken", "torch.load") if word in str(caught.value)]
+
+
+@pytest.mark.parametrize("variant", ["7B_1T_4", None])
+def test_missing_params_are_named(copy: Path, variant: str | None) -> None:
+    (copy / "7B_1T_4/params.json").unlink()
+    with pytest.raises(ConfigError, match=r"7B_1T_4/params\.json"):
+        load_model(copy, variant=variant)
 
 
 def test_an_unknown_variant_lists_those_there_are(hub: Path) -> None:

@@ -49,5 +49,8 @@ def _fetch(
     model = {k: v for k, v in {"base_id": what, "variant": variant, "revision": revision}.items() if v}
     recipe = load_recipe({"model": model}, plugins=plugins)
     loader = create_model_loader(environment, recipe, plugins=plugins, report=report)
-    # The files of one variant, where a repository holds several; everything otherwise.
-    return loader.resolve((f"{loader.variant}/*", "tokenizer.model") if loader.variant else None)
+    if loader.variant:  # its files alone, where a repository in Meta's layout holds several
+        found = loader.resolve((f"{loader.variant}/*", "tokenizer.model", "config.json"))
+        if not (found.path / "config.json").is_file():
+            return found
+    return loader.resolve(None)

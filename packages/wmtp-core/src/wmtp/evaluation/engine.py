@@ -139,4 +139,5 @@ def _sum(one: GenerationStats, other: GenerationStats) -> GenerationStats:
         seconds=one.seconds + other.seconds,
         drafted=heads(one.drafted, other.drafted),
         accepted=heads(one.accepted, other.accepted),
+        notes=(*one.notes, *other.notes),
     )

@@ -93,6 +93,8 @@ def _generation(generation: Mapping[str, Any]) -> list[str]:
         if share is not None:
             rows.append((f"drafts of extra head {head} accepted", percent(share)))
     lines = ["## Generation", "", "| | |", "|---|---:|", *(f"| {title} | {value} |" for title, value in rows), ""]
+    for note in generation["notes"]:
+        lines += [note, ""]
     if generation["batch_invariant"] is False:
         lines += ["Logits vary with the batch on this device, so another batch size may give other samples.", ""]
     return lines

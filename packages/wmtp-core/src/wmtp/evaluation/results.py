@@ -159,4 +159,5 @@ def _generation(folder: Path, engine: RunEngine) -> dict[str, Any]:
     found["acceptance"] = (
         [round(a / d, 4) if d else None for a, d in zip(stats.accepted, stats.drafted, strict=True)] if stats else []
     )
+    found["notes"] = list(stats.notes) if stats else []
     return found

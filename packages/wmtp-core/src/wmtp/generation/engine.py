@@ -92,6 +92,7 @@ class DecodingEngine:
         self._stats: dict[str, float] = {"tokens": 0, "forwards": 0, "rows": 0, "seconds": 0.0}
         self._drafted = [0] * (self._forward.heads - 1)
         self._accepted = [0] * (self._forward.heads - 1)
+        self._notes: list[str] = []
 
     @property
     def stats(self) -> GenerationStats:
@@ -101,6 +102,7 @@ class DecodingEngine:
             seconds=self._stats["seconds"],
             drafted=tuple(self._drafted),
             accepted=tuple(self._accepted),
+            notes=tuple(self._notes),
         )
 
     def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
@@ -281,7 +283,12 @@ class DecodingEngine:
         gain = self._stats["tokens"] / self._stats["rows"]
         cost = self._seconds(self._forward, slots, sampling) / self._seconds(plain, slots, sampling)
         if cost > DRAFTING_LOSES * gain:
-            log.info("drafting is given up: a forward costs %.1f plain ones here, and yields %.1f tokens", cost, gain)
+            note = f"a forward costs {cost:.1f} plain ones here, and yields {gain:.1f} tokens"
+            log.info("drafting is given up: %s", note)
+            self._notes.append(
+                f"Drafting was given up after {int(self._stats['forwards'])} forwards, {int(self._stats['tokens'])} tokens: "
+                f"{note}. Acceptance is of the drafts until then; the rest was decoded plainly, to the same text."
+            )
             self._forward, self._weighs = plain, False
             for row in slots.rows():
                 del row.pending[1:]

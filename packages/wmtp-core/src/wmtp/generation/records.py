@@ -72,6 +72,7 @@ class GenerationStats:
 
     forwards counts forwards of the model; rows counts rows over all forwards, so ``tokens / rows`` is the tokens that a
     row gets from a forward: 1 without speculation. ``accepted[i]`` of ``drafted[i]`` drafts of extra head i+1 were right.
+    notes: what people must know to read these figures, one line each.
     """
 
     tokens: int = 0
@@ -80,6 +81,7 @@ class GenerationStats:
     seconds: float = 0.0
     drafted: tuple[int, ...] = ()
     accepted: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

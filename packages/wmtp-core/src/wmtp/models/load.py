@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +17,7 @@ import torch
 
 from wmtp.errors import ConfigError, ResourceError
 
+log = logging.getLogger("wmtp.models")
 _DECISIVE = ("config.json", "generation_config.json", "*token*", "*vocab*", "merges.txt", "chat_template*")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
@@ -23,11 +26,14 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class LoadedModel:
     """A model in eval mode on its device, its tokenizer, and its identity: format, dtype, device kind, and the hashes of its
     weights and of what else decides a sample (configuration and tokenizer).
+
+    variant: which variant of a checkpoint of Meta's it is, as the files themselves say; ``""`` where they do not.
     """
 
     model: Any
     tokenizer: Any
     identity: Mapping[str, str]
+    variant: str = ""
 
 
 def choose_device(name: str) -> str:
@@ -56,16 +62,20 @@ def choose_dtype(name: str) -> torch.dtype | None:
 def load_model(path: Path, *, variant: str | None = None, device: str = "auto", dtype: str = "auto") -> LoadedModel:
     """Loads a folder in transformers format, or in Meta's layout (`variant` chooses among several).
 
+    A folder that `convert` wrote says which variant it is, and another one asked for is a ConfigError.
+
     Raises ResourceError (what is missing or damaged, and where) and ConfigError (device, dtype, variant).
     """
     target, kind = choose_device(device), choose_dtype(dtype)
     if (path / "config.json").is_file():
+        used = _converted_variant(path, variant)
         model, tokenizer, weights = _from_transformers(path, target, kind)
         form, others = "transformers", [file for name in _DECISIVE for file in sorted(path.glob(name))]
     else:
         from wmtp.models import meta
 
         folder = meta.choose(path, variant)
+        used = folder.name if folder != path or folder.name == variant else ""
         model = meta.load_meta(folder, dtype=kind, device=target)
         tokenizer = meta.load_tokenizer(folder, model.config.vocab_size)
         form, weights = "meta-mtp", [folder / "consolidated.pth"]
@@ -78,7 +88,25 @@ def load_model(path: Path, *, variant: str | None = None, device: str = "auto", 
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": torch.device(target).type,
     }
-    return LoadedModel(model, tokenizer, identity)
+    return LoadedModel(model, tokenizer, identity, used)
+
+
+def _converted_variant(path: Path, asked: str | None) -> str:
+    """The variant that a transformers folder was converted from, as its config.json has it."""
+    try:
+        config = json.loads((path / "config.json").read_bytes())
+        recorded = config.get("variant") if isinstance(config, dict) else None
+    except ValueError:
+        recorded = None  # transformers tells what is wrong with it
+    if not isinstance(recorded, str) or not recorded:
+        if asked:
+            log.warning("model.variant %s is not used: %s holds one model, in transformers format", asked, path)
+        return ""
+    if asked and asked != recorded:
+        raise ConfigError(
+            f"{path} was converted from variant {recorded}, not {asked}; name that one in model.variant, or none"
+        )
+    return recorded
 
 
 def _from_transformers(path: Path, device: str, dtype: torch.dtype | None) -> tuple[Any, Any, list[Path]]:

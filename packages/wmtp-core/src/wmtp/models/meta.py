@@ -12,7 +12,9 @@ import hashlib
 import json
 import mmap
 import pickle
+import zipfile
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from wmtp.errors import ConfigError, ResourceError
+from wmtp.errors import ConfigError, PluginError, ResourceError
 from wmtp.models.mtp_llama import MtpLlamaConfig, MtpLlamaForCausalLM
 
 BOS, EOS = 1, 2
@@ -38,6 +40,9 @@ _LAYER = {
 }
 _TOP = {"tok_embeddings.weight": "model.embed_tokens.weight", "norm.weight": "model.norm.weight"}
 _TOP["output.weight"] = "lm_head.weight"
+_ZIP = b"PK\x03\x04"
+_WHOLE = ("dim", "n_layers", "n_heads", "n_kv_heads", "multiple_of", "vocab_size", "n_future_tokens")
+_REAL = ("ffn_dim_multiplier", "norm_eps", "rope_theta")
 _IGNORED = ("rope.freqs",)  # buffers that some checkpoints carry and every model computes anew
 
 
@@ -72,8 +77,17 @@ def choose(folder: Path, variant: str | None) -> Path:
         return next(iter(found.values()))
     if len(found) == 1 and (folder / "params.json").is_file():
         return folder  # a variant's own folder, whatever it is called
+    if variant is not None and (not found or (folder / variant).is_dir()):
+        raise ConfigError(
+            f"{folder} has no {variant}/params.json, which stands beside {variant}/consolidated.pth; fetch it, or name "
+            "another variant (--variant, or model.variant in a recipe)"
+        )
     if not found:
-        raise ConfigError(f"{folder} holds no model: no config.json, and no params.json in it or in a folder of it")
+        lone = sorted(folder.glob("*/consolidated*.pth"))
+        beside = f": {lone[0].parent.name}/params.json is missing beside {lone[0].name}" if lone else ""
+        raise ConfigError(
+            f"{folder} holds no model{beside or ': no config.json, and no params.json in it or in a folder of it'}"
+        )
     asked = "name one" if variant is None else f"{variant!r} is none of them"
     raise ConfigError(
         f"{folder} has the variants {', '.join(found)}; {asked} (--variant, or model.variant in a recipe)"
@@ -95,12 +109,23 @@ def read_params(folder: Path, embedding: int) -> Params:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ResourceError(f"{path} cannot be read: {error}") from None
-    missing = [k for k in ("dim", "n_layers", "n_heads") if not isinstance(raw.get(k), int)]
-    if missing:
-        raise ResourceError(f"{path}: {', '.join(missing)} must be given as a whole number")
+    raw = raw if isinstance(raw, dict) else {}
+    required = ("dim", "n_layers", "n_heads")
+    given = {key: number for key, number in raw.items() if number is not None}  # null: the default
+    for keys, kinds, kind in ((_WHOLE, int, "whole number"), (_REAL, int | float, "number")):
+        wrong = [
+            key
+            for key in keys
+            if (key in given or key in required)
+            and (type(given.get(key)) is bool or not isinstance(given.get(key), kinds))
+        ]
+        if wrong:
+            raise ResourceError(f"{path}: {', '.join(wrong)} must be given as a {kind}")
+    if low := [key for key in _WHOLE if key != "vocab_size" and given.get(key, 1) < 1]:
+        raise ResourceError(f"{path} contradicts itself: {', '.join(low)} must be 1 or more")
 
     def value(key: str, default: Any) -> Any:
-        return default if raw.get(key) is None else raw[key]
+        return given.get(key, default)
 
     multiple = value("multiple_of", 256)
     hidden = int(2 * 4 * raw["dim"] / 3)
@@ -126,19 +151,54 @@ def read_params(folder: Path, embedding: int) -> Params:
 
 
 def _open(path: Path) -> dict[str, Tensor]:
-    """The checkpoint's tensors as a memory map. Unpickling is restricted to tensors."""
+    """The checkpoint's tensors as a memory map. Unpickling is restricted to tensors.
+
+    Never in torch's words where it fails: they tell how to load the file without that restriction.
+    """
     if not path.is_file():
-        raise ResourceError(f"{path} does not exist")
+        parts = path.parent.name
+        raise ResourceError(
+            f"{path} does not exist; fetch {parts}/consolidated.pth as well: a model takes tokenizer.model, "
+            f"{parts}/params.json and {parts}/consolidated.pth"
+        )
+    damaged = f"{path} is cut off or damaged; fetch it again"
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+        if head and not _ZIP.startswith(head):
+            raise ResourceError(f"{path} is no zip file of torch.save (an older format of it, or something else)")
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
+        raise ResourceError(damaged) from None
+    except OSError as error:
+        raise ResourceError(f"{path} cannot be read: {error.strerror}") from None
+    pickled = next((name for name in names if name.endswith("/data.pkl")), None)
+    if pickled is None or any(name.endswith("/constants.pkl") for name in names):
+        raise ResourceError(f"{path} is a zip file, but none that torch.save writes; fetch the checkpoint again")
     try:
         found = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    except pickle.UnpicklingError:
+        if not _is_intact(path, pickled):
+            raise ResourceError(damaged) from None
         raise ResourceError(
-            f"{path} is not a whole checkpoint of tensors (cut off, or something else): {first}. Fetch it again."
+            f"{path} holds Python objects, not only tensors: refused, because loading those may run any program"
         ) from None
+    except Exception:  # whatever torch raises for bytes that are not there  # noqa: BLE001
+        raise ResourceError(damaged) from None
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise ResourceError(f"{path} holds something other than named tensors; it is not loaded")
     return found
+
+
+def _is_intact(path: Path, member: str) -> bool:
+    """Whether a member of a zip file has its checksum. Asked only of what was refused: torch can save without any."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            archive.read(member)
+    except Exception:  # whatever a zip file's damage raises  # noqa: BLE001
+        return False
+    return True
 
 
 def unpermute(weight: Tensor, heads: int) -> Tensor:
@@ -260,13 +320,18 @@ def load_tokenizer(folder: Path, vocabulary: int) -> Any:
     space, and it reads ``<s>`` in a text as a control token.
     """
     path = tokenizer_file(folder)
+    try:  # asked first: without them transformers blames the file
+        for name in ("sentencepiece", "google.protobuf"):
+            import_module(name)
+    except ImportError as error:
+        raise PluginError(f'reading {path} needs {error.name}: pip install "wmtp-core[torch]"') from None
     from tokenizers import normalizers
     from transformers import LlamaTokenizer, PreTrainedTokenizerFast
 
     try:
         backend = LlamaTokenizer.from_pretrained(str(path.parent), add_bos_token=True, legacy=False).backend_tokenizer
-    except Exception as error:  # whatever the parsers of a damaged file raise  # noqa: BLE001
-        raise ResourceError(f"{path} is no SentencePiece model: {error}") from None
+    except Exception:  # whatever the parsers of a damaged file raise  # noqa: BLE001
+        raise ResourceError(f"{path} is damaged, or no SentencePiece model at all; fetch it again") from None
     backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     backend.pre_tokenizer = None
     tokenizer = PreTrainedTokenizerFast(

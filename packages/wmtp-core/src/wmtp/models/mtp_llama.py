@@ -18,11 +18,15 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 
 class MtpLlamaConfig(LlamaConfig):  # type: ignore[misc]
-    """Llama's configuration and `n_future_tokens`, the heads in all. ``num_hidden_layers`` counts trunk and head 0."""
+    """Llama's configuration and `n_future_tokens`, the heads in all. ``num_hidden_layers`` counts trunk and head 0.
+
+    variant: that of the checkpoint of Meta's that it was converted from, if it was.
+    """
 
     model_type = "mtp_llama"
 
     n_future_tokens: int = 1
+    variant: str = ""
 
 
 class MtpLlamaForCausalLM(LlamaForCausalLM):  # type: ignore[misc]
