@@ -50,6 +50,19 @@ def verdicts(folder: Path) -> list[dict[str, Any]]:
     return _lines(folder, "verdicts", ("cpu_seconds", "wall_seconds", "peak_mib"))
 
 
+def kill(command: list[str], cwd: Path, env: dict[str, str], file: Path, already: int, linger: float = 0) -> None:
+    """Starts a run and kills it `linger` seconds after its samples have so many lines."""
+    process = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while (file.read_bytes().count(b"\n") if file.exists() else 0) < already and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    time.sleep(linger)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
 def test_same_samples_for_any_batch_size_and_after_kills(
     tmp_path: Path,
     tiny_llama: Path,
@@ -75,17 +88,8 @@ def test_same_samples_for_any_batch_size_and_after_kills(
     command = [sys.executable, "-m", "wmtp", "eval", "config.yaml", "recipe.yaml", "--set", "run.name=killed"]
     file = tmp_path / "runs" / "killed" / "samples" / "mbpp-v1.jsonl"
     for already in (0, 0, 2, 6, 10):
-        process = subprocess.Popen(
-            command, cwd=tmp_path, env=wmtp_env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        deadline = time.monotonic() + 120
-        while (file.read_bytes().count(b"\n") if file.exists() else 0) < already and time.monotonic() < deadline:
-            assert process.poll() is None, process.communicate()[1]
-            time.sleep(0.002)
-        time.sleep(dice.uniform(0, 0.02) if already else dice.uniform(0, 2))
-        process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        linger = dice.uniform(0, 0.02) if already else dice.uniform(0, 2)
+        kill(command, tmp_path, wmtp_env, file, already, linger)
     done = wmtp(*command[3:])
     assert done.returncode == 0, done.stderr
     killed = file.parents[1]
@@ -114,16 +118,7 @@ def test_a_killed_run_that_drafts_writes_what_plain_decoding_writes(
     command = [sys.executable, "-m", "wmtp", "eval", "config.yaml", "recipe.yaml", "--set", "run.name=killed"]
     file = tmp_path / "runs" / "killed" / "samples" / "mbpp-v1.jsonl"
     for already in (1, 5):
-        process = subprocess.Popen(
-            command, cwd=tmp_path, env=wmtp_env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        deadline = time.monotonic() + 120
-        while (file.read_bytes().count(b"\n") if file.exists() else 0) < already and time.monotonic() < deadline:
-            assert process.poll() is None, process.communicate()[1]
-            time.sleep(0.002)
-        process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        kill(command, tmp_path, wmtp_env, file, already)
     done = wmtp(*command[3:])
     assert done.returncode == 0, done.stderr
     assert samples(file.parents[1]) == samples(tmp_path / "runs" / "plain")

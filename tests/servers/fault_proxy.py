@@ -19,7 +19,7 @@ BLOCK = 1 << 16
 
 @attrs.define
 class Seen:
-    """A request. sent: bytes of the answer's body that were passed on."""
+    """A request. sent: bytes of the answer's body that were passed on, or were about to be."""
 
     method: str
     path: str
@@ -151,8 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
             )
             if not data:
                 break
+            seen.sent += len(data)  # before the client can have it, and a test can ask
             self.wfile.write(data)
-            seen.sent += len(data)
         if harm.stall_after is not None:
             self.wfile.flush()
             time.sleep(harm.seconds)

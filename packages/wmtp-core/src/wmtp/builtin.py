@@ -98,12 +98,13 @@ def _load_transformers(request: LoadRequest) -> Engine:
     if not (found / "config.json").is_file() and _is_meta_mtp(str(found)):
         from wmtp.models import meta
 
-        folder = meta.choose(found, None)
-        return _load_meta_mtp(attrs.evolve(request, variant=None if folder == found else folder.name))
+        variant = meta.variant_name(meta.choose(found, None), found, None)
+        return _load_meta_mtp(attrs.evolve(request, variant=variant or None))
     return _decoding_engine(request, _TRANSFORMERS_FILES)
 
 
 def _load_meta_mtp(request: LoadRequest) -> Engine:
+    _check_installed(request)
     folder = f"{request.variant}/" if request.variant else ""
     return _decoding_engine(request, (f"{folder}params.json", f"{folder}consolidated*.pth", "tokenizer.model"))
 
@@ -118,7 +119,6 @@ def _check_installed(request: LoadRequest) -> None:
 
 
 def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
-    _check_installed(request)
     from wmtp.generation.engine import DecodingEngine
     from wmtp.models import load_model
 

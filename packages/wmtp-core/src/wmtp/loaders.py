@@ -34,6 +34,11 @@ log = logging.getLogger("wmtp.loaders")
 Role = Literal["base", "rm", "ref"]
 
 
+def model_key(reference: str) -> str:
+    """Where a storage has the model of this id."""
+    return f"models/{reference.replace('/', '--')}"
+
+
 def url_opener(url: str, section: StorageConfig, plugins: Plugins) -> tuple[str, Callable[[], tuple[Storage, str]]]:
     """The mode that a URL belongs to, and what opens it: the storage, and the key in it. Raises ConfigError if nobody does."""
     scheme = url.partition("://")[0]
@@ -238,10 +243,9 @@ class ModelLoader:
             return [Place(f"folder {self.reference}", lambda: _folder(Path(self.reference)))]
         if "://" in self.reference:
             return self._remotes.of_url(self.reference, patterns)
-        name = self.reference.replace("/", "--")
         return [
             Place(f"local copy (paths.models.{self.role}_local)", self._from_copy),
-            *self._remotes.of_key(self.storage, f"models/{name}/", patterns),
+            *self._remotes.of_key(self.storage, f"{model_key(self.reference)}/", patterns),
             Place(f"hub ({self.reference})", lambda: self._from_hub(patterns)),
         ]
 

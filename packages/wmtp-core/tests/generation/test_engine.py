@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import wmtp.generation.cache
 import wmtp.generation.engine
+import wmtp.generation.queue
 from wmtp.errors import GenerationError
 from wmtp.generation.cache import RaggedCache
 from wmtp.generation.engine import DecodingEngine
@@ -296,7 +297,7 @@ def test_slots_stay_within_the_planned_memory(mtp_model: Any, tokenizer: Any, mo
     # Two layers and three heads' of 2 · 2 · 12 float32 each: four rows of 64 positions, two of 128, one of more.
     share = 4 * 64 * 5 * 192
     monkeypatch.setattr(wmtp.generation.engine, "available_bytes", lambda _: 2 * share)
-    monkeypatch.setattr(wmtp.generation.engine, "LOOK_AHEAD", 4)
+    monkeypatch.setattr(wmtp.generation.queue, "LOOK_AHEAD", 4)
     assert decode(engine(model, tokenizer), wanted, sampling) == plain
     capacities = {capacity: max(rows for rows, c, _ in sizes if c == capacity) for _, capacity, _ in sizes}
     assert capacities == {64: 4, 128: 2, 192: 1}

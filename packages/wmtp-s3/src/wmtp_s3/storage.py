@@ -79,6 +79,11 @@ class S3Storage:
     def _where(self, key: str) -> str:
         return f"s3://{self.settings.bucket}/{self._key(key)}"
 
+    def _pinned(self, found: Mapping[str, Any]) -> str:
+        """The version of an object, from what a listing or an answer says of it. `_etag` takes it apart again."""
+        etag = _bare(found["ETag"])
+        return f"{found.get('VersionId', 'null')}/{etag}" if self.settings.versioned else etag
+
     def list(self, prefix: str) -> Iterator[wmtp.Entry]:
         """Every object, as one listing has it. Raises S3Error."""
         operation, rows = (
@@ -92,10 +97,7 @@ class S3Storage:
                     if not found.get("IsLatest", True):
                         continue
                     key = found["Key"].removeprefix(self.settings.prefix)
-                    pinned = _bare(found["ETag"])
-                    if self.settings.versioned:
-                        pinned = f"{found['VersionId']}/{pinned}"
-                    yield wmtp.Entry(key, found["Size"], pinned)
+                    yield wmtp.Entry(key, found["Size"], self._pinned(found))
         except (ClientError, BotoCoreError) as error:
             raise _told(f"listing {self._where(prefix)}", error) from None
 
@@ -166,7 +168,4 @@ class S3Storage:
             head = self._client.head_object(Bucket=self.settings.bucket, Key=self._key(key))
         except (ClientError, BotoCoreError) as error:
             raise _told(f"writing {self._where(key)}", error) from None
-        pinned = _bare(head["ETag"])
-        if self.settings.versioned:
-            pinned = f"{head.get('VersionId', 'null')}/{pinned}"
-        return wmtp.Entry(key, head["ContentLength"], pinned, sha256)
+        return wmtp.Entry(key, head["ContentLength"], self._pinned(head), sha256)

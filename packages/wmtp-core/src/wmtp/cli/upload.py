@@ -60,9 +60,10 @@ def command(session: Session, folder: Path, config: str | None, to: str | None, 
 def _key(folder: Path, model: str | None, stack: ExitStack) -> str:
     from wmtp.errors import ConfigError
     from wmtp.evaluation.rundir import locked
+    from wmtp.loaders import model_key
 
     if model:
-        return f"models/{model.replace('/', '--')}"
+        return model_key(model)
     if not (folder / "keys.json").is_file():
         raise ConfigError(f"{folder} is no run directory; say where it goes: --model ID for a checkpoint, or --to KEY")
     stack.enter_context(locked(folder, fresh=False))  # nobody writes into it meanwhile

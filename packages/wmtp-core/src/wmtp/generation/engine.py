@@ -7,10 +7,8 @@ are equal, so the text is token for token what decoding without drafts writes.
 
 from __future__ import annotations
 
-import heapq
 import logging
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +22,7 @@ from wmtp.generation.forward import Forward, forward_for
 from wmtp.generation.likelihood import head_scores
 from wmtp.generation.memory import available_bytes
 from wmtp.generation.noise import row_key
+from wmtp.generation.queue import Queue
 from wmtp.generation.records import Completion, GenerationRequest, GenerationStats, HeadScores, Message, Sampling
 from wmtp.generation.sampler import draw
 from wmtp.generation.slots import Row, Slots
@@ -35,7 +34,6 @@ log = logging.getLogger(__name__)
 ENGINE_VERSION = "1"
 """Part of generation_key. It rises when a sample could come out differently."""
 
-LOOK_AHEAD = 512  # requests held back to start the longest prompts first
 MEMORY_SHARE = 0.5  # of what is free, for the slots' keys and values
 FIRST_WEIGHING = 32  # forwards before drafting is weighed against plain decoding
 DRAFTING_LOSES = (
@@ -123,7 +121,7 @@ class DecodingEngine:
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         """Completions as they finish. A prompt that does not fit the context is an ``error`` completion."""
         with torch.inference_mode():
-            yield from self._decode(_Queue(requests, self._tokenize), sampling)
+            yield from self._decode(Queue(requests, self._tokenize), sampling)
 
     def _tokenize(self, request: GenerationRequest) -> list[int]:
         return self._encode(request.prompt or "" if request.messages is None else request.messages)
@@ -139,7 +137,7 @@ class DecodingEngine:
 
     # the loop
 
-    def _decode(self, queue: _Queue, sampling: Sampling) -> Iterator[Completion]:
+    def _decode(self, queue: Queue, sampling: Sampling) -> Iterator[Completion]:
         slots = Slots(self._layers)
         while True:
             started = time.perf_counter()
@@ -158,7 +156,7 @@ class DecodingEngine:
                 yield self._completion(row)
 
     def _admit(
-        self, queue: _Queue, slots: Slots, sampling: Sampling
+        self, queue: Queue, slots: Slots, sampling: Sampling
     ) -> tuple[list[Completion], list[tuple[Row, Tensor]]]:
         """Fills free slots. Returns what was refused, and the new rows, each with its prompt's last states."""
         refused, new = [], []
@@ -353,53 +351,3 @@ def _refusal(request: GenerationRequest, error: str) -> Completion:
         seconds=0.0,
         error=error,
     )
-
-
-class _Queue:
-    """Requests, tokenized a window ahead; the longest prompts first, and a prompt's samples one after another."""
-
-    def __init__(self, requests: Iterable[GenerationRequest], tokenize: Any) -> None:
-        self._source = iter(requests)
-        self._tokenize = tokenize
-        self._heap: list[tuple[int, int, list[int], deque[GenerationRequest]]] = []
-        self._groups: dict[tuple[int, ...], deque[GenerationRequest]] = {}
-        self._held = 0
-        self._seen = 0
-        self._current: tuple[list[int], deque[GenerationRequest]] | None = None
-
-    def _fill(self) -> None:
-        while self._held < LOOK_AHEAD and (request := next(self._source, None)) is not None:
-            ids = self._tokenize(request)
-            key = tuple(ids)
-            if key not in self._groups:
-                self._groups[key] = deque()
-                heapq.heappush(self._heap, (-len(ids), self._seen, ids, self._groups[key]))
-                self._seen += 1
-            self._groups[key].append(request)
-            self._held += 1
-
-    def next(self) -> tuple[list[int], GenerationRequest] | None:
-        if self._current is None or not self._current[1]:
-            self._fill()
-            if self._current is not None:
-                self._groups.pop(tuple(self._current[0]), None)
-                self._current = None
-            if not self._heap:
-                return None
-            _, _, ids, group = heapq.heappop(self._heap)
-            self._current = (ids, group)
-        ids, group = self._current
-        self._held -= 1
-        return ids, group.popleft()
-
-    def put_back(self, request: GenerationRequest) -> None:
-        """The request that came last comes next again."""
-        assert self._current is not None
-        self._current[1].appendleft(request)
-        self._held += 1
-
-    def waiting(self) -> bool:
-        """Whether more is to come."""
-        if not (self._current and self._current[1]) and not self._heap:
-            self._fill()
-        return bool((self._current and self._current[1]) or self._heap)

@@ -10,9 +10,7 @@ import _socket
 import builtins
 import os
 import resource
-import select
 import sys
-import time
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -50,38 +48,6 @@ def limit(limits: Mapping[str, int]) -> None:
 
 def backstop(cpu: int) -> int:
     return cpu + 1 + cpu // 2
-
-
-class Ends:
-    """When a process has to be stopped: at a moment (of ``time.monotonic``), or once it has used so many seconds of CPU."""
-
-    def __init__(self, pid: int, deadline: float, cpu: float) -> None:
-        self._clock = ~pid << 3 | 2  # how Linux numbers the CPU clock of a process
-        self._deadline, self._cpu = deadline, cpu
-        self._soonest = time.monotonic() + cpu  # when that could be used up
-
-    def late(self) -> bool:
-        return time.monotonic() >= self._deadline
-
-    def wait(self, poll: select.poll) -> list[tuple[int, int]]:
-        """The next events of `poll`; none once the process has to be stopped. Its own clock says exactly what it has used,
-        and is only looked at when that could be enough."""
-        while (left := self._deadline - (now := time.monotonic())) > 0:
-            spare = self._soonest - now
-            if spare <= 0:
-                spare = self._cpu - self._used()
-            if spare <= 0:
-                return []
-            events = poll.poll(min(left, spare) * 1000 + 1)
-            if events:
-                return events
-        return []
-
-    def _used(self) -> float:
-        try:
-            return time.clock_gettime(self._clock)
-        except OSError:  # gone: `poll` tells next
-            return 0.0
 
 
 def new_main(name: str) -> types.ModuleType:
@@ -171,9 +137,8 @@ def _kind(space: dict[str, Any], name: str) -> str:
 
 def serve(sock: _socket.socket) -> None:
     """Runs the program, then answers calls until the channel closes."""
-    module = new_main(
-        "program"
-    )  # its functions are wanted, as by an import: nothing under ``__name__ == "__main__"`` runs
+    # Its functions are wanted, as by an import: nothing under ``__name__ == "__main__"`` runs.
+    module = new_main("program")
     objects = _Objects(sock)
     encoder, decoder = codec.Encoder(objects.handle), codec.Decoder(objects.resolve)
     space = module.__dict__

@@ -78,7 +78,9 @@ def _used_up(limits: dict[str, Any]) -> str:
 
 
 def _detail(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:300].replace("\n", " ")
+    """One line on an exception. Those of the program that have no class here are named in their own text."""
+    named = isinstance(error, (remote.ProgramExit, remote.ProgramError))
+    return (str(error) if named else f"{type(error).__name__}: {error}")[:300].replace("\n", " ")
 
 
 def _calls(parts: names.Split, job: dict[str, Any], child: Child) -> tuple[str, int, str]:
@@ -115,9 +117,7 @@ def _calls(parts: names.Split, job: dict[str, Any], child: Child) -> tuple[str, 
         return "memory", passed, f"{stage}: out of memory"
     except Expensive:
         return "timeout", passed, f"{stage}: comparing the program's answer took too long"
-    except (remote.ProgramExit, remote.ProgramError) as error:
-        return "error", passed, f"{stage}: {error}"[:300].replace("\n", " ")
-    except Exception as error:  # the program's, under its builtin name  # noqa: BLE001
+    except (Exception, remote.ProgramExit) as error:  # the program's, under its builtin name  # noqa: BLE001
         return ("blocked" if isinstance(error, PermissionError) else "error"), passed, f"{stage}: {_detail(error)}"
     return "passed", passed, ""
 

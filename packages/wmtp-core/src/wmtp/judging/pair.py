@@ -49,9 +49,8 @@ def _interpreter(module: str, processor: int, *descriptors: int) -> subprocess.P
     """
     environment = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     environment["LD_BIND_NOW"] = "1"  # or every child would look up the same symbols again
-    environment["OPENBLAS_NUM_THREADS"] = (
-        "1"  # numpy, where it is allowed: a thread a core would take all the memory there is
-    )
+    # numpy, where it is allowed: a thread a core would take all the memory there is.
+    environment["OPENBLAS_NUM_THREADS"] = "1"
     if "LD_LIBRARY_PATH" in os.environ:  # some interpreters do not start without it
         environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     process = subprocess.Popen(

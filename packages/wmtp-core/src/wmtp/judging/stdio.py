@@ -21,7 +21,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wmtp.judging import candidate, channel, folders, lockdown
+from wmtp.judging import candidate, channel, ends, folders, lockdown
 
 ERROR_TAIL = 2000  # bytes of stderr kept for the detail
 
@@ -97,8 +97,8 @@ def _run_case(
     for descriptor in (stdin, out_end, err_end):
         os.close(descriptor)
     process = os.pidfd_open(pid)
-    ends = candidate.Ends(pid, started + limits["wall"], limits["cpu"])
-    stopped, output, errors = _drain(process, out, err, ends, limits["output_mib"] << 20)
+    until = ends.Ends(pid, started + limits["wall"], limits["cpu"])
+    stopped, output, errors = _drain(process, out, err, until, limits["output_mib"] << 20)
     os.kill(pid, signal.SIGKILL) if stopped else None
     _, status, usage = os.wait4(pid, 0)
     cpu = usage.ru_utime + usage.ru_stime + sweep()
@@ -125,7 +125,7 @@ def _run_case(
     return head, output
 
 
-def _drain(process: int, out: int, err: int, ends: candidate.Ends, cap: int) -> tuple[str, bytes, bytes]:
+def _drain(process: int, out: int, err: int, until: ends.Ends, cap: int) -> tuple[str, bytes, bytes]:
     """Reads both pipes while the program runs → (why it has to be stopped, output, end of stderr).
 
     Ends when it has exited, not when a stray child lets go of the pipe.
@@ -135,9 +135,9 @@ def _drain(process: int, out: int, err: int, ends: candidate.Ends, cap: int) -> 
         poll.register(descriptor, select.POLLIN)
     output, errors = bytearray(), b""
     while True:
-        events = [descriptor for descriptor, _ in ends.wait(poll)]
+        events = [descriptor for descriptor, _ in until.wait(poll)]
         if not events:
-            return "late" if ends.late() else "spent", bytes(output), errors
+            return "late" if until.late() else "spent", bytes(output), errors
         for descriptor in (out, err):
             if descriptor not in events:
                 continue

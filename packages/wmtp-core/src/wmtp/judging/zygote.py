@@ -24,7 +24,7 @@ import threading
 import time
 from typing import Any
 
-from wmtp.judging import candidate, channel, codec, folders, lockdown, proctree, seccomp, selftest, stdio
+from wmtp.judging import candidate, channel, codec, ends, folders, lockdown, proctree, seccomp, selftest, stdio
 
 # What programs import most. Each module more makes every fork a little dearer, and a program that needs another loads it.
 WARM = (
@@ -80,11 +80,11 @@ class Zygote:
         self._poll.register(process, select.POLLIN)
         # The keeper of stdin programs goes on for as long as there are cases; it looks at the CPU of each.
         cpu = request["limits"]["cpu"] if request["mode"] == "call" else math.inf
-        ends = candidate.Ends(pid, started + request["deadline"], cpu)
-        events = ends.wait(self._poll)
+        until = ends.Ends(pid, started + request["deadline"], cpu)
+        events = until.wait(self._poll)
         self._poll.unregister(process)
         os.close(process)
-        late = not events and ends.late()
+        late = not events and until.late()
         stopped = any(descriptor != process for descriptor, _ in events)
         if stopped:
             self._await_stop()

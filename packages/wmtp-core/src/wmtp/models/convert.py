@@ -19,7 +19,7 @@ def convert(source: Path, destination: Path, *, variant: str | None = None, dtyp
         raise ConfigError(f"{source} is in transformers format already; it needs no conversion")
     folder = meta.choose(source, variant)
     model = meta.load_meta(folder, dtype=choose_dtype(dtype), device="cpu")
-    model.config.variant = folder.name if folder != source or folder.name == variant else ""
+    model.config.variant = meta.variant_name(folder, source, variant)
     tokenizer = meta.load_tokenizer(folder, model.config.vocab_size)
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = destination.with_name(f".{destination.name}.{os.getpid()}")

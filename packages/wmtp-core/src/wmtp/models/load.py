@@ -75,7 +75,7 @@ def load_model(path: Path, *, variant: str | None = None, device: str = "auto", 
         from wmtp.models import meta
 
         folder = meta.choose(path, variant)
-        used = folder.name if folder != path or folder.name == variant else ""
+        used = meta.variant_name(folder, path, variant)
         model = meta.load_meta(folder, dtype=kind, device=target)
         tokenizer = meta.load_tokenizer(folder, model.config.vocab_size)
         form, weights = "meta-mtp", [folder / "consolidated.pth"]

@@ -61,6 +61,11 @@ class Params:
     vocab: int
 
 
+def variant_name(folder: Path, root: Path, asked: str | None) -> str:
+    """Which variant `choose` found, as far as the files say: a folder that was given as it is may be called anything."""
+    return folder.name if folder != root or folder.name == asked else ""
+
+
 def variants(folder: Path) -> dict[str, Path]:
     """Variant → its folder. A folder that holds params.json itself is its own only variant, under its name."""
     if (folder / "params.json").is_file():

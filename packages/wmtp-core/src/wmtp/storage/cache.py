@@ -80,28 +80,23 @@ class Cache:
 
     def latest(self, source: str, patterns: Sequence[str] | None = None) -> CacheEntry | None:
         """The complete entry that was used last, among those that have all that these patterns match."""
-        found = [entry for entry in self._of(source) if entry.has_all_of(patterns)]
+        found = [entry for entry in self.entries(source) if entry.has_all_of(patterns)]
         return max(found, key=lambda entry: entry.used, default=None)
 
     def any_of(self, source: str) -> CacheEntry | None:
         """The complete entry that was used last, whatever chose its files."""
-        return max(self._of(source), key=lambda entry: entry.used, default=None)
+        return max(self.entries(source), key=lambda entry: entry.used, default=None)
 
     def covering(self, source: str, versions: Mapping[str, str]) -> CacheEntry | None:
         """A complete entry that holds these files (key → version), whatever else it holds."""
-        for entry in self._of(source):
+        for entry in self.entries(source):
             if all(key in entry.files and entry.files[key].version == version for key, version in versions.items()):
                 return entry
         return None
 
-    def _of(self, source: str) -> Iterator[CacheEntry]:
-        for manifest in sorted((self.root / "entries" / short(source)).glob("*/manifest.json")):
-            if entry := _read(manifest.parent):
-                yield entry
-
-    def entries(self) -> Iterator[CacheEntry]:
-        """Every complete entry."""
-        for manifest in sorted(self.root.glob("entries/*/*/manifest.json")):
+    def entries(self, source: str | None = None) -> Iterator[CacheEntry]:
+        """Every complete entry, or those of one source."""
+        for manifest in sorted(self.root.glob(f"entries/{short(source) if source else '*'}/*/manifest.json")):
             if entry := _read(manifest.parent):
                 yield entry
 

@@ -30,20 +30,6 @@ class Content:
     version: str = attrs.field(default="", eq=False)
 
 
-def read_content(path: Path, piece_bytes: int) -> tuple[Content, str]:
-    """The content of a file, and sha256 over all of it, in one pass. Raises OSError."""
-    whole, pieces, size = hashlib.sha256(), [], 0
-    with path.open("rb", buffering=0) as file:
-        buffer = memoryview(bytearray(_BLOCK))
-        while count := file.readinto(buffer[: min(_BLOCK, piece_bytes - size % piece_bytes)]):
-            if size % piece_bytes == 0:
-                pieces.append(hashlib.sha256())
-            pieces[-1].update(buffer[:count])
-            whole.update(buffer[:count])
-            size += count
-    return Content(size, tuple(piece.hexdigest() for piece in pieces)), whole.hexdigest()
-
-
 def matches(path: Path, content: Content, piece_bytes: int) -> bool:
     """Whether a file holds this content: every byte of it is read and hashed. Raises OSError."""
     if path.stat().st_size != content.size:

@@ -17,7 +17,7 @@ from wmtp.errors import ConfigError, ResourceError
 from wmtp.storage import content
 from wmtp.storage.base import Changed, Entry, Storage
 from wmtp.storage.cache import Cache, CacheEntry, short
-from wmtp.storage.content import Content, read_content, write_back
+from wmtp.storage.content import Content, write_back
 from wmtp.storage.journal import Journal
 from wmtp.storage.keys import check_collisions, relative
 
@@ -203,7 +203,12 @@ def _finish(path: Path, entry: Entry, journal: Journal) -> Content:
 
 def _whole(path: Path, pieces: tuple[str, ...]) -> str:
     """sha256 over a whole file; of several pieces it is read once more."""
-    return pieces[0] if len(pieces) == 1 else read_content(path, content.PIECE_BYTES)[1]
+    return pieces[0] if len(pieces) == 1 else _sha256(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_set(folder: Path, files: Mapping[str, Content]) -> None:
@@ -252,8 +257,7 @@ def upload(
 
     def put(item: tuple[str, Path]) -> tuple[Entry, str]:
         key, path = item
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _sha256(path)
         entry = storage.put(f"{prefix}{key}", path, sha256=digest)
         report("bytes", entry.size)
         return entry, digest
