@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
+from wmtp.generation.compiled import CompilerError, Product, load
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def product() -> Product:
+    """The product in C. Skips, saying why, where there can be none."""
+    try:
+        return load()
+    except CompilerError as reason:
+        message = f"no compiled product: {reason}"
+        if os.environ.get("CI") == "true" and platform.machine() == "x86_64":
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,14 @@ def _models() -> Iterator[Check]:
         return
     import torch
 
+    from wmtp.generation.compiled import CompilerError, load
+
     yield Check("torch", True, torch.__version__)
+    try:
+        load()
+        yield Check("products on the CPU", True, "of a few rows: compiled for this processor")
+    except CompilerError as reason:
+        yield Check("products on the CPU", None, f"of a few rows: torch's own, slower ({reason})")
     if not torch.cuda.is_available():
         yield Check("GPU", None, f"none that torch can use; models run on the CPU ({torch.get_num_threads()} threads)")
     for index in range(torch.cuda.device_count()):

@@ -31,7 +31,7 @@ from wmtp.generation.thin import read_matrices_once
 
 log = logging.getLogger(__name__)
 
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 """Part of generation_key. It rises when a sample could come out differently."""
 
 MEMORY_SHARE = 0.5  # of what is free, for the slots' keys and values

@@ -1,0 +1,103 @@
+"""The product in C: compiled once for each kind of processor, and done without where that fails."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from wmtp.generation import compiled
+from wmtp.generation.compiled import CompilerError, Product
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def script(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_it_is_compiled_once(product: Product, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log"
+    real = shutil.which(os.environ.get("CC") or "cc")
+    monkeypatch.setenv("CC", script(tmp_path / "counting", f'echo "$@" >> {log}\nexec {real} "$@"'))
+    assert compiled.load().most == product.most
+    assert compiled.load().most == product.most
+    assert len(log.read_text(encoding="utf-8").splitlines()) == 2, "compiled and linked, once"
+    assert [path.suffix for path in (home / "wmtp/compiled").iterdir()] == [".so"]
+    monkeypatch.setattr(compiled, "_features", lambda: "of another processor")
+    compiled.load()
+    assert len(list((home / "wmtp/compiled").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("echo 'unknown flag' >&2; exit 1", "unknown flag"),
+        ("exit 0", "No such file"),  # it makes nothing
+        ('while [ "$1" != -o ]; do shift; done; echo nonsense > "$2"', "too short|invalid ELF"),
+    ],
+    ids=["refuses", "makes nothing", "makes nonsense"],
+)
+def test_a_compiler_that_does_not_serve_is_told(
+    text: str, told: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", script(tmp_path / "bad", text))
+    with pytest.raises(CompilerError, match=told):
+        compiled.load()
+
+
+def test_no_compiler_and_no_folder_are_told(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(CompilerError, match="no-such-compiler"):
+        compiled.load()
+    monkeypatch.setenv("CC", "true")
+    home.write_text("a file")
+    with pytest.raises(CompilerError, match="home"):
+        compiled.load()
+
+
+def test_a_processor_without_the_instructions_is_told(
+    product: Product, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "FLAGS", (*compiled.FLAGS, "-mno-avx512f", "-mno-avx2"))
+    with pytest.raises(CompilerError, match="AVX2"):
+        compiled.load()
+
+
+def test_narrower_vectors_give_the_same_products(product: Product, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "FLAGS", (*compiled.FLAGS, "-mno-avx512f"))
+    narrow = compiled.load()
+    assert narrow.most == 8
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 2**-7)):
+        x, weight = torch.randn(7, 96).to(dtype), torch.randn(20, 96).to(dtype)
+        out = x.new_empty(7, 20)
+        narrow.multiply(x.data_ptr(), weight.data_ptr(), out.data_ptr(), 7, 96, 20, x.element_size(), 2)
+        torch.testing.assert_close(out, x @ weight.T, atol=1e-4, rtol=tolerance)
+
+
+def test_it_runs_on_the_threads_of_torch(product: Product, home: Path) -> None:
+    """A second set of threads would fight with torch's for the processors."""
+    code = (
+        "import re, torch\nfrom wmtp.generation.compiled import load\nload()\n"
+        "maps = open('/proc/self/maps').read()\n"
+        "print(len({line.split()[-1] for line in maps.splitlines() if re.search(r'lib(gomp|iomp5|omp)', line)}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+    (library,) = (home / "wmtp/compiled").iterdir()
+    alone = [sys.executable, "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", str(library)]
+    done = subprocess.run(alone, capture_output=True, text=True, check=False)
+    assert "undefined symbol: " in done.stderr, "it brings none of its own"
+    assert ctypes.CDLL(str(library)).wmtp_thin
