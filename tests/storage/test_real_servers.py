@@ -65,6 +65,31 @@ def test_ranges_do_not_go_through_boto3(
     assert b"".join(storage.read(entry, 2, 5)) == b"234"
 
 
+def test_ranges_are_read_into_memory_by_http_client_itself(
+    server: S3Server, open_storage: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the connection is used again. Where its insides move, this fails; reading goes on, at the price of copies."""
+    from botocore.httpsession import URLLib3Session
+    from botocore.response import StreamingBody
+
+    storage = open_storage(server)
+    data = os.urandom(1 << 20)
+    entry = put(storage, "k", data)
+    whole = StreamingBody.read
+    monkeypatch.setattr(StreamingBody, "read", None)
+    before: dict[Any, int] = {}
+    for start in range(0, 1 << 20, 1 << 18):
+        assert b"".join(storage.read(entry, start, start + (1 << 18))) == data[start : start + (1 << 18)]
+        session: URLLib3Session = storage._client._endpoint.http_session
+        pools = session._manager.pools
+        made = {key: pools[key].num_connections for key in pools.keys()}  # noqa: SIM118  (no plain mapping)
+        assert before in ({}, made), "no new connection"
+        before = made
+    monkeypatch.setattr(StreamingBody, "read", whole)
+    monkeypatch.setattr("wmtp_s3.direct.HTTPResponse", type(None))
+    assert read(storage, entry) == data
+
+
 def test_checksums_may_be_left_to_boto3(server: S3Server, open_storage: Callable[..., Any]) -> None:
     checks = "when_supported" if server.kind == "moto" else "when_required"
     storage = open_storage(server, request_checksum_calculation=checks, response_checksum_validation="when_supported")

@@ -27,7 +27,7 @@ _HOME = {
     "CodeBenchmark": "evaluation.benchmark", "HeadMetrics": "evaluation.head_metrics",
     "create_evaluator": "evaluation.api", "evaluate": "evaluation.api", "Results": "evaluation.results",
     # storage
-    "Storage": "storage.base", "Entry": "storage.base", "Changed": "storage.base",
+    "Storage": "storage.base", "ReadsInto": "storage.base", "Entry": "storage.base", "Changed": "storage.base",
     # generation
     "Engine": "generation.records", "GenerationRequest": "generation.records", "Completion": "generation.records",
     "Sampling": "generation.records", "Message": "generation.records", "GenerationStats": "generation.records",
@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from wmtp.specs import StorageSpec as StorageSpec
     from wmtp.storage.base import Changed as Changed
     from wmtp.storage.base import Entry as Entry
+    from wmtp.storage.base import ReadsInto as ReadsInto
     from wmtp.storage.base import Storage as Storage
 
 

@@ -7,7 +7,8 @@ retries, its redirects, its errors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from http.client import HTTPResponse, IncompleteRead
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -57,3 +58,24 @@ def direct(client: Any, session: Any, bucket: str) -> Direct | None:
         return None
     base = f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix(_PROBE)}"
     return Direct(http, credentials, base, scope[2])
+
+
+def filled(body: StreamingBody, buffer: memoryview) -> Iterator[int]:
+    """Puts a body into `buffer`, piece over piece, and yields the length of each.
+
+    http.client puts it there itself, where it can be reached; urllib3 and botocore, which stand before it, read into new
+    memory.
+    Raises what it raises then: OSError, HTTPException; else BotoCoreError.
+    """
+    raw: Any = getattr(body, "_raw_stream", None)
+    answer = getattr(raw, "_fp", None)
+    if type(body) is StreamingBody and isinstance(answer, HTTPResponse):
+        while count := answer.readinto(buffer):
+            yield count
+        if answer.length:  # `readinto` does not say so itself
+            raise IncompleteRead(b"", answer.length)
+        raw.release_conn()  # for the next request
+    else:
+        while data := body.read(len(buffer)):
+            buffer[: len(data)] = data
+            yield len(data)

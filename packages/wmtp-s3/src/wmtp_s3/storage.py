@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import base64
+import functools
 import threading
 from collections.abc import Iterator, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 import wmtp
-from wmtp_s3.direct import Direct, direct
+from wmtp_s3.direct import Direct, direct, filled
 from wmtp_s3.settings import S3Settings
 
 CHUNK = 192 << 10
-"""Bytes of one chunk. Larger ones leave the processor's cache before they are hashed; smaller ones are more work in Python."""
+"""Bytes of a chunk of `read`, at most. Core reads into a block of its own."""
 MOVED_ON = frozenset({"PreconditionFailed", "412", "InvalidRange", "416", "NoSuchKey", "404", "NoSuchVersion"})
 
 
@@ -26,7 +29,7 @@ class S3Error(OSError):
     """A request that failed for good: what was asked, and what the server or the network said. Never a credential."""
 
 
-def _told(what: str, error: ClientError | BotoCoreError) -> S3Error:
+def _told(what: str, error: ClientError | BotoCoreError | HTTPException | OSError) -> S3Error:
     if isinstance(error, ClientError):
         code = error.response.get("Error", {}).get("Code", "?")
         return S3Error(f"{what}: {code}: {error.response.get('Error', {}).get('Message', '')}".rstrip(": "))
@@ -40,6 +43,12 @@ def _bare(etag: str) -> str:
 
 def _etag(entry: wmtp.Entry) -> str:
     return entry.version.rpartition("/")[2]
+
+
+@functools.cache
+def _descriptions() -> Any:
+    """botocore's loader of service descriptions: a session of its own would read megabytes of them again, for 70 ms."""
+    return botocore.session.Session().get_component("data_loader")
 
 
 class S3Storage:
@@ -63,7 +72,9 @@ class S3Storage:
             response_checksum_validation=settings.response_checksum_validation,
         )
         try:
-            self._session = boto3.Session()
+            core = botocore.session.Session()
+            core.register_component("data_loader", _descriptions())
+            self._session = boto3.Session(botocore_session=core)
             self._client: Any = self._session.client(
                 "s3", region_name=settings.region, endpoint_url=settings.endpoint_url, config=config
             )
@@ -103,6 +114,13 @@ class S3Storage:
 
     def read(self, entry: wmtp.Entry, start: int, stop: int) -> Iterator[bytes]:
         """Bytes ``[start, stop)`` of the pinned version. Raises Changed, S3Error."""
+        buffer = memoryview(bytearray(min(CHUNK, stop - start)))
+        for count in self.read_into(entry, start, stop, buffer):
+            yield bytes(buffer[:count])
+
+    def read_into(self, entry: wmtp.Entry, start: int, stop: int, buffer: memoryview) -> Iterator[int]:
+        """The same, put into `buffer` piece over piece; yields their lengths."""
+        what = f"reading {self._where(entry.key)}"
         try:
             headers, body = self._get(entry, start, stop)
             with body:
@@ -112,13 +130,16 @@ class S3Storage:
                 # Without a range in the answer it is the whole object, whatever was asked for.
                 sent = headers.get("Content-Range") or "bytes 0-"
                 if not sent.startswith(f"bytes {start}-"):
-                    raise S3Error(f"reading {self._where(entry.key)}: asked for bytes {start} to {stop}, got {sent!r}")
-                while data := body.read(CHUNK):
-                    yield data
-        except (ClientError, BotoCoreError) as error:
-            if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code", "") in MOVED_ON:
+                    raise S3Error(f"{what}: asked for bytes {start} to {stop}, got {sent!r}")
+                yield from filled(body, buffer)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code", "") in MOVED_ON:
                 raise wmtp.Changed(entry.key) from None
-            raise _told(f"reading {self._where(entry.key)}", error) from None
+            raise _told(what, error) from None
+        except S3Error:
+            raise
+        except (BotoCoreError, HTTPException, OSError) as error:
+            raise _told(what, error) from None
 
     def _get(self, entry: wmtp.Entry, start: int, stop: int) -> tuple[Mapping[str, str], Any]:
         """Headers and body of one range: directly, and by boto3 where that does not serve."""

@@ -1,7 +1,7 @@
 """What a storage is: something that lists, reads and writes objects by key under a root.
 
-A plugin implements these three methods and nothing more. Ranges, journal, verification, rename and manifests are core's
-(`wmtp.storage.transfer`), so every storage gets resume and atomicity for free.
+A plugin implements the three methods of `Storage`; `ReadsInto` is for speed alone. Ranges, journal, verification, rename and
+manifests are core's (`wmtp.storage.transfer`), so every storage gets resume and atomicity for free.
 """
 
 from __future__ import annotations
@@ -47,4 +47,13 @@ class Storage(Protocol):
 
     def put(self, key: str, source: Path | bytes, *, sha256: str) -> Entry:
         """Stores `source` under `key`, atomically: readers see the old object or the whole new one."""
+        ...
+
+
+@runtime_checkable
+class ReadsInto(Protocol):
+    """What a storage may offer beside `Storage.read`, and core then uses: large objects come with a sixth less CPU."""
+
+    def read_into(self, entry: Entry, start: int, stop: int, buffer: memoryview) -> Iterator[int]:
+        """As `read`, but every chunk is put at the beginning of `buffer`, over the last one, and its length is what comes."""
         ...

@@ -8,14 +8,14 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from wmtp.errors import ConfigError, ResourceError
 from wmtp.storage import content
-from wmtp.storage.base import Changed, Entry, Storage
+from wmtp.storage.base import Changed, Entry, ReadsInto, Storage
 from wmtp.storage.cache import Cache, CacheEntry, short
 from wmtp.storage.content import Content, write_back
 from wmtp.storage.journal import Journal
@@ -29,6 +29,8 @@ WORKERS = 8
 SMALL_WORKERS = 16
 """Threads where no object is larger than `SMALL_BYTES`: those wait for answers, not for bytes."""
 SMALL_BYTES = 1 << 20
+BLOCK = 512 << 10
+"""Bytes that are read, written and hashed at a time: more leave the processor's cache in between, fewer are more calls."""
 RETRIES = 4
 """Attempts in a row that bring no byte, before a range is given up."""
 OUR_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
@@ -156,8 +158,8 @@ def _range(storage: Storage, entry: Entry, start: int, stop: int, path: Path, jo
         before = at
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
         try:
-            for data in storage.read(entry, at, stop):
-                view = memoryview(data)[: stop - at]
+            for view in _views(storage, entry, at, stop):
+                view = view[: stop - at]
                 _write(descriptor, view, at)
                 digest.update(view)
                 at += len(view)
@@ -178,6 +180,17 @@ def _range(storage: Storage, entry: Entry, start: int, stop: int, path: Path, jo
             os.close(descriptor)
         failures = 1 if at > before else failures + 1
     raise ResourceError(f"{entry.key}: fetching bytes {at} to {stop} failed {RETRIES} times: {failure}") from failure
+
+
+def _views(storage: Storage, entry: Entry, start: int, stop: int) -> Iterator[memoryview]:
+    """The bytes of a range; each view holds until the next one."""
+    if not isinstance(storage, ReadsInto):
+        for data in storage.read(entry, start, stop):
+            yield memoryview(data)
+        return
+    buffer = memoryview(bytearray(min(BLOCK, stop - start)))
+    for count in storage.read_into(entry, start, stop, buffer):
+        yield buffer[:count]
 
 
 def _write(descriptor: int, view: memoryview, at: int) -> None:

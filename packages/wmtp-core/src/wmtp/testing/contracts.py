@@ -26,7 +26,7 @@ from wmtp.errors import ConfigError
 from wmtp.evaluation.api import evaluate
 from wmtp.generation.records import Engine, Sampling
 from wmtp.plugins import Plugins, create_plugin_manager
-from wmtp.storage.base import Changed, Storage
+from wmtp.storage.base import Changed, ReadsInto, Storage
 from wmtp.testing.fakes import FakeEngine, dataset_plugin, engine_plugin
 
 HEAVY = ("torch", "transformers", "boto3", "pyarrow", "pandas", "numpy")
@@ -191,6 +191,17 @@ class StorageContract:
         assert b"".join(storage.read(entry, 3, 7)) == b"3456"
         assert list(storage.list("contract/none/")) == []
 
+    def test_what_is_read_into_memory_is_what_is_read(self) -> None:
+        storage = self.storage()
+        if not isinstance(storage, ReadsInto):
+            pytest.skip("this storage does not offer read_into")
+        entry = self._put(storage, "contract/a.bin", b"0123456789")
+        for start, stop in ((0, 10), (3, 7)):
+            buffer, found = memoryview(bytearray(3)), b""
+            for count in storage.read_into(entry, start, stop, buffer):
+                found += buffer[:count]
+            assert found == b"0123456789"[start:stop]
+
     def test_a_file_can_be_put(self, tmp_path: Path) -> None:
         storage = self.storage()
         file = tmp_path / "file"
@@ -204,3 +215,6 @@ class StorageContract:
         self._put(storage, "contract/c.bin", b"new content, longer")
         with pytest.raises(Changed):
             b"".join(storage.read(old, 0, old.size))
+        if isinstance(storage, ReadsInto):
+            with pytest.raises(Changed):
+                list(storage.read_into(old, 0, old.size, memoryview(bytearray(4))))
