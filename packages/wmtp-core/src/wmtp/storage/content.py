@@ -7,15 +7,17 @@ A file of one piece, which most are, has its plain sha256.
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import hashlib
-import os
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 PIECE_BYTES = 32 << 20
 _BLOCK = 1 << 18
+_SYNC_FILE_RANGE_WRITE = 2
 
 
 @attrs.frozen
@@ -46,11 +48,21 @@ def matches(path: Path, content: Content, piece_bytes: int) -> bool:
     return True
 
 
+@functools.cache
+def _sync_file_range() -> Any:
+    """Linux's call of that name, which Python does not offer; ``None`` elsewhere."""
+    try:
+        call = ctypes.CDLL(None).sync_file_range
+    except (OSError, AttributeError):
+        return None
+    call.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    return call
+
+
 def write_back(descriptor: int, start: int, count: int) -> None:
     """Has the kernel begin to write this range to the disk, without waiting, so that the fsync at the end finds little left.
 
-    What Linux documents for ``POSIX_FADV_DONTNEED`` on pages not written yet; they stay in memory while they are written.
+    A file system that cannot do it says so in vain: it costs nothing but the wait at the end.
     """
-    if hasattr(os, "posix_fadvise"):
-        with suppress(OSError):  # advice that a file system does not take costs nothing but the wait at the end
-            os.posix_fadvise(descriptor, start, count, os.POSIX_FADV_DONTNEED)
+    if call := _sync_file_range():
+        call(descriptor, start, count, _SYNC_FILE_RANGE_WRITE)

@@ -31,6 +31,8 @@ SMALL_WORKERS = 16
 SMALL_BYTES = 1 << 20
 BLOCK = 512 << 10
 """Bytes that are read, written and hashed at a time: more leave the processor's cache in between, fewer are more calls."""
+WRITE_BACK = 8 << 20
+"""Bytes of a range after which the disk is given them: at the end, fsync waits for what is left of this in each thread."""
 RETRIES = 4
 """Attempts in a row that bring no byte, before a range is given up."""
 OUR_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
@@ -155,7 +157,7 @@ def _range(storage: Storage, entry: Entry, start: int, stop: int, path: Path, jo
     while failures < RETRIES:
         if failures:
             time.sleep(0.1 * 2**failures)
-        before = at
+        before = behind = at
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
         try:
             for view in _views(storage, entry, at, stop):
@@ -164,9 +166,10 @@ def _range(storage: Storage, entry: Entry, start: int, stop: int, path: Path, jo
                 digest.update(view)
                 at += len(view)
                 report("bytes", len(view))
+                if at - behind >= WRITE_BACK or (at == stop and stop - start > SMALL_BYTES):
+                    write_back(descriptor, behind, at - behind)
+                    behind = at
             if at == stop:
-                if stop - start > SMALL_BYTES:
-                    write_back(descriptor, start, stop - start)
                 journal.add(_journalled(entry), start, digest.hexdigest())
                 return
             failure = ResourceError(f"{entry.key}: the body ended at byte {at} of {stop}")
