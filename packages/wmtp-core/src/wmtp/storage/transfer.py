@@ -166,7 +166,7 @@ def _range(storage: Storage, entry: Entry, start: int, stop: int, path: Path, jo
                 digest.update(view)
                 at += len(view)
                 report("bytes", len(view))
-                if at - behind >= WRITE_BACK or (at == stop and stop - start > SMALL_BYTES):
+                if at - behind >= (WRITE_BACK if at < stop else SMALL_BYTES):
                     write_back(descriptor, behind, at - behind)
                     behind = at
             if at == stop:
