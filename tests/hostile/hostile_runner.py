@@ -23,7 +23,9 @@ from wmtp.judging.judge import SandboxJudge
 from wmtp.judging.records import CallTests, StdioCase, StdioTests
 
 MARK = f"hostile{os.getpid()}"
-PORT = 10_000 + os.getpid() % 3_000 * 2  # below those of the servers of other tests; programs listen on the one behind it
+PORT = (
+    10_000 + os.getpid() % 3_000 * 2
+)  # below those of the servers of other tests; programs listen on the one behind it
 KEY = 0x57000000 + PORT  # of System V objects
 SECONDS = 1
 FOLDERS = ("/", "/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run", os.path.expanduser("~"), "/usr/lib", ".")

@@ -23,7 +23,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def script(path: Path, text: str) -> str:
-    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
     path.chmod(0o755)
     return str(path)
 
@@ -46,16 +46,41 @@ def test_it_is_compiled_once(product: Product, home: Path, tmp_path: Path, monke
     [
         ("echo 'unknown flag' >&2; exit 1", "unknown flag"),
         ("exit 0", "No such file"),  # it makes nothing
+        ("exit 7", "exit status 7"),
         ('while [ "$1" != -o ]; do shift; done; echo nonsense > "$2"', "too short|invalid ELF"),
+        (
+            'case "$*" in *-c*) echo "int x;" > $PWD/x.c; exec cc -fPIC -c $PWD/x.c -o "${@: -1}";; *) exec cc "$@";; esac',
+            "wmtp_thin",
+        ),
     ],
-    ids=["refuses", "makes nothing", "makes nonsense"],
+    ids=["refuses", "makes nothing", "says nothing", "makes nonsense", "makes something else"],
 )
 def test_a_compiler_that_does_not_serve_is_told(
     text: str, told: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CC", script(tmp_path / "bad", text))
     with pytest.raises(CompilerError, match=told):
         compiled.load()
+    assert list((home / "wmtp/compiled").iterdir()) == [], "nothing is kept that does not serve"
+
+
+@pytest.mark.parametrize("size", [0, 100, 4096, 8192, 12000])
+def test_a_torn_library_is_made_again(product: Product, home: Path, size: int) -> None:
+    """To load one would end the process without a word."""
+    compiled.load()
+    (library,) = (home / "wmtp/compiled").iterdir()
+    whole = library.read_bytes()
+    library.write_bytes(whole[:size])
+    code = "import torch\nfrom wmtp.generation.compiled import load\nprint(load().most)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == str(product.most), done.stderr
+    assert library.read_bytes() == whole
+
+
+def test_a_blank_name_is_none(product: Product, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "  ")
+    assert compiled.load().most == product.most
 
 
 def test_no_compiler_and_no_folder_are_told(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +108,7 @@ def test_narrower_vectors_give_the_same_products(product: Product, home: Path, m
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 2**-7)):
         x, weight = torch.randn(7, 96).to(dtype), torch.randn(20, 96).to(dtype)
         out = x.new_empty(7, 20)
-        narrow.multiply(x.data_ptr(), weight.data_ptr(), out.data_ptr(), 7, 96, 20, x.element_size(), 2)
+        narrow.multiply(x.data_ptr(), weight.data_ptr(), None, out.data_ptr(), 7, 96, 20, x.element_size(), 2)
         torch.testing.assert_close(out, x @ weight.T, atol=1e-4, rtol=tolerance)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 import wmtp.generation.thin
 from wmtp.generation.compiled import Product
-from wmtp.generation.thin import FEWEST_BANDED, MOST_BANDED, ThinLinear, read_matrices_once
+from wmtp.generation.thin import FEWEST_BANDED, MOST_BANDED, ThinLinear, large_layers, read_once
 
 SHAPES = [(1,), (1, 4), (2, 2), (4,), (3, 3, 3), (8,), (16,), (17,), (MOST_BANDED,), (MOST_BANDED + 1,), (5, 40)]
 
@@ -23,6 +24,12 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     else:
         monkeypatch.setattr(wmtp.generation.thin, "thin_product", lambda: None)
     return str(request.param)
+
+
+def read_matrices_once(model: nn.Module) -> None:
+    """For good."""
+    for layer in large_layers(model):
+        layer.__class__ = ThinLinear
 
 
 def large(bias: bool = False, **options: object) -> nn.Linear:
@@ -41,15 +48,17 @@ def test_the_product_is_the_same(way: str, bias: bool, shape: tuple[int, ...]) -
         torch.testing.assert_close(thin(x), plain(x), atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_product_of_bfloat16_is_the_exact_one_rounded(product: Product, shape: tuple[int, ...]) -> None:
-    plain = large(dtype=torch.bfloat16)
-    thin = nn.Sequential(large(dtype=torch.bfloat16))
+def test_the_product_of_bfloat16_is_the_exact_one_rounded(product: Product, bias: bool, shape: tuple[int, ...]) -> None:
+    """Once, also where a bias is added."""
+    plain = large(bias, dtype=torch.bfloat16)
+    thin = nn.Sequential(large(bias, dtype=torch.bfloat16))
     read_matrices_once(thin)
     assert type(thin[0]) is ThinLinear
     x = torch.randn(*shape, 384).bfloat16()
     with torch.inference_mode():
-        exact = x.double() @ plain.weight.double().T
+        exact = x.double() @ plain.weight.double().T + (plain.bias.double() if bias else 0)
         found = thin(x)
     assert found.dtype is torch.bfloat16
     torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=2**-8)
@@ -61,7 +70,14 @@ def test_the_product_of_bfloat16_is_the_exact_one_rounded(product: Product, shap
 def multiplied(product: Product, x: Tensor, weight: Tensor, threads: int = 1) -> Tensor:
     out = x.new_full((len(x), len(weight)), 7.0)
     product.multiply(
-        x.data_ptr(), weight.data_ptr(), out.data_ptr(), len(x), *reversed(weight.shape), x.element_size(), threads
+        x.data_ptr(),
+        weight.data_ptr(),
+        None,
+        out.data_ptr(),
+        len(x),
+        *reversed(weight.shape),
+        x.element_size(),
+        threads,
     )
     return out
 
@@ -114,21 +130,26 @@ def test_it_is_compiled_for_a_few_rows_and_never_where_gradients_are_wanted(
 ) -> None:
     calls: list[int] = []
 
-    def counted(*arguments: int) -> None:
-        calls.append(arguments[3])
+    def counted(*arguments: Any) -> None:
+        calls.append(arguments[4])
         product.multiply(*arguments)
 
     monkeypatch.setattr(wmtp.generation.thin, "thin_product", lambda: Product(counted, product.most))
     thin = nn.Sequential(large())
-    read_matrices_once(thin)
-    with torch.inference_mode():
+    layers = large_layers(thin)
+    with torch.inference_mode(), read_once(layers):
         for rows in (1, product.most, product.most + 1, 0):
             thin(torch.randn(rows, 384))
         thin(torch.randn(384, 4).T)  # not contiguous
-        assert calls == [1, product.most, 4]
-        thin.to(torch.float64)(torch.randn(2, 384, dtype=torch.float64))  # converted since
-        assert calls == [1, product.most, 4]
-    thin.to(torch.float32)(torch.randn(4, 384)).sum().backward()
+    assert calls == [1, product.most, 4]
+    thin.to(torch.float64)  # converted since
+    with torch.inference_mode(), read_once(layers):
+        thin(torch.randn(2, 384, dtype=torch.float64))
+    thin.to(torch.float32)
+    with read_once(layers):
+        with torch.no_grad():
+            thin(torch.randn(4, 384))
+        thin(torch.randn(4, 384)).sum().backward()
     assert calls == [1, product.most, 4]
     assert thin[0].weight.grad is not None
 
@@ -150,6 +171,68 @@ def test_others_are_left_alone(other: nn.Module) -> None:
     model = nn.Sequential(other)
     read_matrices_once(model)
     assert type(model[0]) is not ThinLinear
+
+
+def test_the_layers_are_what_they_were_afterwards() -> None:
+    model = nn.Sequential(large(), nn.Linear(16, 16))
+    layers = large_layers(model)
+
+    def broken() -> None:
+        with read_once(layers):
+            assert [type(module) is ThinLinear for module in model] == [True, False]
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        broken()
+    assert type(model[0]) is nn.Linear
+
+
+@pytest.mark.parametrize("shape", [(4, 192), (2, 383), (1, 400), (1, 384 * 8), (768,)])
+def test_an_input_of_another_width_is_refused_as_ever(way: str, shape: tuple[int, ...]) -> None:
+    """C would read and write where nothing is."""
+    model = nn.Sequential(large())
+    read_matrices_once(model)
+    with torch.inference_mode(), pytest.raises(RuntimeError):
+        model(torch.randn(*shape))
+
+
+def test_a_layer_that_was_changed_since_is_computed_as_it_is(way: str) -> None:
+    """Resized, pruned, under autocast, with a bias of another type: nothing that the product was not written for."""
+    from torch.nn.utils import prune
+
+    x = torch.randn(4, 384)
+    model = nn.Sequential(large(True))
+    layers = large_layers(model)
+    assert layers == [model[0]]
+
+    def is_right(inputs: Tensor = x) -> bool:
+        with torch.inference_mode(), read_once(layers):
+            return torch.allclose(model(inputs), inputs @ model[0].weight.T + model[0].bias, atol=2e-5)
+
+    for outs, width in ((513, 384), (512, 387), (518, 384)):
+        model[0].weight = nn.Parameter(torch.randn(outs, width) * 0.05)
+        model[0].bias = nn.Parameter(torch.randn(outs))
+        assert is_right(torch.randn(4, width))
+    model[0].weight, model[0].bias = nn.Parameter(torch.randn(512, 384) * 0.05), nn.Parameter(torch.randn(512))
+    prune.l1_unstructured(model[0], "weight", 0.3)
+    assert is_right()
+    prune.remove(model[0], "weight")
+    assert is_right()
+    with torch.inference_mode(), read_once(layers), torch.autocast("cpu", torch.bfloat16):
+        assert model(x).dtype is torch.bfloat16
+    model[0].bias = nn.Parameter(torch.randn(512, dtype=torch.float64))
+    with torch.inference_mode(), read_once(layers), pytest.raises(RuntimeError):
+        model(x)
+
+
+def test_tensors_that_are_none_are_left_to_torch(way: str) -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    real = nn.Sequential(large())
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode():
+        for model in (nn.Sequential(nn.Linear(384, 512)), real):
+            with read_once(large_layers(model)):
+                assert model(torch.randn(4, 384)).shape == (4, 512)
 
 
 def test_bfloat16_is_left_alone_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,14 +26,18 @@ log = logging.getLogger(__name__)
 SOURCE = Path(__file__).with_name("thin.c")
 # Contracted to fused multiply-adds, which every row gets alike; nothing else about the arithmetic is left to the compiler.
 FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fopenmp", "-fPIC")
-PATIENCE = 120  # seconds; it takes one
+PATIENCE = 60  # seconds; it takes one
+NAMED = 300  # characters of what a compiler said
 
 
 @attrs.frozen
 class Product:
-    """``thin.c``. multiply: addresses of x, w and y; rows, width, outs; bytes of an element; threads. most: rows of x."""
+    """``thin.c``. multiply: addresses of x, w, bias (``None``: none) and y; rows, width, outs; bytes of an element; threads.
 
-    multiply: Callable[[int, int, int, int, int, int, int, int], None]
+    most: rows of x, from which on a product that repacks the matrix is as fast.
+    """
+
+    multiply: Callable[[int, int, int | None, int, int, int, int, int, int], None]
     most: int
 
 
@@ -53,44 +57,69 @@ def thin_product() -> Product | None:
 
 def load() -> Product:
     """Compiles where it must. Raises CompilerError."""
-    named = os.environ.get("CC") or "cc"
+    named = os.environ.get("CC", "").strip() or "cc"
     try:
         compiler = shlex.split(named)
         if not shutil.which(compiler[0]):
             raise CompilerError(f"no C compiler ({named}) on the PATH")
-        library = _library(compiler)
-        # Its parallel loop is left unlinked, so that it runs on the threads that torch has brought and no second set of them.
-        loaded = ctypes.CDLL(str(library))
-    except (OSError, ValueError, RuntimeError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or error
-        raise CompilerError(f"{named}: {' '.join(str(said).split())[:300]}") from None
+        return _kept(compiler) or _compile(compiler)
+    except subprocess.CalledProcessError as error:
+        lines = [line for line in error.stderr.splitlines() if "error" in line] or error.stderr.splitlines()
+        said = " ".join(lines)[:NAMED] or f"exit status {error.returncode}"
+        raise CompilerError(f"{named}: {said}") from None
+    except (OSError, ValueError, RuntimeError, AttributeError, subprocess.TimeoutExpired) as error:
+        raise CompilerError(f"{named}: {str(error)[-NAMED:]}") from None
+
+
+def _folder() -> Path:
+    chosen = Path(os.environ.get("XDG_CACHE_HOME") or ".")
+    return (chosen if chosen.is_absolute() else Path.home() / ".cache") / "wmtp" / "compiled"
+
+
+def _key(compiler: list[str]) -> str:
+    """Of this source, compiler and processor: a home folder may serve machines of several kinds."""
+    pinned = "\0".join([SOURCE.read_text(encoding="utf-8"), *FLAGS, *compiler, platform.machine(), _features()])
+    return hashlib.sha256(pinned.encode()).hexdigest()[:16]
+
+
+def _digest(library: Path) -> str:
+    return hashlib.sha256(library.read_bytes()).hexdigest()[:16]
+
+
+def _kept(compiler: list[str]) -> Product | None:
+    """What was compiled before. A file that is not what its name says is passed over: a torn one would kill the process."""
+    found = sorted(_folder().glob(f"thin-{_key(compiler)}-*.so"))
+    whole = next((path for path in found if path.is_file() and path.stem.endswith(_digest(path))), None)
+    return _opened(whole) if whole else None
+
+
+def _compile(compiler: list[str]) -> Product:
+    folder = _folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        made, linked = Path(name) / "thin.o", Path(name) / "thin.so"
+        _run(*compiler, *FLAGS, "-c", str(SOURCE), "-o", str(made))
+        # The parallel loop is left unlinked, so that it runs on the threads that torch has brought and no second set of them.
+        _run(*compiler, "-shared", str(made), "-o", str(linked))
+        product = _opened(linked)  # nothing is kept that does not serve
+        linked.replace(folder / f"thin-{_key(compiler)}-{_digest(linked)}.so")  # whole, for whoever else looks for it
+    return product
+
+
+def _opened(library: Path) -> Product:
+    loaded = ctypes.CDLL(str(library))
     multiply = loaded.wmtp_thin
-    multiply.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_ssize_t] * 3 + [ctypes.c_int] * 2
+    multiply.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_ssize_t] * 3 + [ctypes.c_int] * 2
     multiply.restype = None
     return Product(multiply, ctypes.c_int.in_dll(loaded, "wmtp_thin_most").value)
 
 
-def _library(compiler: list[str]) -> Path:
-    """The shared library for this source, compiler and processor. Raises OSError, RuntimeError (no home), SubprocessError."""
-    pinned = "\0".join([SOURCE.read_text(encoding="utf-8"), *FLAGS, *compiler, platform.machine(), _features()])
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wmtp" / "compiled"
-    library = folder / f"thin-{hashlib.sha256(pinned.encode()).hexdigest()[:16]}.so"
-    if not library.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as name:
-            made, linked = Path(name) / "thin.o", Path(name) / "thin.so"
-            _run(*compiler, *FLAGS, "-c", str(SOURCE), "-o", str(made))
-            _run(*compiler, "-shared", str(made), "-o", str(linked))
-            linked.replace(library)  # whole, for whoever else looks for it
-    return library
-
-
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
+    subprocess.run(command, check=True, capture_output=True, text=True, errors="replace", timeout=PATIENCE)
 
 
 def _features() -> str:
-    """What the processor can do: a home folder may serve machines of several kinds."""
+    """What the processor can do."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -27,7 +27,7 @@ from wmtp.generation.records import Completion, GenerationRequest, GenerationSta
 from wmtp.generation.sampler import draw
 from wmtp.generation.slots import Row, Slots
 from wmtp.generation.text import Continuation
-from wmtp.generation.thin import read_matrices_once
+from wmtp.generation.thin import large_layers, read_once
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class DecodingEngine:
         speculative: str = "auto",
         batch_size: int | None = None,
     ) -> None:
-        read_matrices_once(model)
+        self._large = large_layers(model)
         self._forward = forward_for(model, n_heads, speculative)
         self._scoring = forward_for(model, n_heads, "auto")  # all heads, whether they draft or not
         self._layers = self._forward.layers
@@ -120,8 +120,14 @@ class DecodingEngine:
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         """Completions as they finish. A prompt that does not fit the context is an ``error`` completion."""
-        with torch.inference_mode():
-            yield from self._decode(Queue(requests, self._tokenize), sampling)
+        steps = self._decode(Queue(requests, self._tokenize), sampling)
+        while True:
+            # Left before each completion is handed out: what its reader does with torch is the reader's own.
+            with torch.inference_mode(), read_once(self._large):
+                completion = next(steps, None)
+            if completion is None:
+                return
+            yield completion
 
     def _tokenize(self, request: GenerationRequest) -> list[int]:
         return self._encode(request.prompt or "" if request.messages is None else request.messages)

@@ -1,4 +1,4 @@
-/* y = x wᵀ for a few rows of x, as fast as w can be read from memory once. All three are float32, or all are bfloat16.
+/* y = x wᵀ + bias for a few rows of x, as fast as w can be read from memory once. All are float32, or all are bfloat16.
 
    Compiled by wmtp.generation.compiled, for the processor that runs it. A tile is four rows of w and up to four of x,
    whose products stay in registers; the rows of w that come next are asked for meanwhile. However many rows there are,
@@ -32,6 +32,16 @@ INLINE lanes load(const char *at, const int bytes)
     return (lanes)(__builtin_convertvector(*(const halves *)at, words) << 16);
 }
 
+INLINE four four_of(const char *at, const int bytes)
+{
+    if (bytes == 4)
+        return *(const four *)at;
+    const uint16_t *half = (const uint16_t *)at;
+    const union { uint32_t words[4]; four values; } a = {
+        {(uint32_t)half[0] << 16, (uint32_t)half[1] << 16, (uint32_t)half[2] << 16, (uint32_t)half[3] << 16}};
+    return a.values;
+}
+
 /* To the nearest, ties to even; what is not a number stays none. */
 INLINE uint16_t rounded(float value)
 {
@@ -63,7 +73,8 @@ INLINE four sums_of(lanes a, lanes b, lanes c, lanes d)
 
 /* ahead: how many bytes beyond each element of w the one lies that the next tile reads. */
 INLINE void tile(
-    const int bytes, const int rows, const char *x, const char *w, char *y, ptrdiff_t width, ptrdiff_t outs, ptrdiff_t ahead)
+    const int bytes, const int rows, const char *x, const char *w, const four bias, char *y, ptrdiff_t width, ptrdiff_t outs,
+    ptrdiff_t ahead)
 {
     lanes sums[TALL][WIDE];
     for (int i = 0; i < TALL; i++)
@@ -82,7 +93,7 @@ INLINE void tile(
         }
     }
     for (int r = 0; r < rows; r++) {
-        const four sum = sums_of(sums[0][r], sums[1][r], sums[2][r], sums[3][r]);
+        const four sum = sums_of(sums[0][r], sums[1][r], sums[2][r], sums[3][r]) + bias;
         if (bytes == 4)
             *(four *)(y + r * outs * bytes) = sum;
         else
@@ -92,21 +103,23 @@ INLINE void tile(
 }
 
 INLINE void product(
-    const int bytes, const char *x, const char *w, char *y, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t outs, int threads)
+    const int bytes, const char *x, const char *w, const char *bias, char *y, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t outs,
+    int threads)
 {
     const ptrdiff_t tiles = outs / TALL, row = width * bytes, below = outs * bytes;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (ptrdiff_t t = 0; t < tiles; t++) {
         const char *matrix = w + t * TALL * row;
         const ptrdiff_t ahead = t + 1 < tiles ? TALL * row : 0;
+        const four added = bias ? four_of(bias + t * TALL * bytes, bytes) : (four){0};
         char *out = y + t * TALL * bytes;
         ptrdiff_t r = 0;
         for (; r + WIDE <= rows; r += WIDE)
-            tile(bytes, WIDE, x + r * row, matrix, out + r * below, width, outs, ahead);
+            tile(bytes, WIDE, x + r * row, matrix, added, out + r * below, width, outs, ahead);
         switch (rows - r) {
-        case 3: tile(bytes, 3, x + r * row, matrix, out + r * below, width, outs, ahead); break;
-        case 2: tile(bytes, 2, x + r * row, matrix, out + r * below, width, outs, ahead); break;
-        case 1: tile(bytes, 1, x + r * row, matrix, out + r * below, width, outs, ahead); break;
+        case 3: tile(bytes, 3, x + r * row, matrix, added, out + r * below, width, outs, ahead); break;
+        case 2: tile(bytes, 2, x + r * row, matrix, added, out + r * below, width, outs, ahead); break;
+        case 1: tile(bytes, 1, x + r * row, matrix, added, out + r * below, width, outs, ahead); break;
         }
     }
 }
@@ -114,12 +127,13 @@ INLINE void product(
 /* Rows of x from which on a product that repacks w is as fast. */
 const int wmtp_thin_most = LANES;
 
-/* x [rows, width], w [outs, width], y [rows, outs], contiguous; width a multiple of 16, outs of 4. */
+/* x [rows, width], w [outs, width], bias [outs] or none, y [rows, outs], contiguous; width a multiple of 16, outs of 4. */
 void wmtp_thin(
-    const void *x, const void *w, void *y, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t outs, int bytes, int threads)
+    const void *x, const void *w, const void *bias, void *y, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t outs, int bytes,
+    int threads)
 {
     if (bytes == 4)
-        product(4, x, w, y, rows, width, outs, threads);
+        product(4, x, w, bias, y, rows, width, outs, threads);
     else
-        product(2, x, w, y, rows, width, outs, threads);
+        product(2, x, w, bias, y, rows, width, outs, threads);
 }

@@ -8,6 +8,10 @@ bands, a batch of small ones that MKL does not repack (1.4 times). The matrix st
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
 
@@ -19,41 +23,41 @@ SMALLEST = 1 << 17  # elements of a matrix: one that the innermost caches hold g
 
 
 class ThinLinear(nn.Linear):
-    """`nn.Linear` with another way to compute the same product of a few rows."""
+    """`nn.Linear` with another way to compute the same product of a few rows, in inference mode. See `read_once`."""
 
     def forward(self, input: Tensor) -> Tensor:
         # Not `self.weight`: a module's attributes take half a microsecond each, beside products of 50.
         weight, bias = self._parameters["weight"], self._parameters["bias"]
-        rows = input.numel() // self.in_features
-        if weight is None or torch.is_grad_enabled() or not 0 < rows <= MOST_BANDED or not _fit(input, weight):
+        if weight is None or not torch.is_inference_mode_enabled() or not _fits(input, weight):
             return super().forward(input)
-        product = thin_product()
-        if product and rows <= product.most:
-            out = _compiled(product, input, weight, rows)
-        elif not product and rows >= FEWEST_BANDED:
+        rows, product = input.numel() // weight.shape[1], thin_product()
+        if product and 0 < rows <= product.most:
+            return _compiled(product, input, weight, bias, rows)
+        if not product and FEWEST_BANDED <= rows <= MOST_BANDED:
             out = _banded(input, weight, rows)
-        else:
-            return super().forward(input)
-        return out if bias is None else out + bias
+            return out if bias is None else out + bias
+        return super().forward(input)
 
 
-def _fit(input: Tensor, weight: Tensor) -> bool:
-    """Whether both are such as `read_matrices_once` chose: a model can be moved and converted afterwards."""
-    return input.is_cpu and input.dtype is weight.dtype and _serves(weight)
+def _fits(input: Tensor, weight: Tensor) -> bool:
+    """Whether an input is a plain tensor that this matrix takes: C asks no questions."""
+    return (
+        type(input) is Tensor
+        and input.dtype is weight.dtype
+        and input.is_cpu
+        and input.dim() > 0
+        and input.shape[-1] == weight.shape[1]
+        and not torch.is_autocast_enabled("cpu")
+    )
 
 
-def _serves(weight: Tensor) -> bool:
-    dtypes = (torch.float32, torch.bfloat16) if thin_product() else (torch.float32,)
-    return weight.is_cpu and weight.dtype in dtypes and weight.is_contiguous()
-
-
-def _compiled(product: Product, input: Tensor, weight: Tensor, rows: int) -> Tensor:
+def _compiled(product: Product, input: Tensor, weight: Tensor, bias: Tensor | None, rows: int) -> Tensor:
     input = input.contiguous()
     outs, width = weight.shape
     out = input.new_empty(*input.shape[:-1], outs)
     product.multiply(
-        input.data_ptr(), weight.data_ptr(), out.data_ptr(), rows, width, outs, weight.element_size(),
-        torch.get_num_threads(),
+        input.data_ptr(), weight.data_ptr(), None if bias is None else bias.data_ptr(), out.data_ptr(), rows, width, outs,
+        weight.element_size(), torch.get_num_threads(),
     )  # fmt: skip
     return out
 
@@ -67,15 +71,41 @@ def _banded(input: Tensor, weight: Tensor, rows: int) -> Tensor:
     return out.transpose(0, 1).reshape(*input.shape[:-1], outs)
 
 
-def read_matrices_once(model: nn.Module) -> None:
-    """Makes the model's large linear layers `ThinLinear`, where that serves. Nothing else about them changes."""
-    if not thin_product() and not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
-        return
-    for module in model.modules():
-        if type(module) is nn.Linear and _worth_it(module.weight):
-            module.__class__ = ThinLinear
+def large_layers(model: nn.Module) -> list[nn.Linear]:
+    """The linear layers of a model for which `read_once` is worth it."""
+    return [module for module in model.modules() if _worth_it(module)]
 
 
-def _worth_it(weight: Tensor) -> bool:
-    outs, width = weight.shape
-    return _serves(weight) and outs * width >= SMALLEST and outs % BAND == 0 and width % 16 == 0
+@contextmanager
+def read_once(layers: Sequence[nn.Module]) -> Iterator[None]:
+    """The layers are `ThinLinear` meanwhile, but for those that have become something else since they were chosen.
+
+    Afterwards they are what they were: what saves, prunes or quantizes a model goes by their class.
+    """
+    chosen = [layer for layer in layers if _worth_it(layer)]
+    for layer in chosen:
+        layer.__class__ = ThinLinear
+    try:
+        yield
+    finally:
+        for layer in chosen:
+            layer.__class__ = nn.Linear
+
+
+def _worth_it(module: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether it is a plain linear layer with a large matrix, of a type and shape that the product is written for."""
+    weight = module._parameters.get("weight")
+    if type(module) is not nn.Linear or type(weight) is not nn.Parameter or weight.numel() < SMALLEST:
+        return False
+    bias = module._parameters.get("bias")
+    compiled = thin_product() is not None
+    return (
+        weight.is_cpu
+        and (weight.dtype == torch.float32 or (compiled and weight.dtype == torch.bfloat16))
+        and (compiled or torch.backends.mkl.is_available())  # type: ignore[no-untyped-call]
+        and weight.is_contiguous()
+        and weight.shape[0] % BAND == 0
+        and weight.shape[1] % 16 == 0
+        and (bias is None or (type(bias) is nn.Parameter and bias.is_cpu and bias.dtype == weight.dtype))
+        and (bias is None or (bias.is_contiguous() and bias.shape == weight.shape[:1]))
+    )
