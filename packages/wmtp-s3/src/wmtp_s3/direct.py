@@ -7,8 +7,9 @@ retries, its redirects, its errors.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
-from http.client import HTTPResponse, IncompleteRead
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -17,7 +18,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError
 from botocore.response import StreamingBody
 
+PATIENCE = 0.5
+"""Seconds after which what has come of a piece is handed on: a slow connection is seen to move, and a cut one loses little."""
 _PROBE = "k"
+_SHORT = 1 << 16  # bytes of an answer that are read, so that its connection serves the next request
 
 
 class Direct:
@@ -39,6 +43,11 @@ class Direct:
         except BotoCoreError:
             return None
         if answer.status_code not in (200, 206):
+            try:
+                if int(answer.headers.get("Content-Length") or _SHORT) < _SHORT:
+                    _ = answer.content
+            except (BotoCoreError, OSError, ValueError):
+                pass  # it was only to spare a connection
             answer.raw.close()
             return None
         return answer.headers, StreamingBody(answer.raw, answer.headers.get("Content-Length"))
@@ -61,21 +70,40 @@ def direct(client: Any, session: Any, bucket: str) -> Direct | None:
 
 
 def filled(body: StreamingBody, buffer: memoryview) -> Iterator[int]:
-    """Puts a body into `buffer`, piece over piece, and yields the length of each.
+    """Puts a body into `buffer`, piece over piece, and yields the length of each: all of it, or what came in `PATIENCE`.
 
-    http.client puts it there itself, where it can be reached; urllib3 and botocore, which stand before it, read into new
-    memory.
-    Raises what it raises then: OSError, HTTPException; else BotoCoreError.
+    http.client puts it there itself, where it can be reached and the length is known; urllib3 and botocore, which stand before
+    it, read into new memory. Raises OSError, HTTPException, BotoCoreError, after what had come before.
     """
     raw: Any = getattr(body, "_raw_stream", None)
     answer = getattr(raw, "_fp", None)
-    if type(body) is StreamingBody and isinstance(answer, HTTPResponse):
-        while count := answer.readinto(buffer):
-            yield count
-        if answer.length:  # `readinto` does not say so itself
-            raise IncompleteRead(b"", answer.length)
-        raw.release_conn()  # for the next request
-    else:
+    if (
+        type(body) is not StreamingBody
+        or not isinstance(answer, HTTPResponse)
+        or answer.chunked
+        or answer.length is None
+    ):
         while data := body.read(len(buffer)):
             buffer[: len(data)] = data
             yield len(data)
+        return
+    while answer.length:
+        failure: OSError | HTTPException | None = None
+        count, until = 0, time.monotonic() + PATIENCE
+        while count < min(len(buffer), answer.length) and time.monotonic() < until:
+            try:
+                came = answer.fp.readinto1(buffer[count : min(len(buffer), answer.length)])
+            except OSError as error:
+                came, failure = 0, error
+            if not came:
+                failure = failure or IncompleteRead(b"", answer.length - count)
+                break
+            count += came
+        answer.length -= count
+        if not answer.length:
+            answer.close()
+            raw.release_conn()  # for the next request
+        if count:
+            yield count
+        if failure:
+            raise failure

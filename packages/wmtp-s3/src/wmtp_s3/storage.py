@@ -37,8 +37,9 @@ def _told(what: str, error: ClientError | BotoCoreError | HTTPException | OSErro
 
 
 def _bare(etag: str) -> str:
-    """An ETag without its quotes: some servers (rclone's) leave them out in listings and have them in answers."""
-    return etag.strip('"')
+    """An ETag without its quotes, which some servers (rclone's) leave out in listings and have in answers, and without the mark
+    of a weak one, which proxies add."""
+    return etag.removeprefix("W/").strip('"')
 
 
 def _etag(entry: wmtp.Entry) -> str:
@@ -49,6 +50,36 @@ def _etag(entry: wmtp.Entry) -> str:
 def _descriptions() -> Any:
     """botocore's loader of service descriptions: a session of its own would read megabytes of them again, for 70 ms."""
     return botocore.session.Session().get_component("data_loader")
+
+
+def _differs(headers: Mapping[str, str], entry: wmtp.Entry, start: int, stop: int) -> str:
+    """What an answer says of itself that does not fit the range that was asked for; raises Changed for another version.
+
+    A server that ignores If-Match says in its answer which version it sent, and one that ignores Range leaves Content-Range
+    out: that is the whole object. An answer that says neither is not S3's (a page to log in, say).
+    """
+    etag, sent, length = (headers.get(name, "") for name in ("ETag", "Content-Range", "Content-Length"))
+    asked = f"asked for bytes {start} to {stop} of {entry.size}"
+    if not etag and not sent:
+        return f"{asked}, got an answer without ETag and Content-Range ({headers.get('Content-Type') or 'no Content-Type'})"
+    if _bare(etag or _etag(entry)) != _etag(entry):
+        raise wmtp.Changed(entry.key)
+    if not sent:
+        if start:
+            return f"{asked}, got the whole object: this server does not serve ranges"
+        wanted = entry.size
+    else:
+        span, _, total = sent.lower().removeprefix("bytes ").partition("/")
+        first, _, last = span.partition("-")
+        if first != str(start) or not last.isdecimal() or int(last) >= stop:
+            return f"{asked}, got {sent!r}"
+        if total not in ("*", str(entry.size)):
+            raise wmtp.Changed(entry.key)
+        wanted = int(last) + 1 - start  # fewer than were asked for are a beginning
+    encoded = headers.get("Content-Encoding", "identity") != "identity"
+    if (length.isdecimal() and int(length) > wanted) or (encoded and length != str(wanted)):
+        return f"{asked}, got {length or 'who knows how many'} bytes{', encoded on the way' if encoded else ''}"
+    return ""
 
 
 class S3Storage:
@@ -90,6 +121,18 @@ class S3Storage:
     def _where(self, key: str) -> str:
         return f"s3://{self.settings.bucket}/{self._key(key)}"
 
+    def _failed(self, what: str, error: ClientError | BotoCoreError | HTTPException | OSError) -> S3Error:
+        """What happened, in words; a server that echoes what it was sent does not make us show it."""
+        text = str(_told(what, error))
+        try:
+            credentials = self._session.get_credentials()
+            secrets = credentials.get_frozen_credentials()[1:3] if credentials else ()
+        except BotoCoreError:
+            secrets = ()
+        for secret in filter(None, secrets):
+            text = text.replace(secret, "***")
+        return S3Error(text)
+
     def _pinned(self, found: Mapping[str, Any]) -> str:
         """The version of an object, from what a listing or an answer says of it. `_etag` takes it apart again."""
         etag = _bare(found["ETag"])
@@ -110,7 +153,7 @@ class S3Storage:
                     key = found["Key"].removeprefix(self.settings.prefix)
                     yield wmtp.Entry(key, found["Size"], self._pinned(found))
         except (ClientError, BotoCoreError) as error:
-            raise _told(f"listing {self._where(prefix)}", error) from None
+            raise self._failed(f"listing {self._where(prefix)}", error) from None
 
     def read(self, entry: wmtp.Entry, start: int, stop: int) -> Iterator[bytes]:
         """Bytes ``[start, stop)`` of the pinned version. Raises Changed, S3Error."""
@@ -124,22 +167,17 @@ class S3Storage:
         try:
             headers, body = self._get(entry, start, stop)
             with body:
-                # A server that ignores If-Match says in its answer which version it sent.
-                if _bare(headers.get("ETag") or _etag(entry)) != _etag(entry):
-                    raise wmtp.Changed(entry.key)
-                # Without a range in the answer it is the whole object, whatever was asked for.
-                sent = headers.get("Content-Range") or "bytes 0-"
-                if not sent.startswith(f"bytes {start}-"):
-                    raise S3Error(f"{what}: asked for bytes {start} to {stop}, got {sent!r}")
+                if wrong := _differs(headers, entry, start, stop):
+                    raise S3Error(f"{what}: {wrong}")
                 yield from filled(body, buffer)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code", "") in MOVED_ON:
                 raise wmtp.Changed(entry.key) from None
-            raise _told(what, error) from None
+            raise self._failed(what, error) from None
         except S3Error:
             raise
         except (BotoCoreError, HTTPException, OSError) as error:
-            raise _told(what, error) from None
+            raise self._failed(what, error) from None
 
     def _get(self, entry: wmtp.Entry, start: int, stop: int) -> tuple[Mapping[str, str], Any]:
         """Headers and body of one range: directly, and by boto3 where that does not serve."""
@@ -151,7 +189,9 @@ class S3Storage:
                 return answer
         pinned = {"VersionId": version} if version else {}
         found = self._client.get_object(Bucket=self.settings.bucket, Key=key, Range=span, IfMatch=etag, **pinned)
-        return {"ETag": found.get("ETag", ""), "Content-Range": found.get("ContentRange", "")}, found["Body"]
+        names = {"ETag": "ETag", "ContentRange": "Content-Range", "ContentLength": "Content-Length"}
+        names |= {"ContentType": "Content-Type", "ContentEncoding": "Content-Encoding"}
+        return {theirs: str(found[ours]) for ours, theirs in names.items() if ours in found}, found["Body"]
 
     def _direct(self) -> Direct | None:
         """Made with the first read, when a listing has told boto3 where the bucket really is. boto3 alone checks checksums."""
@@ -188,5 +228,5 @@ class S3Storage:
                 )
             head = self._client.head_object(Bucket=self.settings.bucket, Key=self._key(key))
         except (ClientError, BotoCoreError) as error:
-            raise _told(f"writing {self._where(key)}", error) from None
+            raise self._failed(f"writing {self._where(key)}", error) from None
         return wmtp.Entry(key, head["ContentLength"], self._pinned(head), sha256)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Literal
 
 from wmtp.specs import Resource
 from wmtp.storage.chain import NotHere, offline
-from wmtp.storage.remote import of_this_machine
+
+_OUR_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
 
 def from_hub(
@@ -60,7 +62,7 @@ def from_hub(
         raise NotHere(f"the hub answered: {str(error).splitlines()[0]}") from None
     except Exception as error:  # a cut connection comes as whatever HTTP library this version of the client has
         what = f"{type(error).__name__}: {error}"
-        if of_this_machine(error):
+        if _of_this_machine(error):
             raise NotHere(
                 f"the hub's cache {constants.HF_HUB_CACHE} cannot be written: {error}",
                 "Free space, or set HF_HOME to a folder that can be written: the hub's client keeps downloads there.",
@@ -70,3 +72,10 @@ def from_hub(
     if not any(folder.iterdir()):
         raise NotHere(f"{repository} has no file that matches {', '.join(patterns or ('*',))}")
     return Resource(folder, "hub", folder.name)
+
+
+def _of_this_machine(error: BaseException) -> bool:
+    """Whether an error is the disk's or the file system's, not the network's or a server's."""
+    return isinstance(error, OSError) and (
+        error.errno in _OUR_DISK or (error.errno is not None and error.filename is not None)
+    )

@@ -13,7 +13,7 @@ from wmtp.storage.base import Changed, Entry, Storage
 from wmtp.storage.cache import Cache, CacheEntry, touch
 from wmtp.storage.chain import NotHere, offline
 from wmtp.storage.keys import BadKey
-from wmtp.storage.transfer import OUR_DISK, Report, download, name_of, version_of
+from wmtp.storage.transfer import DiskError, Report, download, name_of, version_of
 
 log = logging.getLogger("wmtp.storage")
 LISTINGS = 3
@@ -24,13 +24,6 @@ STORAGE_ADVICE = (
     "Check the section storage in config.yaml, and the storage's credentials in the environment: `wmtp doctor CONFIG` says "
     "what it lacks."
 )
-
-
-def of_this_machine(error: BaseException | None) -> bool:
-    """Whether an error is the disk's or the file system's, not the network's or a server's."""
-    return isinstance(error, OSError) and (
-        error.errno in OUR_DISK or (error.errno is not None and error.filename is not None)
-    )
 
 
 class Remote:
@@ -135,7 +128,7 @@ class Remote:
                 self._entries = None
                 continue
             except (ResourceError, BadKey) as error:
-                raise NotHere(str(error), CACHE_ADVICE if of_this_machine(error.__cause__) else "") from error
+                raise NotHere(str(error), CACHE_ADVICE if isinstance(error, DiskError) else "") from error
             except OSError as error:
                 raise NotHere(f"the cache {self._cache.root} cannot be written: {error}", CACHE_ADVICE) from error
             self._hold_limit()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import TypeVar
 
 from wmtp.errors import ConfigError, ResourceError
@@ -35,11 +35,14 @@ WRITE_BACK = 8 << 20
 """Bytes of a range after which the disk is given them: at the end, fsync waits for what is left of this in each thread."""
 RETRIES = 4
 """Attempts in a row that bring no byte, before a range is given up."""
-OUR_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
 Report = Callable[[str, int], None]
 """Called from several threads: ``("total", n)`` when it is known how many bytes there are, ``("kept", n)`` for those that an
 earlier call left, ``("bytes", n)`` as they come."""
+
+
+class DiskError(ResourceError):
+    """Trouble with our own disk, which no further attempt mends."""
 
 
 def name_of(entry: Entry, prefix: str) -> str:
@@ -104,13 +107,16 @@ def _silent(event: str, count: int) -> None:
     """Where nobody watches."""
 
 
-def _threads(work: Callable[[T], R], items: Sequence[T], workers: int = WORKERS) -> list[R]:
-    """The results of all items, on a few threads; the first error ends the rest before they start."""
+def _threads(work: Callable[[T], R], items: Sequence[T], workers: int = WORKERS, end: Event | None = None) -> list[R]:
+    """The results of all items, on a few threads; the first error ends the rest before they start, and sets `end` for those
+    that have."""
     with ThreadPoolExecutor(workers, thread_name_prefix="transfer") as pool:
         futures = [pool.submit(work, item) for item in items]
         try:
             return [future.result() for future in futures]
         except BaseException:
+            if end:
+                end.set()
             pool.shutdown(cancel_futures=True)
             raise
 
@@ -133,9 +139,12 @@ def _fetch(
                 report("kept", stop - start)
             else:
                 jobs.append((entry, start, stop))
-    small = all(entry.size <= SMALL_BYTES for entry in entries)
+    small, end = all(entry.size <= SMALL_BYTES for entry in entries), Event()
     _threads(
-        lambda job: _range(storage, *job, paths[job[0].key], journal, report), jobs, SMALL_WORKERS if small else WORKERS
+        lambda job: _range(storage, *job, paths[job[0].key], journal, report, end),
+        jobs,
+        SMALL_WORKERS if small else WORKERS,
+        end,
     )
 
 
@@ -149,40 +158,46 @@ def _journalled(entry: Entry) -> str:
     return short(entry.key + entry.version)
 
 
-def _range(storage: Storage, entry: Entry, start: int, stop: int, path: Path, journal: Journal, report: Report) -> None:
-    """One range: written and hashed as it comes, from where it broke off when it did."""
+def _range(
+    storage: Storage, entry: Entry, start: int, stop: int, path: Path, journal: Journal, report: Report, end: Event
+) -> None:
+    """One range: written and hashed as it comes, from where it broke off when it did; left where `end` is set."""
     at, failures = start, 0
     failure: Exception | None = None
     digest = hashlib.sha256()
     while failures < RETRIES:
         if failures:
-            time.sleep(0.1 * 2**failures)
+            end.wait(0.1 * 2**failures)
         before = behind = at
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
-        try:
-            for view in _views(storage, entry, at, stop):
-                view = view[: stop - at]
-                _write(descriptor, view, at)
-                digest.update(view)
-                at += len(view)
-                report("bytes", len(view))
-                if at - behind >= (WRITE_BACK if at < stop else SMALL_BYTES):
-                    write_back(descriptor, behind, at - behind)
-                    behind = at
-            if at == stop:
-                journal.add(_journalled(entry), start, digest.hexdigest())
-                return
-            failure = ResourceError(f"{entry.key}: the body ended at byte {at} of {stop}")
-        except Changed:
-            raise
-        except OSError as error:  # what storages raise for a cut connection; trouble with our own disk is told at once
-            if error.errno in OUR_DISK or (error.errno is not None and error.filename is not None):
-                raise ResourceError(f"cannot write {path}: {error.strerror}") from error
-            failure = error
-        finally:
-            os.close(descriptor)
+        with _opened(path) as descriptor:
+            try:
+                for view in _views(storage, entry, at, stop):
+                    view = view[: stop - at]
+                    _write(descriptor, view, at, path)
+                    digest.update(view)
+                    at += len(view)
+                    report("bytes", len(view))
+                    if at - behind >= (WRITE_BACK if at < stop else SMALL_BYTES):
+                        write_back(descriptor, behind, at - behind)
+                        behind = at
+                    if at == stop or end.is_set():  # whatever else a storage would say of it
+                        break
+            except (Changed, ResourceError):
+                raise
+            except Exception as error:  # noqa: BLE001  (storages raise what they like for a cut connection; it is told)
+                failure = error
+            else:
+                failure = ResourceError(f"the body ended at byte {at} of {stop}")
+        if end.is_set():
+            return
+        if at == stop:
+            journal.add(_journalled(entry), start, digest.hexdigest())
+            return
         failures = 1 if at > before else failures + 1
-    raise ResourceError(f"{entry.key}: fetching bytes {at} to {stop} failed {RETRIES} times: {failure}") from failure
+    said = failure if isinstance(failure, ResourceError) else f"{type(failure).__name__}: {failure}"
+    raise ResourceError(
+        f"{entry.key}: fetching bytes {at} to {stop} failed {RETRIES} times in a row: {said}"
+    ) from failure
 
 
 def _views(storage: Storage, entry: Entry, start: int, stop: int) -> Iterator[memoryview]:
@@ -193,14 +208,37 @@ def _views(storage: Storage, entry: Entry, start: int, stop: int) -> Iterator[me
         return
     buffer = memoryview(bytearray(min(BLOCK, stop - start)))
     for count in storage.read_into(entry, start, stop, buffer):
+        if not isinstance(count, int) or not 0 < count <= len(buffer):
+            raise ResourceError(
+                f"{entry.key}: {type(storage).__name__}.read_into yielded {count!r} for a buffer of {len(buffer)} bytes"
+            )
         yield buffer[:count]
 
 
-def _write(descriptor: int, view: memoryview, at: int) -> None:
-    while view:
-        written = os.pwrite(descriptor, view, at)
-        at += written
-        view = view[written:]
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, view: memoryview, at: int, path: Path) -> None:
+    try:
+        while view:
+            written = os.pwrite(descriptor, view, at)
+            at += written
+            view = view[written:]
+    except OSError as error:
+        raise _unwritten(path, error) from error
+
+
+def _unwritten(path: Path, error: OSError) -> DiskError:
+    return DiskError(f"cannot write {path}: {error.strerror}")
 
 
 def _finish(path: Path, entry: Entry, journal: Journal) -> Content:
