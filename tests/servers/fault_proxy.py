@@ -132,8 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(answer.status)
         chunked = answer.getheader("Content-Length") is None and self.command != "HEAD" and answer.status != 204
         whole = answer.read() if chunked else None
+        replaced = {name.lower() for name in harm.headers}
         for name, value in answer.getheaders():
-            if name.lower() not in ("transfer-encoding", "connection", "content-length", *harm.headers):
+            if name.lower() not in {"transfer-encoding", "connection", "content-length", *replaced}:
                 self.send_header(name, value)
         for name, value in harm.headers.items():
             self.send_header(name, value)

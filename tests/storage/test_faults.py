@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,15 @@ def test_a_passing_fault_ends_in_the_right_bytes(at: Setting, harm: Harm) -> Non
     assert at.proxy.bytes_read <= SIZE + (SIZE // PIECE) * 1000
 
 
+def test_what_came_before_a_stall_is_kept(at: Setting) -> None:
+    """Not only whole blocks of it."""
+    at.proxy.fault = first_time(Harm(stall_after=200_000, seconds=1.5))
+    at.fetch()
+    assert at.is_right()
+    starts = {int(seen.range.removeprefix("bytes=").partition("-")[0]) for seen in at.proxy.reads}
+    assert starts == {piece + kept for piece in range(0, SIZE, PIECE) for kept in (0, 200_000)}
+
+
 LASTING = {
     "500": (Harm(status=500, code="InternalError"), "InternalError"),
     "503 SlowDown": (Harm(status=503, code="SlowDown"), "SlowDown"),
@@ -105,6 +115,10 @@ LASTING = {
     "stall": (Harm(stall_after=0, seconds=1.5), "[Tt]ime"),
     "truncated to nothing": (Harm(shorten=PIECE), "ended at byte"),
     "another object": (Harm(headers={"ETag": '"another"'}), "changed 3 times"),
+    "grown": (Harm(headers={"Content-Range": f"bytes 0-{PIECE - 1}/{SIZE + 1}"}), "changed 3 times|asked for bytes"),
+    "another range": (Harm(headers={"Content-Range": f"bytes 5-9/{SIZE}"}), "asked for bytes 0 to 1048576 of 4194304"),
+    "compressed on the way": (Harm(shorten=1000, headers={"Content-Encoding": "gzip"}), "encoded on the way"),
+    "an echo of what was sent": (Harm(status=400, code=f"You said {SECRET}"), r"You said \*\*\*"),
 }
 
 
@@ -121,6 +135,33 @@ def test_a_lasting_fault_is_told_and_leaves_no_entry(
     at.proxy.fault = lambda seen: None
     at.fetch()
     assert at.is_right()
+
+
+def test_a_page_to_log_in_is_no_object(at: Setting) -> None:
+    """What a gateway answers in the server's place is longer than a small object, and would be cut to its length."""
+    page = b"<html>please log in</html>" * 400
+
+    class Gateway(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        section = {"bucket": "b", "region": "us-east-1", "addressing_style": "path"}
+        there = opened({**section, "endpoint_url": f"http://127.0.0.1:{server.server_address[1]}"})
+        with pytest.raises(OSError, match=r"without ETag and Content-Range \(text/html\)"):
+            list(there.read(wmtp.Entry("small", 300, "etag"), 0, 300))
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_an_object_that_is_replaced_midway_is_started_again(at: Setting) -> None:

@@ -46,7 +46,7 @@ class S3Settings:
     endpoint_url       for S3-compatible servers; such servers want addressing_style ``path`` as a rule.
     request_checksum_calculation, response_checksum_validation   botocore's own; its default breaks some older stores.
     retries            attempts for one request; connect_timeout, read_timeout: seconds.
-    max_connections    of the one connection pool.
+    max_connections    that the one pool keeps for the next request.
     """
 
     bucket: str = attrs.field(validator=_bucket)

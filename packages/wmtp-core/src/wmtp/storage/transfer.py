@@ -210,7 +210,7 @@ def _views(storage: Storage, entry: Entry, start: int, stop: int) -> Iterator[me
     for count in storage.read_into(entry, start, stop, buffer):
         if not isinstance(count, int) or not 0 < count <= len(buffer):
             raise ResourceError(
-                f"{entry.key}: {type(storage).__name__}.read_into yielded {count!r} for a buffer of {len(buffer)} bytes"
+                f"{entry.key}: {type(storage).__name__}.read_into yielded {count!r:.40} for a buffer of {len(buffer)} bytes"
             )
         yield buffer[:count]
 
