@@ -31,7 +31,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 MIB = 1 << 20
-BLOCK = MIB // 2
+BLOCK = MIB // 4
 SETS = {"one object": (1, 1024 * MIB), "large objects": (64, 16 * MIB), "small objects": (2000, 8192)}
 BUCKET = "bench"
 
