@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import boto3
 import botocore.session
+from botocore.awsrequest import HeadersDict
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -27,13 +28,6 @@ MOVED_ON = frozenset({"PreconditionFailed", "412", "InvalidRange", "416", "NoSuc
 
 class S3Error(OSError):
     """A request that failed for good: what was asked, and what the server or the network said. Never a credential."""
-
-
-def _told(what: str, error: ClientError | BotoCoreError | HTTPException | OSError) -> S3Error:
-    if isinstance(error, ClientError):
-        code = error.response.get("Error", {}).get("Code", "?")
-        return S3Error(f"{what}: {code}: {error.response.get('Error', {}).get('Message', '')}".rstrip(": "))
-    return S3Error(f"{what}: {type(error).__name__}: {error}")
 
 
 def _bare(etag: str) -> str:
@@ -123,7 +117,10 @@ class S3Storage:
 
     def _failed(self, what: str, error: ClientError | BotoCoreError | HTTPException | OSError) -> S3Error:
         """What happened, in words; a server that echoes what it was sent does not make us show it."""
-        text = str(_told(what, error))
+        text = f"{what}: {type(error).__name__}: {error}"
+        if isinstance(error, ClientError):
+            named = error.response.get("Error", {})
+            text = f"{what}: {named.get('Code', '?')}: {named.get('Message', '')}".rstrip(": ")
         try:
             credentials = self._session.get_credentials()
             secrets = credentials.get_frozen_credentials()[1:3] if credentials else ()
@@ -189,9 +186,7 @@ class S3Storage:
                 return answer
         pinned = {"VersionId": version} if version else {}
         found = self._client.get_object(Bucket=self.settings.bucket, Key=key, Range=span, IfMatch=etag, **pinned)
-        names = {"ETag": "ETag", "ContentRange": "Content-Range", "ContentLength": "Content-Length"}
-        names |= {"ContentType": "Content-Type", "ContentEncoding": "Content-Encoding"}
-        return {theirs: str(found[ours]) for ours, theirs in names.items() if ours in found}, found["Body"]
+        return HeadersDict(found["ResponseMetadata"]["HTTPHeaders"]), found["Body"]
 
     def _direct(self) -> Direct | None:
         """Made with the first read, when a listing has told boto3 where the bucket really is. boto3 alone checks checksums."""

@@ -62,7 +62,8 @@ def load() -> Product:
         compiler = shlex.split(named)
         if not shutil.which(compiler[0]):
             raise CompilerError(f"no C compiler ({named}) on the PATH")
-        return _kept(compiler) or _compile(compiler)
+        key = _key(compiler)
+        return _kept(key) or _compile(compiler, key)
     except subprocess.CalledProcessError as error:
         lines = [line for line in error.stderr.splitlines() if "error" in line] or error.stderr.splitlines()
         said = " ".join(lines)[:NAMED] or f"exit status {error.returncode}"
@@ -86,14 +87,14 @@ def _digest(library: Path) -> str:
     return hashlib.sha256(library.read_bytes()).hexdigest()[:16]
 
 
-def _kept(compiler: list[str]) -> Product | None:
+def _kept(key: str) -> Product | None:
     """What was compiled before. A file that is not what its name says is passed over: a torn one would kill the process."""
-    found = sorted(_folder().glob(f"thin-{_key(compiler)}-*.so"))
+    found = sorted(_folder().glob(f"thin-{key}-*.so"))
     whole = next((path for path in found if path.is_file() and path.stem.endswith(_digest(path))), None)
     return _opened(whole) if whole else None
 
 
-def _compile(compiler: list[str]) -> Product:
+def _compile(compiler: list[str], key: str) -> Product:
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as name:
@@ -102,7 +103,7 @@ def _compile(compiler: list[str]) -> Product:
         # The parallel loop is left unlinked, so that it runs on the threads that torch has brought and no second set of them.
         _run(*compiler, "-shared", str(made), "-o", str(linked))
         product = _opened(linked)  # nothing is kept that does not serve
-        linked.replace(folder / f"thin-{_key(compiler)}-{_digest(linked)}.so")  # whole, for whoever else looks for it
+        linked.replace(folder / f"thin-{key}-{_digest(linked)}.so")  # whole, for whoever else looks for it
     return product
 
 

@@ -98,6 +98,14 @@ def _worth_it(module: nn.Module) -> TypeGuard[nn.Linear]:
     if type(module) is not nn.Linear or type(weight) is not nn.Parameter or weight.numel() < SMALLEST:
         return False
     bias = module._parameters.get("bias")
+    if bias is not None and not (
+        type(bias) is nn.Parameter
+        and bias.is_cpu
+        and bias.dtype == weight.dtype
+        and bias.is_contiguous()
+        and bias.shape == weight.shape[:1]
+    ):
+        return False
     compiled = thin_product() is not None
     return (
         weight.is_cpu
@@ -106,6 +114,4 @@ def _worth_it(module: nn.Module) -> TypeGuard[nn.Linear]:
         and weight.is_contiguous()
         and weight.shape[0] % BAND == 0
         and weight.shape[1] % 16 == 0
-        and (bias is None or (type(bias) is nn.Parameter and bias.is_cpu and bias.dtype == weight.dtype))
-        and (bias is None or (bias.is_contiguous() and bias.shape == weight.shape[:1]))
     )
