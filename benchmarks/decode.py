@@ -27,8 +27,8 @@ from typing import Any
 import torch
 
 import wmtp.generation.engine
+from wmtp.contracts.engines import GenerationRequest, Sampling
 from wmtp.generation.engine import DecodingEngine
-from wmtp.generation.records import GenerationRequest, Sampling
 from wmtp.models import load_model
 from wmtp.models.mtp_llama import MtpLlamaConfig, MtpLlamaForCausalLM
 

@@ -95,8 +95,8 @@ def _python() -> str:
 
 
 def main() -> int:
+    from wmtp.contracts.judging import CallTests
     from wmtp.judging import open_judge
-    from wmtp.judging.records import CallTests
 
     chosen, python = cases(), _python()
     honest = {"tests": hostile_corpus.CALLS, "program": "def f(x): return [x * x, {3: 'ka7', 4: 'kb2', 5: 'kc4'}[x]]"}

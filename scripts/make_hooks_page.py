@@ -8,12 +8,12 @@ import sys
 import textwrap
 from pathlib import Path
 
-from wmtp import hookspecs
+from wmtp.plugins import hookspecs
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/hooks.md"
 HEAD = """# Hooks
 
-This page is generated from `wmtp.hookspecs` by `scripts/make_hooks_page.py`; a test holds it to its source, and another
+This page is generated from `wmtp.plugins.hookspecs` by `scripts/make_hooks_page.py`; a test holds it to its source, and another
 runs every example.
 
 {module}

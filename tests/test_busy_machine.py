@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import wmtp
+from wmtp.contracts.judging import CallTests
 from wmtp.judging import open_judge
-from wmtp.judging.records import CallTests
 
 
 @contextmanager

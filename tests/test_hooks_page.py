@@ -11,7 +11,7 @@ from typing import Any
 import pluggy
 import pytest
 
-from wmtp import hookspecs
+from wmtp.plugins import hookspecs
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import wmtp as public
-from wmtp.generation.records import Completion, GenerationRequest, Sampling
+from wmtp.contracts.engines import Completion, GenerationRequest, Sampling
 
 Write = Callable[..., None]
 Results = Callable[..., dict[str, Any]]

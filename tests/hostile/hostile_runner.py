@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from wmtp.contracts.judging import CallTests, StdioCase, StdioTests
 from wmtp.judging import lockdown, open_judge, proctree
 from wmtp.judging.judge import SandboxJudge
-from wmtp.judging.records import CallTests, StdioCase, StdioTests
 
 MARK = f"hostile{os.getpid()}"
 PORT = (

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wmtp.contracts.specs import EvaluatorSpec, LoaderSpec, LoadRequest, ScorerSpec, StorageSpec
 from wmtp.errors import PluginError
-from wmtp.hookspecs import hookimpl
-from wmtp.specs import EvaluatorSpec, LoaderSpec, LoadRequest, ScorerSpec, StorageSpec
+from wmtp.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from wmtp.evaluation.records import EvaluationResult, EvaluationTask
-    from wmtp.generation.records import Engine
-    from wmtp.storage.base import Storage
+    from wmtp.contracts.engines import Engine
+    from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask
+    from wmtp.contracts.storage import Storage
 
 META_MTP_IDS = ("facebook/multi-token-prediction",)
 """Hub repositories in Meta's own layout: ``<variant>/params.json`` and ``consolidated.pth``, one tokenizer.model."""

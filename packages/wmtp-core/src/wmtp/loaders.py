@@ -17,17 +17,17 @@ import attrs
 from wmtp.config import load_environment, load_section
 from wmtp.config.environment import Environment, ModelPath, StorageConfig
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, ModelConfig, Recipe
+from wmtp.contracts.specs import DatasetRequest, LoadRequest, Resource
 from wmtp.errors import ConfigError, WmtpError
-from wmtp.specs import DatasetRequest, LoadRequest, Resource
 from wmtp.storage.chain import NotHere, Place, resolve
 from wmtp.storage.hub import from_hub
 from wmtp.storage.remote import STORAGE_ADVICE, Remote
 from wmtp.storage.transfer import Report
 
 if TYPE_CHECKING:
-    from wmtp.generation.records import Engine
+    from wmtp.contracts.engines import Engine
+    from wmtp.contracts.storage import Storage
     from wmtp.plugins import Plugins
-    from wmtp.storage.base import Storage
 
 
 log = logging.getLogger("wmtp.loaders")

@@ -244,7 +244,7 @@ def test_config_migrate_says_what_is_missing_and_what_was_dropped(tmp_path):
 def test_doctor_reports_each_group_whatever_breaks(tmp_path, distributions, environment, monkeypatch):
     source = """
         import wmtp
-        from wmtp.specs import Check
+        from wmtp.contracts.specs import Check
 
         def check(settings):
             yield Check("attic", True, "dry")

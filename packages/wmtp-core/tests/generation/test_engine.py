@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 import wmtp.generation.cache
 import wmtp.generation.engine
 import wmtp.generation.queue
+from wmtp.contracts.engines import Completion, GenerationRequest, Sampling
 from wmtp.errors import GenerationError
 from wmtp.generation.cache import RaggedCache
 from wmtp.generation.engine import DecodingEngine
-from wmtp.generation.records import Completion, GenerationRequest, Sampling
 
 PROMPTS = [f"def f{i}(x):" + " " * (3 * i % 17) + "#" * i for i in range(13)]
 TOKENS = 24
@@ -342,7 +342,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 import wmtp.generation.engine as engine
-from wmtp.generation.records import GenerationRequest, Sampling
+from wmtp.contracts.engines import GenerationRequest, Sampling
 from wmtp.models import load_model
 loaded = load_model(Path(sys.argv[1]), device="cpu")
 share = 64 << 20

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wmtp.contracts.engines import Sampling
 from wmtp.generation.noise import gumbel, row_key, uniform_bits
-from wmtp.generation.records import Sampling
 from wmtp.generation.sampler import draw, nucleus
 
 torch.set_num_threads(1)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from wmtp.contracts.judging import CallTests, StdioCase, StdioTests
 from wmtp.judging import proctree
 from wmtp.judging.judge import SandboxJudge
-from wmtp.judging.records import CallTests, StdioCase, StdioTests
 
 SEEN, HIDDEN, COMMENT, PRINTED = "seen-5b1c", "hidden-9e77", "comment-c0a4", "printed-31fd"
 WAIT = "import time\ndef f(x):\n    time.sleep(2)\n    return x\n"

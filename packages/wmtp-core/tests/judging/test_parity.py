@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from wmtp.contracts.judging import CallTests, Outcome
 from wmtp.judging.judge import SandboxJudge
-from wmtp.judging.records import CallTests, Outcome
 
 SEED = 20240817
 # Problems whose mutants may end either way, with the reason. (None so far.)

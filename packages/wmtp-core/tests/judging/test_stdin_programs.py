@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from wmtp.contracts.judging import StdioCase, StdioTests
 from wmtp.judging.judge import SandboxJudge
-from wmtp.judging.records import StdioCase, StdioTests
 
 DOUBLE = [StdioCase("1\n", "2\n"), StdioCase("21\n", "42\n")]
 

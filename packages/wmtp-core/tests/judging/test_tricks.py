@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from wmtp.contracts.judging import CallTests
 from wmtp.judging.judge import SandboxJudge
-from wmtp.judging.records import CallTests
 
 TRICKS = {
     "always equal": """

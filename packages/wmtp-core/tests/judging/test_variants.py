@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
+from wmtp.contracts.judging import CallTests
 from wmtp.judging.judge import SandboxJudge
-from wmtp.judging.records import CallTests
 
 # (name, program, test)
 # ruff: noqa: E501 (a table)

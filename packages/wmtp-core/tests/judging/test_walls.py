@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 import wmtp
+from wmtp.contracts.judging import CallTests, StdioCase, StdioTests
 from wmtp.errors import JudgeError
 from wmtp.judging import checks, open_judge, proctree
 from wmtp.judging.judge import SandboxJudge
-from wmtp.judging.records import CallTests, StdioCase, StdioTests
 
 ONE = CallTests(tests=("assert f() == 1",))
 RIGHT, WRONG = "def f(): return 1", "def f(): return 2"
@@ -40,7 +40,7 @@ libc = ctypes.CDLL(None)
 assert libc.prctl(38, 1, 0, 0, 0) == 0
 assert libc.prctl(22, 2, ctypes.byref(seccomp._Program(len(ops) // 8, ctypes.cast(buffer, ctypes.c_void_p))), 0, 0) == 0
 from wmtp.judging import open_judge
-from wmtp.judging.records import CallTests
+from wmtp.contracts.judging import CallTests
 from wmtp.errors import JudgeError
 try:
     with open_judge(level="strict", workers=1): print("STRICT RUNS")
@@ -257,7 +257,7 @@ def test_the_parents_death_ends_everything(tmp_path: Path, strict: SandboxJudge)
     source = """
         import os, sys, time
         from wmtp.judging import open_judge, proctree
-        from wmtp.judging.records import CallTests
+        from wmtp.contracts.judging import CallTests
         judge = open_judge(level="strict", workers=1)
         judge.submit("def f(): return 1", CallTests(tests=("assert f() == 1",))).result()
         print(*proctree.descendants(os.getpid()), flush=True)
@@ -283,7 +283,7 @@ def test_an_ordinary_user_judges_strictly(tmp_path: Path, strict: SandboxJudge) 
     if reachable.returncode:
         pytest.skip(f"no interpreter for another user: {reachable.stderr.decode()[-200:]}")
     source = (
-        "import json, os\nfrom wmtp.judging import open_judge\nfrom wmtp.judging.records import CallTests\n"
+        "import json, os\nfrom wmtp.judging import open_judge\nfrom wmtp.contracts.judging import CallTests\n"
         "with open_judge(level='strict', workers=1) as judge:\n"
         " t = CallTests(tests=('assert f() == 1',))\n"
         " print(json.dumps([os.getuid(), judge.submit('def f(): return 1', t).result().status,"
@@ -310,7 +310,7 @@ def test_ten_thousand_programs_in_flat_memory(strict: SandboxJudge) -> None:
     source = """
         import resource
         from wmtp.judging import open_judge
-        from wmtp.judging.records import CallTests
+        from wmtp.contracts.judging import CallTests
         waiting = []
         with open_judge(level="strict", workers=2) as judge:
             for number in range(10_000):

@@ -75,8 +75,8 @@ def test_bfloat16_stays_as_near_as_its_rounding_allows(hub: Path) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_greedy_tokens_are_metas(hub: Path, variant: str) -> None:
+    from wmtp.contracts.engines import GenerationRequest, Sampling
     from wmtp.generation.engine import DecodingEngine
-    from wmtp.generation.records import GenerationRequest, Sampling
 
     wanted, metadata = reference(hub, variant)
     loaded = load_model(hub, variant=variant, dtype="float32")

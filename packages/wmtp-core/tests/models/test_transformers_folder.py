@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from wmtp.contracts.engines import GenerationRequest, Sampling
 from wmtp.errors import ResourceError
 from wmtp.generation.engine import DecodingEngine
-from wmtp.generation.records import GenerationRequest, Sampling
 from wmtp.models import load_model
 from wmtp.models.mtp_llama import MtpLlamaForCausalLM
 

@@ -9,8 +9,7 @@ from types import ModuleType
 import pytest
 
 import wmtp
-from wmtp import hookspecs
-from wmtp.plugins import create_plugin_manager
+from wmtp.plugins import create_plugin_manager, hookspecs
 
 GOOD = """
     import wmtp
@@ -312,7 +311,7 @@ def test_loaders_match_folders_by_their_listing(tmp_path):
 
 
 def test_deprecation_has_one_way(plugin_module, monkeypatch):
-    """As `wmtp.hookspecs` says: a deprecated hook or argument still works, and warns once."""
+    """As `wmtp.plugins.hookspecs` says: a deprecated hook or argument still works, and warns once."""
     specs = ModuleType("tomorrow's hookspecs")
     old_hook = hookspecs.hookspec(warn_on_impl=DeprecationWarning("use wmtp_evaluators; ends with core API 2"))
     old_argument = hookspecs.hookspec(warn_on_impl_args={"colour": DeprecationWarning("colour is gone")})

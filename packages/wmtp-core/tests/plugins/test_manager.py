@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wmtp
-from wmtp.evaluation.records import EvaluationResult, EvaluationTask, MetricValue
+from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue
 from wmtp.plugins import create_plugin_manager
 from wmtp.plugins.known import KNOWN, known_provider
 

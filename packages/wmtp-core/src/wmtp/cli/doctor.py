@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wmtp.cli.session import Session, config_file, echo_json
-from wmtp.specs import Check
+from wmtp.contracts.specs import Check
 
 if TYPE_CHECKING:
     from wmtp.config.environment import Environment

@@ -10,8 +10,8 @@ import click
 from wmtp.cli.session import Session
 
 if TYPE_CHECKING:
+    from wmtp.contracts.specs import Resource
     from wmtp.plugins import Plugins
-    from wmtp.specs import Resource
     from wmtp.storage.transfer import Report
 
 

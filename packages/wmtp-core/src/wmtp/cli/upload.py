@@ -13,8 +13,8 @@ from wmtp.cli.session import Session
 
 if TYPE_CHECKING:
     from wmtp.config.environment import Environment
+    from wmtp.contracts.storage import Storage
     from wmtp.plugins import Plugins
-    from wmtp.storage.base import Storage
 
 LOCK = (".lock",)
 """Of a run directory; whoever holds it holds it here."""

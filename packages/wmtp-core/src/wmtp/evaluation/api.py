@@ -16,18 +16,18 @@ import attrs
 from wmtp.config.environment import Environment
 from wmtp.config.plain import to_yaml
 from wmtp.config.recipe import Recipe
+from wmtp.contracts.engines import Sampling
+from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, Part, Rows
+from wmtp.contracts.specs import Resource
 from wmtp.errors import ConfigError, IncompleteError, WmtpError
 from wmtp.evaluation.engine import RunEngine
 from wmtp.evaluation.meta_mtp import EVALUATOR_ID, MetaMtpEvaluator
-from wmtp.evaluation.records import EvaluationResult, EvaluationTask, MetricValue, Part, Rows
 from wmtp.evaluation.report import report
 from wmtp.evaluation.results import Results, assemble
 from wmtp.evaluation.rundir import EvaluatorFiles, Event, locked, read_object, write_atomically
-from wmtp.generation.records import Sampling
 from wmtp.judging import open_judge
 from wmtp.loaders import DataLoader, create_data_loader, create_model_loader
 from wmtp.plugins import Plugins, create_plugin_manager
-from wmtp.specs import Resource
 
 log = logging.getLogger("wmtp")
 Progress = Callable[[str, str, int], None]

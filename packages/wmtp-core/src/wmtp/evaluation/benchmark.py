@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from wmtp.contracts.engines import Completion, GenerationRequest, Message
+from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, Problem, Sample, Verdict
+from wmtp.contracts.judging import CallTests, Outcome, StdioTests
 from wmtp.errors import ConfigError
 from wmtp.evaluation.failures import Failures
 from wmtp.evaluation.metrics import pass_at_k, summarise
-from wmtp.evaluation.records import EvaluationResult, EvaluationTask, MetricValue, Problem, Sample, Verdict
-from wmtp.generation.records import Completion, GenerationRequest, Message
-from wmtp.judging.records import CallTests, Outcome, StdioTests
 
 Key = tuple[str, int]
 NOTES = 20  # of what is missing, named one by one

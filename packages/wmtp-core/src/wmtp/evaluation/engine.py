@@ -10,9 +10,7 @@ from typing import Any
 
 import attrs
 
-from wmtp.errors import ConfigError
-from wmtp.evaluation.rundir import read_object, write_atomically
-from wmtp.generation.records import (
+from wmtp.contracts.engines import (
     Completion,
     Engine,
     GenerationRequest,
@@ -21,6 +19,8 @@ from wmtp.generation.records import (
     Message,
     Sampling,
 )
+from wmtp.errors import ConfigError
+from wmtp.evaluation.rundir import read_object, write_atomically
 from wmtp.loaders import ModelLoader
 
 

@@ -7,8 +7,8 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
+from wmtp.contracts.evaluation import Sample, Verdict
 from wmtp.evaluation.printable import printable
-from wmtp.evaluation.records import Sample, Verdict
 
 EXAMPLES = 3
 EXAMPLE_LINES = 25

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
+from wmtp.contracts.engines import HeadScores
+from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue
 from wmtp.errors import ConfigError, GenerationError
 from wmtp.evaluation.benchmark import CodeBenchmark
 from wmtp.evaluation.metrics import summarise
-from wmtp.evaluation.records import EvaluationResult, EvaluationTask, MetricValue
-from wmtp.generation.records import HeadScores
 
 _NAME = re.compile(r".*head(?P<head>[1-9]\d*)_(?P<what>loss|top1)")
 

@@ -10,8 +10,8 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 
+from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, Part
 from wmtp.errors import PluginError
-from wmtp.evaluation.records import EvaluationResult, EvaluationTask, MetricValue, Part
 
 EVALUATOR_ID = "meta-mtp-evaluator"
 log = logging.getLogger("wmtp.evaluation")

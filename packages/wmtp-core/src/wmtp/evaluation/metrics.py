@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from statistics import NormalDist, fmean
 
-from wmtp.evaluation.records import MetricValue
+from wmtp.contracts.evaluation import MetricValue
 
 RESAMPLES = 2000
 SEED = 20240419

@@ -15,12 +15,12 @@ import attrs
 from wmtp.config.environment import Environment
 from wmtp.config.plain import to_plain
 from wmtp.config.recipe import Recipe
+from wmtp.contracts.evaluation import EvaluationResult, MetricValue
+from wmtp.contracts.judging import Judge
 from wmtp.errors import WmtpError
 from wmtp.evaluation.engine import RunEngine
 from wmtp.evaluation.printable import printable
-from wmtp.evaluation.records import EvaluationResult, MetricValue
 from wmtp.evaluation.rundir import read_object
-from wmtp.judging.records import Judge
 from wmtp.plugins import Plugins
 
 SCHEMA = 1

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 import attrs
 import filelock
 
+from wmtp.contracts.evaluation import Sample, Verdict
 from wmtp.errors import ConfigError
-from wmtp.evaluation.records import Sample, Verdict
 
 R = TypeVar("R", Sample, Verdict)
 Event = Callable[[str, str, int], None]
@@ -111,7 +111,7 @@ class Lines:
 
 
 class EvaluatorFiles:
-    """One evaluator's part of a run directory. See `wmtp.evaluation.records.EvaluatorRun`."""
+    """One evaluator's part of a run directory. See `wmtp.contracts.evaluation.EvaluatorRun`."""
 
     def __init__(
         self,

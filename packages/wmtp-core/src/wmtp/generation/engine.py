@@ -16,6 +16,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from wmtp.contracts.engines import Completion, GenerationRequest, GenerationStats, HeadScores, Message, Sampling
 from wmtp.errors import GenerationError
 from wmtp.generation.cache import ROUND, RaggedCache
 from wmtp.generation.forward import Forward, forward_for
@@ -23,7 +24,6 @@ from wmtp.generation.likelihood import head_scores
 from wmtp.generation.memory import available_bytes
 from wmtp.generation.noise import row_key
 from wmtp.generation.queue import Queue
-from wmtp.generation.records import Completion, GenerationRequest, GenerationStats, HeadScores, Message, Sampling
 from wmtp.generation.sampler import draw
 from wmtp.generation.slots import Row, Slots
 from wmtp.generation.text import Continuation

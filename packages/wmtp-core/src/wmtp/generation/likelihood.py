@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from wmtp.contracts.engines import HeadScores
 from wmtp.generation.forward import Forward
-from wmtp.generation.records import HeadScores
 
 AT_ONCE = 1 << 24  # logits held at a time: 64 MiB in float32
 

@@ -6,7 +6,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from wmtp.generation.records import GenerationRequest
+from wmtp.contracts.engines import GenerationRequest
 
 LOOK_AHEAD = 512  # requests held back to start the longest prompts first
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wmtp.contracts.engines import Completion, FinishReason, GenerationRequest, Sampling
 from wmtp.errors import ConfigError, ResourceError
-from wmtp.generation.records import Completion, FinishReason, GenerationRequest, Sampling
 
 
 def _completion(request: GenerationRequest, text: str, finish: FinishReason = "stop", error: str = "") -> Completion:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from wmtp.contracts.engines import Sampling
 from wmtp.generation.noise import gumbel
-from wmtp.generation.records import Sampling
 
 TOP_FIRST = 256  # most distributions have their nucleus among so many tokens; sorting all is for the others
 

@@ -6,8 +6,8 @@ import attrs
 import torch
 from torch import Tensor
 
+from wmtp.contracts.engines import FinishReason, GenerationRequest
 from wmtp.generation.cache import RaggedCache
-from wmtp.generation.records import FinishReason, GenerationRequest
 from wmtp.generation.text import Continuation
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wmtp.contracts.judging import CallTests, Level
+from wmtp.contracts.specs import Check
 from wmtp.errors import JudgeError
 from wmtp.judging.judge import open_judge
 from wmtp.judging.pair import PairDied
-from wmtp.judging.records import CallTests, Level
-from wmtp.specs import Check
 
 
 def checks() -> Iterator[Check]:

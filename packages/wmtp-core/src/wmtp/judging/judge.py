@@ -14,10 +14,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from wmtp.contracts.judging import CallTests, Level, Outcome, StdioTests
 from wmtp.errors import JudgeError
 from wmtp.judging.packages import Package, find
 from wmtp.judging.pair import PROCESSES, Overlong, Pair, PairDied
-from wmtp.judging.records import CallTests, Level, Outcome, StdioTests
 
 JUDGE_VERSION = "2"
 """Part of every judge_key. It rises when a verdict could come out differently."""
@@ -70,7 +70,7 @@ def _contention() -> float:
 
 
 class SandboxJudge:
-    """See `wmtp.judging.records.Judge`. Made by `open_judge`."""
+    """See `wmtp.contracts.judging.Judge`. Made by `open_judge`."""
 
     def __init__(
         self,

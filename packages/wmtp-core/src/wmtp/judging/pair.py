@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from wmtp.contracts.judging import StdioCase
 from wmtp.errors import JudgeError
 from wmtp.judging import channel, checker, proctree
 from wmtp.judging.packages import Package
-from wmtp.judging.records import StdioCase
 
 START_SECONDS = 60.0
 GRACE_SECONDS = 10.0

@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 import pluggy
 
-from wmtp import hookspecs
-from wmtp.specs import CORE_API, DatasetSpec, EvaluatorSpec, LoaderSpec, ScorerSpec, StorageSpec
+from wmtp.contracts.specs import CORE_API, DatasetSpec, EvaluatorSpec, LoaderSpec, ScorerSpec, StorageSpec
+from wmtp.plugins import hookspecs
 
 Spec = StorageSpec | LoaderSpec | DatasetSpec | EvaluatorSpec | ScorerSpec
 REGISTRATION: dict[str, type[Any]] = {

@@ -13,11 +13,11 @@ from typing import Any
 
 import attrs
 
+from wmtp.contracts.specs import EvaluatorSpec, StorageSpec
 from wmtp.errors import PluginError
 from wmtp.plugins.checks import PluginFault, Spec, check_plugin, spec_name
 from wmtp.plugins.manager import Plugins
 from wmtp.plugins.registry import PluginInfo
-from wmtp.specs import EvaluatorSpec, StorageSpec
 
 GROUP = "wmtp"
 CORE = "wmtp-core"

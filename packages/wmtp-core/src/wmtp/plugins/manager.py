@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from wmtp.contracts.specs import DatasetSpec, EvaluatorSpec, LoaderSpec, ScorerSpec, StorageSpec
 from wmtp.errors import ConfigError, PluginError
 from wmtp.plugins.checks import Spec, new_manager, spec_name
 from wmtp.plugins.known import known_provider
 from wmtp.plugins.metrics import MetricOwner, metric_names, metric_owners, near_metrics
 from wmtp.plugins.registry import Owned, PluginInfo, Registry
-from wmtp.specs import DatasetSpec, EvaluatorSpec, LoaderSpec, ScorerSpec, StorageSpec
 
 if TYPE_CHECKING:
-    from wmtp.evaluation.records import EvaluationResult, EvaluationTask
+    from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask
 
 log = logging.getLogger("wmtp.plugins")
 

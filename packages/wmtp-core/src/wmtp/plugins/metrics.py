@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
+from wmtp.contracts.specs import EvaluatorSpec
 from wmtp.plugins.known import metric_pattern
 from wmtp.plugins.registry import Owned
-from wmtp.specs import EvaluatorSpec
 
 
 @attrs.frozen

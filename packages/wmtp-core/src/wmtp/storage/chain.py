@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from wmtp.contracts.specs import Resource
 from wmtp.errors import Attempt, ResourceError
-from wmtp.specs import Resource
 
 
 def offline() -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wmtp.storage.base import Changed, Entry
+from wmtp.contracts.storage import Changed, Entry
 from wmtp.storage.keys import relative
 
 CHUNK = 1 << 20

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from wmtp.contracts.specs import Resource
+from wmtp.contracts.storage import Changed, Entry, Storage
 from wmtp.errors import ResourceError
-from wmtp.specs import Resource
-from wmtp.storage.base import Changed, Entry, Storage
 from wmtp.storage.cache import Cache, CacheEntry, touch
 from wmtp.storage.chain import NotHere, offline
 from wmtp.storage.keys import BadKey

@@ -13,9 +13,9 @@ from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
+from wmtp.contracts.storage import Changed, Entry, ReadsInto, Storage
 from wmtp.errors import ConfigError, ResourceError
 from wmtp.storage import content
-from wmtp.storage.base import Changed, Entry, ReadsInto, Storage
 from wmtp.storage.cache import Cache, CacheEntry, short
 from wmtp.storage.content import Content, write_back
 from wmtp.storage.journal import Journal

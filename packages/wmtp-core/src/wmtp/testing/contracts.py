@@ -22,11 +22,11 @@ import attrs
 import pytest
 
 from wmtp.config import load_environment, load_recipe
+from wmtp.contracts.engines import Engine, Sampling
+from wmtp.contracts.storage import Changed, ReadsInto, Storage
 from wmtp.errors import ConfigError
 from wmtp.evaluation.api import evaluate
-from wmtp.generation.records import Engine, Sampling
 from wmtp.plugins import Plugins, create_plugin_manager
-from wmtp.storage.base import Changed, ReadsInto, Storage
 from wmtp.testing.fakes import FakeEngine, dataset_plugin, engine_plugin
 
 HEAVY = ("torch", "transformers", "boto3", "pyarrow", "pandas", "numpy")
@@ -149,8 +149,8 @@ class LoaderContract(_Citizen):
         assert [reference for reference in self.foreign if matches(reference)] == []
 
     def test_the_engine_answers_every_request_once(self) -> None:
-        from wmtp.generation.records import GenerationRequest
-        from wmtp.specs import LoadRequest, Resource
+        from wmtp.contracts.engines import GenerationRequest
+        from wmtp.contracts.specs import LoadRequest, Resource
 
         def fetch(patterns: tuple[str, ...] | None = None) -> Resource:
             return Resource(Path(self.reference), "local")

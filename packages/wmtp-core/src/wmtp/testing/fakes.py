@@ -8,10 +8,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from wmtp.generation.records import Completion, GenerationRequest, Sampling
-from wmtp.hookspecs import hookimpl
-from wmtp.specs import DatasetRequest, DatasetSpec, LoaderSpec
-from wmtp.storage.base import Changed, Entry
+from wmtp.contracts.engines import Completion, GenerationRequest, Sampling
+from wmtp.contracts.specs import DatasetRequest, DatasetSpec, LoaderSpec
+from wmtp.contracts.storage import Changed, Entry
+from wmtp.plugins.hookspecs import hookimpl
 
 Answer = str | Callable[[GenerationRequest], str]
 

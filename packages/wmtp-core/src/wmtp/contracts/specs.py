@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import attrs
 
-if TYPE_CHECKING:
-    from wmtp.generation.records import Engine
-    from wmtp.storage.base import Storage
+from wmtp.contracts.engines import Engine
+from wmtp.contracts.storage import Storage
 
 CORE_API = 1
 """Version of the plugin contract. It rises when a hook or record changes incompatibly."""

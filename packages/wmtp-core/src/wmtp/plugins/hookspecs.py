@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from wmtp.evaluation.records import EvaluationResult, EvaluationTask, Sample, Verdict
-    from wmtp.specs import DatasetSpec, EvaluatorSpec, LoaderSpec, ScorerSpec, StorageSpec
+    from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, Sample, Verdict
+    from wmtp.contracts.specs import DatasetSpec, EvaluatorSpec, LoaderSpec, ScorerSpec, StorageSpec
 
 hookspec = pluggy.HookspecMarker("wmtp")
 hookimpl = pluggy.HookimplMarker("wmtp")

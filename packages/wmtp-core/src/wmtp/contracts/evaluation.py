@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import attrs
 
+from wmtp.contracts.engines import Completion, FinishReason, GenerationRequest, HeadScores, Message, Sampling
+from wmtp.contracts.judging import CallTests, Judge, Status, StdioTests
 from wmtp.errors import ConfigError
-from wmtp.generation.records import Completion, FinishReason, GenerationRequest, HeadScores, Message, Sampling
-from wmtp.judging.records import CallTests, Judge, Status, StdioTests
 
 __all__ = [
     "CallTests", "EvaluationResult", "EvaluationTask", "EvaluatorRun", "MetricValue", "Part", "Problem", "Rows", "Sample",

@@ -1,0 +1,118 @@
+# The public API, once: type checkers read it here, and `wmtp.__getattr__` imports each name from where this file says.
+__version__: str
+
+from .config import load_environment as load_environment
+from .config import load_recipe as load_recipe
+from .config.environment import Environment as Environment
+from .config.recipe import DEFAULT_MODEL_IDS as DEFAULT_MODEL_IDS
+from .config.recipe import Recipe as Recipe
+from .contracts.engines import Completion as Completion
+from .contracts.engines import Engine as Engine
+from .contracts.engines import GenerationRequest as GenerationRequest
+from .contracts.engines import GenerationStats as GenerationStats
+from .contracts.engines import HeadScores as HeadScores
+from .contracts.engines import Message as Message
+from .contracts.engines import Sampling as Sampling
+from .contracts.evaluation import EvaluationResult as EvaluationResult
+from .contracts.evaluation import EvaluationTask as EvaluationTask
+from .contracts.evaluation import MetricValue as MetricValue
+from .contracts.evaluation import Problem as Problem
+from .contracts.evaluation import Sample as Sample
+from .contracts.evaluation import Verdict as Verdict
+from .contracts.judging import CallTests as CallTests
+from .contracts.judging import Outcome as Outcome
+from .contracts.judging import StdioCase as StdioCase
+from .contracts.judging import StdioTests as StdioTests
+from .contracts.specs import CORE_API as CORE_API
+from .contracts.specs import Check as Check
+from .contracts.specs import DatasetRequest as DatasetRequest
+from .contracts.specs import DatasetSpec as DatasetSpec
+from .contracts.specs import EvaluatorSpec as EvaluatorSpec
+from .contracts.specs import LoaderSpec as LoaderSpec
+from .contracts.specs import LoadRequest as LoadRequest
+from .contracts.specs import Resource as Resource
+from .contracts.specs import ScorerSpec as ScorerSpec
+from .contracts.specs import StorageSpec as StorageSpec
+from .contracts.storage import Changed as Changed
+from .contracts.storage import Entry as Entry
+from .contracts.storage import ReadsInto as ReadsInto
+from .contracts.storage import Storage as Storage
+from .errors import ConfigError as ConfigError
+from .errors import GenerationError as GenerationError
+from .errors import IncompleteError as IncompleteError
+from .errors import JudgeError as JudgeError
+from .errors import PluginError as PluginError
+from .errors import ResourceError as ResourceError
+from .errors import WmtpError as WmtpError
+from .evaluation.api import create_evaluator as create_evaluator
+from .evaluation.api import evaluate as evaluate
+from .evaluation.benchmark import CodeBenchmark as CodeBenchmark
+from .evaluation.head_metrics import HeadMetrics as HeadMetrics
+from .evaluation.results import Results as Results
+from .loaders import LoaderConfig as LoaderConfig
+from .loaders import create_data_loader as create_data_loader
+from .loaders import create_model_loader as create_model_loader
+from .models.mtp_llama import MtpLlamaConfig as MtpLlamaConfig
+from .models.mtp_llama import MtpLlamaForCausalLM as MtpLlamaForCausalLM
+from .plugins import Plugins as Plugins
+from .plugins import create_plugin_manager as create_plugin_manager
+from .plugins.hookspecs import hookimpl as hookimpl
+
+# Not the two models: ``from wmtp import *`` must work, and stay cheap, where torch is not installed.
+__all__ = [
+    "CORE_API",
+    "DEFAULT_MODEL_IDS",
+    "CallTests",
+    "Changed",
+    "Check",
+    "CodeBenchmark",
+    "Completion",
+    "ConfigError",
+    "DatasetRequest",
+    "DatasetSpec",
+    "Engine",
+    "Entry",
+    "Environment",
+    "EvaluationResult",
+    "EvaluationTask",
+    "EvaluatorSpec",
+    "GenerationError",
+    "GenerationRequest",
+    "GenerationStats",
+    "HeadMetrics",
+    "HeadScores",
+    "IncompleteError",
+    "JudgeError",
+    "LoadRequest",
+    "LoaderConfig",
+    "LoaderSpec",
+    "Message",
+    "MetricValue",
+    "Outcome",
+    "PluginError",
+    "Plugins",
+    "Problem",
+    "ReadsInto",
+    "Recipe",
+    "Resource",
+    "ResourceError",
+    "Results",
+    "Sample",
+    "Sampling",
+    "ScorerSpec",
+    "StdioCase",
+    "StdioTests",
+    "Storage",
+    "StorageSpec",
+    "Verdict",
+    "WmtpError",
+    "__version__",
+    "create_data_loader",
+    "create_evaluator",
+    "create_model_loader",
+    "create_plugin_manager",
+    "evaluate",
+    "hookimpl",
+    "load_environment",
+    "load_recipe",
+]
