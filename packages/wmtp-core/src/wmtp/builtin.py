@@ -159,12 +159,12 @@ def wmtp_scorers() -> list[ScorerSpec]:
 
 
 def _create_critic_delta(settings: Any) -> Callable[..., Any]:
-    from wmtp.scoring import create_critic_delta
+    from wmtp.weighting import create_critic_delta
 
     return create_critic_delta(settings)
 
 
 def _create_rho1(settings: Any) -> Callable[..., Any]:
-    from wmtp.scoring import create_rho1_excess
+    from wmtp.weighting import create_rho1_excess
 
     return create_rho1_excess(settings)

@@ -163,7 +163,7 @@ class ScorerSpec:
     """A token-weight scorer for weighted training.
 
     settings  attrs class of its options. create(settings) returns a callable ``scorer(batch) -> weights`` with
-              weights [batch, sequence], mean 1 over each row's valid tokens (`wmtp.scoring`).
+              weights [batch, sequence], mean 1 over each row's valid tokens (`wmtp.weighting`).
     """
 
     name: str

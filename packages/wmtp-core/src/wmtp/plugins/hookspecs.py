@@ -123,7 +123,7 @@ def wmtp_scorers() -> Iterable[ScorerSpec]:
         import wmtp
 
         def create(settings):
-            from wmtp.scoring import normalize_weights
+            from wmtp.weighting import normalize_weights
             return lambda batch: normalize_weights(batch["scores"], batch["mask"])
 
         @wmtp.hookimpl

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from wmtp.scoring import (
+from wmtp.weighting import (
     create_critic_delta,
     create_rho1_excess,
     head_cross_entropies,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wmtp.scoring.critic import (
+from wmtp.weighting.critic import (
     CriticDeltaSettings,
     ValueHead,
     create_critic_delta,
@@ -11,9 +11,9 @@ from wmtp.scoring.critic import (
     value_deltas,
     value_loss,
 )
-from wmtp.scoring.loss import head_cross_entropies, head_targets, lean_mtp_loss, weighted_mtp_loss
-from wmtp.scoring.normalize import normalize_weights
-from wmtp.scoring.rho1 import (
+from wmtp.weighting.loss import head_cross_entropies, head_targets, lean_mtp_loss, weighted_mtp_loss
+from wmtp.weighting.normalize import normalize_weights
+from wmtp.weighting.rho1 import (
     Rho1Settings,
     check_same_tokenizer,
     create_rho1_excess,
@@ -22,8 +22,8 @@ from wmtp.scoring.rho1 import (
     keep_mask,
     token_cross_entropy,
 )
-from wmtp.scoring.settings import WeightSettings
-from wmtp.scoring.statistics import WeightStatistics, weight_histogram, weight_statistics
+from wmtp.weighting.settings import WeightSettings
+from wmtp.weighting.statistics import WeightStatistics, weight_histogram, weight_statistics
 
 __all__ = [
     "CriticDeltaSettings",

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import wmtp
-from wmtp.scoring import (
+from wmtp.weighting import (
     CriticDeltaSettings,
     Rho1Settings,
     ValueHead,

@@ -12,7 +12,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wmtp.scoring import normalize_weights, weight_histogram, weight_statistics
+from wmtp.weighting import normalize_weights, weight_histogram, weight_statistics
 
 torch.set_num_threads(1)
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]

@@ -1,6 +1,6 @@
 """Token weights and the weighted loss beside the naive ways.
 
-    python benchmarks/scoring.py
+    python benchmarks/weighting.py
 
 Normalisation of [64, 4096] against clip-and-rescale (which keeps neither bound nor mean), and the lean loss against the
 plain one at a vocabulary of 32,000 with 4 heads: median wall time of interleaved rounds, and each path's peak memory above
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from wmtp.scoring import lean_mtp_loss, normalize_weights, weighted_mtp_loss
+from wmtp.weighting import lean_mtp_loss, normalize_weights, weighted_mtp_loss
 
 ROUNDS = 5
 HEADS, BATCH, LENGTH, HIDDEN, VOCABULARY = 4, 2, 512, 256, 32_000

@@ -10,8 +10,8 @@ import torch
 from attrs import validators
 from torch import Tensor
 
-from wmtp.scoring.normalize import normalize_weights
-from wmtp.scoring.settings import WeightSettings
+from wmtp.weighting.normalize import normalize_weights
+from wmtp.weighting.settings import WeightSettings
 
 ROWS = 2048  # token rows whose softmax is in memory at once
 

@@ -9,8 +9,8 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from wmtp.scoring.normalize import normalize_weights
-from wmtp.scoring.settings import WeightSettings
+from wmtp.weighting.normalize import normalize_weights
+from wmtp.weighting.settings import WeightSettings
 
 Spread = Literal["uniform", "length", "attention", "gae"]
 
