@@ -1,4 +1,5 @@
-# make demo · make test · make lint · make bench. Each makes the environment in .venv first, if it is missing or stale.
+# make demo · make test · make lint · make types · make bench · make pages · make docs · make dist · make lowest · make newest ·
+# make mutants. Each makes the environment in .venv first, if it is missing or stale.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Tests run on this many workers; torch gets one thread in each (the fixtures see to it).
 WORKERS ?= auto
 
-.PHONY: demo test lint bench docs dist env servers clean
+.PHONY: demo test lint types bench pages pages-check docs dist env servers lowest newest mutants clean
 
 env: $(STAMP)
 
@@ -29,8 +30,11 @@ demo: $(STAMP)
 	$(BIN)/wmtp eval examples/demo-config.yaml examples/demo-model.yaml
 	$(BIN)/wmtp eval examples/demo-config.yaml examples/demo-model.yaml --set model.mtp.speculative=off --set run.name=demo-plain
 
+# COVERAGE=1 measures branches too and holds the floors of scripts/coverage_floors.py; it takes about half as long again.
+COVERAGE ?=
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow" $(if $(COVERAGE),--cov=wmtp --cov-branch --cov-report=json:.cache/coverage.json --cov-report=)
+	$(if $(COVERAGE),$(BIN)/python scripts/coverage_floors.py .cache/coverage.json)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -38,8 +42,47 @@ lint: $(STAMP)
 	$(BIN)/mypy packages/*/src
 	$(BIN)/lint-imports
 
+# The public API as mypy and pyright see it, from code that uses it.
+types: $(STAMP)
+	$(BIN)/mypy typing_tests
+	$(BIN)/pyright --pythonpath $(BIN)/python typing_tests
+
+# Every benchmark; what it says of ratios and limits is appended to benchmarks/history.jsonl.
 bench: $(STAMP)
-	status=0; for b in benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b || status=1; done; exit $$status
+	$(BIN)/python scripts/bench.py
+
+# Pages that are generated: written anew, or held against their sources.
+PAGES := $(wildcard scripts/make_*.py)
+pages: $(STAMP)
+	for p in $(PAGES); do $(BIN)/python $$p || exit 1; done
+pages-check: $(STAMP)
+	for p in $(PAGES); do $(BIN)/python $$p --check || exit 1; done
+
+# The floors that our packages state, and the newest transformers: each in an environment of its own, with the tests that touch it.
+FAST_TESTS := packages/wmtp-core/tests packages/wmtp-eval-mbpp/tests tests/test_public_api.py
+lowest:
+	$(PYTHON) -m venv --clear .venv-lowest
+	$(PYTHON) scripts/lowest_requirements.py > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/lowest.txt torch==2.13.0 \
+		$(LOCAL_PACKAGES) pytest pytest-timeout pytest-xdist hypothesis
+	.venv-lowest/bin/python -m pytest -q -n $(WORKERS) -m "not slow" $(FAST_TESTS)
+
+newest:
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 $(LOCAL_PACKAGES) \
+		pytest pytest-timeout pytest-xdist hypothesis peft
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade transformers
+	.venv-newest/bin/python -m pytest -q -n $(WORKERS) -m "not slow" $(FAST_TESTS)
+LOCAL_PACKAGES := "./packages/wmtp-core[torch]" "./packages/wmtp-eval-mbpp[parquet]" ./packages/wmtp-sample-plugin
+
+# Mutants of the modules whose faults nobody would see (mutants.toml). Outside CI: hours, and the sources are changed in place while it
+# runs, so it wants a checkout of its own. The survivors are listed at the end.
+mutants: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check cosmic-ray==8.7.0
+	mkdir -p .cache
+	test -f .cache/mutants.sqlite || $(BIN)/cosmic-ray init mutants.toml .cache/mutants.sqlite
+	$(BIN)/cosmic-ray exec mutants.toml .cache/mutants.sqlite
+	$(BIN)/cr-report --surviving-only .cache/mutants.sqlite
 
 # The site, into site/. Warnings are errors (mkdocs.yml).
 docs: $(STAMP)
@@ -53,4 +96,4 @@ dist: $(STAMP)
 	$(BIN)/twine check --strict dist/*
 
 clean:
-	rm -rf $(VENV) $(SERVERS) runs dist site
+	rm -rf $(VENV) $(SERVERS) .venv-lowest .venv-newest runs dist site
