@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 from wmtp.plugins import hookspecs
+from wmtp.plugins.kinds import KINDS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/hooks.md"
 HEAD = """# Hooks
@@ -24,11 +25,12 @@ runs every example.
   and the pip line. `WMTP_STRICT_PLUGINS=1` makes any broken plugin an error.
 - `WMTP_PLUGINS=dist-a,dist-b` loads these distributions only (empty: none), `--no-plugin DIST` leaves one out; what is
   left out is never imported.
-- Two plugins that claim one name (storage mode, URL scheme, loader, data set, evaluator id) are an error that names both
+- Two plugins that claim one name ({kinds}) are an error that names both
   distributions. For metrics, `eval.metric_prefix: {{distribution: prefix_}}` keeps both.
 - A misspelt hook name is an error, and so is a `wmtp_*` function that nobody marked with `@wmtp.hookimpl`.
 - A plugin's own requirement on `wmtp-core` is checked before it is imported.
-- Wrappers on `wmtp_evaluate` are refused: one could rewrite everybody's scores.
+- Hook wrappers are refused, on every hook: one could rewrite everybody's results.
+- A record whose field is wrong is refused where it is made, so the error names the plugin's own line.
 
 `wmtp plugins list` shows every plugin, its state and its error.
 """
@@ -36,7 +38,8 @@ runs every example.
 
 def hooks() -> dict[str, object]:
     """Name → function of every hook, in the order of the page."""
-    return {name: value for name, value in vars(hookspecs).items() if name.startswith("wmtp_") and callable(value)}
+    found = {name: value for name, value in vars(hookspecs).items() if name.startswith("wmtp_") and callable(value)}
+    return found | {kind.hook_name: kind.hook for kind in KINDS}
 
 
 def example(docstring: str) -> str:
@@ -53,7 +56,8 @@ def _text(docstring: str) -> str:
 
 
 def page() -> str:
-    parts = [HEAD.format(module=_text(inspect.cleandoc(hookspecs.__doc__ or "")))]
+    names = [name for kind in KINDS for name in (kind.name, *(c.kind for c in kind.claims if c.registry))]
+    parts = [HEAD.format(kinds=", ".join(names), module=_text(inspect.cleandoc(hookspecs.__doc__ or "")))]
     for name, function in hooks().items():
         docstring = inspect.getdoc(function) or ""
         prose = docstring.split("Example:\n", 1)[0].strip()

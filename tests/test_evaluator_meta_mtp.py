@@ -20,7 +20,7 @@ OWNER = """
 
     @wmtp.hookimpl
     def wmtp_evaluators():
-        return [wmtp.EvaluatorSpec("{id}", "a stand-in", {metrics!r}, protocol={protocol!r})]
+        return [wmtp.EvaluatorSpec(id="{id}", summary="a stand-in", metrics={metrics!r}, protocol={protocol!r})]
 
     @wmtp.hookimpl
     def wmtp_evaluate(task):

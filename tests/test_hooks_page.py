@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import tempfile
 import types
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,21 @@ def test_the_example_of_a_hook_runs_and_implements_it(name: str) -> None:
     assert [i.plugin for i in getattr(manager.hook, name).get_hookimpls()] == [module]
 
 
+def tracked(spec: Any) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "events")
+        listener = spec.create(spec.settings(path=str(path)), None)
+        listener.handle(1)
+        listener.handle("two")
+        listener.close()
+        return path.read_text(encoding="utf-8")
+
+
+def reported(spec: Any) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        return str(spec.write(Path(folder), None).read_text(encoding="utf-8"))
+
+
 # What each hook's example is called with, and what must come of it.
 CALLS: dict[str, tuple[dict[str, Any], Any]] = {
     "wmtp_storages": ({}, lambda found: found[0][0].mode == "ftp"),
@@ -61,6 +77,18 @@ CALLS: dict[str, tuple[dict[str, Any], Any]] = {
     "wmtp_datasets": ({}, lambda found: found[0][0].name == "puzzles"),
     "wmtp_evaluators": ({}, lambda found: found[0][0].id == "puzzles-v1"),
     "wmtp_scorers": ({}, lambda found: found[0][0].name == "given-v1"),
+    "wmtp_controls": ({}, lambda found: found[0][0].create(None)(3, None, None) == 2),
+    "wmtp_trainers": ({}, lambda found: found[0][0].name == "my-loop"),
+    "wmtp_architectures": (
+        {},
+        lambda found: (
+            found[0][0].matches({"model_type": "my_model", "num_mtp_layers": 1}) and not found[0][0].matches({})
+        ),
+    ),
+    "wmtp_trackers": ({}, lambda found: tracked(found[0][0]) == "int\nstr\n"),
+    "wmtp_reporters": ({}, lambda found: reported(found[0][0]) == "done\n"),
+    "wmtp_sections": ({}, lambda found: found[0][0].settings(times=2).name == "world"),
+    "wmtp_commands": ({}, lambda found: found[0][0].target == "my_plugin.commands:hello"),
     "wmtp_evaluate": ({"task": types.SimpleNamespace(evaluator="another")}, lambda found: found is None),
     "wmtp_run_started": ({"run_name": "r", "metrics": ("m",)}, lambda found: found == []),
     "wmtp_sample_judged": (

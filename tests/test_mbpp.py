@@ -69,7 +69,7 @@ class Asked:
 
     @public.hookimpl
     def wmtp_loaders(self) -> list[public.LoaderSpec]:
-        return [public.LoaderSpec("asked", "keeps requests", lambda reference: reference == "asked:", lambda _: self)]
+        return [public.LoaderSpec(name="asked", summary="keeps requests", matches="asked:".__eq__, load=lambda _: self)]
 
     def generate(self, requests: Iterator[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         for request in requests:

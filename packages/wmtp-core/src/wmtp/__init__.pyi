@@ -24,15 +24,23 @@ from .contracts.judging import Outcome as Outcome
 from .contracts.judging import StdioCase as StdioCase
 from .contracts.judging import StdioTests as StdioTests
 from .contracts.specs import CORE_API as CORE_API
+from .contracts.specs import ArchitectureSpec as ArchitectureSpec
 from .contracts.specs import Check as Check
+from .contracts.specs import CommandSpec as CommandSpec
+from .contracts.specs import ControlSpec as ControlSpec
 from .contracts.specs import DatasetRequest as DatasetRequest
 from .contracts.specs import DatasetSpec as DatasetSpec
 from .contracts.specs import EvaluatorSpec as EvaluatorSpec
+from .contracts.specs import Listener as Listener
 from .contracts.specs import LoaderSpec as LoaderSpec
 from .contracts.specs import LoadRequest as LoadRequest
+from .contracts.specs import ReporterSpec as ReporterSpec
 from .contracts.specs import Resource as Resource
 from .contracts.specs import ScorerSpec as ScorerSpec
+from .contracts.specs import SectionSpec as SectionSpec
 from .contracts.specs import StorageSpec as StorageSpec
+from .contracts.specs import TrackerSpec as TrackerSpec
+from .contracts.specs import TrainerSpec as TrainerSpec
 from .contracts.storage import Changed as Changed
 from .contracts.storage import Entry as Entry
 from .contracts.storage import ReadsInto as ReadsInto
@@ -62,12 +70,15 @@ from .plugins.hookspecs import hookimpl as hookimpl
 __all__ = [
     "CORE_API",
     "DEFAULT_MODEL_IDS",
+    "ArchitectureSpec",
     "CallTests",
     "Changed",
     "Check",
     "CodeBenchmark",
+    "CommandSpec",
     "Completion",
     "ConfigError",
+    "ControlSpec",
     "DatasetRequest",
     "DatasetSpec",
     "Engine",
@@ -83,6 +94,7 @@ __all__ = [
     "HeadScores",
     "IncompleteError",
     "JudgeError",
+    "Listener",
     "LoadRequest",
     "LoaderConfig",
     "LoaderSpec",
@@ -94,16 +106,20 @@ __all__ = [
     "Problem",
     "ReadsInto",
     "Recipe",
+    "ReporterSpec",
     "Resource",
     "ResourceError",
     "Results",
     "Sample",
     "Sampling",
     "ScorerSpec",
+    "SectionSpec",
     "StdioCase",
     "StdioTests",
     "Storage",
     "StorageSpec",
+    "TrackerSpec",
+    "TrainerSpec",
     "Verdict",
     "WmtpError",
     "__version__",

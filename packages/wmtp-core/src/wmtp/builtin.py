@@ -32,7 +32,7 @@ _TRANSFORMERS_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 
 @hookimpl
 def wmtp_storages() -> list[StorageSpec]:
-    return [StorageSpec("local", "folders of this machine", ("file",), None, _open_local)]
+    return [StorageSpec(mode="local", summary="folders of this machine", schemes=("file",), open=_open_local)]
 
 
 def _open_local(settings: Any) -> Storage:
@@ -44,10 +44,30 @@ def _open_local(settings: Any) -> Storage:
 @hookimpl
 def wmtp_loaders() -> list[LoaderSpec]:
     return [
-        LoaderSpec("transformers", "folders and hub ids in transformers format", _is_transformers, _load_transformers),
-        LoaderSpec("meta-mtp", "Meta's multi-token-prediction checkpoints", _is_meta_mtp, _load_meta_mtp),
-        LoaderSpec("reference", "replays each problem's reference solution", _is_reference, _load_reference),
-        LoaderSpec("samples", "replays stored completions: samples:FILE.jsonl", _is_samples, _load_samples),
+        LoaderSpec(
+            name="transformers",
+            summary="folders and hub ids in transformers format",
+            matches=_is_transformers,
+            load=_load_transformers,
+        ),
+        LoaderSpec(
+            name="meta-mtp",
+            summary="Meta's multi-token-prediction checkpoints",
+            matches=_is_meta_mtp,
+            load=_load_meta_mtp,
+        ),
+        LoaderSpec(
+            name="reference",
+            summary="replays each problem's reference solution",
+            matches=_is_reference,
+            load=_load_reference,
+        ),
+        LoaderSpec(
+            name="samples",
+            summary="replays stored completions: samples:FILE.jsonl",
+            matches=_is_samples,
+            load=_load_samples,
+        ),
     ]
 
 
@@ -138,7 +158,7 @@ def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
 
 @hookimpl
 def wmtp_evaluators() -> list[EvaluatorSpec]:
-    return [EvaluatorSpec("meta-mtp-evaluator", "calls each metric's owner in turn", (), protocol="meta-mtp")]
+    return [EvaluatorSpec(id="meta-mtp-evaluator", summary="calls each metric's owner in turn", protocol="meta-mtp")]
 
 
 @hookimpl
@@ -153,8 +173,12 @@ def wmtp_evaluate(task: EvaluationTask) -> EvaluationResult | None:
 @hookimpl
 def wmtp_scorers() -> list[ScorerSpec]:
     return [
-        ScorerSpec("critic-delta-v1", "weights from the change of a critic's value", None, _create_critic_delta),
-        ScorerSpec("rho1-excess-v1", "weights from the loss in excess of a reference model's", None, _create_rho1),
+        ScorerSpec(
+            name="critic-delta-v1", summary="weights from the change of a critic's value", create=_create_critic_delta
+        ),
+        ScorerSpec(
+            name="rho1-excess-v1", summary="weights from the loss in excess of a reference model's", create=_create_rho1
+        ),
     ]
 
 

@@ -135,9 +135,9 @@ def test_metrics(distributions, environment, monkeypatch):
         def wmtp_evaluators():
             heads = {f"toy_head{i}_loss": "loss of a head" for i in range(1, 13)}
             return [
-                wmtp.EvaluatorSpec("toy-v1", "a toy", ("toy_exact", "toy_pass@{k}"), dataset="toy",
+                wmtp.EvaluatorSpec(id="toy-v1", summary="a toy", metrics=("toy_exact", "toy_pass@{k}"), dataset="toy",
                                    descriptions={"toy_pass@{k}": "how many pass"}),
-                wmtp.EvaluatorSpec("toy-heads-v1", "heads", tuple(heads), descriptions=heads),
+                wmtp.EvaluatorSpec(id="toy-heads-v1", summary="heads", metrics=tuple(heads), descriptions=heads),
             ]
 
         @wmtp.hookimpl
@@ -252,7 +252,7 @@ def test_doctor_reports_each_group_whatever_breaks(tmp_path, distributions, envi
 
         @wmtp.hookimpl
         def wmtp_storages():
-            return [wmtp.StorageSpec("attic", "an attic", (), None, print, check=check)]
+            return [wmtp.StorageSpec(mode="attic", summary="an attic", open=print, check=check)]
     """
     distributions("wmtp-attic", source)
     monkeypatch.setenv("WMTP_PLUGINS", "wmtp-attic")

@@ -52,20 +52,25 @@ class HardSettings:
 
 @wmtp.hookimpl
 def wmtp_storages():
-    return [wmtp.StorageSpec("shelf", "a shelf", ("shelf",), ShelfSettings, print)]
+    return [wmtp.StorageSpec(mode="shelf", summary="a shelf", schemes=("shelf",), settings=ShelfSettings, open=print)]
 
 
 @wmtp.hookimpl
 def wmtp_datasets():
-    return [wmtp.DatasetSpec("puzzles", "puzzles", print)]
+    return [wmtp.DatasetSpec(name="puzzles", summary="puzzles", load=print)]
 
 
 @wmtp.hookimpl
 def wmtp_evaluators():
     return [
-        wmtp.EvaluatorSpec("puzzles-v1", "puzzles", ("puzzles_exact", "puzzles_pass@{k}"), "puzzles", None, PuzzleSettings),
-        wmtp.EvaluatorSpec("hard-v1", "hard ones", ("hard_exact",), "puzzles", None, HardSettings),
-        wmtp.EvaluatorSpec("plain-v1", "no settings", ("plain_exact",), "puzzles"),
+        wmtp.EvaluatorSpec(
+            id="puzzles-v1", summary="puzzles", metrics=("puzzles_exact", "puzzles_pass@{k}"), dataset="puzzles",
+            settings=PuzzleSettings,
+        ),
+        wmtp.EvaluatorSpec(
+            id="hard-v1", summary="hard ones", metrics=("hard_exact",), dataset="puzzles", settings=HardSettings
+        ),
+        wmtp.EvaluatorSpec(id="plain-v1", summary="no settings", metrics=("plain_exact",), dataset="puzzles"),
     ]
 
 

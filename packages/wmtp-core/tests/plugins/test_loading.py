@@ -16,7 +16,7 @@ GOOD = """
 
     @wmtp.hookimpl
     def wmtp_evaluators():
-        return [wmtp.EvaluatorSpec("good-v1", "a good one", ("good_exact", "good_pass@{k}"), dataset="good")]
+        return [wmtp.EvaluatorSpec(id="good-v1", summary="good", metrics=("good_exact", "good_pass@{k}"), dataset="good")]
 
     @wmtp.hookimpl
     def wmtp_evaluate(task):
@@ -98,7 +98,7 @@ BROKEN = {
         "wmtp_loaders returned a list with a str in it, not only wmtp.LoaderSpec",
     ),
     "datasets": (
-        "import wmtp\n@wmtp.hookimpl\ndef wmtp_datasets():\n    return wmtp.DatasetSpec('d', 's', print)",
+        "import wmtp\n@wmtp.hookimpl\ndef wmtp_datasets():\n    return wmtp.DatasetSpec(name='d', summary='s', load=print)",
         "wmtp_datasets returned a DatasetSpec, not a list of wmtp.DatasetSpec",
     ),
     "evaluators": (
@@ -114,33 +114,43 @@ BROKEN = {
         import wmtp
         @wmtp.hookimpl
         def wmtp_evaluators():
-            return [wmtp.EvaluatorSpec("e-v1", "an evaluator", "e_exact")]
+            return [wmtp.EvaluatorSpec(id="e-v1", summary="an evaluator", metrics="e_exact")]
         """,
-        "EvaluatorSpec.metrics is 'e_exact'; a tuple of strings",
+        "EvaluatorSpec.metrics is 'e_exact'; a tuple of strings: ('e_exact',)",
     ),
     "id": (
-        "import wmtp\n@wmtp.hookimpl\ndef wmtp_datasets():\n    return [wmtp.DatasetSpec('../x', 's', print)]",
+        """
+        import wmtp
+        @wmtp.hookimpl
+        def wmtp_datasets():
+            return [wmtp.DatasetSpec(name="../x", summary="s", load=print)]
+        """,
         "DatasetSpec.name is '../x'",
     ),
     "not callable": (
-        "import wmtp\n@wmtp.hookimpl\ndef wmtp_loaders():\n    return [wmtp.LoaderSpec('l', 's', print, None)]",
-        "LoaderSpec.load is None, which cannot be called",
+        """
+        import wmtp
+        @wmtp.hookimpl
+        def wmtp_loaders():
+            return [wmtp.LoaderSpec(name="l", summary="s", matches=print, load=None)]
+        """,
+        "LoaderSpec.load is None; something that can be called",
     ),
     "no evaluate": (
         """
         import wmtp
         @wmtp.hookimpl
         def wmtp_evaluators():
-            return [wmtp.EvaluatorSpec("e-v1", "an evaluator", ("e_exact",))]
+            return [wmtp.EvaluatorSpec(id="e-v1", summary="an evaluator", metrics=("e_exact",))]
         """,
-        "registers evaluator 'e-v1' but does not implement wmtp_evaluate",
+        "registers evaluator 'e-v1', but neither EvaluatorSpec.evaluate nor the hook wmtp_evaluate runs it",
     ),
     "twice": (
         """
         import wmtp
         @wmtp.hookimpl
         def wmtp_datasets():
-            return [wmtp.DatasetSpec("d", "one", print), wmtp.DatasetSpec("d", "two", print)]
+            return [wmtp.DatasetSpec(name="d", summary=s, load=print) for s in ("one", "two")]
         """,
         "wmtp_datasets returned 'd' twice",
     ),
@@ -150,7 +160,7 @@ BROKEN = {
 
         @wmtp.hookimpl
         def wmtp_evaluators():
-            return [wmtp.EvaluatorSpec("e-v1", "one", ("e_x",), descriptions={"e_y": "what"})]
+            return [wmtp.EvaluatorSpec(id="e-v1", summary="one", metrics=("e_x",), descriptions={"e_y": "what"})]
 
         @wmtp.hookimpl
         def wmtp_evaluate(task):

@@ -19,7 +19,7 @@ EVALUATOR = """
 
     @wmtp.hookimpl
     def wmtp_evaluators():
-        return [wmtp.EvaluatorSpec("{id}", "an evaluator", ("shared_exact", "shared_pass@{{k}}", "{own}"))]
+        return [wmtp.EvaluatorSpec(id="{id}", summary="one", metrics=("shared_exact", "shared_pass@{{k}}", "{own}"))]
 
     @wmtp.hookimpl
     def wmtp_evaluate(task):
@@ -30,19 +30,19 @@ REGISTRARS = """
 
     @wmtp.hookimpl
     def wmtp_storages():
-        return [wmtp.StorageSpec("shelf", "a shelf", ("shelf",), None, print)]
+        return [wmtp.StorageSpec(mode="shelf", summary="a shelf", schemes=("shelf",), open=print)]
 
     @wmtp.hookimpl
     def wmtp_loaders():
-        return [wmtp.LoaderSpec("echo", "echoes", bool, print)]
+        return [wmtp.LoaderSpec(name="echo", summary="echoes", matches=bool, load=print)]
 
     @wmtp.hookimpl
     def wmtp_datasets():
-        return [wmtp.DatasetSpec("puzzles", "puzzles", print)]
+        return [wmtp.DatasetSpec(name="puzzles", summary="puzzles", load=print)]
 
     @wmtp.hookimpl
     def wmtp_scorers():
-        return [wmtp.ScorerSpec("given", "given", None, print)]
+        return [wmtp.ScorerSpec(name="given", summary="given", create=print)]
 """
 
 
@@ -141,7 +141,7 @@ def _one():
 
         @wmtp.hookimpl
         def wmtp_evaluators(self):
-            return [wmtp.EvaluatorSpec("a-v1", "an evaluator", ("shared_pass@{k}",))]
+            return [wmtp.EvaluatorSpec(id="a-v1", summary="an evaluator", metrics=("shared_pass@{k}",))]
 
         @wmtp.hookimpl
         def wmtp_evaluate(self, task):

@@ -21,9 +21,9 @@ def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
     return [
         wmtp.DatasetSpec(
-            "contest",
-            "competition problems with their tests (deepmind/code_contests, CC BY 4.0)",
-            load,
+            name="contest",
+            summary="competition problems with their tests (deepmind/code_contests, CC BY 4.0)",
+            load=load,
             hub_id="deepmind/code_contests",
             hub_patterns=("data/*.parquet",),
         )
@@ -34,9 +34,9 @@ def wmtp_datasets() -> list[wmtp.DatasetSpec]:
 def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
     return [
         wmtp.EvaluatorSpec(
-            EVALUATOR,
-            "CodeContests, judged on standard input and output",
-            ("contest_pass@{k}",),
+            id=EVALUATOR,
+            summary="CodeContests, judged on standard input and output",
+            metrics=("contest_pass@{k}",),
             dataset="contest",
             settings=CodeContestsSettings,
         )

@@ -29,9 +29,9 @@ def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
     return [
         wmtp.DatasetSpec(
-            "humaneval",
-            "164 hand-written Python problems (OpenAI, MIT)",
-            load,
+            name="humaneval",
+            summary="164 hand-written Python problems (OpenAI, MIT)",
+            load=load,
             hub_id="openai/openai_humaneval",
             hub_patterns=("*/test*.parquet",),
         )
@@ -42,9 +42,9 @@ def wmtp_datasets() -> list[wmtp.DatasetSpec]:
 def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
     return [
         wmtp.EvaluatorSpec(
-            EVALUATOR,
-            "HumanEval, judged by its check functions",
-            ("humaneval_pass@{k}",),
+            id=EVALUATOR,
+            summary="HumanEval, judged by its check functions",
+            metrics=("humaneval_pass@{k}",),
             dataset="humaneval",
             settings=HumanEvalSettings,
         )

@@ -39,9 +39,9 @@ def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
     return [
         wmtp.DatasetSpec(
-            "mbpp",
-            "974 basic Python problems with three asserts each (google-research, CC BY 4.0)",
-            load,
+            name="mbpp",
+            summary="974 basic Python problems with three asserts each (google-research, CC BY 4.0)",
+            load=load,
             hub_id="google-research-datasets/mbpp",
             hub_patterns=("full/*.parquet",),
         )
@@ -52,17 +52,18 @@ def wmtp_datasets() -> list[wmtp.DatasetSpec]:
 def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
     return [
         wmtp.EvaluatorSpec(
-            EVALUATOR,
-            "MBPP, judged on all of its asserts",
-            tuple(JUDGED),
+            id=EVALUATOR,
+            summary="MBPP, judged on all of its asserts",
+            metrics=tuple(JUDGED),
             dataset="mbpp",
             settings=MbppSettings,
             descriptions=JUDGED,
         ),
         wmtp.EvaluatorSpec(
-            HEADS,
-            "how each head predicts MBPP's reference solutions: cross-entropy, and the share of first choices that are right",
-            tuple(OF_HEADS),
+            id=HEADS,
+            summary="how each head predicts MBPP's reference solutions: cross-entropy, and the share of first choices that are "
+            "right",
+            metrics=tuple(OF_HEADS),
             dataset="mbpp",
             settings=MbppSettings,
             samples=False,

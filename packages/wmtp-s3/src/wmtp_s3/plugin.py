@@ -60,6 +60,12 @@ def check(settings: S3Settings) -> Iterator[wmtp.Check]:
 def wmtp_storages() -> list[wmtp.StorageSpec]:
     return [
         wmtp.StorageSpec(
-            "s3", "an S3 bucket and prefix", ("s3",), S3Settings, open_storage, open_url=open_url, check=check
+            mode="s3",
+            summary="an S3 bucket and prefix",
+            schemes=("s3",),
+            settings=S3Settings,
+            open=open_storage,
+            open_url=open_url,
+            check=check,
         )
     ]

@@ -28,25 +28,31 @@ def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
 
 @wmtp.hookimpl
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
-    return [wmtp.DatasetSpec("toy", "three problems that come with the plugin", load)]
+    return [wmtp.DatasetSpec(name="toy", summary="three problems that come with the plugin", load=load)]
 
 
 # --8<-- [end:dataset]
 
 
 # --8<-- [start:evaluator]
-@wmtp.hookimpl
-def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
-    return [wmtp.EvaluatorSpec("toy-v1", "a toy benchmark", ("toy_pass@{k}",), dataset="toy", settings=ToySettings)]
-
-
-@wmtp.hookimpl
-def wmtp_evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult | None:
-    if task.evaluator != "toy-v1":
-        return None
+def evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
     from wmtp_sample_plugin.benchmark import Toy
 
     return Toy().evaluate(task)
+
+
+@wmtp.hookimpl
+def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
+    return [
+        wmtp.EvaluatorSpec(
+            id="toy-v1",
+            summary="a toy benchmark",
+            metrics=("toy_pass@{k}",),
+            evaluate=evaluate,
+            dataset="toy",
+            settings=ToySettings,
+        )
+    ]
 
 
 # --8<-- [end:evaluator]

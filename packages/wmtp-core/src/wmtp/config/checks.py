@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import attrs
 
 from wmtp.config.sizes import parse_size
 
-Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 _RUN_NAME_CHARACTER = re.compile(r"[\w.+=@-]")
 _LONGEST_RUN_NAME = 200
-
-
-def at_least(low: float, *, above: bool = False, high: float | None = None) -> Validator:
-    """Numbers from `low` (or above it) to `high`; ``None`` and the text ``auto`` pass, where the type lets them."""
-    bound = f"{'above' if above else 'at least'} {low}" + (f" and at most {high}" if high is not None else "")
-
-    def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value is None or isinstance(value, str):
-            return
-        if not (value > low if above else value >= low) or not (high is None or value <= high):
-            raise ValueError(f"must be {bound}, not {value}")
-
-    return validate
 
 
 def device(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:

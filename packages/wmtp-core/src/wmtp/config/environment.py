@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import attrs
 
-from wmtp.config.checks import at_least, device, size
+from wmtp.config.checks import device, size
 from wmtp.config.sizes import parse_size
+from wmtp.contracts.validators import at_least
 
 
 @attrs.frozen(kw_only=True)

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import attrs
 
-from wmtp.config.checks import at_least, run_name
+from wmtp.config.checks import run_name
+from wmtp.contracts.validators import at_least
 
 # Used only when the command line, the recipe, the environment (WMTP_MODEL_BASE, …_RM, …_REF) and the local paths are
 # silent: those always win.

@@ -1,18 +1,36 @@
-"""The records that plugins register: frozen, cheap to build, and free of heavy imports.
+"""The records that plugins register, one class a kind: frozen, keyword-only, cheap to build, free of heavy imports.
 
-Discovery is apart from behaviour: a spec names a factory, and only the factory imports torch, boto3 or pyarrow.
+Discovery is apart from behaviour: a spec names a factory, and only the factory imports torch, boto3 or pyarrow. A field that
+is wrong is refused where the record is made. Which hook takes which record is in `wmtp.plugins.kinds`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import attrs
 
 from wmtp.contracts.engines import Engine
+from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask
 from wmtp.contracts.storage import Storage
+from wmtp.contracts.validators import (
+    as_tuple,
+    attrs_class,
+    factory,
+    identifier,
+    import_target,
+    metric_templates,
+    one_line,
+    one_of,
+    optional_attrs_class,
+    optional_factory,
+    optional_text,
+    texts,
+    texts_by_metric,
+    true_or_false,
+)
 
 CORE_API = 1
 """Version of the plugin contract. It rises when a hook or record changes incompatibly."""
@@ -56,7 +74,7 @@ class DatasetRequest:
     """What a `DatasetSpec.load` receives.
 
     split   the split asked for (``"test"``), in the data set's own words.
-    fetch   brings the data set to this machine; `Resource.path` is a file or a folder (SPEC "Data sets on disk").
+    fetch   brings the data set to this machine; `Resource.path` is a file or a folder.
     limit   the caller will read no more than this many rows (``None``: all); a loader may stop early.
     """
 
@@ -66,18 +84,20 @@ class DatasetRequest:
     limit: int | None = None
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class DatasetSpec:
-    """A data set by name. `load` yields the rows of one split in the data set's own order, as plain mappings.
+    """A data set by name.
 
-    hub_id / hub_patterns   where core looks last: a data set repository on the Hugging Face Hub and the files wanted.
+    Attributes:
+        load: yields the rows of one split in the data set's own order, as plain mappings.
+        hub_id: where core looks last, a data set repository on the Hugging Face Hub; hub_patterns: the files wanted.
     """
 
-    name: str
-    summary: str
-    load: Callable[[DatasetRequest], Iterable[Mapping[str, Any]]]
-    hub_id: str | None = attrs.field(default=None, kw_only=True)
-    hub_patterns: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    name: str = attrs.field(validator=identifier)
+    summary: str = attrs.field(validator=one_line)
+    load: Callable[[DatasetRequest], Iterable[Mapping[str, Any]]] = attrs.field(validator=factory)
+    hub_id: str | None = attrs.field(default=None, validator=optional_text)
+    hub_patterns: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=texts)
 
 
 @attrs.frozen(kw_only=True)
@@ -89,6 +109,7 @@ class LoadRequest:
     batch_size  rows decoded together; ``None`` lets the engine plan from free memory.
     device, dtype   ``"auto"`` or a torch name (``"cuda:0"``, ``"bfloat16"``).
     fetch       brings the model's files to this machine.
+    settings    an instance of `LoaderSpec.settings`, from the recipe's ``model.loaders.<name>``.
     """
 
     reference: str
@@ -100,73 +121,208 @@ class LoadRequest:
     n_heads: int | None = None
     speculative: str = "auto"
     batch_size: int | None = None
+    settings: Any = None
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class LoaderSpec:
     """A way to turn a model reference into an engine.
 
-    matches(reference) is pure: it looks at the string, and at a local folder's listing if the string names one; it
-    never touches the network. load(request) does the work and may take minutes.
+    Attributes:
+        matches: reference → whether it is this loader's. Pure: it looks at the string, and at a local folder's listing if
+            the string names one; it never touches the network.
+        load: does the work, and may take minutes.
+        settings: attrs class of its options under ``model.loaders.<name>`` in the recipe, or ``None`` if it takes none.
     """
 
-    name: str
-    summary: str
-    matches: Callable[[str], bool]
-    load: Callable[[LoadRequest], Engine]
+    name: str = attrs.field(validator=identifier)
+    summary: str = attrs.field(validator=one_line)
+    matches: Callable[[str], bool] = attrs.field(validator=factory)
+    load: Callable[[LoadRequest], Engine] = attrs.field(validator=factory)
+    settings: type[Any] | None = attrs.field(default=None, validator=optional_attrs_class)
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class StorageSpec:
     """A storage mode and the URL schemes it opens.
 
-    settings  the attrs class of the section ``storage.<mode>`` of config.yaml, or ``None`` if it has none.
-    open      settings instance → `Storage`. For a URL of one of the `schemes`, core calls
-              ``open_url(url, settings)`` → (storage, key or prefix within it).
-    check     settings → lines for ``wmtp doctor`` (credentials found, bucket reachable …); without it, doctor opens
-              the storage and lists.
+    Attributes:
+        settings: the attrs class of the section ``storage.<mode>`` of config.yaml, or ``None`` if it has none.
+        open: settings instance → `Storage`.
+        open_url: (URL of one of the `schemes`, settings) → (storage, key or prefix within it).
+        check: settings → lines for ``wmtp doctor`` (credentials found, bucket reachable …); without it, doctor opens the
+            storage and lists.
     """
 
-    mode: str
-    summary: str
-    schemes: tuple[str, ...]
-    settings: type[Any] | None
-    open: Callable[[Any], Storage]
-    open_url: Callable[[str, Any], tuple[Storage, str]] | None = attrs.field(default=None, kw_only=True)
-    check: Callable[[Any], Iterable[Check]] | None = attrs.field(default=None, kw_only=True)
+    mode: str = attrs.field(validator=identifier)
+    summary: str = attrs.field(validator=one_line)
+    open: Callable[[Any], Storage] = attrs.field(validator=factory)
+    settings: type[Any] | None = attrs.field(default=None, validator=optional_attrs_class)
+    schemes: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=texts)
+    open_url: Callable[[str, Any], tuple[Storage, str]] | None = attrs.field(default=None, validator=optional_factory)
+    check: Callable[[Any], Iterable[Check]] | None = attrs.field(default=None, validator=optional_factory)
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class EvaluatorSpec:
     """An evaluator: its id, the metrics it answers for, and what it needs.
 
-    metrics   names and patterns: ``"mbpp_exact"``, ``"mbpp_pass@{k}"`` where ``{k}`` is a positive integer.
-    dataset   the data set whose rows it reads, or ``None``.
-    protocol  the protocol it serves (``"meta-mtp"``), or ``None`` for an ordinary benchmark.
-    settings  attrs class of its options under ``eval.evaluators.<id>`` in the recipe, or ``None`` if it takes none.
-    samples   whether it judges completions, so that ``wmtp score`` can hand it stored ones.
-    descriptions  one of `metrics` → what it measures, for ``wmtp metrics``; the summary stands for those left out.
+    Attributes:
+        metrics: names and patterns: ``"mbpp_exact"``, ``"mbpp_pass@{k}"`` where ``{k}`` is a positive integer.
+        evaluate: task → result. Without it, the plugin implements the hook `wmtp_evaluate`, which is asked first.
+        dataset: the data set whose rows it reads, or ``None``.
+        protocol: the protocol it serves (``"meta-mtp"``), or ``None`` for an ordinary benchmark.
+        settings: attrs class of its options under ``eval.evaluators.<id>`` in the recipe, or ``None`` if it takes none.
+        samples: whether it judges completions, so that ``wmtp score`` can hand it stored ones.
+        descriptions: one of `metrics` → what it measures, for ``wmtp metrics``; the summary stands for those left out.
     """
 
-    id: str
-    summary: str
-    metrics: tuple[str, ...]
-    dataset: str | None = None
-    protocol: str | None = None
-    settings: type[Any] | None = None
-    samples: bool = attrs.field(default=True, kw_only=True)
-    descriptions: Mapping[str, str] = attrs.field(factory=dict, kw_only=True, hash=False)
+    id: str = attrs.field(validator=identifier)
+    summary: str = attrs.field(validator=one_line)
+    metrics: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=metric_templates)
+    evaluate: Callable[[EvaluationTask], EvaluationResult] | None = attrs.field(
+        default=None, validator=optional_factory
+    )
+    dataset: str | None = attrs.field(default=None, validator=optional_text)
+    protocol: str | None = attrs.field(default=None, validator=optional_text)
+    settings: type[Any] | None = attrs.field(default=None, validator=optional_attrs_class)
+    samples: bool = attrs.field(default=True, validator=true_or_false)
+    descriptions: Mapping[str, str] = attrs.field(factory=dict, hash=False, validator=texts_by_metric)
+
+    def __attrs_post_init__(self) -> None:
+        if self.protocol is None and not self.metrics:
+            raise TypeError(f"evaluator {self.id!r} answers for no metric; name them in EvaluatorSpec.metrics")
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class ScorerSpec:
     """A token-weight scorer for weighted training.
 
-    settings  attrs class of its options. create(settings) returns a callable ``scorer(batch) -> weights`` with
-              weights [batch, sequence], mean 1 over each row's valid tokens (`wmtp.weighting`).
+    Attributes:
+        create: settings → a callable ``scorer(batch) -> weights`` with weights [batch, sequence], mean 1 over each row's
+            valid tokens (`wmtp.weighting`).
+        settings: attrs class of its options, or ``None`` if it takes none.
     """
 
-    name: str
-    summary: str
-    settings: type[Any] | None
-    create: Callable[[Any], Callable[..., Any]]
+    name: str = attrs.field(validator=identifier)
+    summary: str = attrs.field(validator=one_line)
+    create: Callable[[Any], Callable[..., Any]] = attrs.field(validator=factory)
+    settings: type[Any] | None = attrs.field(default=None, validator=optional_attrs_class)
+
+
+@attrs.frozen(kw_only=True)
+class ControlSpec:
+    """A control of a weighted training: what it would have been had the weights meant nothing, or the contrary.
+
+    Attributes:
+        create: settings → a callable ``control(weights, mask, keys) -> weights``. weights, mask: [batch, sequence], mask
+            true where a token is trained; keys: a seed a row, all that randomness may depend on. Each row keeps its mean.
+        settings: attrs class of its options, or ``None`` if it takes none.
+    """
+
+    name: str = attrs.field(validator=identifier)
+    summary: str = attrs.field(validator=one_line)
+    create: Callable[[Any], Callable[..., Any]] = attrs.field(validator=factory)
+    settings: type[Any] | None = attrs.field(default=None, validator=optional_attrs_class)
+
+
+@attrs.frozen(kw_only=True)
+class SectionSpec:
+    """A plugin's own part of recipe.yaml or config.yaml.
+
+    Attributes:
+        name: the key at the top of the file. A section that is written is in ``recipe.sections[name]`` or
+            ``config.sections[name]``, an instance of `settings`.
+        settings: the attrs class that structures it, as strictly as core's own.
+        file: ``"recipe"`` (what to run) or ``"config"`` (where things are).
+    """
+
+    name: str = attrs.field(validator=identifier)
+    summary: str = attrs.field(validator=one_line)
+    settings: type[Any] = attrs.field(validator=attrs_class)
+    file: Literal["recipe", "config"] = attrs.field(default="recipe", validator=one_of("recipe", "config"))
+
+
+@attrs.frozen(kw_only=True)
+class CommandSpec:
+    """A command of ``wmtp``.
+
+    Attributes:
+        target: ``"module:attribute"`` of a click command. It is imported when the command runs or its help is asked for.
+        resumable: the command goes on where it stopped when it is started again; said when it is stopped.
+    """
+
+    name: str = attrs.field(validator=identifier)
+    summary: str = attrs.field(validator=one_line)
+    target: str = attrs.field(validator=import_target)
+    resumable: bool = attrs.field(default=False, validator=true_or_false)
+
+
+@attrs.frozen(kw_only=True)
+class ArchitectureSpec:
+    """How the multi-token-prediction modules of a family of checkpoints are found and run.
+
+    Attributes:
+        matches: the content of a checkpoint's config.json → whether it is of this family. It decides by that alone.
+        open: does the work; it may import torch and read weights.
+    """
+
+    name: str = attrs.field(validator=identifier)
+    summary: str = attrs.field(validator=one_line)
+    matches: Callable[[Mapping[str, Any]], bool] = attrs.field(validator=factory)
+    open: Callable[[Any], Any] = attrs.field(validator=factory)
+
+
+class Listener(Protocol):
+    """Hears the events of a run (`wmtp.events`), one after another, on a thread of its own."""
+
+    def handle(self, event: Any) -> None:
+        """Called with each event. What it raises is reported once, and the listener is left out from then on."""
+        ...
+
+    def close(self) -> None:
+        """Called once, behind the last event."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class TrackerSpec:
+    """A tracker: something outside that a run's numbers are sent to. It is in use where ``tracking.<name>`` is written.
+
+    Attributes:
+        create: (settings, what is known of the run) → `Listener`.
+        settings: attrs class of the section ``tracking.<name>`` of config.yaml, or ``None`` if it takes no options.
+    """
+
+    name: str = attrs.field(validator=identifier)
+    summary: str = attrs.field(validator=one_line)
+    create: Callable[[Any, Any], Listener] = attrs.field(validator=factory)
+    settings: type[Any] | None = attrs.field(default=None, validator=optional_attrs_class)
+
+
+@attrs.frozen(kw_only=True)
+class ReporterSpec:
+    """A form in which a finished run is shown.
+
+    Attributes:
+        write: (run directory, what `wmtp.open_run` reads of it) → the file it has written there.
+    """
+
+    name: str = attrs.field(validator=identifier)
+    summary: str = attrs.field(validator=one_line)
+    write: Callable[[Path, Any], Path] = attrs.field(validator=factory)
+
+
+@attrs.frozen(kw_only=True)
+class TrainerSpec:
+    """A way to train a model.
+
+    Attributes:
+        train: request → result. It imports torch, writes into the request's folder, and goes on where it stopped.
+        settings: attrs class of its options, or ``None`` if it takes none.
+    """
+
+    name: str = attrs.field(validator=identifier)
+    summary: str = attrs.field(validator=one_line)
+    train: Callable[[Any], Any] = attrs.field(validator=factory)
+    settings: type[Any] | None = attrs.field(default=None, validator=optional_attrs_class)

@@ -16,7 +16,7 @@ from wmtp.evaluation.api import Progress, evaluate
 from wmtp.evaluation.results import Results
 from wmtp.generation.replay import SamplesEngine
 from wmtp.plugins import Plugins, create_plugin_manager
-from wmtp.plugins.registry import Owned
+from wmtp.plugins.registry import Registered
 
 KS = (1, 10, 100)
 """The k of pass@k that is reported, as far as there are samples for it."""
@@ -66,7 +66,7 @@ def score(
     return evaluate(environment, structured, plugins=plugins, progress=progress, runs=runs, fresh=fresh)
 
 
-def find_benchmark(name: str, plugins: Plugins) -> Owned[EvaluatorSpec]:
+def find_benchmark(name: str, plugins: Plugins) -> Registered[EvaluatorSpec]:
     """The evaluator of this id, or the one whose data set has this name. Raises ConfigError with what there is."""
     if name in plugins.evaluators or name in plugins.evaluators.conflicts:
         owner = plugins.evaluators[name]

@@ -8,6 +8,6 @@ from __future__ import annotations
 from wmtp.plugins.loading import create_plugin_manager
 from wmtp.plugins.manager import Plugins
 from wmtp.plugins.metrics import MetricOwner
-from wmtp.plugins.registry import Owned, PluginInfo, Registry
+from wmtp.plugins.registry import PluginInfo, Registered, Registry
 
-__all__ = ["MetricOwner", "Owned", "PluginInfo", "Plugins", "Registry", "create_plugin_manager"]
+__all__ = ["MetricOwner", "PluginInfo", "Plugins", "Registered", "Registry", "create_plugin_manager"]

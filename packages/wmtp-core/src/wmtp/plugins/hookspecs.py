@@ -23,7 +23,20 @@ import pluggy
 
 if TYPE_CHECKING:
     from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, Sample, Verdict
-    from wmtp.contracts.specs import DatasetSpec, EvaluatorSpec, LoaderSpec, ScorerSpec, StorageSpec
+    from wmtp.contracts.specs import (
+        ArchitectureSpec,
+        CommandSpec,
+        ControlSpec,
+        DatasetSpec,
+        EvaluatorSpec,
+        LoaderSpec,
+        ReporterSpec,
+        ScorerSpec,
+        SectionSpec,
+        StorageSpec,
+        TrackerSpec,
+        TrainerSpec,
+    )
 
 hookspec = pluggy.HookspecMarker("wmtp")
 hookimpl = pluggy.HookimplMarker("wmtp")
@@ -45,7 +58,7 @@ def wmtp_storages() -> Iterable[StorageSpec]:
 
         @wmtp.hookimpl
         def wmtp_storages():
-            return [wmtp.StorageSpec("ftp", "files on an FTP server", ("ftp",), None, open_storage)]
+            return [wmtp.StorageSpec(mode="ftp", summary="files on an FTP server", schemes=("ftp",), open=open_storage)]
     """
     raise NotImplementedError
 
@@ -54,7 +67,8 @@ def wmtp_storages() -> Iterable[StorageSpec]:
 def wmtp_loaders() -> Iterable[LoaderSpec]:
     """Model loaders: who turns a model reference into an engine.
 
-    Returns: any number of `wmtp.LoaderSpec`.
+    Returns: any number of `wmtp.LoaderSpec`. One that names a class as its `settings` finds an instance of it in
+    ``request.settings``: what the recipe says under ``model.loaders.<name>``.
 
     Example:
 
@@ -64,9 +78,12 @@ def wmtp_loaders() -> Iterable[LoaderSpec]:
             from my_plugin.engine import EchoEngine
             return EchoEngine(request.reference)
 
+        def matches(reference):
+            return reference.startswith("echo:")
+
         @wmtp.hookimpl
         def wmtp_loaders():
-            return [wmtp.LoaderSpec("echo", "repeats the prompt", lambda ref: ref.startswith("echo:"), load)]
+            return [wmtp.LoaderSpec(name="echo", summary="repeats the prompt", matches=matches, load=load)]
     """
     raise NotImplementedError
 
@@ -89,7 +106,7 @@ def wmtp_datasets() -> Iterable[DatasetSpec]:
 
         @wmtp.hookimpl
         def wmtp_datasets():
-            return [wmtp.DatasetSpec("puzzles", "our own puzzles", load)]
+            return [wmtp.DatasetSpec(name="puzzles", summary="our own puzzles", load=load)]
     """
     raise NotImplementedError
 
@@ -98,16 +115,25 @@ def wmtp_datasets() -> Iterable[DatasetSpec]:
 def wmtp_evaluators() -> Iterable[EvaluatorSpec]:
     """Evaluators: which metrics there are, and who answers for them.
 
-    Returns: any number of `wmtp.EvaluatorSpec`. Each id belongs to one plugin, and that plugin implements
-    `wmtp_evaluate` for it.
+    Returns: any number of `wmtp.EvaluatorSpec`. Each id belongs to one plugin; `evaluate` is called for it, or the
+    plugin's `wmtp_evaluate`.
 
     Example:
 
         import wmtp
 
+        def evaluate(task):
+            from my_plugin.benchmark import Puzzles   # a subclass of wmtp.CodeBenchmark
+            return Puzzles().evaluate(task)
+
         @wmtp.hookimpl
         def wmtp_evaluators():
-            return [wmtp.EvaluatorSpec("puzzles-v1", "our own puzzles", ("puzzles_pass@{k}",), dataset="puzzles")]
+            metrics = ("puzzles_pass@{k}",)
+            return [
+                wmtp.EvaluatorSpec(
+                    id="puzzles-v1", summary="our own puzzles", metrics=metrics, dataset="puzzles", evaluate=evaluate
+                )
+            ]
     """
     raise NotImplementedError
 
@@ -128,19 +154,188 @@ def wmtp_scorers() -> Iterable[ScorerSpec]:
 
         @wmtp.hookimpl
         def wmtp_scorers():
-            return [wmtp.ScorerSpec("given-v1", "scores from the batch", None, create)]
+            return [wmtp.ScorerSpec(name="given-v1", summary="scores from the batch", create=create)]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def wmtp_controls() -> Iterable[ControlSpec]:
+    """Controls of weighted training: what the result would have been had the weights meant nothing, or the contrary.
+
+    Returns: any number of `wmtp.ControlSpec`. A control keeps each row's mean weight; what it draws depends on `keys` alone.
+
+    Example:
+
+        import wmtp
+
+        def create(settings):
+            def halved(weights, mask, keys):
+                return (weights + 1) / 2   # half of what the scorer says
+            return halved
+
+        @wmtp.hookimpl
+        def wmtp_controls():
+            return [wmtp.ControlSpec(name="halved", summary="weights half as far from 1", create=create)]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def wmtp_trainers() -> Iterable[TrainerSpec]:
+    """Trainers: who trains a model as a recipe says.
+
+    Returns: any number of `wmtp.TrainerSpec`.
+
+    Example:
+
+        import wmtp
+
+        def train(request):
+            from my_plugin.loop import run   # torch is imported in there
+            return run(request)
+
+        @wmtp.hookimpl
+        def wmtp_trainers():
+            return [wmtp.TrainerSpec(name="my-loop", summary="one loop, one process", train=train)]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def wmtp_architectures() -> Iterable[ArchitectureSpec]:
+    """Architectures: how a checkpoint's multi-token-prediction modules are found and run.
+
+    Returns: any number of `wmtp.ArchitectureSpec`. `matches` sees the content of config.json and nothing else.
+
+    Example:
+
+        import wmtp
+
+        def open_heads(request):
+            from my_plugin.heads import open_heads   # torch is imported in there
+            return open_heads(request)
+
+        def matches(config):
+            return config.get("model_type") == "my_model" and config.get("num_mtp_layers", 0) > 0
+
+        @wmtp.hookimpl
+        def wmtp_architectures():
+            return [wmtp.ArchitectureSpec(name="my-model", summary="My Model's heads", matches=matches, open=open_heads)]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def wmtp_trackers() -> Iterable[TrackerSpec]:
+    """Trackers: where a run's numbers are sent, beside its directory.
+
+    Returns: any number of `wmtp.TrackerSpec`. One is in use where config.yaml has a section ``tracking.<name>``, which its
+    class of settings structures. It listens on a thread of its own: a slow one costs the run nothing.
+
+    Example:
+
+        import attrs
+        import wmtp
+
+        @attrs.frozen(kw_only=True)
+        class Settings:
+            path: str = "events.txt"   # tracking: {file: {path: …}}
+
+        class File:
+            def __init__(self, path):
+                self._file = open(path, "a", encoding="utf-8")
+
+            def handle(self, event):
+                print(type(event).__name__, file=self._file)
+
+            def close(self):
+                self._file.close()
+
+        def create(settings, run):
+            return File(settings.path)
+
+        @wmtp.hookimpl
+        def wmtp_trackers():
+            return [wmtp.TrackerSpec(name="file", summary="events' names in a file", settings=Settings, create=create)]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def wmtp_reporters() -> Iterable[ReporterSpec]:
+    """Reporters: the forms in which a finished run is shown.
+
+    Returns: any number of `wmtp.ReporterSpec`. `write` receives the run directory and what was read of it, and returns the
+    file that it wrote there.
+
+    Example:
+
+        import wmtp
+
+        def write(folder, run):
+            path = folder / "report.txt"
+            path.write_text("done\\n", encoding="utf-8")
+            return path
+
+        @wmtp.hookimpl
+        def wmtp_reporters():
+            return [wmtp.ReporterSpec(name="text", summary="one word", write=write)]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def wmtp_sections() -> Iterable[SectionSpec]:
+    """Sections: a plugin's own part of recipe.yaml or config.yaml.
+
+    Returns: any number of `wmtp.SectionSpec`. The section is structured by the plugin's class, as strictly as core's own,
+    and is then in ``recipe.sections`` or ``config.sections`` under its name.
+
+    Example:
+
+        import attrs
+        import wmtp
+
+        @attrs.frozen(kw_only=True)
+        class Greeting:
+            name: str = "world"
+            times: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+
+        @wmtp.hookimpl
+        def wmtp_sections():
+            return [wmtp.SectionSpec(name="greeting", summary="whom to greet", settings=Greeting, file="recipe")]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def wmtp_commands() -> Iterable[CommandSpec]:
+    """Commands: ``wmtp <name>``.
+
+    Returns: any number of `wmtp.CommandSpec`. `target` names a click command, whose module is imported when the command
+    runs, or when its own help is asked for. A click command that wants the plugins takes the session by ``@click.pass_obj``.
+
+    Example:
+
+        import wmtp
+
+        @wmtp.hookimpl
+        def wmtp_commands():
+            return [wmtp.CommandSpec(name="hello", summary="Say hello.", target="my_plugin.commands:hello")]
     """
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
 def wmtp_evaluate(task: EvaluationTask) -> EvaluationResult | None:
-    """Runs one evaluator. Called only on the plugin that registered ``task.evaluator``, never on others.
+    """Runs one evaluator. Called only on the plugin that registered ``task.evaluator``, never on others. Whoever has more than
+    one evaluator to choose from here may leave it out, and name a factory as `EvaluatorSpec.evaluate` instead.
 
     task: the `wmtp.EvaluationTask`: metrics wanted, settings, rows, the run directory, the engine and the judge.
 
-    Returns: an `wmtp.EvaluationResult`, or ``None`` if `task.evaluator` is not one of this plugin's.
-    An exception becomes this owner's entry in ``failed_evaluators``; other owners go on. Hook wrappers are refused.
+    Returns: an `wmtp.EvaluationResult`, or ``None`` if `task.evaluator` is not served here; `EvaluatorSpec.evaluate` is called
+    then, where there is one. An exception becomes this owner's entry in ``failed_evaluators``; other owners go on.
 
     Example:
 

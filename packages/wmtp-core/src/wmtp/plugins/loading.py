@@ -8,14 +8,16 @@ import re
 import traceback
 from collections.abc import Iterable, Mapping
 from importlib import metadata
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import attrs
 
-from wmtp.contracts.specs import EvaluatorSpec, StorageSpec
+from wmtp import contracts
 from wmtp.errors import PluginError
-from wmtp.plugins.checks import PluginFault, Spec, check_plugin, spec_name
+from wmtp.plugins.checks import PluginFault, check_plugin
+from wmtp.plugins.kinds import Kind
 from wmtp.plugins.manager import Plugins
 from wmtp.plugins.registry import PluginInfo
 
@@ -24,14 +26,7 @@ CORE = "wmtp-core"
 BUILTIN = "wmtp.builtin"
 """Core's own plugin; only its name is known here."""
 
-_KINDS = {
-    "wmtp_storages": "storage mode",
-    "wmtp_loaders": "loader",
-    "wmtp_datasets": "data set",
-    "wmtp_evaluators": "evaluator",
-    "wmtp_scorers": "scorer",
-}
-
+_CONTRACTS = str(Path(contracts.__file__).parent)
 log = logging.getLogger("wmtp.plugins")
 
 
@@ -72,7 +67,7 @@ def create_plugin_manager(
     blocked = _blocked(given, found, allow, [normalize(name) for name in block])
 
     core = _Candidate(CORE, _core_version(), points=(metadata.EntryPoint(CORE, BUILTIN, GROUP),))
-    loaded: list[tuple[PluginInfo, Any, list[Spec]]] = []
+    loaded: list[tuple[PluginInfo, Any, list[tuple[Kind, Any]]]] = []
     others: list[PluginInfo] = []
     for candidate in [core, *given, *sorted(found, key=lambda c: c.distribution)]:
         if reason := blocked.get(candidate.distribution):
@@ -85,8 +80,7 @@ def create_plugin_manager(
         except (Exception, SystemExit) as exc:  # noqa: BLE001  (whatever a plugin does wrong is its own loss)
             others.append(_info(candidate, state="broken", error=_one_line(exc), exception=exc))
         else:
-            specs = [spec for specs in registered.values() for spec in specs]
-            loaded.append((_info(candidate, state="loaded", provides=_provides(registered)), plugin, specs))
+            loaded.append((_info(candidate, state="loaded", provides=_provides(registered)), plugin, registered))
     registry = Plugins(loaded, others)
     _report(registry)
     return registry
@@ -160,7 +154,7 @@ class _IncompatibleError(Exception):
     """The plugin's own metadata rules this core out."""
 
 
-def _let_in(candidate: _Candidate) -> tuple[Any, dict[str, list[Spec]]]:
+def _let_in(candidate: _Candidate) -> tuple[Any, list[tuple[Kind, Any]]]:
     _check_requirement(candidate)
     plugin = candidate.plugin
     if plugin is None:
@@ -188,27 +182,29 @@ def _check_requirement(candidate: _Candidate) -> None:
             )
 
 
-def _provides(registered: Mapping[str, list[Spec]]) -> dict[str, tuple[str, ...]]:
+def _provides(registered: Iterable[tuple[Kind, Any]]) -> dict[str, tuple[str, ...]]:
     provides: dict[str, tuple[str, ...]] = {}
-    for hook, specs in registered.items():
-        if specs:
-            provides[_KINDS[hook]] = tuple(spec_name(spec) for spec in specs)
-        for spec in specs:
-            if isinstance(spec, StorageSpec) and spec.schemes:
-                provides["URL scheme"] = provides.get("URL scheme", ()) + tuple(spec.schemes)
-            if isinstance(spec, EvaluatorSpec) and spec.metrics:
-                provides["metric"] = provides.get("metric", ()) + tuple(spec.metrics)
+    for kind, spec in registered:
+        provides[kind.name] = (*provides.get(kind.name, ()), kind.name_of(spec))
+        for claim in kind.claims:
+            if names := getattr(spec, claim.field):
+                provides[claim.kind] = (*provides.get(claim.kind, ()), *names)
     return provides
 
 
 def _one_line(exc: BaseException) -> str:
-    """The exception with the last place in its traceback, as one line."""
+    """The exception with the last line of its author's in the traceback, as one line."""
     text = " ".join(str(exc).split())
     if isinstance(exc, PluginFault):
         return text
-    frames = [f for f in traceback.extract_tb(exc.__traceback__) if "importlib" not in f.filename]
-    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(exc).__name__}{': ' if text else ''}{text}{place}"
+    frames = [f for f in traceback.extract_tb(exc.__traceback__) if not _is_machinery(f.filename)]
+    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(exc).__name__}{': ' if text else ''}{text}{where}"
+
+
+def _is_machinery(filename: str) -> bool:
+    """Imports, and what makes and validates records: a fault is shown where its author wrote it."""
+    return "importlib" in filename or filename.startswith(("<attrs generated", _CONTRACTS))
 
 
 def _report(plugins: Plugins) -> None:

@@ -10,12 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from wmtp.contracts.specs import DatasetSpec, EvaluatorSpec, LoaderSpec, ScorerSpec, StorageSpec
+from wmtp.contracts.specs import (
+    ArchitectureSpec,
+    CommandSpec,
+    ControlSpec,
+    DatasetSpec,
+    EvaluatorSpec,
+    LoaderSpec,
+    ReporterSpec,
+    ScorerSpec,
+    SectionSpec,
+    StorageSpec,
+    TrackerSpec,
+    TrainerSpec,
+)
 from wmtp.errors import ConfigError, PluginError
-from wmtp.plugins.checks import Spec, new_manager, spec_name
+from wmtp.plugins.checks import new_manager
+from wmtp.plugins.kinds import KINDS, Kind
 from wmtp.plugins.known import known_provider
 from wmtp.plugins.metrics import MetricOwner, metric_names, metric_owners, near_metrics
-from wmtp.plugins.registry import Owned, PluginInfo, Registry
+from wmtp.plugins.registry import PluginInfo, Registered, Registry
 
 if TYPE_CHECKING:
     from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask
@@ -26,36 +40,61 @@ log = logging.getLogger("wmtp.plugins")
 class Plugins:
     """The plugins in use.
 
-    storages, loaders, datasets, evaluators, scorers   name → `Owned`; schemes: URL scheme → its storage.
-    manager   pluggy's own manager, with every loaded plugin registered under its distribution's name.
+    There is a `Registry` (name → `Registered`) for each kind of the table in `wmtp.plugins.kinds`, made from that table: by
+    `registry`, or as an attribute named like the kind's hook. `schemes` maps URL schemes to the storages that open them.
+
+    Attributes:
+        manager: pluggy's own manager, with every loaded plugin registered under its distribution's name.
     """
 
-    def __init__(self, loaded: Iterable[tuple[PluginInfo, Any, Iterable[Spec]]], others: Iterable[PluginInfo]) -> None:
+    storages: Registry[StorageSpec]
+    schemes: Registry[StorageSpec]
+    loaders: Registry[LoaderSpec]
+    datasets: Registry[DatasetSpec]
+    evaluators: Registry[EvaluatorSpec]
+    scorers: Registry[ScorerSpec]
+    controls: Registry[ControlSpec]
+    trainers: Registry[TrainerSpec]
+    architectures: Registry[ArchitectureSpec]
+    trackers: Registry[TrackerSpec]
+    reporters: Registry[ReporterSpec]
+    sections: Registry[SectionSpec]
+    commands: Registry[CommandSpec]
+
+    def __init__(
+        self,
+        loaded: Iterable[tuple[PluginInfo, Any, Iterable[tuple[Kind, Any]]]],
+        others: Iterable[PluginInfo],
+    ) -> None:
         self.manager: pluggy.PluginManager = new_manager()
         self._infos: list[PluginInfo] = list(others)
         self._plugins: dict[str, Any] = {}
         self._observers: dict[str, list[tuple[str, Any]]] = {}
         self._dropped: set[str] = set()
-        owned: list[Owned[Any]] = []
+        registered: list[tuple[Kind, Registered[Any]]] = []
         for info, plugin, specs in loaded:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # said once already, when it was checked
                 self.manager.register(plugin, name=info.distribution)
             self._infos.append(info)
             self._plugins[info.distribution] = plugin
-            owned += [Owned(spec, info.distribution, info.version, plugin) for spec in specs]
+            registered += [(k, Registered(spec, info.distribution, info.version, plugin)) for k, spec in specs]
+        self._registries: dict[str, Registry[Any]] = {}
+        for kind in KINDS:
+            of_kind = [r for k, r in registered if k is kind]
+            self._add(kind.registry, Registry(kind.name, ((kind.name_of(r.spec), r) for r in of_kind)))
+            for claim in kind.claims:
+                if claim.registry:
+                    names = ((name, r) for r in of_kind for name in getattr(r.spec, claim.field))
+                    self._add(claim.registry, Registry(claim.kind, names))
 
-        def by_name(kind: str, record: type[Any]) -> Registry[Any]:
-            return Registry(kind, ((spec_name(o.spec), o) for o in owned if isinstance(o.spec, record)))
+    def _add(self, attribute: str, registry: Registry[Any]) -> None:
+        self._registries[registry.kind] = registry
+        setattr(self, attribute, registry)
 
-        self.storages: Registry[StorageSpec] = by_name("storage mode", StorageSpec)
-        self.loaders: Registry[LoaderSpec] = by_name("loader", LoaderSpec)
-        self.datasets: Registry[DatasetSpec] = by_name("data set", DatasetSpec)
-        self.evaluators: Registry[EvaluatorSpec] = by_name("evaluator", EvaluatorSpec)
-        self.scorers: Registry[ScorerSpec] = by_name("scorer", ScorerSpec)
-        self.schemes: Registry[StorageSpec] = Registry(
-            "URL scheme", ((s, o) for o in owned if isinstance(o.spec, StorageSpec) for s in o.spec.schemes)
-        )
+    def registry(self, kind: str) -> Registry[Any]:
+        """Name → record, for what users call `kind`: ``loader``, ``data set``, ``URL scheme``. Raises KeyError."""
+        return self._registries[kind]
 
     # what there is
 
@@ -65,10 +104,9 @@ class Plugins:
 
     def conflicts(self) -> tuple[str, ...]:
         """One sentence for each name that two plugins claim. Metrics are not among them: a prefix keeps both."""
-        registries = (self.storages, self.schemes, self.loaders, self.datasets, self.evaluators, self.scorers)
-        return tuple(r.conflict(name) for r in registries for name in r.conflicts)
+        return tuple(r.conflict(name) for r in self._registries.values() for name in r.conflicts)
 
-    def protocol(self, name: str) -> Owned[EvaluatorSpec]:
+    def protocol(self, name: str) -> Registered[EvaluatorSpec]:
         """The evaluator that serves a protocol (``meta-mtp``). Raises `ConfigError`, or `PluginError` on a conflict."""
         served: Registry[EvaluatorSpec] = Registry(
             "protocol", ((o.spec.protocol, o) for o in self.evaluators.values() if o.spec.protocol)
@@ -135,17 +173,21 @@ class Plugins:
         others = [p for name, p in self._plugins.items() if name != distribution]
         return self.manager.subset_hook_caller(hook, others)
 
-    def evaluate(self, task: EvaluationTask, owner: Owned[EvaluatorSpec]) -> EvaluationResult:
-        """``wmtp_evaluate`` on the plugin that owns the evaluator, and on no other.
+    def evaluate(self, task: EvaluationTask, owner: Registered[EvaluatorSpec]) -> EvaluationResult:
+        """``wmtp_evaluate`` on the plugin that owns the evaluator, and on no other; where it does not answer, the factory
+        `EvaluatorSpec.evaluate`.
 
         What the plugin raises goes through; an answer that is not the result asked for raises `PluginError`.
         """
         result = self._only("wmtp_evaluate", owner.distribution)(task=task)
+        asked = "wmtp_evaluate"
+        if result is None and owner.spec.evaluate is not None:
+            result, asked = owner.spec.evaluate(task), "EvaluatorSpec.evaluate"
         metrics = getattr(result, "metrics", None)
         if result is None or not isinstance(metrics, Mapping):
             shown = "None" if result is None else f"a {type(result).__name__}"
             raise PluginError(
-                f"wmtp_evaluate of {owner.owner} returned {shown} for {task.evaluator!r}, not a wmtp.EvaluationResult"
+                f"{asked} of {owner.owner} returned {shown} for {task.evaluator!r}, not a wmtp.EvaluationResult"
             )
         if foreign := sorted(map(str, set(metrics) - set(task.metrics))):
             raise PluginError(f"{owner.owner} returned metrics it was not asked for: {', '.join(foreign)}")

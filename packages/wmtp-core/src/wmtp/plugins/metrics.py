@@ -9,7 +9,7 @@ import attrs
 
 from wmtp.contracts.specs import EvaluatorSpec
 from wmtp.plugins.known import metric_pattern
-from wmtp.plugins.registry import Owned
+from wmtp.plugins.registry import Registered
 
 
 @attrs.frozen
@@ -21,13 +21,13 @@ class MetricOwner:
     k          the k of ``…@{k}``, or ``None`` for a metric without one.
     """
 
-    evaluator: Owned[EvaluatorSpec]
+    evaluator: Registered[EvaluatorSpec]
     base_name: str
     k: int | None = None
 
 
 def metric_owners(
-    evaluators: Iterable[Owned[EvaluatorSpec]], name: str, prefixes: Mapping[str, str]
+    evaluators: Iterable[Registered[EvaluatorSpec]], name: str, prefixes: Mapping[str, str]
 ) -> list[MetricOwner]:
     """Every evaluator that answers for `name`, given each distribution's prefix."""
     found = []
@@ -44,7 +44,7 @@ def metric_owners(
     return found
 
 
-def metric_names(evaluators: Iterable[Owned[EvaluatorSpec]], prefixes: Mapping[str, str]) -> Iterator[str]:
+def metric_names(evaluators: Iterable[Registered[EvaluatorSpec]], prefixes: Mapping[str, str]) -> Iterator[str]:
     """Every name and template that can be asked for, prefixes applied."""
     for owned in evaluators:
         for template in owned.spec.metrics:

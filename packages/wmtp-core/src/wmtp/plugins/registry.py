@@ -14,7 +14,7 @@ S = TypeVar("S")
 
 
 @attrs.frozen
-class Owned(Generic[S]):
+class Registered(Generic[S]):
     """A record that a plugin registered, and whose it is. `plugin` is the object that pluggy knows."""
 
     spec: S
@@ -49,23 +49,23 @@ class PluginInfo:
         return f"{self.distribution} {self.version}".strip()
 
 
-class Registry(Mapping[str, Owned[S]]):
-    """Name → `Owned`, for one kind of thing. A name that two plugins claim is in `conflicts` and not in the mapping.
+class Registry(Mapping[str, Registered[S]]):
+    """Name → `Registered`, for one kind of thing. A name that two plugins claim is in `conflicts` and not in the mapping.
 
     Asking for such a name raises a `PluginError` that names both, so no plugin ever shadows another.
     """
 
-    def __init__(self, kind: str, entries: Iterable[tuple[str, Owned[S]]] = ()) -> None:
+    def __init__(self, kind: str, entries: Iterable[tuple[str, Registered[S]]] = ()) -> None:
         self.kind = kind
-        claims: dict[str, list[Owned[S]]] = {}
+        claims: dict[str, list[Registered[S]]] = {}
         for name, owned in entries:
             claims.setdefault(name, []).append(owned)
         self._sole = {name: owners[0] for name, owners in sorted(claims.items()) if len(owners) == 1}
-        self.conflicts: Mapping[str, tuple[Owned[S], ...]] = {
+        self.conflicts: Mapping[str, tuple[Registered[S], ...]] = {
             name: tuple(owners) for name, owners in sorted(claims.items()) if len(owners) > 1
         }
 
-    def __getitem__(self, name: str) -> Owned[S]:
+    def __getitem__(self, name: str) -> Registered[S]:
         if name in self.conflicts:
             raise PluginError(self.conflict(name))
         return self._sole[name]

@@ -87,13 +87,15 @@ def dataset_plugin(name: str, rows: Sequence[Mapping[str, Any]], distribution: s
     module = ModuleType(distribution or f"memory_{name}")
     module.wmtp_datasets = hookimpl(  # type: ignore[attr-defined]
         specname="wmtp_datasets"
-    )(lambda: [DatasetSpec(name, "rows in memory", load)])
+    )(lambda: [DatasetSpec(name=name, summary="rows in memory", load=load)])
     return module
 
 
 def engine_plugin(engine: Any, reference: str = "fake:") -> ModuleType:
     """A plugin whose loader answers a model reference (``model.base_id: "fake:"``) with this engine."""
     module = ModuleType("fake_engine")
-    spec = LoaderSpec("fake", "a scripted engine", lambda given: given == reference, lambda request: engine)
+    spec = LoaderSpec(
+        name="fake", summary="a scripted engine", matches=lambda given: given == reference, load=lambda request: engine
+    )
     module.wmtp_loaders = hookimpl(specname="wmtp_loaders")(lambda: [spec])  # type: ignore[attr-defined]
     return module
