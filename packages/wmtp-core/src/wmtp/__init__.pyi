@@ -1,9 +1,9 @@
 # The public API, once: type checkers read it here, and `wmtp.__getattr__` imports each name from where this file says.
 __version__: str
 
-from .config import load_config as load_config
+from .config import load_environment as load_environment
 from .config import load_recipe as load_recipe
-from .config.config import Config as Config
+from .config.environment import Environment as Environment
 from .config.recipe import DEFAULT_MODEL_IDS as DEFAULT_MODEL_IDS
 from .config.recipe import Recipe as Recipe
 from .contracts.engines import Completion as Completion
@@ -77,13 +77,13 @@ __all__ = [
     "CodeBenchmark",
     "CommandSpec",
     "Completion",
-    "Config",
     "ConfigError",
     "ControlSpec",
     "DatasetRequest",
     "DatasetSpec",
     "Engine",
     "Entry",
+    "Environment",
     "EvaluationResult",
     "EvaluationTask",
     "EvaluatorSpec",
@@ -129,6 +129,6 @@ __all__ = [
     "create_plugin_manager",
     "evaluate",
     "hookimpl",
-    "load_config",
+    "load_environment",
     "load_recipe",
 ]

@@ -172,23 +172,54 @@ def wmtp_evaluate(task: EvaluationTask) -> EvaluationResult | None:
 
 @hookimpl
 def wmtp_scorers() -> list[ScorerSpec]:
+    from wmtp.weighting import settings
+
     return [
         ScorerSpec(
-            name="critic-delta-v1", summary="weights from the change of a critic's value", create=_create_critic_delta
+            name="critic-delta-v1",
+            summary="weights from the change of a critic's value",
+            create=_scorer("create_critic_delta"),
+            settings=settings.CriticDeltaSettings,
+            needs=("values",),
         ),
         ScorerSpec(
-            name="rho1-excess-v1", summary="weights from the loss in excess of a reference model's", create=_create_rho1
+            name="rho1-excess-v1",
+            summary="weights from the loss in excess of a reference model's",
+            create=_scorer("create_rho1_excess"),
+            settings=settings.Rho1Settings,
+            needs=("base_ce", "reference_ce"),
+        ),
+        ScorerSpec(
+            name="taw-gae-v1",
+            summary="weights from the advantage that a frozen critic sees in each token",
+            create=_scorer("create_taw_gae"),
+            settings=settings.TawGaeSettings,
+            needs=("values",),
+        ),
+        ScorerSpec(
+            name="dft-v1",
+            summary="a token weighs what the model already gives it",
+            create=_scorer("create_dft"),
+            settings=settings.DftSettings,
+            needs=("base_ce",),
+        ),
+        ScorerSpec(
+            name="given-v1",
+            summary="weights that come with the data",
+            create=_scorer("create_given"),
+            settings=settings.GivenSettings,
+            needs=("given",),
         ),
     ]
 
 
-def _create_critic_delta(settings: Any) -> Callable[..., Any]:
-    from wmtp.weighting import create_critic_delta
+def _scorer(name: str) -> Callable[[Any], Callable[..., Any]]:
+    """The factory of that name in `wmtp.weighting`, imported when it is called: it brings torch."""
 
-    return create_critic_delta(settings)
+    def create(settings: Any) -> Callable[..., Any]:
+        from wmtp import weighting
 
+        made: Callable[..., Any] = getattr(weighting, name)(settings)
+        return made
 
-def _create_rho1(settings: Any) -> Callable[..., Any]:
-    from wmtp.weighting import create_rho1_excess
-
-    return create_rho1_excess(settings)
+    return create

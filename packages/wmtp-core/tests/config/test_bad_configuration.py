@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import wmtp
-from wmtp.config import load_config, load_configuration, load_recipe, load_section
+from wmtp.config import load_configuration, load_environment, load_recipe, load_section
 from wmtp.config.plain import to_plain
 
 # config.yaml: (text, every message, in order)
@@ -211,7 +211,7 @@ def check(error, expected):
     text = str(error)
     for message in expected:
         assert message in text, text
-    assert len(error.faults) <= len(expected), text
+    assert len(error.problems) <= len(expected), text
     places = [text.index(message) for message in expected]
     assert places == sorted(places), text
 
@@ -220,7 +220,7 @@ def check(error, expected):
 def test_config(case, write, plugins, monkeypatch):
     monkeypatch.setenv("WMTP_TEST_WORD", "word")
     text, expected = CONFIGS[case]
-    error = told(load_config, source=write("c.yaml", text), plugins=plugins)
+    error = told(load_environment, source=write("c.yaml", text), plugins=plugins)
     check(error, expected)
     assert "SESAME" not in str(error)
 
@@ -236,7 +236,7 @@ def test_both_files_at_once(write, plugins):
     write("r.yaml", "eval: {limit: -1}")
     error = told(load_configuration, config="c.yaml", recipe="r.yaml", plugins=plugins, overrides=["evl.x=1"])
     places = ["--set evl.x=1", "config.sed (c.yaml, line 1)", "recipe.eval.limit (r.yaml, line 1)"]
-    assert [p.where for p in error.faults] == places
+    assert [p.where for p in error.problems] == places
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_both_files_at_once(write, plugins):
 )
 def test_overrides(override, says, write, plugins):
     source = write("c.yaml", "seed: 3")
-    assert says in str(told(load_config, source=source, plugins=plugins, overrides=[override]))
+    assert says in str(told(load_environment, source=source, plugins=plugins, overrides=[override]))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_overrides(override, says, write, plugins):
 def test_what_an_override_spoils_is_placed_there(override, place, write, plugins):
     source = write("r.yaml", "eval:\n  metrics:\n    - puzzles_exact\n  evaluators:\n    puzzles-v1: {shots: 1}\n")
     error = told(load_recipe, source=source, plugins=plugins, overrides=[override])
-    assert [p.where for p in error.faults] == [f"recipe.{place} (--set {override})"]
+    assert [p.where for p in error.problems] == [f"recipe.{place} (--set {override})"]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_the_character_that_no_run_name_may_hold_is_named(name, says, plugins):
 
 def test_the_installed_metrics_are_not_listed_once_an_error(plugins):
     error = told(load_recipe, source={"eval": {"metrics": ["xx", "yy", "puzzles_pas@3"]}}, plugins=plugins)
-    assert [p.message for p in error.faults] == [
+    assert [p.message for p in error.problems] == [
         "unknown metric 'xx'; `wmtp metrics` lists all",
         "unknown metric 'yy'; `wmtp metrics` lists all",
         "unknown metric 'puzzles_pas@3'; did you mean 'puzzles_pass@3'? `wmtp metrics` lists all",
@@ -301,19 +301,19 @@ def test_a_k_that_is_none_is_told(k, plugins):
 
 
 def test_files_that_cannot_be_read(write, plugins, tmp_path):
-    assert "config: no such file: nowhere.yaml" in str(told(load_config, source="nowhere.yaml", plugins=plugins))
-    assert "cannot read" in str(told(load_config, source=tmp_path, plugins=plugins))
+    assert "config: no such file: nowhere.yaml" in str(told(load_environment, source="nowhere.yaml", plugins=plugins))
+    assert "cannot read" in str(told(load_environment, source=tmp_path, plugins=plugins))
     (tmp_path / "latin.yaml").write_bytes(b"project: \xff")
-    assert "cannot read" in str(told(load_config, source=tmp_path / "latin.yaml", plugins=plugins))
+    assert "cannot read" in str(told(load_environment, source=tmp_path / "latin.yaml", plugins=plugins))
 
 
 def test_secrets_are_never_shown(write, plugins):
     text = "storage: {mode: shelf, shelf: {bucket: b, secret_key: SESAME, labels: {api_key: SESAME}}}"
-    error = told(load_config, source=write("c.yaml", text), plugins=plugins)
+    error = told(load_environment, source=write("c.yaml", text), plugins=plugins)
     assert "storage.shelf.secret_key" in str(error)
     assert "labels.api_key" in str(error)
     assert "SESAME" not in str(error)
-    error = told(load_config, source=None, plugins=plugins, overrides=["judging.secret=SESAME"])
+    error = told(load_environment, source=None, plugins=plugins, overrides=["judging.secret=SESAME"])
     assert "(--set judging.secret)" in str(error)
     assert "SESAME" not in str(error)
 
@@ -322,14 +322,14 @@ def test_secrets_are_never_shown(write, plugins):
 def test_a_password_in_an_address_is_never_shown(write, plugins, caplog, address):
     """Whatever is wrong with the key it stands in, and in a section that is kept unread."""
     flat = f"storage_mode: s3\ns3_config: {{bucket: b, endpoint_url: '{address}'}}\nseed: '{address}'"
-    error = str(told(load_config, source=write("c.yaml", flat), plugins=plugins))
+    error = str(told(load_environment, source=write("c.yaml", flat), plugins=plugins))
     assert "endpoint_url left out: there are credentials in it" in error
     assert "SESAME" not in error
-    error = str(told(load_config, source=None, plugins=plugins, overrides=[f"storage.endpoint_url={address}"]))
+    error = str(told(load_environment, source=None, plugins=plugins, overrides=[f"storage.endpoint_url={address}"]))
     assert "(--set storage.endpoint_url)" in error
     assert "SESAME" not in error
     kept = f"storage: {{mode: local, foreign: {{bucket: b, endpoints: ['{address}']}}}}"
-    environment = load_config(write("kept.yaml", kept), plugins=plugins)
+    environment = load_environment(write("kept.yaml", kept), plugins=plugins)
     assert to_plain(environment)["storage"]["foreign"] == {"bucket": "b", "endpoints": ["(hidden)"]}
     assert "SESAME" not in caplog.text
 

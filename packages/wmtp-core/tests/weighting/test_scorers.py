@@ -77,8 +77,8 @@ def test_cross_entropy_in_blocks_equals_the_whole() -> None:
 
 def test_excess_and_skipping() -> None:
     base, reference = torch.tensor([[3.0, 1.0, 2.0, 2.0]]), torch.tensor([[1.0, 2.0, 2.0, 9.0]])
-    assert excess_scores(base, reference).tolist() == [[2, 1, 0, 7]]
-    assert excess_scores(base, reference, kind="signed").tolist() == [[2, -1, 0, -7]]
+    assert excess_scores(base, reference, kind="absolute").tolist() == [[2, 1, 0, 7]]
+    assert excess_scores(base, reference).tolist() == [[2, -1, 0, -7]]
     mask = torch.tensor([[1, 1, 1, 1]])
     assert keep_mask(base, mask, 0.5).tolist() == [[True, False, False, True]]
     assert keep_mask(base, torch.tensor([[1, 0, 0, 0]]), 0.9).tolist() == [[True, False, False, False]]

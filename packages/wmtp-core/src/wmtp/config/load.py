@@ -1,4 +1,4 @@
-"""`load_config`, `load_recipe`: from files, mappings and ``--set`` to records."""
+"""`load_environment`, `load_recipe`: from files, mappings and ``--set`` to records."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from wmtp.config.config import Config, ModelPath, ModelPaths, PathsConfig, StorageConfig
-from wmtp.config.flat import FLAT_KEYS, flat_faults
+from wmtp.config.environment import Environment, ModelPath, ModelPaths, PathsConfig, StorageConfig
+from wmtp.config.flat import FLAT_KEYS, flat_problems
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, Recipe
 from wmtp.config.source import Document, KeyPath, apply_overrides, read, substitute
-from wmtp.config.structure import ErrorCollector, InvalidValue, absolute, faults, mapping, record_hook, strict_converter
-from wmtp.errors import ConfigError, ConfigFault
+from wmtp.config.structure import Gather, Invalid, absolute, faults, mapping, record_hook, strict_converter
+from wmtp.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     import cattrs
@@ -27,48 +27,48 @@ S = TypeVar("S")
 
 log = logging.getLogger("wmtp.config")
 
-CONFIG_KEYS = tuple(a.name for a in attrs.fields(Config))
+ENVIRONMENT_KEYS = tuple(a.name for a in attrs.fields(Environment))
 RECIPE_KEYS = tuple(a.name for a in attrs.fields(Recipe))
 
 
-def load_config(source: Source, *, plugins: Plugins, overrides: Sequence[str] = ()) -> Config:
+def load_environment(source: Source, *, plugins: Plugins, overrides: Sequence[str] = ()) -> Environment:
     """Reads config.yaml (a path, or its content as a mapping; ``None``: all defaults).
 
     overrides: ``key.path=yaml``, as ``--set`` takes them; those of a recipe's keys are left to `load_recipe`.
     Raises `ConfigError` with everything that is wrong, each with its key path, file and line.
     """
-    document = _prepare("config", source, CONFIG_KEYS, RECIPE_KEYS, overrides)
-    record = _finish(document, Config, config_converter(plugins))
+    document = _prepare("config", source, ENVIRONMENT_KEYS, RECIPE_KEYS, overrides)
+    environment = _finish(document, Environment, environment_converter(plugins))
     # The default is relative as well, and no hook sees a default.
-    cache = str(document.folder / record.paths.cache)
-    return attrs.evolve(record, paths=attrs.evolve(record.paths, cache=cache))
+    cache = str(document.folder / environment.paths.cache)
+    return attrs.evolve(environment, paths=attrs.evolve(environment.paths, cache=cache))
 
 
 def load_recipe(source: Source, *, plugins: Plugins, overrides: Sequence[str] = ()) -> Recipe:
-    """Reads recipe.yaml, like `load_config`. Metrics, evaluators' settings and ``n`` are checked here too."""
+    """Reads recipe.yaml, like `load_environment`. Metrics, evaluators' settings and ``n`` are checked here too."""
     from wmtp.config.recipe_section import recipe_converter
 
-    document = _prepare("recipe", source, RECIPE_KEYS, CONFIG_KEYS, overrides)
+    document = _prepare("recipe", source, RECIPE_KEYS, ENVIRONMENT_KEYS, overrides)
     return _finish(document, Recipe, recipe_converter(plugins))
 
 
 def load_configuration(
     config: Source, recipe: Source, *, plugins: Plugins, overrides: Sequence[str] = ()
-) -> tuple[Config, Recipe]:
+) -> tuple[Environment, Recipe]:
     """Both files; one `ConfigError` tells what is wrong in either."""
-    faults: list[ConfigFault] = []
-    first = second = None
+    problems: list[Problem] = []
+    environment = structured = None
     try:
-        first = load_config(config, plugins=plugins, overrides=overrides)
+        environment = load_environment(config, plugins=plugins, overrides=overrides)
     except ConfigError as exc:
-        faults += exc.faults
+        problems += exc.problems
     try:
-        second = load_recipe(recipe, plugins=plugins, overrides=overrides)
+        structured = load_recipe(recipe, plugins=plugins, overrides=overrides)
     except ConfigError as exc:
-        faults += exc.faults
-    if first is None or second is None:
-        raise ConfigError(list(dict.fromkeys(faults)))
-    return first, second
+        problems += exc.problems
+    if environment is None or structured is None:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return environment, structured
 
 
 def load_section(cls: type[S], source: Mapping[str, Any], *, plugins: Plugins, root: str) -> S:
@@ -78,9 +78,9 @@ def load_section(cls: type[S], source: Mapping[str, Any], *, plugins: Plugins, r
     """
     document = read(root, source)
     substitute(document)
-    document.faults += flat_faults(document.data)
+    document.problems += flat_problems(document.data)
     document.data = {key: value for key, value in document.data.items() if key not in FLAT_KEYS}
-    return _finish(document, cls, config_converter(plugins))
+    return _finish(document, cls, environment_converter(plugins))
 
 
 def _prepare(
@@ -95,11 +95,11 @@ def _prepare(
         )
     apply_overrides(document, overrides, own, foreign)
     substitute(document)
-    document.faults += flat_faults(document.data)
+    document.problems += flat_problems(document.data)
     document.data = {key: value for key, value in document.data.items() if key not in FLAT_KEYS}
     for key in [key for key in document.data if key in foreign and key not in own]:
         other = "recipe" if root == "config" else "config"
-        document.faults.append(((key,), f"belongs in the {other} file"))
+        document.problems.append(((key,), f"belongs in the {other} file"))
         del document.data[key]
     return document
 
@@ -134,7 +134,7 @@ def _key_paths(cls: type[Any]) -> Iterator[tuple[str, ...]]:
             yield from ((field.name, *below) for below in _key_paths(field.type))
 
 
-def config_converter(plugins: Plugins) -> cattrs.Converter:
+def environment_converter(plugins: Plugins) -> cattrs.Converter:
     """The converter of config.yaml."""
     from wmtp.config.storage_section import storage_hook
 
@@ -165,7 +165,7 @@ def _model_path(role: str, converter: cattrs.Converter) -> Callable[[Any, Any], 
         if isinstance(value, Mapping):
             return named(value, ModelPath)  # type: ignore[no-any-return]
         if not isinstance(value, str):
-            raise InvalidValue("must be a path, or {id: …, variant: …, path: …}", value=value)
+            raise Invalid("must be a path, or {id: …, variant: …, path: …}", value=value)
         variant = DEFAULT_VARIANT if role == "base" else None
         return ModelPath(path=absolute(value), id=DEFAULT_MODEL_IDS[role], variant=variant)
 
@@ -176,23 +176,21 @@ def _datasets(plugins: Plugins) -> Callable[[Any, Any], dict[str, str]]:
     """``<data set>_local: path``. A name like an installed one is a mistake; another is kept, with a note."""
 
     def structure(value: Any, _: Any) -> dict[str, str]:
-        errors = ErrorCollector()
+        gather = Gather()
         found: dict[str, str] = {}
         for key, path in mapping(value).items():
             name = key.removesuffix("_local")
-            with errors.at(key):
+            with gather.at(key):
                 if not key.endswith("_local") or not name:
                     near = difflib.get_close_matches(f"{key}_local", [f"{d}_local" for d in plugins.datasets], n=1)
-                    raise InvalidValue(
-                        f"data sets are named <data set>_local; write {near[0] if near else f'{key}_local'}"
-                    )
+                    raise Invalid(f"data sets are named <data set>_local; write {near[0] if near else f'{key}_local'}")
                 if name not in plugins.datasets:
                     if near := difflib.get_close_matches(name, plugins.datasets, n=1):
-                        raise InvalidValue(f"no data set {name!r} is installed; did you mean {near[0]}_local?")
+                        raise Invalid(f"no data set {name!r} is installed; did you mean {near[0]}_local?")
                     log.warning("paths.datasets.%s belongs to no installed plugin; kept as it is", key)
                 if path is not None:
                     found[name] = absolute(path)
-        errors.finish()
+        gather.finish()
         return found
 
     return structure

@@ -10,15 +10,7 @@ import cattrs
 
 from wmtp.config.recipe import EvalConfig, ModelConfig, Recipe
 from wmtp.config.source import Text, unknown_key
-from wmtp.config.structure import (
-    ErrorCollector,
-    InvalidValue,
-    absolute,
-    mapping,
-    record_hook,
-    strict_converter,
-    structure_scalar,
-)
+from wmtp.config.structure import Gather, Invalid, absolute, mapping, record_hook, strict_converter, structure_scalar
 from wmtp.errors import WmtpError
 
 if TYPE_CHECKING:
@@ -46,7 +38,7 @@ def model_reference(value: Any) -> str:
     """
     text = structure_scalar(value, str)
     if not text:
-        raise InvalidValue("is empty; name a model, or leave the key out")
+        raise Invalid("is empty; name a model, or leave the key out")
     folder = value.folder if isinstance(value, Text) else Path.cwd()
     kind, colon, rest = text.partition(":")
     if colon and kind == "samples" and rest:
@@ -60,7 +52,7 @@ def _loader(plugins: Plugins) -> Callable[[Any, Any], str | None]:
     def structure(value: Any, _: Any) -> str | None:
         name: str | None = structure_scalar(value, str | None)
         if name is not None and name not in plugins.loaders:
-            raise InvalidValue(plugins.missing("loader", name, plugins.loaders))
+            raise Invalid(plugins.missing("loader", name, plugins.loaders))
         return name
 
     return structure
@@ -73,9 +65,9 @@ def _eval_hook(plugins: Plugins, converter: cattrs.Converter) -> Callable[[Any, 
         asked = section.get("metrics")
         metrics = [m for m in asked if isinstance(m, str)] if isinstance(asked, list | tuple) else []
         needed, largest = _needed(metrics, prefixes, plugins)
-        errors = ErrorCollector()
+        gather = Gather()
         record: EvalConfig | None = None
-        with errors.at():
+        with gather.at():
             record = record_hook(
                 EvalConfig,
                 converter,
@@ -85,11 +77,11 @@ def _eval_hook(plugins: Plugins, converter: cattrs.Converter) -> Callable[[Any, 
                 evaluators=_evaluators(needed, plugins, converter),
             )(section, EvalConfig)
         if "evaluators" not in section:
-            with errors.at("evaluators"):
+            with gather.at("evaluators"):
                 defaults = _evaluators(needed, plugins, converter)({}, None)
-        with errors.at("sampling", "n"):
+        with gather.at("sampling", "n"):
             _check_n(section, largest)
-        errors.finish()
+        gather.finish()
         assert record is not None
         import attrs
 
@@ -122,11 +114,11 @@ def _check_n(section: Mapping[str, Any], largest: tuple[int, str]) -> None:
     n = sampling.get("n", 1) if isinstance(sampling, Mapping) else 1
     try:
         n = structure_scalar(n, int)
-    except InvalidValue:
+    except Invalid:
         return  # "auto", or something that the type's own hook complains about
     k, name = largest
     if 0 < n < k:
-        raise InvalidValue(f"{name} needs at least {k} samples a problem, and n is {n}; set n: {k}, or n: auto")
+        raise Invalid(f"{name} needs at least {k} samples a problem, and n is {n}; set n: {k}, or n: auto")
 
 
 def _protocol(plugins: Plugins) -> Callable[[Any, Any], str]:
@@ -142,14 +134,14 @@ def _prefixes(plugins: Plugins, converter: cattrs.Converter) -> Callable[[Any, A
     def structure(value: Any, _: Any) -> dict[str, str]:
         prefixes = converter.structure(value, dict[str, str])
         loaded = [info.distribution for info in plugins.listing() if info.state == "loaded"]
-        errors = ErrorCollector()
+        gather = Gather()
         for distribution, prefix in prefixes.items():
-            with errors.at(distribution):
+            with gather.at(distribution):
                 if distribution not in loaded:
-                    raise InvalidValue(plugins.missing("distribution", distribution, loaded))
+                    raise Invalid(plugins.missing("distribution", distribution, loaded))
                 if not prefix or any(c.isspace() or c in "{}/" for c in prefix):
-                    raise InvalidValue("must be some text without spaces, slashes and braces, like mine_", value=prefix)
-        errors.finish()
+                    raise Invalid("must be some text without spaces, slashes and braces, like mine_", value=prefix)
+        gather.finish()
         return prefixes
 
     return structure
@@ -160,13 +152,13 @@ def _metrics(
 ) -> Callable[[Any, Any], tuple[str, ...]]:
     def structure(value: Any, _: Any) -> tuple[str, ...]:
         metrics = converter.structure(value, tuple[str, ...])
-        errors = ErrorCollector()
+        gather = Gather()
         for index, name in enumerate(metrics):
-            with errors.at(index):
+            with gather.at(index):
                 plugins.metric(name, prefixes)
                 if name in metrics[:index]:
-                    raise InvalidValue(f"{name} is listed twice")
-        errors.finish()
+                    raise Invalid(f"{name} is listed twice")
+        gather.finish()
         return metrics
 
     return structure
@@ -179,18 +171,18 @@ def _evaluators(
 
     def structure(value: Any, _: Any) -> dict[str, Any]:
         written = mapping(value)
-        errors = ErrorCollector()
+        gather = Gather()
         settings: dict[str, Any] = {}
         for name in [*written, *sorted(needed - set(written))]:
-            with errors.at(name):
+            with gather.at(name):
                 if name not in plugins.evaluators:
-                    raise InvalidValue(plugins.missing("evaluator", name, plugins.evaluators))
+                    raise Invalid(plugins.missing("evaluator", name, plugins.evaluators))
                 cls = plugins.evaluators[name].spec.settings
                 if cls is not None:
                     settings[str(name)] = converter.structure(written.get(name), cls)
                 elif unknown := list(mapping(written.get(name))):
-                    raise InvalidValue(unknown_key(unknown[0], []), (unknown[0],))
-        errors.finish()
+                    raise Invalid(unknown_key(unknown[0], []), (unknown[0],))
+        gather.finish()
         return settings
 
     return structure

@@ -200,14 +200,20 @@ class ScorerSpec:
 
     Attributes:
         create: settings → a callable ``scorer(batch) -> weights`` with weights [batch, sequence], mean 1 over each row's
-            valid tokens (`wmtp.weighting`).
+            valid tokens (`wmtp.weighting`). A scorer that learns from what it sees has ``moments(batch)``, ``update(moments)``,
+            ``state_dict()`` and ``load_state_dict(state)`` too: a trainer sums moments over a step, updates once, and keeps
+            the state in checkpoints. Calling it changes nothing.
         settings: attrs class of its options, or ``None`` if it takes none.
+        needs: what a batch must hold beside ``mask`` and ``targets``, so that a trainer knows which models to load:
+            ``base_ce`` (−log p of each token under the model in training), ``reference_ce`` (under a reference model),
+            ``values`` (of a critic), ``given`` (weights from the data's rows).
     """
 
     name: str = attrs.field(validator=identifier)
     summary: str = attrs.field(validator=one_line)
     create: Callable[[Any], Callable[..., Any]] = attrs.field(validator=factory)
     settings: type[Any] | None = attrs.field(default=None, validator=optional_attrs_class)
+    needs: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=texts)
 
 
 @attrs.frozen(kw_only=True)
@@ -216,7 +222,8 @@ class ControlSpec:
 
     Attributes:
         create: settings → a callable ``control(weights, mask, keys) -> weights``. weights, mask: [batch, sequence], mask
-            true where a token is trained; keys: a seed a row, all that randomness may depend on. Each row keeps its mean.
+            true where a token is trained; keys: a seed a row, all that randomness may depend on. Each row keeps its mean. It
+            may have state as scorers have: ``moments(weights, mask)``, ``update``, ``state_dict``, ``load_state_dict``.
         settings: attrs class of its options, or ``None`` if it takes none.
     """
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
 from transformers import AutoConfig, AutoModelForCausalLM, Cache, LlamaConfig, LlamaForCausalLM
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
@@ -82,20 +83,31 @@ class MtpLlamaForCausalLM(LlamaForCausalLM):  # type: ignore[misc]
         self,
         input_ids: Tensor,
         position_ids: Tensor,
-        attention_mask: Tensor,
+        attention_mask: Tensor | BlockMask | None,
         past_key_values: Cache | None,
         n_heads: int,
     ) -> Tensor:
-        """Outputs of the first `n_heads` heads before norm and output: [heads, batch, width, hidden].
+        """Outputs of the first `n_heads` heads before norm and output.
 
-        input_ids, position_ids  [batch, width]; attention_mask: boolean [batch, 1, width, length], true where seen.
         Writes keys and values of the trunk and of these heads into the cache: a position that skipped a head leaves that
         head's cache wrong for good.
+
+        Args:
+            input_ids: [batch, width].
+            position_ids: [batch, width].
+            attention_mask: Boolean [batch, 1, width, length], true where seen (or what is added to scores, in floats);
+                ``None`` for plain causal attention, which lets SDPA take its flash kernel; or a BlockMask of
+                flex attention, which is spelled out where the model runs another kind of attention.
+            past_key_values: Cache with layers for trunk and heads, or ``None``.
+            n_heads: How many heads to run, head 0 first.
+
+        Returns:
+            States, [heads, batch, width, hidden].
         """
         model = self.model
         hidden = model.embed_tokens(input_ids)
         shared = {
-            "attention_mask": attention_mask,
+            "attention_mask": self._attention_mask(attention_mask, hidden, position_ids, past_key_values),
             "position_ids": position_ids,
             "past_key_values": past_key_values,
             "use_cache": past_key_values is not None,
@@ -105,6 +117,34 @@ class MtpLlamaForCausalLM(LlamaForCausalLM):  # type: ignore[misc]
         for layer in trunk:
             hidden = layer(hidden, **shared)
         return torch.stack([head(hidden, **shared) for head in (first, *self.extra_heads[: n_heads - 1])])
+
+    def _attention_mask(
+        self, given: Tensor | BlockMask | None, hidden: Tensor, position_ids: Tensor, cache: Cache | None
+    ) -> Tensor | BlockMask | None:
+        """The mask in the form that this kind of attention reads."""
+        kind = self.config._attn_implementation
+        if isinstance(given, BlockMask):
+            if kind == "flex_attention":
+                return given
+            queries, keys = given.shape[-2:]
+            rows = torch.arange(hidden.shape[0], device=hidden.device)[:, None, None, None]
+            head = torch.zeros((), dtype=torch.long, device=hidden.device)
+            at = torch.arange(queries, device=hidden.device)[None, None, :, None]
+            given = given.mask_mod(rows, head, at, torch.arange(keys, device=hidden.device)[None, None, None])
+        if given is None and (cache is not None or kind == "eager"):  # neither knows what comes later by itself
+            length = int(position_ids.max()) + 1
+            given = torch.arange(length, device=hidden.device) <= position_ids[:, None, :, None]
+        if given is not None and given.dtype == torch.bool and kind == "eager":  # which adds the mask to its scores
+            return torch.zeros(given.shape, dtype=hidden.dtype, device=hidden.device).masked_fill(~given, -torch.inf)
+        return given
+
+    def shardable(self) -> list[nn.Module]:
+        """The blocks that a trainer shards, checkpoints or moves one by one: layers of the trunk, then the heads."""
+        return [*self.model.layers, *self.extra_heads]
+
+    def output_parameters(self) -> list[nn.Parameter]:
+        """What `project` depends on. Ask after `head_states` where parameters are sharded: they are whole only then."""
+        return [*self.model.norm.parameters(), *self.lm_head.parameters()]
 
     def project(self, states: Tensor) -> Tensor:
         """Shared norm and output matrix: [..., hidden] → logits [..., vocabulary]."""

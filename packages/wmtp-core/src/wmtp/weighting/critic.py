@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-import attrs
 import torch
 from torch import Tensor, nn
 
 from wmtp.weighting.normalize import normalize_weights
-from wmtp.weighting.settings import WeightSettings
+from wmtp.weighting.settings import CriticDeltaSettings
 
 Spread = Literal["uniform", "length", "attention", "gae"]
 
@@ -97,16 +96,12 @@ def value_deltas(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(valid, value - previous, 0.0)
 
 
-@attrs.frozen(kw_only=True)
-class CriticDeltaSettings(WeightSettings):
-    """Options of ``critic-delta-v1``: those of every scorer."""
-
-
 def create_critic_delta(settings: CriticDeltaSettings | None) -> Callable[[Mapping[str, Any]], Tensor]:
     """The scorer: batch["values"] and batch["mask"], both [batch, sequence] → weights [batch, sequence]."""
     chosen = settings or CriticDeltaSettings()
 
     def scorer(batch: Mapping[str, Any]) -> Tensor:
-        return normalize_weights(value_deltas(batch["values"], batch["mask"]), batch["mask"], **chosen.arguments())
+        deltas = value_deltas(batch["values"].detach(), batch["mask"])
+        return normalize_weights(deltas, batch["mask"], **chosen.arguments())
 
     return scorer

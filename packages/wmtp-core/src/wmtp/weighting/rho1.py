@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-import attrs
 import torch
-from attrs import validators
 from torch import Tensor
 
 from wmtp.weighting.normalize import normalize_weights
-from wmtp.weighting.settings import WeightSettings
+from wmtp.weighting.settings import Rho1Settings
 
 ROWS = 2048  # token rows whose softmax is in memory at once
 
@@ -28,9 +26,18 @@ def check_same_tokenizer(base: Any, reference: Any) -> None:
 
 
 def token_cross_entropy(logits: Tensor, targets: Tensor, *, rows: int = ROWS) -> Tensor:
-    """Cross-entropy of each token: logits [batch, sequence, vocabulary], targets [batch, sequence] → float32.
+    """Cross-entropy of targets under logits of the *same* position: nothing is shifted here.
 
-    A block of `rows` token rows at a time, so that no float32 copy of all logits is ever made.
+    A block of `rows` token rows at a time, so that no float32 copy of all logits is ever made. For a model's own logits and
+    the sequence they were made from, see `next_token_cross_entropy`.
+
+    Args:
+        logits: [batch, sequence, vocabulary].
+        targets: What each position predicts, [batch, sequence].
+        rows: Token rows at a time.
+
+    Returns:
+        Nats, float32, [batch, sequence].
     """
     flat, wanted = logits.flatten(0, 1), targets.flatten()
     parts = [
@@ -40,9 +47,32 @@ def token_cross_entropy(logits: Tensor, targets: Tensor, *, rows: int = ROWS) ->
     return torch.cat(parts).view(targets.shape) if parts else torch.zeros(targets.shape)
 
 
-def excess_scores(base: Tensor, reference: Tensor, *, kind: Literal["absolute", "signed"] = "absolute") -> Tensor:
-    """|CE_reference − CE_base|, or the signed excess CE_base − CE_reference (what Rho-1 selects by)."""
-    return (reference - base).abs() if kind == "absolute" else base - reference
+def next_token_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of each token of a sequence under the logits of the position before it.
+
+    The shift happens here, as in `wmtp.weighting.head_targets`: `targets` are the ids that the model read, and the result
+    lies where the token lies. A first token is predicted by nobody and gets 0.
+
+    Args:
+        logits: As a causal model gives them, [batch, sequence, vocabulary].
+        targets: The ids that it read, [batch, sequence].
+
+    Returns:
+        Nats, float32, [batch, sequence].
+    """
+    found = torch.zeros(targets.shape, dtype=torch.float32, device=logits.device)
+    if targets.shape[1] > 1:
+        found[:, 1:] = token_cross_entropy(logits[:, :-1], targets[:, 1:])
+    return found
+
+
+def excess_scores(base: Tensor, reference: Tensor, *, kind: Literal["signed", "absolute"] = "signed") -> Tensor:
+    """How much more a token costs the model than the reference: CE_base − CE_reference, or its absolute value.
+
+    Rho-1 selects by the signed excess: what the reference knows and the model does not. The absolute one also lifts tokens
+    that the reference finds hard and the model does not, which is what junk looks like.
+    """
+    return base - reference if kind == "signed" else (reference - base).abs()
 
 
 def emphasise(scores: Tensor, mask: Tensor, *, top: float, strength: float = 1.0) -> Tensor:
@@ -60,16 +90,6 @@ def emphasise(scores: Tensor, mask: Tensor, *, top: float, strength: float = 1.0
     return torch.where(valid, values + lift, 0.0).to(scores.dtype)
 
 
-@attrs.frozen(kw_only=True)
-class Rho1Settings(WeightSettings):
-    """kind: ``absolute`` or ``signed``. top: share of tokens to emphasise. skip: share of tokens, those of the lowest
-    scores, that are masked out (their weight is 0, and the mean is 1 over the others)."""
-
-    kind: Literal["absolute", "signed"] = "absolute"
-    top: float = attrs.field(default=1.0, validator=[validators.gt(0), validators.le(1)])
-    skip: float = attrs.field(default=0.0, validator=[validators.ge(0), validators.lt(1)])
-
-
 def keep_mask(scores: Tensor, mask: Tensor, skip: float) -> Tensor:
     """The mask without the `skip` share of each row's valid tokens that score lowest; at least one is kept."""
     valid = mask.bool()
@@ -85,18 +105,22 @@ def keep_mask(scores: Tensor, mask: Tensor, skip: float) -> Tensor:
 
 
 def create_rho1_excess(settings: Rho1Settings | None) -> Callable[[Mapping[str, Any]], Tensor]:
-    """The scorer: batch["base_ce"], batch["reference_ce"] and batch["mask"], all [batch, sequence] → weights.
+    """The scorer ``rho1-excess-v1``.
 
-    Instead of the cross-entropies, batch may hold "base_logits", "reference_logits" and "targets".
+    Returns:
+        A scorer of batch["base_ce"], batch["reference_ce"] and batch["mask"], all [batch, sequence], each value where its
+        token lies. Instead of the cross-entropies a batch may hold "base_logits" and "reference_logits" as the models gave
+        them, and as "targets" the ids that they read: the shift by one is made here.
     """
     chosen = settings or Rho1Settings()
 
     def scorer(batch: Mapping[str, Any]) -> Tensor:
         if "base_ce" in batch:
-            base, reference = batch["base_ce"], batch["reference_ce"]
+            base, reference = batch["base_ce"].detach(), batch["reference_ce"].detach()
         else:
             base, reference = (
-                token_cross_entropy(batch[name], batch["targets"]) for name in ("base_logits", "reference_logits")
+                next_token_cross_entropy(batch[name].detach(), batch["targets"])
+                for name in ("base_logits", "reference_logits")
             )
         scores = excess_scores(base, reference, kind=chosen.kind)
         mask = keep_mask(scores, batch["mask"], chosen.skip)

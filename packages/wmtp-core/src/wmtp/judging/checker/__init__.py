@@ -1,1 +1,0 @@
-"""The trusted process that holds the tests and decides. Standard library only."""
