@@ -43,7 +43,7 @@ def report(results: Mapping[str, Any], details: Mapping[str, Sequence[str]] = {}
     for metric, value in results["metrics"].items():
         cells = (amount(value), span(value), value["problems"], value["samples"])
         lines.append(f"| `{metric}` | " + " | ".join(map(str, cells)) + " |")
-    lines += ["", "Intervals are bootstrapped over problems.", ""]
+    lines += ["", "Intervals are 95 %, for new problems like these.", ""]
     lines += _failures(results)
     lines += ["## How the programs ended", "", "| evaluator | verdicts |", "|---|---|"]
     for evaluator, counts in results["verdicts"].items():

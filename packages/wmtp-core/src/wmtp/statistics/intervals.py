@@ -69,7 +69,8 @@ def share_limits(mean: Any, variance: Any, problems: int) -> tuple[Array, Array]
     * Student's quantile as far as the variance is estimated (1 − r), the normal one as far as it follows from the mean;
     * the limit on the side of the rare outcome counts a problem that was not seen and lies at that edge, with a weight that
       fades with r and with the effective number of problems already seen there;
-    * where one to three problems carry an outcome, the other limit is Poisson's (Brown, Cai and DasGupta 2001).
+    * where three effective problems or fewer carry an outcome, the other limit is Poisson's (Brown, Cai and DasGupta 2001), and
+      where none does the limit is Clopper's and Pearson's.
 
     Args:
         mean: Mean over problems; an array does as many runs at once.
@@ -80,6 +81,9 @@ def share_limits(mean: Any, variance: Any, problems: int) -> tuple[Array, Array]
     low, high = 1 - _upper(1 - mean, variance, problems), _upper(mean, variance, problems)
     low = np.minimum(low, _least(mean, variance, problems))
     high = np.maximum(high, 1 - _least(1 - mean, variance, problems))
+    certain = 0.025 ** (1 / problems)  # a perfect score: the exact bound (Clopper and Pearson)
+    low = np.where(mean >= 1 - 1e-12, certain, low)
+    high = np.where(mean <= 1e-12, 1 - certain, high)
     return np.clip(low, 0, 1).squeeze(), np.clip(high, 0, 1).squeeze()
 
 
