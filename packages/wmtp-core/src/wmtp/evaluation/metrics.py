@@ -32,7 +32,7 @@ def interval(values: Sequence[float], unit: str = "") -> Interval:
     """
     from wmtp.statistics.intervals import mean_interval
 
-    return mean_interval(values, share=not unit and 0 <= min(values) and max(values) <= 1)
+    return mean_interval(values, share=not unit and min(values) >= 0 and max(values) <= 1)
 
 
 def summarise(values: Sequence[float] | None, problems: int, samples: int, unit: str = "") -> MetricValue:
