@@ -1,0 +1,160 @@
+"""Does a comparison of two runs keep its promises? Simulated.
+
+    python benchmarks/compare.py [--quick] [--json FILE]
+
+* **size**: A/A comparisons, by problems, samples and pass rates: the share of p-values ≤ 0.05 (limits 0.045 to 0.055; with one
+  sample and fewer than 100 discordant problems never above 0.055), and a Kolmogorov-Smirnov test of p-values made continuous
+  by adding a random share of the observation's own probability (limit fixed beforehand: 0.001, the number of cells being 36).
+* **coverage** of the difference's interval: 94 to 96 %.
+* **coupling**: shared noise against independent noise, 0.6 of samples coupled: variance of the difference, and size.
+
+10,000 comparisons a cell, with --quick 500. Exit status 1 where a cell misses its limit by more than three standard errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wmtp.statistics.paired import PassCounts, compare_passes, difference_limits
+from wmtp.statistics.permutation import moved_between_runs, tails
+
+PROBLEMS, SAMPLES = (164, 500, 974), (1, 4, 16)
+Rates = Callable[[np.random.Generator, int], Any]
+RATES: dict[str, Rates] = {
+    "5 %": lambda g, size: np.full(size, 0.05),
+    "50 %": lambda g, size: np.full(size, 0.5),
+    "95 %": lambda g, size: np.full(size, 0.95),
+    "5 to 95 %": lambda g, size: g.uniform(0.05, 0.95, size),
+}
+
+
+def kolmogorov(p_values: Any) -> float:
+    """The Kolmogorov-Smirnov test of uniformity: its asymptotic p-value."""
+    ordered, size = np.sort(p_values), len(p_values)
+    steps = np.arange(size + 1) / size
+    distance = max(float((steps[1:] - ordered).max()), float((ordered - steps[:-1]).max()))
+    x = distance * (math.sqrt(size) + 0.12 + 0.11 / math.sqrt(size))
+    return float(min(1.0, max(0.0, 2 * sum((-1) ** (j - 1) * math.exp(-2 * j * j * x * x) for j in range(1, 101)))))
+
+
+def size(generator: np.random.Generator, runs: int) -> list[dict[str, Any]]:
+    found = []
+    print(f"{'A/A':34} {'≤ 0.05':>8} {'KS':>7}")
+    for problems in PROBLEMS:
+        for n in SAMPLES:
+            table = tuple(range(n + 1))
+            for name, rates in RATES.items():
+                rejected, uniform, discordant = 0, np.empty(runs), 0
+                for i in range(runs):
+                    p = rates(generator, problems)
+                    a, b = generator.binomial(n, p), generator.binomial(n, p)
+                    groups: dict[Any, int] = {}
+                    for passed, count in enumerate(np.bincount(a + b, minlength=2 * n + 1).tolist()):
+                        if count:
+                            groups[moved_between_runs(n, n, passed, table, table)] = count
+                    null = tails(groups, int(b.sum() - a.sum()))
+                    rejected += null.p_value <= 0.05
+                    discordant += int((a != b).sum())
+                    u = (
+                        generator.random()
+                    )  # the two tails share the atom at random: continuous, and uniform if the tails are right
+                    uniform[i] = null.less + u * null.equal
+                share, ks = rejected / runs, kolmogorov(np.clip(uniform, 0, 1))
+                error = 3 * math.sqrt(0.05 * 0.95 / runs)
+                few = n == 1 and discordant / runs < 100
+                wrong = share > 0.055 + error or (share < 0.045 - error and not few) or ks < 0.001
+                print(
+                    f"{problems} problems, n {n}, {name:12} {share:10.4f} {ks:7.3f}  {'beyond' if wrong else ''}",
+                    flush=True,
+                )
+                found.append({"cell": f"size {problems} {n} {name}", "value": share, "ks": ks, "wrong": wrong})
+    return found
+
+
+def differences(generator: np.random.Generator, name: str, runs: int, problems: int) -> tuple[Any, float]:
+    """Differences of so many runs' problems, and their true mean."""
+    if name.startswith("one way"):
+        share = float(name.split()[2]) / 100
+        return (generator.random((runs, problems)) < share) * 1.0, share
+    if name.startswith("flips"):
+        up, down = (float(x) / 100 for x in name.split()[1:3])
+        u = generator.random((runs, problems))
+        return (u < up) * 1.0 - ((u >= up) & (u < up + down)), up - down
+    _, n, alpha, beta = (float(x) if i else 0.0 for i, x in enumerate(name.split()))
+    gain, share = 0.3, 0.1
+
+    def pair(shape: Any) -> tuple[Any, Any]:
+        p = generator.beta(alpha, beta, shape)
+        return p, np.where(generator.random(shape) < share, np.minimum(1, p + gain), p)
+
+    p, better = pair((runs, problems))
+    big = pair(8_000_000)
+    return (generator.binomial(int(n), better) - generator.binomial(int(n), p)) / n, float((big[1] - big[0]).mean())
+
+
+def coverage(generator: np.random.Generator, runs: int) -> list[dict[str, Any]]:
+    found = []
+    print(f"{'difference, its interval':34} {'covers':>8} {'above':>7} {'below':>7}")
+    names = ["one way 3", "one way 5", "flips 3 1", "flips 3 3", "flips 10 10"]
+    names += [f"beta {n} {a} {b}" for n in (1, 4, 16) for a, b in ((0.2, 0.2), (0.25, 4), (9, 1), (1, 1))]
+    for problems in (164, 500):
+        for name in names:
+            d, truth = differences(generator, name, runs, problems)
+            low, high = difference_limits(d)
+            above, below = float((low > truth + 1e-9).mean()), float((high < truth - 1e-9).mean())
+            covers, error = 1 - above - below, 3 * math.sqrt(0.05 * 0.95 / runs)
+            wrong = not 0.94 - error <= covers <= 0.96 + error
+            print(
+                f"{problems} problems, {name:20} {covers:10.4f} {above:7.4f} {below:7.4f}  {'beyond' if wrong else ''}",
+                flush=True,
+            )
+            found.append({"cell": f"coverage {problems} {name}", "value": covers, "wrong": wrong})
+    return found
+
+
+def coupling(generator: np.random.Generator, runs: int) -> list[dict[str, Any]]:
+    problems, n = 164, 8
+    p, sizes = generator.beta(1, 1, problems), np.full(problems, n)
+    rejected, apart, together = 0, [], []
+    for _ in range(runs):
+        common, own = generator.random((problems, n)), generator.random((2, problems, n))
+        shared = generator.random((problems, n)) < 0.6
+        a, b = (np.where(shared, common, other) < p[:, None] for other in own)
+        found = compare_passes(PassCounts(n_a=sizes, c_a=a.sum(1), n_b=sizes, c_b=b.sum(1), both=(a & b).sum(1)), 1)
+        rejected += found.p_value <= 0.05
+        together.append(found.difference)
+        free = generator.random((2, problems, n)) < p[:, None]
+        apart.append(float((free[1].mean(1) - free[0].mean(1)).mean()))
+    share, saved = rejected / runs, 1 - float(np.var(together) / np.var(apart))
+    print(f"shared noise in 6 of 10 samples: variance saved {saved:.1%}; A/A rejections {share:.4f}")
+    wrong = abs(share - 0.05) > 0.005 + 3 * math.sqrt(0.05 * 0.95 / runs)
+    return [
+        {"cell": "coupling size", "value": share, "wrong": wrong},
+        {"cell": "coupling saved", "value": saved, "wrong": saved < 0.3},
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="500 comparisons a cell instead of 10,000")
+    parser.add_argument("--json", type=Path, help="write the cells there, too")
+    options = parser.parse_args()
+    runs, generator = 500 if options.quick else 10_000, np.random.default_rng(20261128)
+    found = [*coverage(generator, runs), *coupling(generator, min(runs, 3000)), *size(generator, runs)]
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    wrong = [f["cell"] for f in found if f["wrong"]]
+    print(f"{len(found)} cells, {len(wrong)} beyond their limits" + "".join(f"\n  {cell}" for cell in wrong))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""Differences of two runs: p-values against scipy and against enumeration, intervals, and what they promise."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from wmtp.statistics.multiplicity import holm
+from wmtp.statistics.paired import PassCounts, compare_passes, compare_values, difference_limits
+from wmtp.statistics.permutation import DRAWS, moved_between_runs, sign_flips, tails
+from wmtp.statistics.planning import needed
+
+
+def counts(n_a: int, c_a: list[int], n_b: int, c_b: list[int], both: list[int] | None = None) -> PassCounts:
+    size = len(c_a)
+    return PassCounts(
+        n_a=np.full(size, n_a), c_a=np.array(c_a), n_b=np.full(size, n_b), c_b=np.array(c_b),
+        both=None if both is None else np.array(both),
+    )  # fmt: skip
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_one_sample_a_problem_is_mcnemars_mid_p_test(gained: int, lost: int) -> None:
+    a = [0] * gained + [1] * lost + [1, 0]
+    b = [1] * gained + [0] * lost + [1, 0]
+    found = compare_passes(counts(1, a, 1, b), 1)
+    total = gained + lost
+    peer = stats.binom(total, 0.5)
+    one_sided = peer.cdf(min(gained, lost)) - peer.pmf(min(gained, lost)) / 2
+    assert found.p_value == pytest.approx(min(1, 2 * one_sided), abs=1e-9)
+    if total and gained != lost:  # the exact test counts the whole atom; scipy's is the same test
+        exact = found.p_value + peer.pmf(gained)
+        assert exact == pytest.approx(stats.binomtest(gained, total).pvalue, abs=1e-9)
+    assert found.test == "mcnemar, exact, mid-p"
+
+
+@given(st.lists(st.integers(-20, 20), min_size=2, max_size=9))
+def test_sign_flips_equal_scipys_permutation_test(tenths: list[int]) -> None:
+    differences = np.array(tenths) / 10
+    peer = stats.permutation_test(
+        (np.array(tenths),), np.sum, permutation_type="samples", n_resamples=np.inf, alternative="greater"
+    )
+    found = sign_flips(differences)
+    assert found.greater + found.equal == pytest.approx(peer.pvalue, abs=1e-9)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_samples_between_runs_equal_an_enumeration(data: st.DataObject) -> None:
+    """Every way to deal the samples of three problems to the runs, counted one by one."""
+    n_a, n_b, k = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3)), 1
+    k = data.draw(st.integers(1, min(n_a, n_b)))
+    c_a = data.draw(st.lists(st.integers(0, n_a), min_size=1, max_size=3))
+    c_b = [data.draw(st.integers(0, n_b)) for _ in c_a]
+
+    def value(n: int, c: int) -> Fraction:
+        return 1 - Fraction(math.comb(n - c, k), math.comb(n, k))
+
+    ways = []
+    for a, b in zip(c_a, c_b, strict=True):
+        pool = [1] * (a + b) + [0] * (n_a + n_b - a - b)
+        picks = itertools.combinations(range(len(pool)), n_b)
+        ways.append([value(n_b, s) - value(n_a, a + b - s) for p in picks if (s := sum(pool[i] for i in p)) >= 0])
+    sums = [sum(way) for way in itertools.product(*ways)]
+    observed = sum(value(n_b, b) - value(n_a, a) for a, b in zip(c_a, c_b, strict=True))
+    less, equal = sum(s < observed for s in sums), sum(s == observed for s in sums)
+    tail = min(less, len(sums) - less - equal) + Fraction(equal, 2)
+    found = compare_passes(counts(n_a, c_a, n_b, c_b), k)
+    assert found.p_value == pytest.approx(min(1.0, float(2 * tail / len(sums))), abs=1e-9)
+
+
+def test_a_lattice_that_is_cut_short_and_draws_agree_with_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(2)
+    p = generator.beta(0.5, 0.5, 974)
+    a, b = generator.binomial(16, p), generator.binomial(16, p)
+    pair = PassCounts(n_a=np.full(974, 16), c_a=a, n_b=np.full(974, 16), c_b=b)
+    short = compare_passes(pair, 1)
+    monkeypatch.setattr("wmtp.statistics.permutation.SPREADS", 1e9)
+    whole = compare_passes(pair, 1)
+    assert short.p_value == pytest.approx(whole.p_value, abs=1e-10)
+    monkeypatch.setattr("wmtp.statistics.permutation.MOST_POINTS", 2)
+    drawn = compare_passes(pair, 1)
+    assert f"{DRAWS} draws" in drawn.test
+    assert drawn.p_error > 0
+    assert abs(drawn.p_value - whole.p_value) < 5 * drawn.p_error
+
+
+def test_equal_runs_are_as_alike_as_can_be() -> None:
+    found = compare_passes(counts(4, [0, 4, 2] * 20, 4, [0, 4, 2] * 20, [0, 4, 2] * 20), 1)
+    assert (found.difference, found.p_value) == (0, 1)
+    assert found.low < 0 < found.high
+    assert found.coupling is not None
+    assert found.coupling.correlation == pytest.approx(1)
+    assert found.coupling.variance_saved == pytest.approx(1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=30), st.integers(1, 5))
+def test_swapping_the_runs_mirrors_everything(pairs: list[tuple[int, int]], k: int) -> None:
+    a, b = [p[0] for p in pairs], [p[1] for p in pairs]
+    one, other = compare_passes(counts(5, a, 5, b), k), compare_passes(counts(5, b, 5, a), k)
+    assert one.p_value == pytest.approx(other.p_value, abs=1e-9)
+    assert (one.low, one.high) == (pytest.approx(-other.high, abs=1e-9), pytest.approx(-other.low, abs=1e-9))
+    assert one.low - 1e-9 <= one.difference <= one.high + 1e-9
+    assert one.these_low - 1e-9 <= one.difference <= one.these_high + 1e-9
+
+
+def test_the_interval_covers_flips_in_one_direction() -> None:
+    """164 problems, 3 % of them gained and none lost: Wald's interval covers 87 %."""
+    flips = (np.random.default_rng(5).random((20_000, 164)) < 0.03).astype(float)
+    low, high = difference_limits(flips)
+    assert ((low <= 0.03) & (high >= 0.03)).mean() == pytest.approx(0.95, abs=0.01)
+
+
+@pytest.mark.parametrize(("problems", "n", "rate"), [(164, 1, 0.05), (164, 4, 0.5), (500, 4, 0.05), (500, 1, 0.5)])
+def test_the_test_keeps_its_size(problems: int, n: int, rate: float) -> None:
+    generator = np.random.default_rng(problems * n)
+    runs = generator.binomial(n, rate, (1500, 2, problems))
+    rejected = np.mean([compare_passes(counts(n, list(a), n, list(b)), 1).p_value <= 0.05 for a, b in runs])
+    assert 0.045 - 0.012 <= rejected <= 0.055 + 0.012  # two standard errors
+
+
+def test_shared_noise_is_seen_used_and_does_not_bend_the_test() -> None:
+    generator = np.random.default_rng(11)
+    p, sizes, rejected, saved = generator.beta(1, 1, 164), np.full(164, 8), [], []
+    for _ in range(600):
+        common, own = generator.random((164, 8)), generator.random((2, 164, 8))
+        shared = generator.random((164, 8)) < 0.6
+        a, b = (np.where(shared, common, other) < p[:, None] for other in own)
+        found = compare_passes(PassCounts(n_a=sizes, c_a=a.sum(1), n_b=sizes, c_b=b.sum(1), both=(a & b).sum(1)), 1)
+        rejected.append(found.p_value <= 0.05)
+        assert found.coupling is not None
+        saved.append(found.coupling.variance_saved)
+    assert np.mean(saved) == pytest.approx(0.6, abs=0.03)
+    assert 0.028 <= np.mean(rejected) <= 0.072
+
+
+def test_values_without_samples_are_compared_by_flipping_signs() -> None:
+    a = np.random.default_rng(3).normal(2, 0.3, 80)
+    found = compare_values(a, a - 0.1 + np.random.default_rng(4).normal(0, 0.2, 80), share=False)
+    assert found.test == f"sign-flips, {DRAWS} draws, mid-p"
+    assert found.low < -0.1 < found.high
+    assert found.p_value < 0.01
+
+
+def test_what_was_drawn_for_one_problem_is_every_way_to_deal() -> None:
+    values, shares = moved_between_runs(2, 1, 1, (0, 1, 2), (0, 2))
+    assert dict(zip(values, shares, strict=True)) == {-1: pytest.approx(2 / 3), 2: pytest.approx(1 / 3)}
+    assert tails({((5,), (1.0,)): 3}, 15).equal == 1
+
+
+def test_holms_step_down() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    assert holm([]) == []
+
+
+def test_a_plan_that_is_followed_has_its_power() -> None:
+    """What `needed` asks for finds the difference in about 80 of 100 cases."""
+    generator = np.random.default_rng(9)
+    p = generator.beta(2, 2, 200)
+
+    def run(problems: int, n: int, gain: float) -> float:
+        rates = generator.beta(2, 2, problems)
+        better = np.minimum(rates + gain, 1)
+        return compare_passes(
+            counts(n, list(generator.binomial(n, rates)), n, list(generator.binomial(n, better))), 1
+        ).p_value
+
+    pilot = compare_passes(counts(4, list(generator.binomial(4, p)), 4, list(generator.binomial(4, p))), 1)
+    plan = needed(pilot, 0.05)
+    assert plan.samples is not None
+    found = np.mean([run(200, plan.samples, 0.05) <= 0.05 for _ in range(300)])
+    assert 0.65 <= found <= 0.92
