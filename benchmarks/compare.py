@@ -59,7 +59,8 @@ def size(generator: np.random.Generator, runs: int) -> list[dict[str, Any]]:
                     groups: dict[Any, int] = {}
                     for passed, count in enumerate(np.bincount(a + b, minlength=2 * n + 1).tolist()):
                         if count:
-                            groups[moved_between_runs(n, n, passed, table, table)] = count
+                            key = moved_between_runs(n, n, passed, table, table)
+                            groups[key] = groups.get(key, 0) + count
                     null = tails(groups, int(b.sum() - a.sum()))
                     rejected += null.p_value <= 0.05
                     discordant += int((a != b).sum())

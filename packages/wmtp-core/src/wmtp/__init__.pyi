@@ -1,6 +1,8 @@
 # The public API, once: type checkers read it here, and `wmtp.__getattr__` imports each name from where this file says.
 __version__: str
 
+from .comparison.compare import compare as compare
+from .comparison.records import Comparison as Comparison
 from .config import load_environment as load_environment
 from .config import load_recipe as load_recipe
 from .config.environment import Environment as Environment
@@ -76,6 +78,7 @@ __all__ = [
     "Check",
     "CodeBenchmark",
     "CommandSpec",
+    "Comparison",
     "Completion",
     "ConfigError",
     "ControlSpec",
@@ -123,6 +126,7 @@ __all__ = [
     "Verdict",
     "WmtpError",
     "__version__",
+    "compare",
     "create_data_loader",
     "create_evaluator",
     "create_model_loader",

@@ -1,0 +1,72 @@
+"""Whether two runs measured the same thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from wmtp.comparison.records import Judged, RunData
+from wmtp.errors import ConfigError
+
+ABSENT = "absent"
+
+
+def differences(runs: Sequence[RunData], evaluators: Sequence[str]) -> list[dict[str, str]]:
+    """What differs between the first run and each other one: key, run, and both values, as people are told."""
+    found = []
+    for other in runs[1:]:
+        for evaluator in evaluators:
+            if evaluator in runs[0].judged and evaluator in other.judged:
+                for key, left, right in _of(runs[0].judged[evaluator], other.judged[evaluator]):
+                    found.append({"key": key, "evaluator": evaluator, "a": left, "b": right, "run": other.name})
+    return found
+
+
+def _of(a: Judged, b: Judged) -> Iterator[tuple[str, str, str]]:
+    if set(a.passed) != set(b.passed):
+        yield "problems", *_sets(a.passed, b.passed)
+    for key in sorted(set(a.keys) | set(b.keys)) if a.keys and b.keys else ():
+        left, right = a.keys.get(key, ABSENT), b.keys.get(key, ABSENT)
+        if left != right:
+            yield key, str(left), str(right)
+    judges_differ = any(k.startswith("judge ") and a.keys.get(k) != b.keys.get(k) for k in (*a.keys, *b.keys))
+    for key, left_of, right_of in (("data", a.rows, b.rows), ("prompt", a.prompts, b.prompts)):
+        if key == "data" and judges_differ:
+            continue  # a verdict's key holds the judge's as well: it says nothing new
+        other = [p for p in left_of if p in right_of and left_of[p] != right_of[p]]
+        if other:
+            what = "rows" if key == "data" else "prompts"
+            first = other[0]
+            yield (
+                key,
+                f"{first}: {left_of[first][:12]} ({len(other)} {what} differ)",
+                f"{first}: {right_of[first][:12]}",
+            )
+
+
+def _sets(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, str]:
+    def said(own: Mapping[str, Any], others: Mapping[str, Any]) -> str:
+        alone = [p for p in own if p not in others]
+        return f"{len(own)} problems" + (
+            f", {len(alone)} of its own ({', '.join(alone[:3])}{', …' if len(alone) > 3 else ''})" if alone else ""
+        )
+
+    return said(a, b), said(b, a)
+
+
+def refuse(found: Sequence[Mapping[str, str]], despite: Sequence[str]) -> list[Mapping[str, str]]:
+    """The differences that `despite` lets pass. Raises ConfigError naming every other one, with both values."""
+    left = [d for d in found if d["key"] not in despite]
+    if left:
+        told = "\n".join(f"  {d['key']} ({d['evaluator']}): {d['a']} ≠ {d['b']} in {d['run']}" for d in left)
+        keys = " ".join(
+            f"--despite {k!r}" if " " in k else f"--despite {k}" for k in dict.fromkeys(d["key"] for d in left)
+        )
+        raise ConfigError(f"the runs did not measure the same thing:\n{told}\nTo compare them all the same: {keys}")
+    unused = [k for k in despite if k not in {d["key"] for d in found}]
+    if unused:
+        raise ConfigError(
+            f"--despite {unused[0]}: nothing of that name differs"
+            + (f"; what differs: {', '.join(d['key'] for d in found)}" if found else "")
+        )
+    return list(found)

@@ -1,0 +1,228 @@
+"""`wmtp.compare`: runs against the first of them, metric by metric."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from wmtp.comparison.checks import differences, refuse
+from wmtp.comparison.folders import read_folder
+from wmtp.comparison.foreign import read_file
+from wmtp.comparison.records import Comparison, MetricComparison, RunData, Trend
+from wmtp.errors import ConfigError
+from wmtp.statistics.intervals import mean_interval
+from wmtp.statistics.multiplicity import holm
+from wmtp.statistics.paired import Difference, PassCounts, compare_passes, compare_values, pass_values
+from wmtp.statistics.permutation import sign_flips
+from wmtp.statistics.planning import needed
+
+LEVEL = 0.05
+
+
+def compare(
+    runs: Sequence[str | Path],
+    *,
+    metrics: Sequence[str] = (),
+    equivalent: float | None = None,
+    despite: Sequence[str] = (),
+) -> Comparison:
+    """Compare runs with the first of them, on the problems that they share.
+
+    Args:
+        runs: Folders of finished runs, or files of other tools (`wmtp.comparison.foreign`); two or more.
+        metrics: Which; by default all that every run has.
+        equivalent: A difference so small that runs within it count as equivalent, in the metric's unit (0.02 is two points).
+        despite: Keys in which the runs may differ.
+
+    Raises:
+        ConfigError: A run cannot be read or is not whole, the runs measured different things, or they share no metric.
+    """
+    if len(runs) < 2:
+        raise ConfigError("a comparison needs two runs or more")
+    if equivalent is not None and not 0 < equivalent < float("inf"):
+        raise ConfigError(
+            f"equivalent must be a number above 0, in the metric's unit (0.02 is two points); not {equivalent}"
+        )
+    loaded = named([read(Path(run)) for run in runs])
+    chosen = _metrics(loaded, metrics)
+    owners = list(dict.fromkeys(loaded[0].owners[m] for m in chosen))
+    passing = refuse(differences(loaded, owners), despite)
+    found = [(metric, other, _one(metric, loaded[0], other)) for metric in chosen for other in loaded[1:]]
+    adjusted = holm([one.p_value for _, _, one in found])
+    comparisons = tuple(
+        _told(metric, loaded[0], other, one, p, equivalent)
+        for (metric, other, one), p in zip(found, adjusted, strict=True)
+    )
+    trends = tuple(_trend(metric, loaded) for metric in chosen) if len(loaded) > 2 else ()
+    return Comparison(
+        runs=tuple(loaded), comparisons=comparisons, trends=trends, equivalent=equivalent, despite=tuple(passing),
+        notes=_notes(loaded),
+    )  # fmt: skip
+
+
+def read(path: Path) -> RunData:
+    """Read a run folder or another tool's file."""
+    if not path.exists():
+        raise ConfigError(f"{path}: there is no such run folder or file")
+    return read_folder(path) if path.is_dir() else read_file(path)
+
+
+def named(runs: Sequence[RunData]) -> list[RunData]:
+    """The runs under names that differ. Raises ConfigError where one is given twice."""
+    for i, run in enumerate(runs):
+        for other in runs[:i]:
+            if os.path.samefile(run.path, other.path):
+                raise ConfigError(f"{run.path} and {other.path} are the same run")
+    names = [run.name for run in runs]
+    return [attrs.evolve(run, name=str(run.path)) if names.count(run.name) > 1 else run for run in runs]
+
+
+def lower_is_better(metric: str, unit: str) -> bool:
+    """Whether a smaller value is the better one: losses and what is measured in nats, seconds or bytes."""
+    return unit in {"nats", "s", "MiB", "bytes"} or metric.endswith("_loss")
+
+
+def _metrics(runs: Sequence[RunData], asked: Sequence[str]) -> list[str]:
+    every = [list(run.owners) for run in runs]
+    shared = [m for m in every[0] if all(m in other for other in every[1:])]
+    if not asked and not shared:
+        told = "; ".join(f"{run.name}: {', '.join(m) or 'none'}" for run, m in zip(runs, every, strict=True))
+        raise ConfigError(f"the runs share no metric, so there is nothing to compare ({told})")
+    extra = [m for m in asked if m not in shared]
+    derived = [m for m in extra if _k(m) and all(_pass_owner(run, m) for run in runs)]
+    unknown = [m for m in extra if m not in derived]
+    if unknown:
+        raise ConfigError(f"{unknown[0]} is not a metric of every run; they share {', '.join(shared) or 'none'}")
+    for run in runs:
+        for metric in derived:
+            run.owners[metric] = _pass_owner(run, metric)
+    return list(asked) or shared
+
+
+def _pass_owner(run: RunData, metric: str) -> str:
+    """The evaluator of the same metric at another k."""
+    base = metric.rpartition("@")[0]
+    return next((owner for m, owner in run.owners.items() if m.rpartition("@")[0] == base), "")
+
+
+def _k(metric: str) -> int:
+    """k of a pass@k metric; 0 for every other."""
+    base, _, k = metric.rpartition("@")
+    return int(k) if base.endswith("pass") and k.isdecimal() else 0
+
+
+def _one(metric: str, a: RunData, b: RunData) -> Difference:
+    k = _k(metric)
+    if k and a.owners[metric] in a.judged and b.owners[metric] in b.judged:
+        counts = _counts(metric, a, b)
+        try:
+            return compare_passes(counts, k)
+        except ValueError as error:
+            raise ConfigError(f"{metric}: {error}") from None
+    for run in (a, b):
+        if metric not in run.values:
+            raise ConfigError(
+                f"{run.path} has no value of {metric} for each problem; the same `wmtp eval` command writes them, or leave the "
+                "metric out: name others with --metric"
+            )
+    shared = [p for p in a.values[metric] if p in b.values[metric]]
+    if not shared:
+        raise ConfigError(f"{a.name} and {b.name} share no problem in {metric}")
+    left, right = ([run.values[metric][p] for p in shared] for run in (a, b))
+    share = not a.units.get(metric) and all(0 <= v <= 1 for v in (*left, *right))
+    return compare_values(left, right, share=share)
+
+
+def _counts(metric: str, a: RunData, b: RunData) -> PassCounts:
+    left, right = a.judged[a.owners[metric]].passed, b.judged[b.owners[metric]].passed
+    shared = [p for p in left if p in right]
+    if not shared:
+        raise ConfigError(f"{a.name} and {b.name} share no problem in {metric}")
+    coupled = a.seed is not None and a.seed == b.seed and all(left[p].keys() == right[p].keys() for p in shared)
+    return PassCounts(
+        n_a=np.array([len(left[p]) for p in shared]),
+        c_a=np.array([sum(left[p].values()) for p in shared]),
+        n_b=np.array([len(right[p]) for p in shared]),
+        c_b=np.array([sum(right[p].values()) for p in shared]),
+        both=np.array([sum(v and right[p][i] for i, v in left[p].items()) for p in shared]) if coupled else None,
+    )
+
+
+def _told(
+    metric: str, a: RunData, b: RunData, found: Difference, p_holm: float, equivalent: float | None
+) -> MetricComparison:  # fmt: skip
+    unit = a.units.get(metric, "")
+    lower = lower_is_better(metric, unit)
+    gained, lost = _flips(metric, a, b)
+    verdict = judge(found, p_holm, equivalent, lower=lower)
+    goal = equivalent or abs(found.difference)
+    return MetricComparison(
+        metric=metric, a=a.name, b=b.name, found=found, lower_is_better=lower, p_holm=p_holm, verdict=verdict,
+        needed=needed(found, goal) if verdict == "undecided" and goal > 0 and found.standard_error > 0 else None,
+        gained=gained, lost=lost, unit=unit,
+    )  # fmt: skip
+
+
+def judge(found: Difference, p_holm: float, equivalent: float | None, *, lower: bool) -> str:
+    """``better``, ``worse``, ``equivalent`` or ``undecided``, of run b.
+
+    Equivalent where the whole 95 % interval lies within the difference that does not matter (two one-sided tests at 2.5 %;
+    Schuirmann 1987), also where that small difference is certain.
+    """
+    if equivalent is not None and -equivalent < found.low and found.high < equivalent:
+        return "equivalent"
+    if p_holm > LEVEL or found.difference == 0:
+        return "undecided"
+    return "better" if (found.difference > 0) is not lower else "worse"
+
+
+def _flips(metric: str, a: RunData, b: RunData) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Problems whose share of passes crossed one half, upwards and downwards; by value where there are no samples."""
+    k = _k(metric)
+    shares: list[Mapping[str, float]]
+    if k and a.owners[metric] in a.judged:
+        shares = [
+            {p: sum(of.values()) / len(of) for p, of in r.judged[r.owners[metric]].passed.items()} for r in (a, b)
+        ]
+    else:
+        shares = [r.values[metric] for r in (a, b)]
+    both = [p for p in shares[0] if p in shares[1]]
+    gained = tuple(p for p in both if shares[0][p] < 0.5 <= shares[1][p])
+    return gained, tuple(p for p in both if shares[1][p] < 0.5 <= shares[0][p])
+
+
+def _trend(metric: str, runs: Sequence[RunData]) -> Trend:
+    """Each problem's least-squares slope over the runs in their order; reversing the order flips its sign under no trend."""
+    k = _k(metric)
+    if k and all(run.owners[metric] in run.judged for run in runs):
+        table = [_passes(run.judged[run.owners[metric]].passed, k) for run in runs]
+    else:
+        table = [dict(run.values[metric]) for run in runs]
+    shared = [p for p in table[0] if all(p in t for t in table[1:])]
+    rows = np.array([[t[p] for t in table] for p in shared])
+    steps = np.arange(len(runs)) - (len(runs) - 1) / 2
+    slopes = rows @ steps / float(steps @ steps)
+    interval = mean_interval(slopes, share=False)
+    return Trend(
+        metric=metric, runs=tuple(r.name for r in runs), values=tuple(float(v) for v in rows.mean(0)),
+        slope=float(slopes.mean()), low=interval.low, high=interval.high, p_value=sign_flips(slopes).p_value,
+    )  # fmt: skip
+
+
+def _passes(passed: Mapping[str, Mapping[int, bool]], k: int) -> dict[str, float]:
+    n, c = (np.array([f(of) for of in passed.values()]) for f in (len, lambda of: sum(of.values())))
+    return dict(zip(passed, pass_values(n, c, k).tolist(), strict=True))
+
+
+def _notes(runs: Sequence[RunData]) -> tuple[str, ...]:
+    notes = [note for run in runs for note in run.notes]
+    seeds = {run.seed for run in runs if run.judged_here}
+    if len(runs) == sum(run.judged_here for run in runs) and len(seeds) > 1:
+        notes.append(
+            "the runs drew under different seeds; with one seed their noise would be shared, and fewer samples needed"
+        )
+    return tuple(notes)

@@ -1,0 +1,146 @@
+"""What a comparison reads, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from wmtp.statistics.paired import Difference
+from wmtp.statistics.planning import Needed
+
+SCHEMA = 1
+
+
+@attrs.frozen(kw_only=True)
+class Judged:
+    """What one evaluator, or another tool, says of each problem's samples.
+
+    Attributes:
+        passed: Problem → index → whether that sample passed.
+        keys: What decides verdicts and prompts: named values, compared one by one.
+        rows: Problem → digest of data row and judging. prompts: problem → digest of the prompt. Empty where nobody knows.
+    """
+
+    passed: Mapping[str, Mapping[int, bool]]
+    keys: Mapping[str, Any] = attrs.field(factory=dict)
+    rows: Mapping[str, str] = attrs.field(factory=dict)
+    prompts: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class RunData:
+    """One run, as a comparison sees it.
+
+    Attributes:
+        name: What tables call it. path: folder or file. form: ``"run"``, or whose file it is.
+        metrics: Metric → value, as the run states it; empty for files of others, which have none.
+        units: Metric → unit, where it has one.
+        owners: Metric → the key in `judged` or `values` that it comes from.
+        judged: Evaluator → outcomes. values: metric → problem → value, for metrics that are no pass@k.
+        seed: Of the sampling; ``None`` where it is unknown. model: for people.
+        notes: What people must know.
+    """
+
+    name: str
+    path: Path
+    form: str = "run"
+    metrics: Mapping[str, float] = attrs.field(factory=dict)
+    units: Mapping[str, str] = attrs.field(factory=dict)
+    owners: dict[str, str] = attrs.field(factory=dict)
+    judged: Mapping[str, Judged] = attrs.field(factory=dict)
+    values: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
+    seed: int | None = None
+    model: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def judged_here(self) -> bool:
+        return self.form == "run"
+
+
+@attrs.frozen(kw_only=True)
+class MetricComparison:
+    """One metric of two runs. `gained` and `lost` name the problems whose share of passes crossed one half."""
+
+    metric: str
+    a: str
+    b: str
+    found: Difference
+    lower_is_better: bool
+    p_holm: float
+    verdict: str
+    needed: Needed | None
+    gained: tuple[str, ...]
+    lost: tuple[str, ...]
+    unit: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        found = self.found
+        return {
+            "metric": self.metric, "a": self.a, "b": self.b, "value_a": found.a, "value_b": found.b, "unit": self.unit,
+            "lower_is_better": self.lower_is_better, "difference": found.difference, "low": found.low,
+            "high": found.high, "method": found.method,
+            "these_problems": {"low": found.these_low, "high": found.these_high},
+            "p_value": found.p_value, "p_error": found.p_error, "test": found.test, "p_holm": self.p_holm,
+            "verdict": self.verdict, "problems": found.problems, "discordant": found.discordant,
+            "samples": found.samples, "smallest_detectable": found.smallest_detectable,
+            "needed": None if self.needed is None else attrs.asdict(self.needed),
+            "coupling": None if found.coupling is None else attrs.asdict(found.coupling),
+            "flips": {"gained": list(self.gained), "lost": list(self.lost)},
+        }  # fmt: skip
+
+
+@attrs.frozen(kw_only=True)
+class Trend:
+    """A metric's slope over three or more runs in their order, a step being one run."""
+
+    metric: str
+    runs: tuple[str, ...]
+    values: tuple[float, ...]
+    slope: float
+    low: float
+    high: float
+    p_value: float
+
+
+@attrs.frozen(kw_only=True)
+class Comparison:
+    """What `wmtp.compare` returns.
+
+    Attributes:
+        comparisons: One for each metric and each run but the first, against the first.
+        trends: One for each metric, where there are three runs or more.
+        equivalent: Within which difference runs count as equivalent, or ``None``.
+        despite: What differs between the runs and was compared all the same: key, and its value in each run.
+        notes: What people must know, one line each.
+    """
+
+    runs: tuple[RunData, ...]
+    comparisons: tuple[MetricComparison, ...]
+    trends: tuple[Trend, ...] = ()
+    equivalent: float | None = None
+    despite: tuple[Mapping[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that ``wmtp compare --json`` prints; ``comparison.schema.json`` beside this file describes it."""
+        return {
+            "schema": SCHEMA,
+            "runs": [
+                {
+                    "name": r.name, "path": str(r.path), "form": r.form, "model": r.model, "seed": r.seed,
+                    "judged_here": r.judged_here, "metrics": dict(r.metrics), "notes": list(r.notes),
+                }
+                for r in self.runs
+            ],
+            "comparisons": [c.to_json() for c in self.comparisons],
+            "trends": [
+                {**attrs.asdict(t), "runs": list(t.runs), "values": list(t.values)} for t in self.trends
+            ],
+            "equivalent": self.equivalent,
+            "despite": [dict(d) for d in self.despite],
+            "notes": list(self.notes),
+        }  # fmt: skip

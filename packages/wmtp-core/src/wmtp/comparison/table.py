@@ -1,0 +1,92 @@
+"""A comparison as text, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wmtp.comparison.records import Comparison, MetricComparison
+
+MARKS = {"better": "better", "worse": "WORSE", "equivalent": "equivalent", "undecided": "undecided"}
+
+
+def lines(found: Comparison) -> Iterator[str]:
+    """Yield the lines of the text."""
+    for number, run in enumerate(found.runs):
+        yield f"{'against' if number == 0 else '     is'}  {run.name}" + (f"  ({run.model})" if run.model else "")
+    for difference in found.despite:
+        yield f"note: compared despite {difference['key']}: {difference['a']} ≠ {difference['b']} ({difference['run']})"
+    for note in found.notes:
+        yield f"note: {note}"
+    for one in found.comparisons:
+        yield ""
+        yield from _metric(one, found.equivalent)
+    for trend in found.trends:
+        values = " → ".join(amount(v, _unit(found, trend.metric)) for v in trend.values)
+        yield ""
+        yield (
+            f"{trend.metric} over {len(trend.runs)} runs: {values}; {signed(trend.slope, _unit(found, trend.metric))} a run "
+            f"({signed(trend.low, _unit(found, trend.metric))} to {signed(trend.high, _unit(found, trend.metric))}), "
+            f"p = {p_value(trend.p_value)}"
+        )
+
+
+def _unit(found: Comparison, metric: str) -> str:
+    return next((c.unit for c in found.comparisons if c.metric == metric), "")
+
+
+def amount(value: float, unit: str) -> str:
+    return f"{value:.3f} {unit}" if unit else f"{100 * value:.1f} %"
+
+
+def signed(value: float, unit: str) -> str:
+    return f"{value:+.3f} {unit}" if unit else f"{100 * value:+.1f} points"
+
+
+def p_value(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.0001 else "< 0.0001"
+
+
+def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
+    found, unit = one.found, one.unit
+    yield f"{one.metric}: {one.b} is {MARKS[one.verdict]}" + (
+        f" (within {signed(equivalent, unit).lstrip('+')})" if one.verdict == "equivalent" and equivalent else ""
+    )
+    yield f"  {amount(found.a, unit)} → {amount(found.b, unit)}, difference {signed(found.difference, unit)}"
+    yield f"  new problems like these    {signed(found.low, unit)} to {signed(found.high, unit)}  (95 %)"
+    if found.within is not None:
+        yield f"  these problems, new samples {signed(found.these_low, unit)} to {signed(found.these_high, unit)}  (95 %)"
+    error = f" ± {found.p_error:.4f}" if found.p_error else ""
+    yield f"  p = {p_value(found.p_value)}{error} ({found.test}); Holm {p_value(one.p_holm)}"
+    yield f"  {found.discordant} of {found.problems} problems differ; {len(one.gained)} gained, {len(one.lost)} lost"
+    if one.gained or one.lost:
+        yield f"    gained: {_some(one.gained)}"
+        yield f"    lost:   {_some(one.lost)}"
+    coupling = found.coupling
+    if coupling is not None and coupling.correlation is not None:
+        saved = (
+            ""
+            if coupling.variance_saved is None
+            else f", which saves {coupling.variance_saved:.0%} of the sampling variance"
+        )
+        yield f"  shared noise: outcomes correlate by {coupling.correlation:.2f}{saved}"
+    yield f"  a difference of {amount(found.smallest_detectable, unit)} would have been found in 80 of 100 such comparisons"
+    yield from _needed(one)
+
+
+def _needed(one: MetricComparison) -> Iterator[str]:
+    plan = one.needed
+    if plan is None:
+        return
+    ways = [f"{plan.problems} problems like these"]
+    if plan.samples is not None:
+        ways.insert(0, f"{plan.samples} samples a problem")
+    more = (
+        ""
+        if plan.samples is not None or plan.samples_these is None
+        else "; no number of samples on these problems would"
+    )
+    yield f"  a true difference of {signed(plan.difference, one.unit)} would be settled by {' or '.join(ways)}{more}"
+
+
+def _some(problems: tuple[str, ...]) -> str:
+    return ", ".join(problems[:12]) + (f" and {len(problems) - 12} more" if len(problems) > 12 else "") or "none"

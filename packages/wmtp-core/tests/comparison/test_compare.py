@@ -1,0 +1,217 @@
+"""Comparing run folders: what is said, what is refused, and what a program reads."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import filelock
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+import wmtp
+from wmtp.cli import main
+from wmtp.comparison.compare import compare
+
+MakeRun = Callable[..., Path]
+SCHEMA = Path(wmtp.__file__).parent / "comparison" / "comparison.schema.json"
+
+
+def outcomes(rate: float, *, problems: int = 100, n: int = 1, seed: int = 1) -> dict[str, list[bool]]:
+    dice = random.Random(seed)
+    return {f"t/{i}": [dice.random() < rate for _ in range(n)] for i in range(problems)}
+
+
+def test_a_run_that_is_better_is_called_better_and_the_other_worse(make_run: MakeRun) -> None:
+    a, b = make_run("a", outcomes(0.3, seed=1)), make_run("b", outcomes(0.7, seed=2), seed=8)
+    found = compare([a, b])
+    one = found.comparisons[0]
+    assert (one.metric, one.verdict) == ("toy_pass@1", "better")
+    assert one.found.difference == pytest.approx(one.found.b - one.found.a)
+    assert one.found.b == found.runs[1].metrics["toy_pass@1"]
+    assert one.found.low > 0
+    assert "different seeds" in found.notes[0]
+    assert compare([b, a]).comparisons[0].verdict == "worse"
+
+
+def test_the_json_is_what_the_schema_says(make_run: MakeRun) -> None:
+    schema = json.loads(SCHEMA.read_text())
+    runs = [make_run(f"r{i}", outcomes(0.4 + i / 10, n=4, seed=i)) for i in range(3)]
+    for found in (
+        compare(runs),
+        compare(runs[:2], equivalent=0.5),
+        compare([runs[0], runs[1]], metrics=["toy_pass@2"]),
+    ):
+        jsonschema.validate(json.loads(json.dumps(found.to_json())), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**compare(runs).to_json(), "more": 1}, schema)
+
+
+def test_three_runs_have_a_trend_and_holm_over_all_their_comparisons(make_run: MakeRun) -> None:
+    runs = [make_run(f"r{i}", outcomes(0.2 + 0.15 * i, n=4, seed=i)) for i in range(4)]
+    found = compare(runs)
+    assert [c.b for c in found.comparisons] == ["r1", "r2", "r3"]
+    assert all(c.p_holm >= c.found.p_value for c in found.comparisons)
+    trend = found.trends[0]
+    assert trend.low < 0.15 < trend.high
+    assert trend.p_value < 0.001
+
+
+def test_equal_runs_can_be_equivalent_and_undecided_ones_say_what_would_settle_it(make_run: MakeRun) -> None:
+    same = outcomes(0.5, problems=200, n=4)
+    a, b, c = make_run("a", same), make_run("b", same), make_run("c", outcomes(0.52, problems=200, n=4, seed=5))
+    assert compare([a, b], equivalent=0.05).comparisons[0].verdict == "equivalent"
+    undecided = compare([a, c], equivalent=0.01).comparisons[0]
+    assert undecided.verdict == "undecided"
+    assert undecided.needed is not None
+    assert undecided.needed.problems > 200
+
+
+def test_shared_seeds_are_seen_and_used(make_run: MakeRun) -> None:
+    same = outcomes(0.5, n=8)
+    changed = {p: [*of[:7], not of[7]] for p, of in same.items()}
+    one = compare([make_run("a", same), make_run("b", changed)]).comparisons[0]
+    assert one.found.test.startswith("swap-by-index, exact")
+    assert one.found.coupling is not None
+    assert one.found.coupling.correlation is not None
+    assert one.found.coupling.correlation > 0.5
+    other = compare([make_run("c", same), make_run("d", changed, seed=99)]).comparisons[0]
+    assert other.found.test.startswith("samples-between-runs, exact")
+    assert other.found.coupling is None
+
+
+def test_flips_are_listed_and_their_programs_are_one_command_away(make_run: MakeRun) -> None:
+    a = make_run("a", {"t/1": [True], "t/2": [False], "t/3": [True]})
+    b = make_run("b", {"t/1": [False], "t/2": [True], "t/3": [True]}, code=lambda p, i: "print('\x1b[2J')")
+    one = compare([a, b]).comparisons[0]
+    assert (one.gained, one.lost) == (("t/2",), ("t/1",))
+    done = CliRunner().invoke(click_command(), [str(a), str(b), "--show", "t/1"])
+    assert "def f():" in done.output
+    assert "AssertionError: f() == 1" in done.output
+    assert "\x1b" not in done.output
+
+
+def click_command() -> object:
+    from wmtp.cli.compare import command
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "values"),
+    [
+        ({"judge": {"time limit": 3.0, "version": "3"}}, "judge time limit", ("10.0", "3.0")),
+        ({"judge": {"time limit": 10.0, "version": "4"}}, "judge version", ("3", "4")),
+        ({"prompt": {"split": "test", "stop": [], "setting shots": 0}}, "prompt setting shots", ("absent", "0")),
+        ({"rows": {"t/3": "other-row-digest"}}, "data", ("rrrrrrrrrrrr", "other-row-di")),
+        ({"prompts": {"t/3": "another-prompt-text"}}, "prompt", ("pppppppppppp", "another-prom")),
+        (
+            {"results": {"provenance": {"model": {}, "plugins": [{"distribution": "wmtp-eval-toy", "version": "9"}]}}},
+            "extraction wmtp-eval-toy", ("absent", "9"),
+        ),
+    ],
+)  # fmt: skip
+def test_runs_that_measured_different_things_are_refused_by_key_and_may_be_compared_despite_it(
+    make_run: MakeRun, change: dict[str, object], key: str, values: tuple[str, str]
+) -> None:
+    a, b = make_run("a", outcomes(0.5)), make_run("b", outcomes(0.5, seed=4), **change)
+    with pytest.raises(wmtp.ConfigError) as refused:
+        compare([a, b])
+    assert key in str(refused.value)
+    assert all(value in str(refused.value) for value in values)
+    found = compare([a, b], despite=[key])
+    assert found.to_json()["despite"][0]["key"] == key
+    with pytest.raises(wmtp.ConfigError, match="nothing of that name differs"):
+        compare([a, b], despite=[key, "judge memory"])
+
+
+def test_every_difference_is_named_at_once(make_run: MakeRun) -> None:
+    a = make_run("a", outcomes(0.5))
+    b = make_run("b", outcomes(0.5, problems=90), judge={"time limit": 1.0}, prompt={"split": "train"})
+    with pytest.raises(wmtp.ConfigError) as refused:
+        compare([a, b])
+    for key in ("judge time limit", "judge version", "prompt split", "problems", "100 problems, 10 of its own"):
+        assert key in str(refused.value)
+
+
+def test_bad_input_gets_a_clear_line(make_run: MakeRun, tmp_path: Path) -> None:
+    a = make_run("a", outcomes(0.5))
+    other = make_run("other", outcomes(0.5), evaluator="far-v1", metric="far_pass@1")
+    torn = make_run("torn", outcomes(0.5))
+    verdicts = torn / "verdicts" / "toy-v1.jsonl"
+    verdicts.write_bytes(verdicts.read_bytes()[:-20])
+    going = make_run("going", outcomes(0.5))
+    (going / "results.json").unlink()
+    empty = make_run("empty", outcomes(0.5), results={"metrics": {"toy_pass@1": {"value": None}}})
+    damaged = make_run("damaged", outcomes(0.5))
+    (damaged / "results.json").write_text("{")
+    (tmp_path / "folder").mkdir()
+    for run, words in (
+        (other, "share no metric"), (torn, "cut off"), (going, "has not finished"), (empty, "no value for any metric"),
+        (damaged, "damaged"), (tmp_path / "folder", "no run folder"), (tmp_path / "absent", "no such run"), (a, "same run"),
+    ):  # fmt: skip
+        with pytest.raises(wmtp.ConfigError, match=words) as refused:
+            compare([a, run])
+        assert run.name in str(refused.value)
+    with pytest.raises(wmtp.ConfigError, match="two runs"):
+        compare([a])
+    with pytest.raises(wmtp.ConfigError, match="above 0"):
+        compare([a, other], equivalent=-1)
+    with pytest.raises(wmtp.ConfigError, match="not a metric of every run"):
+        compare([a, make_run("b", outcomes(0.5))], metrics=["toy_pass@x"])
+    with pytest.raises(wmtp.ConfigError, match="needs 2 samples"):
+        compare([a, tmp_path / "b"], metrics=["toy_pass@2"])
+
+
+def test_a_run_that_another_process_works_in_is_refused(make_run: MakeRun) -> None:
+    a, b = make_run("a", outcomes(0.5)), make_run("b", outcomes(0.5))
+    with filelock.FileLock(b / ".lock"), pytest.raises(wmtp.ConfigError, match="still working"):
+        compare([a, b])
+
+
+def test_the_last_verdict_of_a_sample_counts_and_infrastructure_is_no_outcome(make_run: MakeRun) -> None:
+    a = make_run("a", outcomes(0.5))
+    path = a / "verdicts" / "toy-v1.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    again = [{**rows[0], "status": "infrastructure", "passed": False}, {**rows[0], "status": "passed", "passed": True}]
+    path.write_text("".join(json.dumps(r) + "\n" for r in [*again[:1], *rows, *again]))
+    assert compare([a, make_run("b", outcomes(0.5))]).runs[0].judged["toy-v1"].passed["t/0"] == {0: True}
+
+
+def test_metrics_that_are_no_pass_rate_are_compared_by_their_values(make_run: MakeRun) -> None:
+    same = outcomes(0.5)
+    losses = {p: 1.0 + i / 100 for i, p in enumerate(same)}
+    a = make_run("a", same, values={"toy_head1_loss": losses})
+    b = make_run("b", same, values={"toy_head1_loss": {p: v - 0.1 for p, v in losses.items()}})
+    one = compare([a, b], metrics=["toy_head1_loss"]).comparisons[0]
+    assert one.lower_is_better
+    assert one.verdict == "better"
+    assert one.found.difference == pytest.approx(-0.1)
+
+
+def test_the_command_prints_and_fails_where_it_is_told_to(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = make_run("a", outcomes(0.8, seed=1)), make_run("b", outcomes(0.2, seed=2))
+    assert main(["compare", str(a), str(b)]) == 0
+    assert "b is WORSE" in capsys.readouterr().out
+    assert main(["compare", str(a), str(b), "--fail-on", "worse"]) == 1
+    assert main(["compare", str(b), str(a), "--fail-on", "worse"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(a), str(b), "--json"]) == 0
+    jsonschema.validate(json.loads(capsys.readouterr().out), json.loads(SCHEMA.read_text()))
+    assert main(["compare", str(a), "--plan"]) == 0
+    assert "samples a problem in each run" in capsys.readouterr().out
+    assert main(["compare", str(a), str(a)]) == 2
+
+
+def test_no_torch_is_needed(make_run: MakeRun) -> None:
+    a, b = make_run("a", outcomes(0.5)), make_run("b", outcomes(0.5))
+    script = f"import sys, wmtp; wmtp.compare([{str(a)!r}, {str(b)!r}]); print(sorted({{'torch', 'scipy'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

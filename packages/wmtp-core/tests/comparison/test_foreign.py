@@ -1,0 +1,150 @@
+"""Files of other tools: read as they write them, and a clear line where one is cut short."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+
+import wmtp
+from wmtp.comparison.compare import compare
+from wmtp.comparison.foreign import read_file
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def human_eval(path: Path, passed: dict[str, list[bool]]) -> Path:
+    return write(path, [
+        {"task_id": task, "completion": "    return 1\n", "result": "passed" if ok else "failed: ", "passed": ok}
+        for task, of in passed.items() for ok in of
+    ])  # fmt: skip
+
+
+def zstd_archive(path: Path, files: dict[str, bytes]) -> Path:
+    """A ZIP whose members are compressed by method 93, which `zipfile` cannot write: made by hand."""
+    body, directory = b"", b""
+    for name, data in files.items():
+        packed, encoded = zstandard.ZstdCompressor().compress(data), name.encode()
+        common = struct.pack("<HHHHHIIIHH", 45, 0, 93, 0, 0, zlib.crc32(data), len(packed), len(data), len(encoded), 0)
+        directory += (
+            b"PK\x01\x02" + struct.pack("<H", 45) + common + struct.pack("<HHHII", 0, 0, 0, 0, len(body)) + encoded
+        )
+        body += b"PK\x03\x04" + common + encoded + packed
+    end = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, len(files), len(files), len(directory), len(body), 0)
+    path.write_bytes(body + directory + end)
+    return path
+
+
+def test_human_evals_results_are_compared(tmp_path: Path) -> None:
+    a = human_eval(tmp_path / "a_results.jsonl", {f"HumanEval/{i}": [i % 2 == 0, False] for i in range(60)})
+    b = human_eval(tmp_path / "b_results.jsonl", {f"HumanEval/{i}": [True, i % 3 == 0] for i in range(60)})
+    found = compare([a, b])
+    one = found.comparisons[0]
+    assert (one.metric, one.verdict, one.found.a) == ("pass@1", "better", 0.25)
+    assert "nobody here judged" in found.notes[0]
+    assert not found.to_json()["runs"][0]["judged_here"]
+
+
+def test_evalplus_results_have_two_metrics(tmp_path: Path) -> None:
+    tasks = {
+        f"HumanEval/{i}": [
+            {"task_id": "", "solution": "", "base_status": "pass", "plus_status": "pass" if i % 2 else "fail"}
+        ]
+        for i in range(10)
+    }
+    path = tmp_path / "eval_results.json"
+    path.write_text(json.dumps({"date": "2026", "hash": "x", "eval": tasks}))
+    assert read_file(path).metrics == {"base_pass@1": 1.0, "plus_pass@1": 0.5}
+
+
+def test_bigcodes_logs_are_read_and_its_generations_are_sent_to_the_judge(tmp_path: Path) -> None:
+    path = tmp_path / "logs.json"
+    path.write_text(json.dumps({"0": [[0, {"passed": True}], [1, {"passed": False}]], "1": [[0, {"passed": True}]]}))
+    assert read_file(path).metrics == {"pass@1": 0.75}
+    generations = tmp_path / "generations.json"
+    generations.write_text(json.dumps([["def f(): ..."], ["x"]]))
+    with pytest.raises(wmtp.ConfigError, match="wmtp score"):
+        read_file(generations)
+
+
+def test_lm_evals_samples_are_scores_by_filter_and_copies_are_called_so(tmp_path: Path) -> None:
+    rows = [
+        {"doc_id": i, "filter": f, "metrics": ["pass_at_1"], "pass_at_1": float(i % 2), "doc_hash": f"d{i}", "prompt_hash": "p",
+         "resps": [["x", "x"]], "filtered_resps": [["def f(): pass", "def f(): pass"]]}
+        for i in range(8) for f in ("create_test", "other")
+    ]  # fmt: skip
+    found = read_file(write(tmp_path / "samples_humaneval.jsonl", rows))
+    assert found.metrics == {"pass_at_1": 0.5, "pass_at_1 (other)": 0.5}
+    assert "copies" in found.notes[1]
+    other = write(tmp_path / "samples_b.jsonl", [{**r, "doc_hash": "changed"} for r in rows])
+    with pytest.raises(wmtp.ConfigError, match="8 rows differ"):
+        compare([tmp_path / "samples_humaneval.jsonl", other])
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_inspects_logs_are_read_epoch_by_epoch(tmp_path: Path, packed: bool) -> None:
+    files = {"header.json": b"{}"}
+    for i in range(6):
+        for epoch in (1, 2):
+            sample = {
+                "id": f"s{i}",
+                "epoch": epoch,
+                "scores": {"verify": {"value": "C" if epoch == 1 else "I"}, "len": {"value": 2.5}},
+            }
+            files[f"samples/s{i}_epoch_{epoch}.json"] = json.dumps(sample).encode()
+    path = tmp_path / "log.eval"
+    if packed:
+        zstd_archive(path, files)
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+    found = read_file(path)
+    assert found.metrics == {"verify_pass@1": 0.5, "len": 2.5}
+    assert found.judged["verify"].passed["s3"] == {1: True, 2: False}
+
+
+def test_a_log_of_inspects_is_read_without_zstandard_by_pyarrow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    path = zstd_archive(
+        tmp_path / "log.eval", {"samples/a_epoch_1.json": b'{"id": "a", "epoch": 1, "scores": {"s": {"value": 1}}}'}
+    )
+    monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
+    assert read_file(path).metrics == {"s_pass@1": 1.0}
+
+
+@pytest.mark.parametrize("kind", ["human-eval", "evalplus", "lm-eval", "inspect", "empty", "foreign", "samples"])
+def test_files_that_are_cut_short_or_foreign_get_a_clear_line(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file"
+    if kind == "human-eval":
+        human_eval(path, {"a": [True], "b": [False]})
+    elif kind == "evalplus":
+        path.write_text(json.dumps({"eval": {"a": [{"base_status": "pass"}]}}))
+    elif kind == "lm-eval":
+        write(path, [{"doc_id": i, "metrics": ["m"], "m": 1} for i in range(3)])
+    elif kind == "inspect":
+        zstd_archive(
+            path, {f"samples/a_epoch_{i}.json": b'{"id": "a", "epoch": 1, "scores": {}}' * 20 for i in range(3)}
+        )
+    elif kind == "foreign":
+        path.write_text("metric,value\n")
+    elif kind == "samples":
+        write(path, [{"task_id": "a", "completion": "x"}])
+    else:
+        path.write_bytes(b"")
+    if kind in ("human-eval", "evalplus", "lm-eval", "inspect"):
+        path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(wmtp.ConfigError) as refused:
+        read_file(path)
+    assert str(path) in str(refused.value)
