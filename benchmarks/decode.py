@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 import wmtp.generation.engine
-from wmtp.contracts.engines import GenerationRequest, Sampling
+from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
 from wmtp.generation.engine import DecodingEngine
 from wmtp.models import load_model
 from wmtp.models.mtp_llama import MtpLlamaConfig, MtpLlamaForCausalLM
@@ -103,7 +103,9 @@ def generate(loaded: Any, prompts: list[str], n: int, sampling: Sampling, tokens
 
 def requests(prompts: list[str], n: int, tokens: int, stop: tuple[str, ...] = ()) -> list[GenerationRequest]:
     return [
-        GenerationRequest(evaluator="b", problem=str(i), index=j, prompt=p, max_new_tokens=tokens, stop=stop)
+        GenerationRequest(
+            key=SampleKey(evaluator="b", problem=str(i), index=j), prompt=p, max_new_tokens=tokens, stop=stop
+        )
         for i, p in enumerate(prompts)
         for j in range(n)
     ]
@@ -118,7 +120,7 @@ def compare(
     stop: tuple[str, ...] = (), peer: Any = None, warm: bool = True,
 ) -> dict[str, float]:  # fmt: skip
     """Prints a line and returns its wall ratios, each ≥ 1 where we are faster; ``share`` is speed-up over tokens a forward."""
-    sampling = Sampling(temperature, 1.0, n)
+    sampling = Sampling(temperature=temperature, top_p=1.0, n=n)
     wanted = requests(prompts, n, tokens, stop)
     runs: dict[str, Callable[[], dict[str, float]]] = {
         "speculative": lambda: ours(loaded, wanted, sampling, batch, "auto"),

@@ -251,7 +251,7 @@ def stdin_programs(rounds: int, cases: int = 150) -> bool:
         program = Path(folder, "program.py")
         program.write_text(STDIN, encoding="utf-8")
         for _ in range(rounds):
-            tests = StdioTests(cases=[StdioCase(i, e) for i, e in zip(inputs, expected, strict=True)])
+            tests = StdioTests(cases=[StdioCase(input=i, expected=e) for i, e in zip(inputs, expected, strict=True)])
             ours.append(judged(judge, iter([(STDIN, tests)]))[3] / cases * 1000)
             before = cpu_used()
             for given, wanted in zip(inputs, expected, strict=True):

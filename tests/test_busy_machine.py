@@ -45,7 +45,7 @@ def contest(shared: Path) -> list[tuple[str, Any, bool]]:
     path = shared / "data/codecontests"
     request = wmtp.DatasetRequest(dataset="contest", split="test", fetch=lambda _=None: wmtp.Resource(path, "local"))
     return [
-        (text, benchmark.program(wmtp.Problem(row["name"], row), text), right)
+        (text, benchmark.program(wmtp.Problem(id=row["name"], row=row), text), right)
         for row in read(request)
         for field, right in (("solutions", True), ("incorrect_solutions", False))
         for language, text in solutions(row, field)

@@ -30,8 +30,8 @@ OWNER = """
         {body}
 """
 ANSWER = (
-    "return wmtp.EvaluationResult(task.evaluator, "
-    "{m: wmtp.MetricValue(%s, 0.0, 1.0, 1, 1) for m in task.metrics}, {'passed': 1})"
+    "return wmtp.EvaluationResult(evaluator=task.evaluator, counts={'passed': 1}, "
+    "metrics={m: wmtp.MetricValue(value=%s, low=0.0, high=1.0, problems=1, samples=1) for m in task.metrics})"
 )
 
 
@@ -137,25 +137,25 @@ def test_a_conflict_is_an_error_that_names_both_and_a_prefix_keeps_both(tmp_path
     assert owners.calls == [("ours-v1", ("shared_score",)), ("theirs-v1", ("shared_score",))]
 
 
+VALUE = "wmtp.MetricValue(value=1.0, low=1, high=1, problems=1, samples=1)"
 FAILURES = {
     "raises": ("raise ValueError('no such luck')", "ValueError: no such luck"),
     "exits": ("import sys; sys.exit(0)", "sys.exit(0)"),
     "answers None": ("return None", "returned None"),
     "answers a mapping": ("return {'bad_metric': 1.0}", "not a wmtp.EvaluationResult"),
     "answers bare numbers": (
-        "return wmtp.EvaluationResult('bad-v1', {'bad_metric': 1.0}, {})",
+        "return wmtp.EvaluationResult(evaluator='bad-v1', metrics={'bad_metric': 1.0})",
         "not a wmtp.MetricValue",
     ),
     "answers wrong counts": (
-        "return wmtp.EvaluationResult('bad-v1', {'bad_metric': wmtp.MetricValue(1, 1, 1, 1, 1)}, {'passed': 'all'})",
+        f"return wmtp.EvaluationResult(evaluator='bad-v1', metrics={{'bad_metric': {VALUE}}}, counts={{'passed': 'all'}})",
         "counts",
     ),
     "answers for others": (
-        "return wmtp.EvaluationResult('bad-v1', {m: wmtp.MetricValue(1.0, 1, 1, 1, 1) "
-        "for m in ('bad_metric', 'good_metric')}, {})",
+        f"return wmtp.EvaluationResult(evaluator='bad-v1', metrics={{m: {VALUE} for m in ('bad_metric', 'good_metric')}})",
         "metrics it was not asked for: good_metric",
     ),
-    "answers nothing": ("return wmtp.EvaluationResult('bad-v1', {}, {})", "did not return the metrics"),
+    "answers nothing": ("return wmtp.EvaluationResult(evaluator='bad-v1', metrics={})", "did not return the metrics"),
 }
 
 
@@ -197,7 +197,8 @@ def test_an_owner_cannot_answer_for_another(tmp_path: Path, owners: Owners) -> N
 
 
 def _answers_everything(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
-    return wmtp.EvaluationResult(task.evaluator, {m: wmtp.MetricValue(1.0, 1, 1, 1, 1) for m in task.metrics}, {})
+    value = wmtp.MetricValue(value=1.0, low=1, high=1, problems=1, samples=1)
+    return wmtp.EvaluationResult(evaluator=task.evaluator, metrics=dict.fromkeys(task.metrics, value))
 
 
 def test_a_plugin_may_serve_a_protocol_of_its_own(tmp_path: Path, owners: Owners) -> None:
@@ -223,7 +224,7 @@ def test_observers_hear_of_the_run_and_one_that_raises_is_dropped(
 
         @wmtp.hookimpl
         def wmtp_sample_judged(self, sample: wmtp.Sample, verdict: wmtp.Verdict) -> None:
-            heard.append(f"{sample.problem} {verdict.status}")
+            heard.append(f"{sample.key.problem} {verdict.outcome.status}")
 
         @wmtp.hookimpl
         def wmtp_run_finished(self, results: dict[str, Any]) -> None:

@@ -92,7 +92,12 @@ CALLS: dict[str, tuple[dict[str, Any], Any]] = {
     "wmtp_evaluate": ({"task": types.SimpleNamespace(evaluator="another")}, lambda found: found is None),
     "wmtp_run_started": ({"run_name": "r", "metrics": ("m",)}, lambda found: found == []),
     "wmtp_sample_judged": (
-        {"sample": None, "verdict": types.SimpleNamespace(problem="p", status="passed")},
+        {
+            "sample": None,
+            "verdict": types.SimpleNamespace(
+                key=types.SimpleNamespace(problem="p"), outcome=types.SimpleNamespace(status="passed")
+            ),
+        },
         lambda found: found == [],
     ),
     "wmtp_run_finished": ({"run_name": "r", "results": {"metrics": {"m": {"value": 1}}}}, lambda found: found == []),

@@ -160,7 +160,9 @@ def test_a_model_comes_through_s3_and_answers(
     recipe = wmtp.load_recipe({"model": model}, plugins=plugins)
     loader = wmtp.create_model_loader(environment(plugins, tmp_path, section), recipe, plugins=plugins)
     engine = loader.load()
-    request = wmtp.GenerationRequest(evaluator="e", problem="p", index=0, prompt="Write", max_new_tokens=4)
+    request = wmtp.GenerationRequest(
+        key=wmtp.SampleKey(evaluator="e", problem="p", index=0), prompt="Write", max_new_tokens=4
+    )
     (completion,) = engine.generate([request], wmtp.Sampling())
     assert completion.finish_reason in ("stop", "length")
     assert engine.identity["format"] == "meta-mtp"
@@ -194,7 +196,9 @@ def test_metas_layout_is_recognised_under_any_name(
     watched.seen.clear()
     loader = wmtp.create_model_loader(config, recipe, plugins=plugins)
     engine = loader.load()
-    request = wmtp.GenerationRequest(evaluator="e", problem="p", index=0, prompt="Write", max_new_tokens=4)
+    request = wmtp.GenerationRequest(
+        key=wmtp.SampleKey(evaluator="e", problem="p", index=0), prompt="Write", max_new_tokens=4
+    )
     assert [c.tokens > 0 for c in engine.generate([request], wmtp.Sampling())] == [True]
     assert engine.identity["format"] == "meta-mtp"
     assert engine.origin["variant"] == "7B_1T_4"  # type: ignore[attr-defined]
@@ -484,7 +488,9 @@ def test_a_sharded_model_comes_through_s3_and_answers(
         recipe = wmtp.load_recipe({"model": {"base_id": reference}}, plugins=plugins)
         loader = wmtp.create_model_loader(environment(plugins, tmp_path, section), recipe, plugins=plugins)
         request = wmtp.GenerationRequest(
-            evaluator="e", problem="p", index=0, prompt='"""Write a function to add 7 to a number.', max_new_tokens=24
+            key=wmtp.SampleKey(evaluator="e", problem="p", index=0),
+            prompt='"""Write a function to add 7 to a number.',
+            max_new_tokens=24,
         )
         (completion,) = loader.load().generate([request], wmtp.Sampling())
         return completion.text, loader

@@ -75,9 +75,7 @@ class Asked:
         for request in requests:
             self.requests.append(request)
             yield Completion(
-                evaluator=request.evaluator,
-                problem=request.problem,
-                index=request.index,
+                key=request.key,
                 text=request.reference or "",
                 finish_reason="stop",
                 tokens=0,
@@ -114,7 +112,7 @@ assert remove_Occ("PHP","P") == "H"
 
 def test_the_prompt_of_the_paper(ask: Callable[..., GenerationRequest], shared: Path) -> None:
     request = ask()
-    assert request.problem == "11"
+    assert request.key.problem == "11"
     assert request.stop == ("[DONE]",)
     assert request.prompt is not None
     assert request.prompt.endswith(f"{QUESTION}[BEGIN]\n")

@@ -31,7 +31,7 @@ SECONDS = 1
 FOLDERS = ("/", "/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run", os.path.expanduser("~"), "/usr/lib", ".")
 _KEYS: set[str] = set()
 ONE = CallTests(tests=("assert f(2) == 3",), time_limit=10)
-TWO = StdioTests(cases=[StdioCase("2\n", "3\n")], time_limit=10)
+TWO = StdioTests(cases=[StdioCase(input="2\n", expected="3\n")], time_limit=10)
 
 
 def _fill(source: str) -> str:

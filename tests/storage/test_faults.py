@@ -158,7 +158,7 @@ def test_a_page_to_log_in_is_no_object(at: Setting) -> None:
         section = {"bucket": "b", "region": "us-east-1", "addressing_style": "path"}
         there = opened({**section, "endpoint_url": f"http://127.0.0.1:{server.server_address[1]}"})
         with pytest.raises(OSError, match=r"without ETag and Content-Range \(text/html\)"):
-            list(there.read(wmtp.Entry("small", 300, "etag"), 0, 300))
+            list(there.read(wmtp.Entry(key="small", size=300, version="etag"), 0, 300))
     finally:
         server.shutdown()
         server.server_close()

@@ -159,7 +159,7 @@ def test_versions_pin_what_was_listed(
     (old,) = storage.list("")
     new = put(storage, "k", b"the new one!")
     assert read(storage, old) == b"the old one", "a version stays readable"
-    assert list(storage.list("")) == [wmtp.Entry("k", 12, new.version)]
+    assert list(storage.list("")) == [wmtp.Entry(key="k", size=12, version=new.version)]
     server.client().delete_object(
         Bucket=storage.settings.bucket, Key="here/k", VersionId=old.version.rpartition("/")[0]
     )

@@ -68,7 +68,7 @@ def test_every_program_is_judged_as_its_label_says(rows: list[Any]) -> None:
     made = benchmark()
     with open_judge(level="auto") as judge:
         judged = [
-            (row["name"], right, judge.submit(text, made.program(wmtp.Problem(row["name"], row), text)))
+            (row["name"], right, judge.submit(text, made.program(wmtp.Problem(id=row["name"], row=row), text)))
             for row in rows
             for text, right in programs(row)
         ]
@@ -84,7 +84,7 @@ def test_verdicts_equal_those_of_a_plain_interpreter(rows: list[Any], tmp_path: 
     made = benchmark()
     with open_judge(level="auto") as judge:
         for row in rows:
-            problem = wmtp.Problem(row["name"], row)
+            problem = wmtp.Problem(id=row["name"], row=row)
             for text, _ in programs(row):
                 runs = [judge.submit(text, made.program(problem, text)) for _ in range(3)]
                 expected = plainly(text, row, tmp_path, made.program(problem, text))
@@ -120,29 +120,29 @@ def written(folder: Path, *rows: dict[str, Any]) -> Path:
 def test_tests_come_public_first_and_max_tests_caps_them(tmp_path: Path) -> None:
     (row,) = read(request(written(tmp_path / "data", small_row())))
     assert [given for given, _ in cases(row.whole())] == ["1 2\n", "5 5\n", "0 0\n"]
-    tests = benchmark(max_tests=2).program(wmtp.Problem("sum", row), "")
+    tests = benchmark(max_tests=2).program(wmtp.Problem(id="sum", row=row), "")
     assert [case.input for case in tests.cases] == ["1 2\n", "5 5\n"]
 
 
 def test_limits(tmp_path: Path) -> None:
     (row,) = read(request(written(tmp_path / "data", small_row())))
-    tests = benchmark().program(wmtp.Problem("sum", row), "")
+    tests = benchmark().program(wmtp.Problem(id="sum", row=row), "")
     assert (tests.time_limit, tests.memory_mib) == (7.5, 256)
-    tests = benchmark(time_factor=0.1).program(wmtp.Problem("sum", row), "")
+    tests = benchmark(time_factor=0.1).program(wmtp.Problem(id="sum", row=row), "")
     assert tests.time_limit == 2.0
     (row,) = read(request(written(tmp_path / "data", small_row(time_limit=None, memory_limit_bytes=1 << 30))))
-    tests = benchmark().program(wmtp.Problem("sum", row), "")
+    tests = benchmark().program(wmtp.Problem(id="sum", row=row), "")
     assert (tests.time_limit, tests.memory_mib) == (10.0, 1024)
 
 
 def test_the_reference_is_the_first_python_3_solution(tmp_path: Path) -> None:
     (row,) = read(request(written(tmp_path / "data", small_row())))
-    assert benchmark().reference(wmtp.Problem("sum", row)) == "print(sum(map(int, input().split())))"
+    assert benchmark().reference(wmtp.Problem(id="sum", row=row)) == "print(sum(map(int, input().split())))"
 
 
 def test_problems_with_files_are_told_so_and_judged_by_them(tmp_path: Path) -> None:
     (row,) = read(request(written(tmp_path / "data", small_row(input_file="in.txt", output_file="out.txt"))))
-    made, problem = benchmark(), wmtp.Problem("sum", row)
+    made, problem = benchmark(), wmtp.Problem(id="sum", row=row)
     assert "Read from in.txt and write to out.txt." in made.prompt(problem)
     program = "a = open('in.txt').read().split()\nopen('out.txt', 'w').write(str(sum(map(int, a))))"
     with open_judge(level="auto", workers=1) as judge:
@@ -187,6 +187,6 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, says: str) -> None:
 )
 def test_extraction(text: str, code: str | None) -> None:
     completion = wmtp.Completion(
-        evaluator="e", problem="p", index=0, text=text, finish_reason="stop", tokens=1, seconds=0.0
+        key=wmtp.SampleKey(evaluator="e", problem="p", index=0), text=text, finish_reason="stop", tokens=1, seconds=0.0
     )
-    assert benchmark().code(wmtp.Problem("p", {}), completion) == code
+    assert benchmark().code(wmtp.Problem(id="p", row={}), completion) == code

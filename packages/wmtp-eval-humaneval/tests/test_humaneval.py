@@ -32,7 +32,11 @@ def rows_of(path: Path) -> list[Any]:
 
 def completion(text: str) -> wmtp.Completion:
     return wmtp.Completion(
-        evaluator="e", problem="Own/0", index=0, text=text, finish_reason="stop", tokens=0, seconds=0.0
+        key=wmtp.SampleKey(evaluator="e", problem="Own/0", index=0),
+        text=text,
+        finish_reason="stop",
+        tokens=0,
+        seconds=0.0,
     )
 
 
@@ -43,7 +47,7 @@ def benchmark() -> HumanEval:
     return made
 
 
-PROBLEM = wmtp.Problem("Own/0", ROW, ROW["canonical_solution"])
+PROBLEM = wmtp.Problem(id="Own/0", row=ROW, reference=ROW["canonical_solution"])
 
 
 class TestHumanEval(EvaluatorContract):
@@ -62,7 +66,8 @@ def test_all_canonical_solutions_pass_split_from_their_tests(shared: Path, bench
     with open_judge(level="auto") as judge:
         futures = {
             row["task_id"]: judge.submit(
-                row["prompt"] + row["canonical_solution"], benchmark.program(wmtp.Problem(row["task_id"], row), "")
+                row["prompt"] + row["canonical_solution"],
+                benchmark.program(wmtp.Problem(id=row["task_id"], row=row), ""),
             )
             for row in rows
         }

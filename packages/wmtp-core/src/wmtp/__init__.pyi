@@ -8,16 +8,25 @@ from .config import load_recipe as load_recipe
 from .config.environment import Environment as Environment
 from .config.recipe import DEFAULT_MODEL_IDS as DEFAULT_MODEL_IDS
 from .config.recipe import Recipe as Recipe
+from .contracts.engines import Closes as Closes
 from .contracts.engines import Completion as Completion
 from .contracts.engines import Engine as Engine
 from .contracts.engines import GenerationRequest as GenerationRequest
 from .contracts.engines import GenerationStats as GenerationStats
+from .contracts.engines import HasOrigin as HasOrigin
+from .contracts.engines import HasStats as HasStats
 from .contracts.engines import HeadScores as HeadScores
+from .contracts.engines import KnowsInvariance as KnowsInvariance
 from .contracts.engines import Message as Message
+from .contracts.engines import Replays as Replays
+from .contracts.engines import SampleKey as SampleKey
 from .contracts.engines import Sampling as Sampling
+from .contracts.engines import ScoresHeads as ScoresHeads
 from .contracts.evaluation import EvaluationResult as EvaluationResult
 from .contracts.evaluation import EvaluationTask as EvaluationTask
+from .contracts.evaluation import EvaluatorStore as EvaluatorStore
 from .contracts.evaluation import MetricValue as MetricValue
+from .contracts.evaluation import OwnerRun as OwnerRun
 from .contracts.evaluation import Problem as Problem
 from .contracts.evaluation import Sample as Sample
 from .contracts.evaluation import Verdict as Verdict
@@ -76,6 +85,7 @@ __all__ = [
     "CallTests",
     "Changed",
     "Check",
+    "Closes",
     "CodeBenchmark",
     "CommandSpec",
     "Comparison",
@@ -90,13 +100,17 @@ __all__ = [
     "EvaluationResult",
     "EvaluationTask",
     "EvaluatorSpec",
+    "EvaluatorStore",
     "GenerationError",
     "GenerationRequest",
     "GenerationStats",
+    "HasOrigin",
+    "HasStats",
     "HeadMetrics",
     "HeadScores",
     "IncompleteError",
     "JudgeError",
+    "KnowsInvariance",
     "Listener",
     "LoadRequest",
     "LoaderConfig",
@@ -104,18 +118,22 @@ __all__ = [
     "Message",
     "MetricValue",
     "Outcome",
+    "OwnerRun",
     "PluginError",
     "Plugins",
     "Problem",
     "ReadsInto",
     "Recipe",
+    "Replays",
     "ReporterSpec",
     "Resource",
     "ResourceError",
     "Results",
     "Sample",
+    "SampleKey",
     "Sampling",
     "ScorerSpec",
+    "ScoresHeads",
     "SectionSpec",
     "StdioCase",
     "StdioTests",

@@ -266,6 +266,11 @@ class ModelLoader:
     def _from_hub(self, patterns: tuple[str, ...] | None) -> Resource:
         return from_hub(self.reference, "model", revision=self._model.revision, patterns=patterns)
 
+    @property
+    def replays(self) -> bool:
+        """Whether the samples are written already, and how many there are is not ours to choose."""
+        return self.reference.startswith("samples:")
+
     def stamp(self) -> dict[str, str]:
         """A cheap stamp of what would be loaded, without loading it: the reference, and files' sizes and times if local."""
         stamp = {"reference": self.reference, "variant": self.variant or ""}

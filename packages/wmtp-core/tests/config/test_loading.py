@@ -15,8 +15,9 @@ import wmtp
 from wmtp.config import load_environment, load_recipe
 from wmtp.config.environment import Environment, ModelPath
 from wmtp.config.plain import to_plain, to_yaml
-from wmtp.config.recipe import DEFAULT_VARIANT, EvalConfig, RunConfig, SamplingConfig
+from wmtp.config.recipe import DEFAULT_VARIANT, EvalConfig, RunConfig
 from wmtp.config.structure import strict_converter
+from wmtp.contracts.engines import Sampling
 
 
 def test_defaults(plugins, tmp_path, monkeypatch):
@@ -211,7 +212,7 @@ def test_a_mapping_serves_as_a_file(plugins):
 
 
 def test_records_check_themselves_in_python_too():
-    for make in (lambda: SamplingConfig(n=0), lambda: RunConfig(name="a/b"), lambda: EvalConfig(limit=0)):
+    for make in (lambda: Sampling(n=0), lambda: RunConfig(name="a/b"), lambda: EvalConfig(limit=0)):
         with pytest.raises(ValueError, match=r"must be at least 1|names a folder"):
             make()
 

@@ -52,7 +52,7 @@ class TextBenchmark(wmtp.CodeBenchmark):
 
     def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
         for row in rows:
-            yield wmtp.Problem(row["id"], row, row["answer"])
+            yield wmtp.Problem(id=row["id"], row=row, reference=row["answer"])
 
     def prompt(self, problem: wmtp.Problem) -> str:
         return f"{self.settings.style} {problem.id}"
@@ -101,7 +101,7 @@ class Bench:
             sampling=wmtp.Sampling(n=n),
             limit=limit,
             rows=lambda split: rows,
-            run=files,
+            store=files,
             generate=engine or self.generate,
             judge=self.judge,  # type: ignore[arg-type]
         )
@@ -116,9 +116,7 @@ class Bench:
         for request in requests:
             self.requests.append(request)
             yield wmtp.Completion(
-                evaluator=request.evaluator,
-                problem=request.problem,
-                index=request.index,
+                key=request.key,
                 text=self.answer(request),
                 finish_reason="stop",
                 tokens=3,

@@ -38,10 +38,16 @@ def test_a_failure_of_the_judge_is_never_a_failure_of_the_model(bench: Any) -> N
 def test_raising_n_and_limit_adds_only_what_is_missing(bench: Any) -> None:
     answers = ["passed", "failed", "passed", "passed"]
     bench.run(answers, n=2, limit=2)
-    assert [(r.problem, r.index) for r in bench.requests] == [("p0", 0), ("p0", 1), ("p1", 0), ("p1", 1)]
+    assert [(r.key.problem, r.key.index) for r in bench.requests] == [("p0", 0), ("p0", 1), ("p1", 0), ("p1", 1)]
     bench.requests.clear()
     result = bench.run(answers, n=3, limit=3, metrics=("text_pass@1", "text_pass@3", "text_length"))
-    assert [(r.problem, r.index) for r in bench.requests] == [("p0", 2), ("p1", 2), ("p2", 0), ("p2", 1), ("p2", 2)]
+    assert [(r.key.problem, r.key.index) for r in bench.requests] == [
+        ("p0", 2),
+        ("p1", 2),
+        ("p2", 0),
+        ("p2", 1),
+        ("p2", 2),
+    ]
     assert result.metrics["text_pass@3"].value == pytest.approx(2 / 3)
     assert result.metrics["text_length"].value == 6.0
     bench.requests.clear()
@@ -62,9 +68,9 @@ def test_metrics_come_from_the_files_and_not_from_memory(bench: Any) -> None:
 def test_a_completion_that_failed_is_told_and_done_at_the_next_try(bench: Any) -> None:
     def engine(requests: Iterable[wmtp.GenerationRequest], sampling: wmtp.Sampling) -> Iterator[wmtp.Completion]:
         for request, completion in zip(*_twice(requests, bench.generate, sampling), strict=True):
-            if request.problem == "p1":
+            if request.key.problem == "p1":
                 yield wmtp.Completion(
-                    evaluator="text-v1", problem="p1", index=0, text="", finish_reason="error", tokens=0, seconds=0.0,
+                    key=request.key, text="", finish_reason="error", tokens=0, seconds=0.0,
                     error="the prompt has 9000 tokens, the context 4096",
                 )  # fmt: skip
             else:
@@ -92,7 +98,7 @@ def test_an_engine_that_dies_loses_nothing_of_what_it_gave(bench: Any) -> None:
         bench.run(["passed"] * 5, engine=dying)
     bench.requests.clear()
     assert bench.run(["passed"] * 5).metrics["text_pass@1"].value == 1.0
-    assert [r.problem for r in bench.requests] == ["p2", "p3", "p4"]
+    assert [r.key.problem for r in bench.requests] == ["p2", "p3", "p4"]
 
 
 def test_requests_carry_what_the_engine_needs(bench: Any) -> None:
@@ -161,7 +167,7 @@ def test_what_made_no_line_yet_binds_nobody(bench: Any) -> None:
 def test_problems_must_be_there_and_unique(bench: Any, text_benchmark: Any) -> None:
     with pytest.raises(wmtp.ConfigError, match="no problems in split 'test'"):
         bench.run([])
-    twice = lambda self, rows: iter([wmtp.Problem("p0", row) for row in rows])  # noqa: E731
+    twice = lambda self, rows: iter([wmtp.Problem(id="p0", row=row) for row in rows])  # noqa: E731
     bench.benchmark = type("Twice", (text_benchmark,), {"problems": twice})
     with pytest.raises(wmtp.ConfigError, match="problem p0 is in the data twice"):
         bench.run(["a", "b"])

@@ -14,20 +14,20 @@ from wmtp.evaluation.report import report
 
 def _pair(problem: str, index: int, status: str, code: str, detail: str = "") -> tuple[wmtp.Sample, wmtp.Verdict]:
     sample = wmtp.Sample(
-        evaluator="e", problem=problem, index=index, completion=code, code=code, finish_reason="stop", tokens=1,
-        seconds=0.0, prompt_sha256="", generation_key="",
+        key=wmtp.SampleKey(evaluator="e", problem=problem, index=index), completion=code, code=code, finish_reason="stop",
+        tokens=1, seconds=0.0, prompt_sha256="", generation_key="",
     )  # fmt: skip
     verdict = wmtp.Verdict(
-        evaluator="e", problem=problem, index=index, code_sha256="", status=status, passed=status == "passed",  # type: ignore[arg-type]
-        tests_passed=0, tests=3, cpu_seconds=0.0, wall_seconds=0.0, peak_mib=0.0, detail=detail, judge_key="",
+        key=wmtp.SampleKey(evaluator="e", problem=problem, index=index), code_sha256="", judge_key="",
+        outcome=wmtp.Outcome(status=status, tests=3, detail=detail),  # type: ignore[arg-type]
     )  # fmt: skip
     return sample, verdict
 
 
 def _said(*pairs: tuple[wmtp.Sample, wmtp.Verdict]) -> str:
     failures = Failures()
-    for problem in dict.fromkeys(sample.problem for sample, _ in pairs):
-        of = [pair for pair in pairs if pair[0].problem == problem]
+    for problem in dict.fromkeys(sample.key.problem for sample, _ in pairs):
+        of = [pair for pair in pairs if pair[0].key.problem == problem]
         failures.add(problem, [s for s, _ in of], [v for _, v in of])
     return "\n".join(failures.markdown())
 

@@ -16,14 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wmtp
-from wmtp.evaluation.rundir import SAMPLE_FIELDS, EvaluatorFiles, Lines, locked, write_atomically
+from wmtp.evaluation.rundir import EvaluatorFiles, locked, write_atomically
+from wmtp.runs.lines import SAMPLES, Lines
 
 
 def sample(index: int = 0, completion: str = "x = 1", problem: str = "p") -> wmtp.Sample:
     return wmtp.Sample(
-        evaluator="text-v1",
-        problem=problem,
-        index=index,
+        key=wmtp.SampleKey(evaluator="text-v1", problem=problem, index=index),
         completion=completion,
         code=completion,
         finish_reason="stop",
@@ -35,7 +34,7 @@ def sample(index: int = 0, completion: str = "x = 1", problem: str = "p") -> wmt
 
 
 def lines(path: Path) -> Lines:
-    return Lines(path, wmtp.Sample, SAMPLE_FIELDS)
+    return Lines(path, SAMPLES)
 
 
 @given(st.lists(st.text(st.characters(), max_size=20), max_size=5), st.integers(0, 60))
@@ -99,11 +98,11 @@ import resource, signal, sys
 sys.path[:0] = {sys.path!r}
 import wmtp
 from pathlib import Path
-from wmtp.evaluation.rundir import Lines, SAMPLE_FIELDS
+from wmtp.runs.lines import SAMPLES, Lines
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-file = Lines(Path({str(path)!r}), wmtp.Sample, SAMPLE_FIELDS)
-record = lambda text: wmtp.Sample(evaluator="t", problem="p", index=0, completion=text, code=text, finish_reason="stop",
-    tokens=1, seconds=0.0, prompt_sha256="0", generation_key="0")
+file = Lines(Path({str(path)!r}), SAMPLES)
+record = lambda text: wmtp.Sample(key=wmtp.SampleKey(evaluator="t", problem="p", index=0), completion=text, code=text,
+    finish_reason="stop", tokens=1, seconds=0.0, prompt_sha256="0", generation_key="0")
 file.add(record("short"))
 size = Path({str(path)!r}).stat().st_size
 resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, size + 100))

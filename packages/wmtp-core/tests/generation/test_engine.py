@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import wmtp.generation.cache
 import wmtp.generation.engine
 import wmtp.generation.queue
-from wmtp.contracts.engines import Completion, GenerationRequest, Sampling
+from wmtp.contracts.engines import Completion, GenerationRequest, SampleKey, Sampling
 from wmtp.errors import GenerationError
 from wmtp.generation.cache import RaggedCache
 from wmtp.generation.engine import DecodingEngine
@@ -31,7 +31,9 @@ def requests(
     prompts: Sequence[str] = PROMPTS, n: int = 1, tokens: int = TOKENS, stop: tuple[str, ...] = ()
 ) -> list[GenerationRequest]:
     return [
-        GenerationRequest(evaluator="e", problem=str(i), index=j, prompt=p, max_new_tokens=tokens, stop=stop)
+        GenerationRequest(
+            key=SampleKey(evaluator="e", problem=str(i), index=j), prompt=p, max_new_tokens=tokens, stop=stop
+        )
         for i, p in enumerate(prompts)
         for j in range(n)
     ]
@@ -40,7 +42,7 @@ def requests(
 def decode(engine: DecodingEngine, wanted: Sequence[GenerationRequest], sampling: Sampling) -> dict[Any, Any]:
     found = list(engine.generate(iter(wanted), sampling))
     assert len(found) == len(wanted)
-    return {(c.problem, c.index): (c.text, c.finish_reason, c.tokens) for c in found}
+    return {(c.key.problem, c.key.index): (c.text, c.finish_reason, c.tokens) for c in found}
 
 
 def engine(model: Any, tokenizer: Any, **options: Any) -> DecodingEngine:
@@ -60,7 +62,7 @@ def generated(model: Any, tokenizer: Any, prompt: str, tokens: int = TOKENS) -> 
 @pytest.mark.parametrize("n", [1, 5])
 def test_greedy_equals_transformers_generate(mtp_model: Any, tokenizer: Any, batch: int, n: int) -> None:
     model = mtp_model("bad")
-    found = decode(engine(model, tokenizer, batch_size=batch), requests(n=n), Sampling(0.0))
+    found = decode(engine(model, tokenizer, batch_size=batch), requests(n=n), Sampling(temperature=0.0))
     for i, prompt in enumerate(PROMPTS):
         ids = generated(model, tokenizer, prompt)
         text = tokenizer.decode(tokenizer(prompt)["input_ids"] + ids, skip_special_tokens=True)[len(prompt) :]
@@ -88,7 +90,7 @@ def other_model(kind: str) -> Any:
 @pytest.mark.parametrize("kind", ["gpt2", "qwen2"])
 def test_other_decoders_are_decoded_plainly(tokenizer: Any, kind: str) -> None:
     model = other_model(kind)
-    found = decode(engine(model, tokenizer, batch_size=3), requests(PROMPTS[:6], tokens=16), Sampling(0.0))
+    found = decode(engine(model, tokenizer, batch_size=3), requests(PROMPTS[:6], tokens=16), Sampling(temperature=0.0))
     for i, prompt in enumerate(PROMPTS[:6]):
         assert found[str(i), 0][2] == len(generated(model, tokenizer, prompt, 16))
 
@@ -110,7 +112,11 @@ def test_sliding_windows_are_refused(tokenizer: Any) -> None:
 def test_speculation_changes_no_token(
     mtp_model: Any, tokenizer: Any, kind: str, temperature: float, top_p: float
 ) -> None:
-    model, sampling, wanted = mtp_model(kind), Sampling(temperature, top_p, seed=11), requests(PROMPTS[:6], n=2)
+    model, sampling, wanted = (
+        mtp_model(kind),
+        Sampling(temperature=temperature, top_p=top_p, seed=11),
+        requests(PROMPTS[:6], n=2),
+    )
     plain = decode(engine(model, tokenizer, speculative="off", batch_size=1), wanted, sampling)
     # Every combination for one setting, a few for the others.
     some = ((1, 8), (2, 3), (3, 1), (4, 8), (4, 3))
@@ -127,7 +133,7 @@ def test_giving_up_drafting_in_mid_run_changes_no_token(
     mtp_model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, kind: str, batch: int
 ) -> None:
     """Rows in flight, rows that come later and the next call all go on plainly."""
-    model, sampling, wanted = mtp_model(kind), Sampling(0.8, 0.95, seed=4), requests(PROMPTS[:6], n=2)
+    model, sampling, wanted = mtp_model(kind), Sampling(temperature=0.8, top_p=0.95, seed=4), requests(PROMPTS[:6], n=2)
     plain = decode(engine(model, tokenizer, speculative="off", batch_size=batch), wanted, sampling)
     monkeypatch.setattr(wmtp.generation.engine, "DRAFTING_LOSES", 0.0)
     for first in (1, 7, 20):
@@ -144,7 +150,11 @@ def test_giving_up_drafting_in_mid_run_changes_no_token(
 
 def test_weighing_leaves_no_trace(mtp_model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It runs forwards that count for nothing; where drafting goes on, so do its drafts."""
-    model, sampling, wanted = mtp_model("good"), Sampling(0.8, 0.95, seed=4), requests(PROMPTS[:6], n=2)
+    model, sampling, wanted = (
+        mtp_model("good"),
+        Sampling(temperature=0.8, top_p=0.95, seed=4),
+        requests(PROMPTS[:6], n=2),
+    )
     monkeypatch.setattr(wmtp.generation.engine, "DRAFTING_LOSES", 1e9)
     found = []
     for first in (1, 1 << 30):
@@ -170,7 +180,7 @@ def test_trained_heads_are_accepted_and_counted(monkeypatch: pytest.MonkeyPatch)
     )
     wanted = requests([prompt], n=2, tokens=200, stop=("[DONE]",))
     plain, drafted = (engine(loaded.model, loaded.tokenizer, speculative=s) for s in ("off", "auto"))
-    assert decode(plain, wanted, Sampling(0.8)) == decode(drafted, wanted, Sampling(0.8))
+    assert decode(plain, wanted, Sampling(temperature=0.8)) == decode(drafted, wanted, Sampling(temperature=0.8))
     assert plain.stats.tokens <= plain.stats.rows
     assert plain.stats.drafted == ()
     assert drafted.stats.notes == ()
@@ -182,7 +192,7 @@ def test_trained_heads_are_accepted_and_counted(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_part_of_the_requests_gives_the_same_samples(mtp_model: Any, tokenizer: Any) -> None:
-    model, sampling = mtp_model("bad"), Sampling(0.8, 0.95, seed=2)
+    model, sampling = mtp_model("bad"), Sampling(temperature=0.8, top_p=0.95, seed=2)
     wanted = requests(n=3)
     whole = decode(engine(model, tokenizer, batch_size=5), wanted, sampling)
     later = decode(engine(model, tokenizer, batch_size=2), wanted[7:20][::-1], sampling)
@@ -191,8 +201,8 @@ def test_a_part_of_the_requests_gives_the_same_samples(mtp_model: Any, tokenizer
 
 def test_the_seed_and_the_names_decide(mtp_model: Any, tokenizer: Any) -> None:
     model = mtp_model("bad")
-    one = decode(engine(model, tokenizer), requests(PROMPTS[:3]), Sampling(1.0, seed=1))
-    two = decode(engine(model, tokenizer), requests(PROMPTS[:3]), Sampling(1.0, seed=2))
+    one = decode(engine(model, tokenizer), requests(PROMPTS[:3]), Sampling(temperature=1.0, seed=1))
+    two = decode(engine(model, tokenizer), requests(PROMPTS[:3]), Sampling(temperature=1.0, seed=2))
     assert one != two
 
 
@@ -201,7 +211,7 @@ def test_the_seed_and_the_names_decide(mtp_model: Any, tokenizer: Any) -> None:
 def test_stop_strings_end_a_row_where_plain_text_says(
     mtp_model: Any, tokenizer: Any, stop: list[str], seed: int
 ) -> None:
-    model, sampling = mtp_model("good"), Sampling(1.2, seed=seed)
+    model, sampling = mtp_model("good"), Sampling(temperature=1.2, seed=seed)
     free = decode(engine(model, tokenizer, batch_size=3), requests(PROMPTS[:4]), sampling)
     for spec in ("off", "auto"):
         made = engine(model, tokenizer, batch_size=3, speculative=spec)
@@ -215,13 +225,13 @@ def test_stop_strings_end_a_row_where_plain_text_says(
 def test_end_of_sequence_inside_an_accepted_block(mtp_model: Any, tokenizer: Any) -> None:
     """Any token can be made the end: the row must stop at its first, however many drafts stood behind it."""
     model = mtp_model("good")
-    free = decode(engine(model, tokenizer), requests(PROMPTS[:5], tokens=40), Sampling(0.0))
+    free = decode(engine(model, tokenizer), requests(PROMPTS[:5], tokens=40), Sampling(temperature=0.0))
     text = max((t for t, _, _ in free.values()), key=len)
     end = tokenizer(text)["input_ids"][-1]
     model.generation_config.eos_token_id = end
     try:
         results = [
-            decode(engine(model, tokenizer, speculative=s), requests(PROMPTS[:5], tokens=40), Sampling(0.0))
+            decode(engine(model, tokenizer, speculative=s), requests(PROMPTS[:5], tokens=40), Sampling(temperature=0.0))
             for s in ("off", "auto")
         ]
     finally:
@@ -233,7 +243,7 @@ def test_end_of_sequence_inside_an_accepted_block(mtp_model: Any, tokenizer: Any
 def test_a_prompt_longer_than_the_context_fails_alone(mtp_model: Any, tokenizer: Any) -> None:
     wanted = requests([PROMPTS[0], "x" * 400, PROMPTS[1]])
     found: list[Completion] = list(engine(mtp_model(), tokenizer).generate(wanted, Sampling()))
-    by_problem = {c.problem: c for c in found}
+    by_problem = {c.key.problem: c for c in found}
     assert by_problem["1"].finish_reason == "error"
     assert "401 tokens, and the model's context only 256" in by_problem["1"].error
     assert {by_problem[p].finish_reason for p in ("0", "2")} <= {"stop", "length"}
@@ -264,8 +274,10 @@ def test_chat_messages_go_through_the_template(mtp_model: Any, tokenizer: Any) -
     chatty = copy.deepcopy(tokenizer)
     chatty.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]"
     turns = ({"role": "user", "content": "hi"},)
-    request = GenerationRequest(evaluator="e", problem="0", index=0, messages=turns, max_new_tokens=8)
-    plain = GenerationRequest(evaluator="e", problem="0", index=0, prompt="[user]hi[assistant]", max_new_tokens=8)
+    request = GenerationRequest(key=SampleKey(evaluator="e", problem="0", index=0), messages=turns, max_new_tokens=8)
+    plain = GenerationRequest(
+        key=SampleKey(evaluator="e", problem="0", index=0), prompt="[user]hi[assistant]", max_new_tokens=8
+    )
     model = mtp_model()
     (one,) = engine(model, chatty).generate([request], Sampling())
     (two,) = engine(model, chatty).generate([plain], Sampling())
@@ -275,7 +287,7 @@ def test_chat_messages_go_through_the_template(mtp_model: Any, tokenizer: Any) -
 
 def test_slots_stay_within_the_planned_memory(mtp_model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Longer prompts come after the plan was made: slots grow and get fewer, and a row that does not fit waits."""
-    model, sampling = mtp_model("bad"), Sampling(0.8, seed=3)
+    model, sampling = mtp_model("bad"), Sampling(temperature=0.8, seed=3)
     lengths = [4, 9, 70, 3, 130, 8, 64, 150, 2, 40, 5, 170]
     wanted = requests([f"{i}:".ljust(length, "#") for i, length in enumerate(lengths)], n=2, tokens=12)
     plain = decode(engine(model, tokenizer, speculative="off", batch_size=1), wanted, sampling)
@@ -329,7 +341,7 @@ def test_shapes_and_addresses_stay_from_step_to_step(
 
     monkeypatch.setattr(model, "head_states", watched)
     made = engine(model, tokenizer, batch_size=4)
-    decode(made, requests(PROMPTS, n=2, tokens=60), Sampling(0.8))
+    decode(made, requests(PROMPTS, n=2, tokens=60), Sampling(temperature=0.8))
     assert steps > 100
     assert all(len(addresses) == 1 for addresses in seen.values())
     assert {(rows, width) for rows, _, width, _ in seen} == {(4, 4), (2, 4)}
@@ -342,7 +354,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 import wmtp.generation.engine as engine
-from wmtp.contracts.engines import GenerationRequest, Sampling
+from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
 from wmtp.models import load_model
 loaded = load_model(Path(sys.argv[1]), device="cpu")
 share = 64 << 20
@@ -353,10 +365,10 @@ def status(field):
 def run(count, tokens):
     made = engine.DecodingEngine(loaded.model, loaded.tokenizer, identity={})
     wanted = [
-        GenerationRequest(evaluator="e", problem=str(i), index=0, prompt="x" * (40 + i), max_new_tokens=tokens)
+        GenerationRequest(key=SampleKey(evaluator="e", problem=str(i), index=0), prompt="x" * (40 + i), max_new_tokens=tokens)
         for i in range(count)
     ]
-    assert len(list(made.generate(wanted, Sampling(0.8)))) == count
+    assert len(list(made.generate(wanted, Sampling(temperature=0.8)))) == count
 run(2, 4)  # warm
 Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
 before = status("VmRSS")
@@ -402,7 +414,7 @@ def test_memory_does_not_grow_over_a_thousand_prompts() -> None:
     loaded = load_model(Path(__file__).parents[4] / "examples/demo-model", device="cpu")
     made = engine(loaded.model, loaded.tokenizer, batch_size=8)
     many = [f"# {i}\n" + "z" * (i % 40) for i in range(1000)]
-    list(made.generate(requests(many[:300], tokens=8), Sampling(0.8)))
+    list(made.generate(requests(many[:300], tokens=8), Sampling(temperature=0.8)))
     before = resident()
-    list(made.generate(requests(many, tokens=8), Sampling(0.8)))
+    list(made.generate(requests(many, tokens=8), Sampling(temperature=0.8)))
     assert resident() - before < 10 << 20

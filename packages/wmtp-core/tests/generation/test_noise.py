@@ -63,7 +63,7 @@ def test_draws_follow_the_distribution(temperature: float, top_p: float) -> None
     allowed = nucleus(scaled[None], top_p)[0] if top_p < 1 else torch.ones(8, dtype=torch.bool)
     wanted = torch.softmax(scaled.masked_fill(~allowed, float("-inf")), -1) * count
     places = [(row_key(5, "chi", str(i), 0), i % 7) for i in range(count)]
-    tokens = draw(logits.expand(count, 8), Sampling(temperature, top_p), places)
+    tokens = draw(logits.expand(count, 8), Sampling(temperature=temperature, top_p=top_p), places)
     found = torch.bincount(tokens, minlength=8).double()
     assert (found[~allowed] == 0).all()
     statistic = ((found - wanted) ** 2 / wanted)[allowed].sum().item()
@@ -84,4 +84,4 @@ def test_the_nucleus_is_the_smallest_that_suffices(values: list[float], top_p: f
 
 def test_greedy_takes_the_largest_whatever_the_noise() -> None:
     logits = torch.randn(5, 30)
-    assert torch.equal(draw(logits, Sampling(0.0), [(KEY, i) for i in range(5)]), logits.argmax(-1))
+    assert torch.equal(draw(logits, Sampling(temperature=0.0), [(KEY, i) for i in range(5)]), logits.argmax(-1))

@@ -68,7 +68,7 @@ def test_calls(level: str, start_judge: Callable[..., SandboxJudge]) -> None:
 @pytest.mark.parametrize("level", ["strict", "process"])
 def test_stdin_programs(level: str, start_judge: Callable[..., SandboxJudge]) -> None:
     with start_judge(level, workers=1) as judge:
-        future = judge.submit(WAIT_STDIN, StdioTests(cases=[StdioCase(SEEN, HIDDEN)]))
+        future = judge.submit(WAIT_STDIN, StdioTests(cases=[StdioCase(input=SEEN, expected=HIDDEN)]))
         time.sleep(0.7)
         memory = _scan(judge)
         assert future.result().status == "failed"

@@ -35,7 +35,7 @@ def test_programs_use_numpy_and_its_scalars_are_numbers(level: str) -> None:
         wrong = judge.submit(PROGRAM, CallTests(tests=("assert mean([1, 2]) == 1.0",))).result()
         # A plain assert would say yes; the exact value has no counterpart outside numpy, and is not rounded to one.
         long = judge.submit(PROGRAM, CallTests(tests=("assert long(1) == 1",))).result()
-        cases = [StdioCase("3\n", "1.5\n"), StdioCase("200\n", "100.0\n")]
+        cases = [StdioCase(input="3\n", expected="1.5\n"), StdioCase(input="200\n", expected="100.0\n")]
         script = "import numpy as np\nprint(np.linalg.inv(np.eye(int(input())) * 2).sum())\n"
         printed = judge.submit(script, StdioTests(cases=cases)).result()
     assert passed.passed, passed

@@ -9,7 +9,7 @@ import pytest
 from wmtp.contracts.judging import StdioCase, StdioTests
 from wmtp.judging.judge import SandboxJudge
 
-DOUBLE = [StdioCase("1\n", "2\n"), StdioCase("21\n", "42\n")]
+DOUBLE = [StdioCase(input="1\n", expected="2\n"), StdioCase(input="21\n", expected="42\n")]
 
 RIGHT = {
     "input": "print(int(input()) * 2)",
@@ -111,7 +111,7 @@ def test_the_first_failure_ends_it_and_cases_are_read_one_by_one(judge: SandboxJ
     ],
 )
 def test_comparison(expected: str, printed: str, how: str, same: bool, strict: SandboxJudge) -> None:
-    tests = StdioTests(cases=[StdioCase("", expected)], compare=how)  # type: ignore[arg-type]
+    tests = StdioTests(cases=[StdioCase(input="", expected=expected)], compare=how)  # type: ignore[arg-type]
     assert strict.submit(f"print({printed!r}, end='')", tests).result().passed is same
 
 
@@ -125,4 +125,4 @@ def test_files_in_place_of_streams(judge: SandboxJudge) -> None:
 def test_much_input_and_output_at_once(judge: SandboxJudge) -> None:
     text = "123456789 " * 300_000
     code = "import sys\nfor word in sys.stdin.read().split(): print(word)"
-    assert judge.submit(code, StdioTests(cases=[StdioCase(text, text)])).result().passed
+    assert judge.submit(code, StdioTests(cases=[StdioCase(input=text, expected=text)])).result().passed

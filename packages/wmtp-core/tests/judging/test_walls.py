@@ -331,7 +331,7 @@ def test_cases_may_fail_to_come(strict: SandboxJudge) -> None:
     """What the caller's own iterator raises is the caller's, and the judge goes on."""
 
     def cases() -> object:
-        yield StdioCase("1", "1")
+        yield StdioCase(input="1", expected="1")
         raise OSError("the data set is gone")
 
     with pytest.raises(OSError, match="the data set is gone"):

@@ -75,7 +75,7 @@ def test_bfloat16_stays_as_near_as_its_rounding_allows(hub: Path) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_greedy_tokens_are_metas(hub: Path, variant: str) -> None:
-    from wmtp.contracts.engines import GenerationRequest, Sampling
+    from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
     from wmtp.generation.engine import DecodingEngine
 
     wanted, metadata = reference(hub, variant)
@@ -85,12 +85,12 @@ def test_greedy_tokens_are_metas(hub: Path, variant: str) -> None:
     prompts = json.loads(metadata["prompts"])
     engine = DecodingEngine(loaded.model, loaded.tokenizer, identity=loaded.identity)
     asked = [
-        GenerationRequest(evaluator="e", problem=str(i), index=0, prompt=p, max_new_tokens=48)
+        GenerationRequest(key=SampleKey(evaluator="e", problem=str(i), index=0), prompt=p, max_new_tokens=48)
         for i, p in enumerate(prompts)
     ]
     for i, prompt in enumerate(prompts):
         assert loaded.tokenizer(prompt)["input_ids"] == wanted[f"prompt_ids.{i}"].flatten().tolist()
-    texts = {c.problem: c.text for c in engine.generate(asked, Sampling(0.0))}
+    texts = {c.key.problem: c.text for c in engine.generate(asked, Sampling(temperature=0.0))}
     for i, prompt in enumerate(prompts):
         ids = wanted[f"prompt_ids.{i}"].flatten().tolist()
         whole = loaded.tokenizer.decode(ids + wanted["greedy"][i].tolist(), skip_special_tokens=True)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from wmtp.contracts.engines import GenerationRequest, Sampling
+from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
 from wmtp.errors import ResourceError
 from wmtp.generation.engine import DecodingEngine
 from wmtp.models import load_model
@@ -25,9 +25,10 @@ PROMPTS = ("def f(x):", "x")
 def decode(model: Any, tokenizer: Any) -> dict[str, str]:
     engine = DecodingEngine(model, tokenizer, identity={})
     wanted = [
-        GenerationRequest(evaluator="e", problem=p, index=0, prompt=p, max_new_tokens=12, stop=()) for p in PROMPTS
+        GenerationRequest(key=SampleKey(evaluator="e", problem=p, index=0), prompt=p, max_new_tokens=12, stop=())
+        for p in PROMPTS
     ]
-    return {c.problem: c.text for c in engine.generate(wanted, Sampling(0.0))}
+    return {c.key.problem: c.text for c in engine.generate(wanted, Sampling(temperature=0.0))}
 
 
 def configure(folder: Path, **changes: Any) -> None:

@@ -61,13 +61,16 @@ def manager(*plugins):
 
 def task(evaluator, *metrics):
     return EvaluationTask(
-        evaluator=evaluator, metrics=metrics, settings=None, sampling=wmtp.Sampling(), limit=None, rows=None, run=None,
+        evaluator=evaluator, metrics=metrics, settings=None, sampling=wmtp.Sampling(), limit=None, rows=None, store=None,
         generate=None, judge=None,
     )  # fmt: skip
 
 
 def result(evaluator, *metrics):
-    return EvaluationResult(evaluator, {m: MetricValue(1.0, 1.0, 1.0, 1, 1) for m in metrics}, {})
+    return EvaluationResult(
+        evaluator=evaluator,
+        metrics={m: MetricValue(value=1.0, low=1.0, high=1.0, problems=1, samples=1) for m in metrics},
+    )
 
 
 def test_a_claimed_name_is_never_shadowed(plugin_module, caplog, monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import attrs
 import pytest
 
 import wmtp
@@ -24,7 +25,7 @@ def test_wrong_content_is_refused_and_the_next_call_starts_afresh(tmp_path: Path
     right, wrong = b"right", b"wrong"
     storage = MemoryStorage({"a": wrong})
     (entry,) = storage.list("")
-    pinned = wmtp.Entry(entry.key, entry.size, entry.version, hashlib.sha256(right).hexdigest())
+    pinned = attrs.evolve(entry, sha256=hashlib.sha256(right).hexdigest())
     cache = Cache(tmp_path / "cache")
     with pytest.raises(wmtp.ResourceError, match="not what the store says"):
         transfer.download(storage, [pinned], "", cache, "source")
@@ -83,7 +84,7 @@ class Scripted:
         self.data, self.by, self.asked = data, read, []  # type: ignore[var-annotated]
 
     def list(self, prefix: str) -> Iterator[wmtp.Entry]:
-        yield wmtp.Entry("a", len(self.data), "1", hashlib.sha256(self.data).hexdigest())
+        yield wmtp.Entry(key="a", size=len(self.data), version="1", sha256=hashlib.sha256(self.data).hexdigest())
 
     def read(self, entry: wmtp.Entry, start: int, stop: int) -> Iterator[bytes]:
         self.asked.append((start, stop))

@@ -32,7 +32,7 @@ class CodeContests(wmtp.CodeBenchmark):
 
     def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
         for row in rows:
-            yield wmtp.Problem(row["name"], row, digest=row["digest"])
+            yield wmtp.Problem(id=row["name"], row=row, digest=row["digest"])
 
     def reference(self, problem: wmtp.Problem) -> str | None:
         """The first Python 3 solution."""
@@ -73,4 +73,4 @@ class _Cases:
 
     def __iter__(self) -> Iterator[wmtp.StdioCase]:
         whole = self._row.whole() if hasattr(self._row, "whole") else self._row
-        return (wmtp.StdioCase(given, expected) for given, expected in islice(cases(whole), self._most))
+        return (wmtp.StdioCase(input=given, expected=expected) for given, expected in islice(cases(whole), self._most))

@@ -21,7 +21,7 @@ class HumanEval(wmtp.CodeBenchmark):
 
     def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
         for row in rows:
-            yield wmtp.Problem(row["task_id"], row, row["canonical_solution"])
+            yield wmtp.Problem(id=row["task_id"], row=row, reference=row["canonical_solution"])
 
     def prompt(self, problem: wmtp.Problem) -> str | list[wmtp.Message]:
         text: str = problem.row["prompt"]

@@ -30,7 +30,7 @@ class Mbpp(wmtp.CodeBenchmark):
     def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
         self._examples: list[Mapping[str, Any]] | None = None
         for row in rows:
-            yield wmtp.Problem(str(row["task_id"]), row, row["code"])
+            yield wmtp.Problem(id=str(row["task_id"]), row=row, reference=row["code"])
 
     def _solved_examples(self) -> list[Mapping[str, Any]]:
         """Read for the first prompt and not before: stored samples are judged without any."""

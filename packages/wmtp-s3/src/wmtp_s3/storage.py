@@ -148,7 +148,7 @@ class S3Storage:
                     if not found.get("IsLatest", True):
                         continue
                     key = found["Key"].removeprefix(self.settings.prefix)
-                    yield wmtp.Entry(key, found["Size"], self._pinned(found))
+                    yield wmtp.Entry(key=key, size=found["Size"], version=self._pinned(found))
         except (ClientError, BotoCoreError) as error:
             raise self._failed(f"listing {self._where(prefix)}", error) from None
 
@@ -224,4 +224,4 @@ class S3Storage:
             head = self._client.head_object(Bucket=self.settings.bucket, Key=self._key(key))
         except (ClientError, BotoCoreError) as error:
             raise self._failed(f"writing {self._where(key)}", error) from None
-        return wmtp.Entry(key, head["ContentLength"], self._pinned(head), sha256)
+        return wmtp.Entry(key=key, size=head["ContentLength"], version=self._pinned(head), sha256=sha256)

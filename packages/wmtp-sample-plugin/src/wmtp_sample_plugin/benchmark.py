@@ -17,7 +17,7 @@ class Toy(wmtp.CodeBenchmark):
 
     def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
         for row in rows:
-            yield wmtp.Problem(row["id"], row, row["code"])
+            yield wmtp.Problem(id=row["id"], row=row, reference=row["code"])
 
     def prompt(self, problem: wmtp.Problem) -> str:
         please = "Please. " if self.settings.polite else ""

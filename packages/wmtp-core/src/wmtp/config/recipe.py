@@ -8,6 +8,7 @@ from typing import Any, Literal
 import attrs
 
 from wmtp.config.checks import run_name
+from wmtp.contracts.engines import Sampling
 from wmtp.contracts.validators import at_least
 
 # Used only when the command line, the recipe, the environment (WMTP_MODEL_BASE, …_RM, …_REF) and the local paths are
@@ -49,17 +50,6 @@ class ModelConfig:
 
 
 @attrs.frozen(kw_only=True)
-class SamplingConfig:
-    """``eval.sampling``. ``n: auto`` is the largest k asked for."""
-
-    temperature: float = attrs.field(default=0.0, validator=at_least(0))
-    top_p: float = attrs.field(default=1.0, validator=at_least(0, above=True, high=1))
-    n: int | Literal["auto"] = attrs.field(default=1, validator=at_least(1))
-    max_new_tokens: int = attrs.field(default=512, validator=at_least(1))
-    seed: int | None = attrs.field(default=None, validator=at_least(0, high=2**63 - 1))
-
-
-@attrs.frozen(kw_only=True)
 class EvalConfig:
     """``eval``. `evaluators` maps an evaluator id to its settings, structured by the class its plugin declares.
 
@@ -67,7 +57,7 @@ class EvalConfig:
     """
 
     protocol: str = "meta-mtp"
-    sampling: SamplingConfig = SamplingConfig()
+    sampling: Sampling = attrs.field(factory=Sampling)
     metrics: tuple[str, ...] = ()
     batch_size: int | Literal["auto"] = attrs.field(default="auto", validator=at_least(1))
     limit: int | None = attrs.field(default=None, validator=at_least(1))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal, Protocol, TypedDict, runtime_checkable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypedDict, get_args, runtime_checkable
 
 import attrs
+
+from wmtp.contracts.values import any_text, as_tuple, named_values, number, text, text_tuple
 
 FinishReason = Literal["stop", "length", "error"]
 
@@ -17,79 +19,140 @@ class Message(TypedDict):
     content: str
 
 
-@attrs.frozen
-class Sampling:
-    """How tokens are drawn. `n` samples a problem; temperature 0 is greedy; `seed` keys the position-wise noise."""
+@attrs.frozen(kw_only=True, order=True)
+class SampleKey:
+    """Which sample: the `index`-th, from 0, of a problem, for an evaluator. It keys the noise that the sample is drawn with."""
 
-    temperature: float = 0.0
-    top_p: float = 1.0
-    n: int = 1
-    max_new_tokens: int = 512
-    seed: int = 0
+    evaluator: str = attrs.field(validator=text)
+    problem: str = attrs.field(validator=text)
+    index: int = attrs.field(validator=number(0, whole=True))
+
+
+@attrs.frozen(kw_only=True)
+class Sampling:
+    """How tokens are drawn: ``eval.sampling`` of a recipe, and what an engine receives.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: Share of the probability that is kept, from the likeliest token down.
+        n: Samples a problem. ``"auto"`` in a recipe is the largest k asked for, or all that are stored; an evaluator and an
+            engine see the number.
+        max_new_tokens: Tokens after which a completion ends.
+        seed: Key of the position-wise noise. ``None`` in a recipe is the seed of config.yaml, and 0 where there is none.
+        extra: What one engine knows beyond this (``{"top_k": 20}``). It is part of the key of samples.
+    """
+
+    temperature: float = attrs.field(default=0.0, validator=number(0))
+    top_p: float = attrs.field(default=1.0, validator=number(0, above=True, high=1))
+    n: int | Literal["auto"] = attrs.field(default=1, validator=number(1, whole=True, besides=("auto",)))
+    max_new_tokens: int = attrs.field(default=512, validator=number(1, whole=True))
+    seed: int | None = attrs.field(default=None, validator=number(0, high=2**63 - 1, whole=True, besides=(None,)))
+    extra: Mapping[str, Any] = attrs.field(factory=dict, validator=named_values, hash=False)
+
+    @property
+    def count(self) -> int:
+        """`n` as a number.
+
+        Raises:
+            ValueError: It is still ``"auto"``.
+        """
+        if self.n == "auto":
+            raise ValueError("Sampling.n is 'auto': whoever makes the task settles it")
+        return self.n
+
+    def form(self) -> dict[str, Any]:
+        """What decides the text of a sample, by name; not how many there are. `extra` only where something is in it."""
+        parts = {a.name: getattr(self, a.name) for a in attrs.fields(type(self)) if a.name != "n"}
+        return parts if self.extra else {k: v for k, v in parts.items() if k != "extra"}
 
 
 @attrs.frozen(kw_only=True)
 class GenerationRequest:
-    """One completion that is wanted. (evaluator, problem, index) names it and keys its noise.
+    """One completion that is wanted. Plain data: it travels to other processes and machines.
 
-    Exactly one of `prompt` and `messages` is given. `stop` strings end a completion and are not part of its text.
-    `reference` is the problem's reference solution as the benchmark wants it answered, for the ``reference:`` replay.
-    `ordinal` is the problem's place in its split: stored samples may be a list per problem, without names.
+    Attributes:
+        key: Names the sample, and keys its noise.
+        prompt: The text to continue, not empty. Never beside `messages`; neither is given where what is asked for was written
+            elsewhere, and nobody knows its prompt.
+        messages: The turns of a chat, at least one.
+        stop: Strings that end a completion and are not part of its text.
+        max_new_tokens: Tokens after which it ends.
+        reference: The problem's reference solution as the benchmark wants it answered, for engines that replay it.
+        ordinal: The problem's position in its split: stored samples may be a list per problem, without names.
     """
 
-    evaluator: str
-    problem: str
-    index: int
-    prompt: str | None = None
+    key: SampleKey = attrs.field(validator=attrs.validators.instance_of(SampleKey))
+    prompt: str | None = attrs.field(default=None, validator=attrs.validators.optional(text))
     messages: tuple[Message, ...] | None = None
-    stop: tuple[str, ...] = ()
-    max_new_tokens: int = 512
-    reference: str | None = None
-    ordinal: int = 0
+    stop: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=text_tuple)
+    max_new_tokens: int = attrs.field(default=512, validator=number(1, whole=True))
+    reference: str | None = attrs.field(default=None, validator=attrs.validators.optional(any_text))
+    ordinal: int = attrs.field(default=0, validator=number(0, whole=True))
+
+    def __attrs_post_init__(self) -> None:
+        if self.prompt is not None and self.messages is not None:
+            raise ValueError("GenerationRequest: give a prompt or messages, not both")
+        if self.messages is not None and (not isinstance(self.messages, tuple) or not self.messages):
+            raise ValueError("GenerationRequest.messages must be a tuple of at least one message")
+        if "" in self.stop:
+            raise ValueError("GenerationRequest.stop holds an empty text, which every completion contains")
 
 
 @attrs.frozen(kw_only=True)
 class Completion:
-    """One answer. `tokens` counts what was generated, `seconds` is the wall time it took part in.
+    """One answer.
 
-    ``finish_reason`` is ``"stop"`` (end of sequence or a stop string), ``"length"`` (budget used up) or ``"error"``
-    (the engine failed on this request: `error` says how; nothing is stored as a sample).
+    Attributes:
+        key: The request's.
+        text: What was written, without the stop string.
+        finish_reason: ``"stop"`` (end of sequence or a stop string), ``"length"`` (budget used up) or ``"error"`` (the engine
+            failed on this request: `error` says how; nothing is stored as a sample).
+        tokens: How many were generated.
+        seconds: The wall time it took part in.
+        error: What failed.
+        extra: What the engine has to say beyond this, as plain JSON data. It is stored with the sample.
     """
 
-    evaluator: str
-    problem: str
-    index: int
-    text: str
-    finish_reason: FinishReason
-    tokens: int
-    seconds: float
-    error: str = ""
+    key: SampleKey = attrs.field(validator=attrs.validators.instance_of(SampleKey))
+    text: str = attrs.field(validator=any_text)
+    finish_reason: FinishReason = attrs.field(validator=attrs.validators.in_(get_args(FinishReason)))
+    tokens: int = attrs.field(validator=number(0, whole=True))
+    seconds: float = attrs.field(validator=number(0))
+    error: str = attrs.field(default="", validator=any_text)
+    extra: Mapping[str, Any] = attrs.field(factory=dict, validator=named_values, hash=False)
 
 
 @attrs.frozen(kw_only=True)
 class GenerationStats:
     """Totals over one engine's life.
 
-    forwards counts forwards of the model; rows counts rows over all forwards, so ``tokens / rows`` is the tokens that a
-    row gets from a forward: 1 without speculation. ``accepted[i]`` of ``drafted[i]`` drafts of extra head i+1 were right.
-    notes: what people must know to read these figures, one line each.
+    Attributes:
+        tokens: Tokens generated.
+        forwards: Forwards of the model.
+        rows: Rows over all forwards, so ``tokens / rows`` is the tokens that a row gets from a forward: 1 without speculation.
+        seconds: Time spent generating.
+        drafted: Drafts of each extra head.
+        accepted: ``accepted[i]`` of ``drafted[i]`` drafts of extra head i+1 were right.
+        notes: What people must know to read these figures, one line each.
     """
 
     tokens: int = 0
     forwards: int = 0
     rows: int = 0
     seconds: float = 0.0
-    drafted: tuple[int, ...] = ()
-    accepted: tuple[int, ...] = ()
-    notes: tuple[str, ...] = ()
+    drafted: tuple[int, ...] = attrs.field(default=(), converter=as_tuple)
+    accepted: tuple[int, ...] = attrs.field(default=(), converter=as_tuple)
+    notes: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=text_tuple)
 
 
 @attrs.frozen(kw_only=True)
 class HeadScores:
     """How the heads of a model predict a known text; entry 0 of each is the next-token head.
 
-    loss    sum of −log p over its tokens, in nats. right: of how many the likeliest token was the text's. tokens: how many
-            were scored.
+    Attributes:
+        loss: Sum of −log p over its tokens, in nats.
+        right: Of how many tokens the likeliest was the text's.
+        tokens: How many were scored.
     """
 
     loss: tuple[float, ...]
@@ -99,10 +162,9 @@ class HeadScores:
 
 @runtime_checkable
 class Engine(Protocol):
-    """Turns requests into completions. `identity` goes into keys and results: id, revision, variant, weights, dtype.
+    """Turns requests into completions. `identity` goes into keys and results: revision, variant, weights, dtype.
 
-    An engine may also have `stats` (`GenerationStats`), `origin` (where the model came from), `head_scores(prompt, text)`
-    (`HeadScores` of the text behind the prompt) and `close()`; all are looked for, none is required.
+    What else an engine can do is said by the protocols below; core asks for each with ``isinstance`` and needs none of them.
     """
 
     identity: Mapping[str, str]
@@ -110,3 +172,55 @@ class Engine(Protocol):
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         """Yields each completion as it finishes, in any order. Pulls from `requests` as it has room."""
         ...
+
+
+@runtime_checkable
+class HasStats(Protocol):
+    """An engine that counts what it does."""
+
+    @property
+    def stats(self) -> GenerationStats:
+        """Totals since the engine was made."""
+        ...
+
+
+@runtime_checkable
+class HasOrigin(Protocol):
+    """An engine that says where its model came from (id, revision, variant), for the record: it decides nothing."""
+
+    origin: Mapping[str, str]
+
+
+@runtime_checkable
+class KnowsInvariance(Protocol):
+    """An engine that knows whether its samples depend on what they are computed beside."""
+
+    @property
+    def batch_invariant(self) -> bool:
+        """True where any batch size and any order give the same samples."""
+        ...
+
+
+@runtime_checkable
+class ScoresHeads(Protocol):
+    """An engine that predicts known texts, with each of its heads."""
+
+    def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
+        """`HeadScores` of the text behind the prompt. Raises GenerationError where the two do not fit the context."""
+        ...
+
+
+@runtime_checkable
+class Replays(Protocol):
+    """An engine whose completions are written already: how many there are is not ours to choose."""
+
+    def available(self, problems: Sequence[str], *, whole: bool) -> Mapping[str, int]:
+        """How many samples there are of each of `problems`, the split's in order; `whole`: they are all of it."""
+        ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """An engine that holds something: it is closed when the run ends, however it ends."""
+
+    def close(self) -> None: ...

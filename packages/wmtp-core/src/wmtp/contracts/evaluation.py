@@ -1,101 +1,139 @@
-"""What an evaluator receives, what it returns, and the rows of a run directory."""
+"""What an evaluator receives, what it returns, and the records of a run folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import attrs
 
-from wmtp.contracts.engines import Completion, FinishReason, GenerationRequest, HeadScores, Message, Sampling
-from wmtp.contracts.judging import CallTests, Judge, Status, StdioTests
+from wmtp.contracts.engines import (
+    Completion,
+    FinishReason,
+    GenerationRequest,
+    HeadScores,
+    Message,
+    SampleKey,
+    Sampling,
+)
+from wmtp.contracts.judging import Judge, Outcome
+from wmtp.contracts.values import any_text, as_tuple, named_values, number, text, text_tuple
 from wmtp.errors import ConfigError
 
-__all__ = [
-    "CallTests", "EvaluationResult", "EvaluationTask", "EvaluatorRun", "MetricValue", "Part", "Problem", "Rows", "Sample",
-    "StdioTests", "Verdict",
-]  # fmt: skip
+LINE_SCHEMA = 1
+"""Version of the lines of samples and verdicts."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class MetricValue:
-    """A metric with its 95 % interval. ``value`` is ``None`` while infrastructure verdicts touch it."""
+    """A metric with its 95 % interval.
+
+    Attributes:
+        value: ``None`` while something is missing: a sample, or a verdict that could not be reached.
+        low: Lower end of the interval, ``None`` with the value.
+        high: Upper end.
+        problems: Problems that it is over.
+        samples: Samples that it is over.
+        unit: ``""`` for a share of 1, shown in percent.
+        method: How the interval was made, as a reader is told: ``"bootstrap over problems"``, say. ``""``: there is none.
+    """
 
     value: float | None
     low: float | None
     high: float | None
-    problems: int
-    samples: int
-    unit: str = attrs.field(default="", kw_only=True)  # "" for a share of 1, shown in percent
+    problems: int = attrs.field(validator=number(0, whole=True))
+    samples: int = attrs.field(validator=number(0, whole=True))
+    unit: str = attrs.field(default="", validator=any_text)
+    method: str = attrs.field(default="", validator=any_text)
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class EvaluationResult:
-    """What `wmtp_evaluate` returns: the metrics it was asked for, and verdict counts by status.
+    """What `wmtp_evaluate` returns.
 
-    notes      what people must know, one line each. report: lines of Markdown for this evaluator's part of report.md.
-    parts, failed   for an evaluator that serves a protocol: which owner answered what, and which one raised.
+    Attributes:
+        evaluator: Its id.
+        metrics: The metrics it was asked for.
+        counts: Verdicts by status.
+        notes: What people must know, one line each.
+        report: Lines of Markdown for this evaluator's part of report.md.
+        parts: For an evaluator that serves a protocol: which owner answered what.
+        failed: For an evaluator that serves a protocol: which owner raised what.
     """
 
-    evaluator: str
+    evaluator: str = attrs.field(validator=text)
     metrics: Mapping[str, MetricValue]
-    counts: Mapping[str, int]
-    notes: tuple[str, ...] = ()
-    report: tuple[str, ...] = attrs.field(default=(), kw_only=True)
-    parts: Mapping[str, EvaluationResult] = attrs.field(factory=dict, kw_only=True)
-    failed: Mapping[str, Exception] = attrs.field(factory=dict, kw_only=True)
+    counts: Mapping[str, int] = attrs.field(factory=dict)
+    notes: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=text_tuple)
+    report: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=text_tuple)
+    parts: Mapping[str, EvaluationResult] = attrs.field(factory=dict)
+    failed: Mapping[str, Exception] = attrs.field(factory=dict)
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Problem:
     """One problem of a benchmark.
 
-    reference  its reference solution as source, or ``None``.
-    digest     what changes when the row does; ``None`` takes the digest of the row as JSON. Rows that are read late, so as
-               not to hold every test in memory, give their own.
+    Attributes:
+        id: Unique in its split, and text: what a samples file calls it.
+        row: The data set's row.
+        reference: Its reference solution as source, or ``None``.
+        digest: What changes when the row does; ``None`` takes the digest of the row as JSON. Rows that are read late, so as
+            not to hold every test in memory, give their own.
     """
 
-    id: str
+    id: str = attrs.field(validator=text)
     row: Mapping[str, Any]
-    reference: str | None = None
-    digest: str | None = attrs.field(default=None, kw_only=True)
+    reference: str | None = attrs.field(default=None, validator=attrs.validators.optional(any_text))
+    digest: str | None = attrs.field(default=None, validator=attrs.validators.optional(text))
 
 
 @attrs.frozen(kw_only=True)
 class Sample:
-    """A line of ``samples/<evaluator>.jsonl``."""
+    """One sample: a line of ``samples/<evaluator>.jsonl``.
 
-    schema: int = 1
-    evaluator: str
-    problem: str
-    index: int
-    completion: str
-    code: str | None
-    finish_reason: FinishReason
-    tokens: int
-    seconds: float
-    prompt_sha256: str
-    generation_key: str
+    Attributes:
+        key: Which sample it is.
+        completion: What the engine wrote.
+        code: The program in it, ``None`` where there is none.
+        finish_reason: How the completion ended.
+        tokens: How many it has.
+        seconds: The wall time it took part in.
+        prompt_sha256: Digest of what it was asked with.
+        generation_key: Digest of what it was made with.
+        extra: `Completion.extra`.
+        schema: Version of the line.
+    """
+
+    key: SampleKey = attrs.field(validator=attrs.validators.instance_of(SampleKey))
+    completion: str = attrs.field(validator=any_text)
+    code: str | None = attrs.field(validator=attrs.validators.optional(any_text))
+    finish_reason: FinishReason = attrs.field(validator=attrs.validators.in_(get_args(FinishReason)))
+    tokens: int = attrs.field(validator=number(0, whole=True))
+    seconds: float = attrs.field(validator=number(0))
+    prompt_sha256: str = attrs.field(validator=any_text)
+    generation_key: str = attrs.field(validator=any_text)
+    extra: Mapping[str, Any] = attrs.field(factory=dict, validator=named_values, hash=False)
+    schema: int = LINE_SCHEMA
 
 
 @attrs.frozen(kw_only=True)
 class Verdict:
-    """A line of ``verdicts/<evaluator>.jsonl``."""
+    """How a sample's program was judged: a line of ``verdicts/<evaluator>.jsonl``.
 
-    schema: int = 1
-    evaluator: str
-    problem: str
-    index: int
-    code_sha256: str
-    status: Status
-    passed: bool
-    tests_passed: int
-    tests: int
-    cpu_seconds: float
-    wall_seconds: float
-    peak_mib: float
-    detail: str
-    judge_key: str
+    Attributes:
+        key: Which sample.
+        code_sha256: Digest of the program that was judged.
+        outcome: How it ended.
+        judge_key: Digest of what it was judged with.
+        schema: Version of the line.
+    """
+
+    key: SampleKey = attrs.field(validator=attrs.validators.instance_of(SampleKey))
+    code_sha256: str = attrs.field(validator=any_text)
+    outcome: Outcome = attrs.field(validator=attrs.validators.instance_of(Outcome))
+    judge_key: str = attrs.field(validator=any_text)
+    schema: int = LINE_SCHEMA
 
 
 class Rows(Protocol):
@@ -120,8 +158,8 @@ def _no_model(prompt: str | Sequence[Message], text: str) -> HeadScores:
     raise ConfigError("this task has no model")
 
 
-class EvaluatorRun(Protocol):
-    """One evaluator's part of the run directory: what is there already, and where new lines go.
+class EvaluatorStore(Protocol):
+    """One evaluator's part of the run folder: what is there already, and where new lines go.
 
     Lines are flushed one at a time, so a killed run loses at most the line being written.
     """
@@ -151,37 +189,52 @@ class EvaluatorRun(Protocol):
         ...
 
 
-@attrs.frozen
-class Part:
-    """One owner's share of a run. `run` calls ``wmtp_evaluate`` on that owner alone, and may raise whatever it raises."""
+@attrs.frozen(kw_only=True)
+class OwnerRun:
+    """One owner's share of a run.
 
-    evaluator: str
+    Attributes:
+        evaluator: The owner's evaluator.
+        distribution: The distribution that it comes from.
+        evaluate: Calls ``wmtp_evaluate`` on that owner alone, and may raise whatever it raises.
+    """
+
+    evaluator: str = attrs.field(validator=text)
     distribution: str
-    run: Callable[[], EvaluationResult]
+    evaluate: Callable[[], EvaluationResult]
 
 
 @attrs.frozen(kw_only=True)
 class EvaluationTask:
     """What `wmtp_evaluate` receives: one owner's part of a run.
 
-    metrics   the metric names this owner answers for, unprefixed. settings: an instance of the spec's settings class.
-    limit     first N problems, or ``None``. rows, run, generate, judge: see their classes.
-    available problems → how many samples of each there are, where they are replayed and all of them are wanted; else ``None``.
-    judged    to be called with each sample and its verdict once both are on disk: it tells the observers.
-    head_scores(prompt, text) → how each head of the model predicts a known text (`HeadScores`).
-    parts     for an evaluator that serves a protocol: the owners of the run's metrics, in order of name.
+    Attributes:
+        evaluator: The owner's evaluator.
+        metrics: The metric names this owner answers for, unprefixed.
+        settings: An instance of the spec's settings class.
+        sampling: How samples are drawn, and how many.
+        limit: First N problems, or ``None`` for all.
+        rows: Rows of the data set.
+        store: What is on disk of this evaluator, and where new lines go.
+        generate: Completions for requests.
+        judge: The judge. It starts with the first program, so a task that judges nothing needs no sandbox.
+        judged: To be called with each sample and its verdict once both are on disk: it tells the observers.
+        owners: For an evaluator that serves a protocol: the owners of the run's metrics.
+        available: Problems → how many samples of each there are, where they are replayed and all of them are wanted; else
+            ``None``.
+        head_scores: How each head of the model predicts a known text.
     """
 
-    evaluator: str
-    metrics: tuple[str, ...]
+    evaluator: str = attrs.field(validator=text)
+    metrics: tuple[str, ...] = attrs.field(converter=as_tuple, validator=text_tuple)
     settings: Any
-    sampling: Sampling
-    limit: int | None
+    sampling: Sampling = attrs.field(validator=attrs.validators.instance_of(Sampling))
+    limit: int | None = attrs.field(validator=number(1, whole=True, besides=(None,)))
     rows: Rows
-    run: EvaluatorRun
+    store: EvaluatorStore
     generate: Generate
     judge: Judge
     judged: Callable[[Sample, Verdict], None] = lambda sample, verdict: None
-    parts: tuple[Part, ...] = ()
+    owners: tuple[OwnerRun, ...] = ()
     available: Callable[[Sequence[str]], Mapping[str, int]] | None = None
     head_scores: HeadScoring = _no_model

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import attrs
 
-Status = Literal["passed", "failed", "error", "timeout", "memory", "output", "blocked", "no-code", "infrastructure"]
-STATUSES: tuple[Status, ...] = (
-    "passed", "failed", "error", "timeout", "memory", "output", "blocked", "no-code", "infrastructure",
-)  # fmt: skip
+from wmtp.contracts.values import any_text, as_tuple, number, text_tuple
 
+Status = Literal["passed", "failed", "error", "timeout", "memory", "output", "blocked", "no-code", "infrastructure"]
 Level = Literal["strict", "process", "auto"]
 
 
@@ -20,58 +18,72 @@ Level = Literal["strict", "process", "auto"]
 class CallTests:
     """Tests that call into the program: it runs first, then `setup`, then each of `tests`, all sharing names.
 
-    tests   Python source, each usually one ``assert``; a script (``def check(candidate): …`` and its call) is fine.
-            The checker evaluates everything but the calls into the program's own names; expected values stay with it.
-    setup   source that runs after the program and before the tests (MBPP's test_setup_code, test_imports).
-    time_limit (CPU seconds, whole program) and memory_mib override the judge's own limits when given.
+    Attributes:
+        tests: Python source, each usually one ``assert``; a script (``def check(candidate): …`` and its call) is fine. The
+            checker evaluates everything but the calls into the program's own names; expected values stay with it.
+        setup: Source that runs after the program and before the tests (MBPP's test_setup_code, test_imports).
+        time_limit: CPU seconds for the whole program, in place of the judge's own.
+        memory_mib: Memory in MiB, in place of the judge's own.
     """
 
-    tests: tuple[str, ...]
-    setup: str = ""
-    time_limit: float | None = None
-    memory_mib: int | None = None
+    tests: tuple[str, ...] = attrs.field(converter=as_tuple, validator=text_tuple)
+    setup: str = attrs.field(default="", validator=any_text)
+    time_limit: float | None = attrs.field(default=None, validator=number(0, above=True, besides=(None,)))
+    memory_mib: int | None = attrs.field(default=None, validator=number(1, whole=True, besides=(None,)))
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class StdioCase:
     """One run of a stdin program: what it reads and what it should print. `expected` never enters the sandbox."""
 
-    input: str
-    expected: str
+    input: str = attrs.field(validator=any_text)
+    expected: str = attrs.field(validator=any_text)
 
 
 @attrs.frozen(kw_only=True)
 class StdioTests:
     """Tests that feed stdin and compare stdout. Compiled once, forked per case; the first failure ends the program.
 
-    cases       iterated once, lazily, in the parent.
-    compare     ``"tokens"``: split on whitespace, lower-cased, equal counts, numbers within 1e-5; ``"exact"``.
-    input_file, output_file   names in the cwd that stand for stdin / stdout where a problem asks for it.
-    time_limit  CPU seconds a case; memory_mib a case.
+    Attributes:
+        cases: Iterated once, lazily, in the parent.
+        compare: ``"tokens"``: split on whitespace, lower-cased, equal counts, numbers within 1e-5; or ``"exact"``.
+        input_file: A name in the working directory that stands for stdin, where a problem asks for it.
+        output_file: The same for stdout.
+        time_limit: CPU seconds a case, in place of the judge's own.
+        memory_mib: Memory a case in MiB, in place of the judge's own.
     """
 
     cases: Iterable[StdioCase]
-    compare: Literal["tokens", "exact"] = "tokens"
-    input_file: str = ""
-    output_file: str = ""
-    time_limit: float | None = None
-    memory_mib: int | None = None
+    compare: Literal["tokens", "exact"] = attrs.field(
+        default="tokens", validator=attrs.validators.in_(("tokens", "exact"))
+    )
+    input_file: str = attrs.field(default="", validator=any_text)
+    output_file: str = attrs.field(default="", validator=any_text)
+    time_limit: float | None = attrs.field(default=None, validator=number(0, above=True, besides=(None,)))
+    memory_mib: int | None = attrs.field(default=None, validator=number(1, whole=True, besides=(None,)))
 
 
 @attrs.frozen(kw_only=True)
 class Outcome:
     """How one program ended. ``passed`` is true for status ``"passed"`` and nothing else.
 
-    detail      one line for people: the exception, the first failing test's number. Never the expected value.
+    Attributes:
+        status: How it ended.
+        tests_passed: Of `tests`, how many passed before it ended.
+        tests: How many tests there were.
+        cpu_seconds: CPU time of the program.
+        wall_seconds: Wall time of the program.
+        peak_mib: The most memory it held, in MiB.
+        detail: One line for people: the exception, the first failing test's number. Never the expected value.
     """
 
-    status: Status
-    tests_passed: int = 0
-    tests: int = 0
-    cpu_seconds: float = 0.0
-    wall_seconds: float = 0.0
-    peak_mib: float = 0.0
-    detail: str = ""
+    status: Status = attrs.field(validator=attrs.validators.in_(get_args(Status)))
+    tests_passed: int = attrs.field(default=0, validator=number(0, whole=True))
+    tests: int = attrs.field(default=0, validator=number(0, whole=True))
+    cpu_seconds: float = attrs.field(default=0.0, validator=number(0))
+    wall_seconds: float = attrs.field(default=0.0, validator=number(0))
+    peak_mib: float = attrs.field(default=0.0, validator=number(0))
+    detail: str = attrs.field(default="", validator=any_text)
 
     @property
     def passed(self) -> bool:

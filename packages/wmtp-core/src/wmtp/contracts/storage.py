@@ -12,24 +12,27 @@ from typing import Protocol, runtime_checkable
 
 import attrs
 
+from wmtp.contracts.values import any_text, number
+
 
 class Changed(Exception):  # noqa: N818  (the contract's own name)
     """An object is no longer the version that was pinned. Core starts that object again."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Entry:
     """One object of a storage, pinned.
 
-    key      path below the storage's root, ``/``-separated, never absolute, never with ``..``.
-    size     bytes.
-    version  what pins the content: VersionId, ETag, or mtime and inode for a folder.
-    sha256   hex digest of the content where the store knows it, else ``None``.
+    Attributes:
+        key: Path below the storage's root, ``/``-separated, never absolute, never with ``..``.
+        size: Bytes.
+        version: What pins the content: VersionId, ETag, or mtime and inode for a folder.
+        sha256: Hex digest of the content where the store knows it, else ``None``.
     """
 
-    key: str
-    size: int
-    version: str
+    key: str = attrs.field(validator=any_text)
+    size: int = attrs.field(validator=number(0, whole=True))
+    version: str = attrs.field(validator=any_text)
     sha256: str | None = None
 
 

@@ -17,7 +17,7 @@ from wmtp.config.environment import Environment
 from wmtp.config.plain import to_yaml
 from wmtp.config.recipe import Recipe
 from wmtp.contracts.engines import Sampling
-from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, Part, Rows
+from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, OwnerRun, Rows
 from wmtp.contracts.specs import Resource
 from wmtp.errors import ConfigError, IncompleteError, WmtpError
 from wmtp.evaluation.engine import RunEngine
@@ -139,12 +139,11 @@ class _Run:
         return results
 
     def _sampling(self) -> Sampling:
-        wanted = self._recipe.eval.sampling
-        n = wanted.n
-        if n == "auto":
-            n = self._plugins.largest_k(self._recipe.eval.metrics, self._recipe.eval.metric_prefix)
-        seed = self._config.seed if wanted.seed is None else wanted.seed
-        return Sampling(wanted.temperature, wanted.top_p, n, wanted.max_new_tokens, seed)
+        """The recipe's, with its number of samples and its seed settled."""
+        section = self._recipe.eval
+        wanted = section.sampling
+        n = self._plugins.largest_k(section.metrics, section.metric_prefix) if wanted.n == "auto" else wanted.n
+        return attrs.evolve(wanted, n=n, seed=self._config.seed if wanted.seed is None else wanted.seed)
 
     def _task(self, stack: ExitStack) -> EvaluationTask:
         """The protocol's task; its parts hold one for each owner of a metric."""
@@ -153,14 +152,14 @@ class _Run:
         for name in section.metrics:
             owner = self._plugins.metric(name, section.metric_prefix)
             owners.setdefault(owner.evaluator.spec.id, (owner.evaluator, {}))[1][owner.base_name] = name
-        parts = []
+        owner_runs = []
         for evaluator, (owned, names) in owners.items():
             task = self._owner_task(stack, owned, tuple(names))
-            run = lambda owned=owned, task=task, names=names: _renamed(self._plugins.evaluate(task, owned), names)  # noqa: E731
-            parts.append(Part(evaluator, owned.distribution, run))
+            answer = lambda owned=owned, task=task, names=names: _renamed(self._plugins.evaluate(task, owned), names)  # noqa: E731
+            owner_runs.append(OwnerRun(evaluator=evaluator, distribution=owned.distribution, evaluate=answer))
         protocol = self._plugins.protocol(section.protocol).spec.id
         whole = self._owner_task(stack, None, tuple(section.metrics), protocol)
-        return attrs.evolve(whole, parts=tuple(parts))
+        return attrs.evolve(whole, owners=tuple(owner_runs))
 
     def _owner_task(
         self, stack: ExitStack, owned: Any, metrics: tuple[str, ...], protocol: str | None = None
@@ -169,8 +168,7 @@ class _Run:
         sampling = self._sampling()
 
         def generation() -> dict[str, Any]:
-            form = {k: v for k, v in attrs.asdict(sampling).items() if k != "n"}
-            return {**{f"model {k}": v for k, v in self._engine.identity().items()}, **form}
+            return {**{f"model {k}": v for k, v in self._engine.identity().items()}, **sampling.form()}
 
         every = self._engine.replays and self._recipe.eval.sampling.n == "auto"
         if protocol is None:
@@ -187,7 +185,7 @@ class _Run:
             sampling=sampling,
             limit=self._recipe.eval.limit,
             rows=self._rows(owned.spec.dataset if owned else None),
-            run=files,
+            store=files,
             generate=self._engine.generate,
             available=partial(self._engine.available, whole=self._recipe.eval.limit is None) if every else None,
             head_scores=self._engine.head_scores,

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from wmtp.contracts.engines import Completion, GenerationRequest, Message
+import attrs
+
+from wmtp.contracts.engines import Completion, GenerationRequest, Message, SampleKey
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, Problem, Sample, Verdict
 from wmtp.contracts.judging import CallTests, Outcome, StdioTests
 from wmtp.errors import ConfigError
@@ -85,24 +87,24 @@ class CodeBenchmark:
         """Brings the run to its end: missing samples, missing verdicts, then the metrics from what is on disk."""
         problems = self.begin(task)
         counts = self._counts(problems)
-        generation_key = task.run.generation_key({**self.prompt_form(), "stop": list(self.stop)})
-        judge_key = task.run.judge_key({f"setting {k}": getattr(self.settings, k) for k in self.judge_settings})
+        generation_key = task.store.generation_key({**self.prompt_form(), "stop": list(self.stop)})
+        judge_key = task.store.judge_key({f"setting {k}": getattr(self.settings, k) for k in self.judge_settings})
         prompts = {p.id: self._prompt_text(p) for p in problems.values()}
         digests = {p.id: p.digest or sha256(json.dumps(p.row, sort_keys=True, default=str)) for p in problems.values()}
         keys = {p: sha256(judge_key + digest)[:16] for p, digest in digests.items()}
         wanted = sum(counts.values())
         have = self._stored_samples(counts, prompts, generation_key)
         judged = self._stored_verdicts(keys, have)
-        task.run.expect(wanted, samples=len(have), verdicts=len(judged))
+        task.store.expect(wanted, samples=len(have), verdicts=len(judged))
         log.info(
             "%s: %d problem%s; there already: samples %d of %d, verdicts %d of %d",
             task.evaluator, len(problems), "" if len(problems) == 1 else "s", len(have), wanted, len(judged), wanted,
         )  # fmt: skip
         work = _Work(self, keys)
-        for sample in task.run.samples() if len(judged) < len(have) else ():
-            key = (sample.problem, sample.index)
+        for sample in task.store.samples() if len(judged) < len(have) else ():
+            key = (sample.key.problem, sample.key.index)
             if key in have and key not in judged:
-                work.submit(problems[sample.problem], sample)
+                work.submit(problems[sample.key.problem], sample)
         missing = [
             (problem, index)
             for problem in problems.values()  # a problem's samples together: the engine runs its prompt once
@@ -128,7 +130,7 @@ class CodeBenchmark:
     def _counts(self, problems: Iterable[str]) -> dict[str, int]:
         """Problem → how many samples it gets: n, or as many as are stored. Raises ConfigError if too few for a metric."""
         if self.task.available is None:
-            return dict.fromkeys(problems, self.task.sampling.n)
+            return dict.fromkeys(problems, self.task.sampling.count)
         counts = dict(self.task.available(list(problems)))
         fewest = min(counts, key=counts.__getitem__)
         for name in self.task.metrics:
@@ -154,29 +156,30 @@ class CodeBenchmark:
         """(problem, index) → digest of its code, for samples of this run that are wanted. Refuses others'."""
         have: dict[Key, str] = {}
         digests = {problem: sha256(text) for problem, text in prompts.items()}
-        for sample in self.task.run.samples():
-            if sample.index >= counts.get(sample.problem, 0):
+        for sample in self.task.store.samples():
+            problem, index = sample.key.problem, sample.key.index
+            if index >= counts.get(problem, 0):
                 continue
-            if sample.generation_key != generation_key or sample.prompt_sha256 != digests[sample.problem]:
+            if sample.generation_key != generation_key or sample.prompt_sha256 != digests[problem]:
                 raise ConfigError(
-                    f"{self.task.evaluator}: the run's sample {sample.index} of problem {sample.problem} was made from "
+                    f"{self.task.evaluator}: the run's sample {index} of problem {problem} was made from "
                     "another prompt or with other settings (did the data change?). Use another run.name, or --fresh."
                 )
-            have[sample.problem, sample.index] = sha256(sample.code or "")
+            have[problem, index] = sha256(sample.code or "")
         return have
 
     def _stored_verdicts(self, keys: Mapping[str, str], have: Mapping[Key, str]) -> set[Key]:
         judged: set[Key] = set()
-        for verdict in self.task.run.verdicts():
-            key = (verdict.problem, verdict.index)
+        for verdict in self.task.store.verdicts():
+            key = (verdict.key.problem, verdict.key.index)
             if key not in have:
                 continue
-            if verdict.judge_key != keys[verdict.problem]:
+            if verdict.judge_key != keys[verdict.key.problem]:
                 raise ConfigError(
-                    f"{self.task.evaluator}: the data row of problem {verdict.problem} changed since it was judged. Use "
+                    f"{self.task.evaluator}: the data row of problem {verdict.key.problem} changed since it was judged. Use "
                     "another run.name, or --fresh."
                 )
-            if verdict.status == "infrastructure" or verdict.code_sha256 != have[key]:
+            if verdict.outcome.status == "infrastructure" or verdict.code_sha256 != have[key]:
                 judged.discard(key)
             else:
                 judged.add(key)
@@ -195,13 +198,11 @@ class CodeBenchmark:
         errors = []
         for completion in self.task.generate((self._request(p, i, order) for p, i in missing), self.task.sampling):
             if completion.finish_reason == "error":
-                errors.append(f"problem {completion.problem}, sample {completion.index}: {completion.error}")
+                errors.append(f"problem {completion.key.problem}, sample {completion.key.index}: {completion.error}")
                 continue
-            problem = problems[completion.problem]
+            problem = problems[completion.key.problem]
             sample = Sample(
-                evaluator=self.task.evaluator,
-                problem=problem.id,
-                index=completion.index,
+                key=completion.key,
                 completion=completion.text,
                 code=self.code(problem, completion),
                 finish_reason=completion.finish_reason,
@@ -209,18 +210,17 @@ class CodeBenchmark:
                 seconds=round(completion.seconds, 4),
                 prompt_sha256=sha256(prompts[problem.id]),
                 generation_key=generation_key,
+                extra=completion.extra,
             )
-            self.task.run.add_sample(sample)
+            self.task.store.add_sample(sample)
             work.submit(problem, sample)
         return errors
 
     def _request(self, problem: Problem, index: int, order: Mapping[str, int]) -> GenerationRequest:
         prompt = self._prompt(problem)
         return GenerationRequest(
-            evaluator=self.task.evaluator,
-            problem=problem.id,
-            index=index,
-            prompt=prompt if isinstance(prompt, str) else None,
+            key=SampleKey(evaluator=self.task.evaluator, problem=problem.id, index=index),
+            prompt=prompt if prompt and isinstance(prompt, str) else None,
             messages=None if isinstance(prompt, str) else tuple(prompt),
             stop=self.stop,
             max_new_tokens=self.task.sampling.max_new_tokens,
@@ -240,16 +240,15 @@ class CodeBenchmark:
         unjudged: list[str] = []
         failures = Failures()
         by_id = {problem.id: problem for problem in problems}
-        for problem, all_samples, all_verdicts in self.task.run.by_problem(by_id):
+        for problem, all_samples, all_verdicts in self.task.store.by_problem(by_id):
             n = wanted[problem]
-            samples = [s for s in all_samples if s.index < n]
-            verdicts = [v for v in all_verdicts if v.index < n]
-            counts.update(v.status for v in verdicts)
+            samples = [s for s in all_samples if s.key.index < n]
+            verdicts = [v for v in all_verdicts if v.key.index < n]
+            counts.update(v.outcome.status for v in verdicts)
             failures.add(problem, samples, verdicts)
-            unjudged += [
-                f"problem {problem}, sample {v.index}: {v.detail}" for v in verdicts if v.status == "infrastructure"
-            ]
-            if len(samples) < n or len(verdicts) < n or any(v.status == "infrastructure" for v in verdicts):
+            lost = [v for v in verdicts if v.outcome.status == "infrastructure"]
+            unjudged += [f"problem {problem}, sample {v.key.index}: {v.outcome.detail}" for v in lost]
+            if len(samples) < n or len(verdicts) < n or lost:
                 complete = False
                 continue
             for name, value in self._values(by_id[problem], samples, verdicts).items():
@@ -260,7 +259,13 @@ class CodeBenchmark:
             name: summarise(found if complete else None, len(problems), sum(wanted.values()))
             for name, found in values.items()
         }
-        return EvaluationResult(self.task.evaluator, metrics, dict(counts), notes, report=failures.markdown())
+        return EvaluationResult(
+            evaluator=self.task.evaluator,
+            metrics=metrics,
+            counts=dict(counts),
+            notes=notes,
+            report=failures.markdown(),
+        )
 
     def _values(self, problem: Problem, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[str, float]:
         own = None
@@ -268,7 +273,7 @@ class CodeBenchmark:
         for name in self.task.metrics:
             base, _, k = name.rpartition("@")
             if base == self.pass_metric and base:
-                found[name] = pass_at_k(len(verdicts), sum(v.passed for v in verdicts), int(k))
+                found[name] = pass_at_k(len(verdicts), sum(v.outcome.passed for v in verdicts), int(k))
                 continue
             own = self.score(problem, samples, verdicts) if own is None else own
             if name not in own:
@@ -305,19 +310,15 @@ class _Work:
 
     def _write(self, sample: Sample, outcome: Outcome) -> None:
         verdict = Verdict(
-            evaluator=sample.evaluator,
-            problem=sample.problem,
-            index=sample.index,
+            key=sample.key,
             code_sha256=sha256(sample.code or ""),
-            status=outcome.status,
-            passed=outcome.passed,
-            tests_passed=outcome.tests_passed,
-            tests=outcome.tests,
-            cpu_seconds=round(outcome.cpu_seconds, 4),
-            wall_seconds=round(outcome.wall_seconds, 4),
-            peak_mib=round(outcome.peak_mib, 1),
-            detail=outcome.detail,
-            judge_key=self._keys[sample.problem],
+            outcome=attrs.evolve(
+                outcome,
+                cpu_seconds=round(outcome.cpu_seconds, 4),
+                wall_seconds=round(outcome.wall_seconds, 4),
+                peak_mib=round(outcome.peak_mib, 1),
+            ),
+            judge_key=self._keys[sample.key.problem],
         )
-        self._task.run.add_verdict(verdict)
+        self._task.store.add_verdict(verdict)
         self._task.judged(sample, verdict)

@@ -11,15 +11,21 @@ from typing import Any
 import attrs
 
 from wmtp.contracts.engines import (
+    Closes,
     Completion,
     Engine,
     GenerationRequest,
     GenerationStats,
+    HasOrigin,
+    HasStats,
     HeadScores,
+    KnowsInvariance,
     Message,
+    Replays,
     Sampling,
+    ScoresHeads,
 )
-from wmtp.errors import ConfigError
+from wmtp.errors import ConfigError, PluginError
 from wmtp.evaluation.rundir import read_object, write_atomically
 from wmtp.loaders import ModelLoader
 
@@ -44,7 +50,7 @@ class RunEngine:
     @property
     def stats(self) -> GenerationStats | None:
         """Totals over every session of the run that ended by itself; ``None`` if no engine has counted anything."""
-        now = getattr(self._engine, "stats", None)
+        now = self._engine.stats if isinstance(self._engine, HasStats) else None
         return _sum(self._earlier, now) if self._earlier and now else now or self._earlier
 
     def identity(self) -> Mapping[str, str]:
@@ -92,7 +98,8 @@ class RunEngine:
             stats = self.stats
             kept = {
                 "identity": dict(self.identity()),
-                "origin": dict(getattr(self._engine, "origin", {})),
+                "origin": dict(self._engine.origin) if isinstance(self._engine, HasOrigin) else {},
+                "batch_invariant": self._engine.batch_invariant if isinstance(self._engine, KnowsInvariance) else None,
                 "stamp": self._loader.stamp(),
                 "stats": None if stats is None else attrs.asdict(stats),
             }
@@ -103,29 +110,32 @@ class RunEngine:
 
     def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
         """Raises ConfigError where the engine has no heads to score with: it replays what is stored."""
-        score = getattr(self._open(), "head_scores", None)
-        if score is None:
+        engine = self._open()
+        if not isinstance(engine, ScoresHeads):
             raise ConfigError(
                 f"model.base_id: {self._loader.reference!r} predicts nothing; metrics of heads need a model"
             )
-        found: HeadScores = score(prompt, text)
-        return found
+        return engine.head_scores(prompt, text)
 
     @property
     def replays(self) -> bool:
         """Whether the samples are written already, and how many there are is not ours to choose."""
-        return self._loader.reference.startswith("samples:")
+        return self._loader.replays
 
     def available(self, problems: Sequence[str], *, whole: bool) -> Mapping[str, int]:
-        """See `SamplesEngine.available`; only if `replays`."""
-        found: Mapping[str, int] = self._open().available(problems, whole=whole)  # type: ignore[attr-defined]
-        return found
+        """See `Replays.available`. Raises PluginError where the loader promised an engine that replays, and it does not."""
+        engine = self._open()
+        if not isinstance(engine, Replays):
+            raise PluginError(
+                f"the loader of {self._loader.reference!r} says that it replays; its engine has no available()"
+            )
+        return engine.available(problems, whole=whole)
 
     def close(self) -> None:
         self.save()
-        close = getattr(self._engine, "close", None)
-        if close:
-            close()
+        engine: object = self._engine
+        if isinstance(engine, Closes):
+            engine.close()
 
 
 def _sum(one: GenerationStats, other: GenerationStats) -> GenerationStats:

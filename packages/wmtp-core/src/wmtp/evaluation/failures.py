@@ -30,18 +30,18 @@ class Failures:
 
     def add(self, problem: str, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> None:
         self._problems += 1
-        if not any(v.passed for v in verdicts):
+        if not any(v.outcome.passed for v in verdicts):
             self._unsolved.append(problem)
-        by_index = {s.index: s for s in samples}
+        by_index = {s.key.index: s for s in samples}
         for verdict in verdicts:
-            if not verdict.passed:
+            if not verdict.outcome.passed:
                 reason = _reason(verdict)
                 self._reasons[reason] += 1
-                lacking = _NO_MODULE.search(verdict.detail)
+                lacking = _NO_MODULE.search(verdict.outcome.detail)
                 if lacking and lacking[1] not in sys.stdlib_module_names:
                     self._lacking[lacking[1]] += 1
-                if reason not in self._examples and len(self._examples) < EXAMPLES and verdict.index in by_index:
-                    self._examples[reason] = by_index[verdict.index], verdict
+                if reason not in self._examples and len(self._examples) < EXAMPLES and verdict.key.index in by_index:
+                    self._examples[reason] = by_index[verdict.key.index], verdict
 
     def markdown(self) -> tuple[str, ...]:
         """Lines for report.md; none where nothing failed."""
@@ -65,7 +65,8 @@ class Failures:
         for sample, verdict in self._examples.values():
             lines += [
                 "",
-                f"Problem {sample.problem}, sample {sample.index}: {_plain(verdict.detail or verdict.status)}",
+                f"Problem {sample.key.problem}, sample {sample.key.index}: "
+                f"{_plain(verdict.outcome.detail or verdict.outcome.status)}",
                 "",
             ]
             lines += _fenced(sample.code or sample.completion)
@@ -73,8 +74,9 @@ class Failures:
 
 
 def _reason(verdict: Verdict) -> str:
-    found = _EXCEPTION.search(verdict.detail) if verdict.status in ("error", "failed") else None
-    return f"{verdict.status}, {found[0]}" if found else verdict.status
+    outcome = verdict.outcome
+    found = _EXCEPTION.search(outcome.detail) if outcome.status in ("error", "failed") else None
+    return f"{outcome.status}, {found[0]}" if found else outcome.status
 
 
 def _plain(text: str) -> str:

@@ -46,7 +46,7 @@ class HeadMetrics:
             name: summarise(found if count == len(problems) else None, len(problems), count, _unit(name))
             for name, found in values.items()
         }
-        return EvaluationResult(task.evaluator, metrics, {}, tuple(notes[:20]))
+        return EvaluationResult(evaluator=task.evaluator, metrics=metrics, notes=tuple(notes[:20]))
 
 
 def _value(name: str, scores: HeadScores) -> float:

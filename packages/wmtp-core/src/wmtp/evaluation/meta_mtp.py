@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 
-from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, Part
+from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, OwnerRun
 from wmtp.errors import PluginError
 
 EVALUATOR_ID = "meta-mtp-evaluator"
@@ -23,27 +23,27 @@ class MetaMtpEvaluator:
     id = EVALUATOR_ID
 
     def evaluate(self, task: EvaluationTask) -> EvaluationResult:
-        """Calls every part of the task. Never raises for what an owner does, except where the user interrupts."""
+        """Calls every owner of the task. Never raises for what an owner does, except where the user interrupts."""
         metrics: dict[str, MetricValue] = {}
         counts: Counter[str] = Counter()
         parts: dict[str, EvaluationResult] = {}
         failed: dict[str, Exception] = {}
-        for part in sorted(task.parts, key=lambda part: part.evaluator):
+        for part in sorted(task.owners, key=lambda part: part.evaluator):
             try:
-                result = _well_formed(part, part.run())
+                result = _well_formed(part, part.evaluate())
             except (Exception, SystemExit) as error:  # an owner's failure is its own: it is kept, and shown
                 failed[part.evaluator] = error if isinstance(error, Exception) else _left(part, error)
                 log.debug("%s (%s) failed", part.evaluator, part.distribution, exc_info=error)
-                if len(task.parts) > 1:  # said now, since the others may take hours; alone, it is said at the end
+                if len(task.owners) > 1:  # said now, since the others may take hours; alone, it is said at the end
                     log.error("%s (%s) failed, the others go on: %s", part.evaluator, part.distribution, _line(error))
                 continue
             parts[part.evaluator] = result
             metrics.update(result.metrics)
             counts.update(result.counts)
-        return EvaluationResult(self.id, metrics, dict(counts), parts=parts, failed=failed)
+        return EvaluationResult(evaluator=self.id, metrics=metrics, counts=dict(counts), parts=parts, failed=failed)
 
 
-def _well_formed(part: Part, result: object) -> EvaluationResult:
+def _well_formed(part: OwnerRun, result: object) -> EvaluationResult:
     """The result, if it is one all the way down: one wrong value must not cost the others their results."""
     if not isinstance(result, EvaluationResult):
         raise PluginError(f"{part.distribution} returned a {type(result).__name__}, not a wmtp.EvaluationResult")
@@ -58,7 +58,7 @@ def _well_formed(part: Part, result: object) -> EvaluationResult:
     return result
 
 
-def _left(part: Part, error: SystemExit) -> PluginError:
+def _left(part: OwnerRun, error: SystemExit) -> PluginError:
     return PluginError(f"{part.distribution} called sys.exit({error.code!r}) in wmtp_evaluate")
 
 

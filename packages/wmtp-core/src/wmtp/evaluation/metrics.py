@@ -38,6 +38,14 @@ def interval(values: Sequence[float], unit: str = "") -> Interval:
 def summarise(values: Sequence[float] | None, problems: int, samples: int, unit: str = "") -> MetricValue:
     """Mean and interval of per-problem values; all ``None`` where the values are not complete."""
     if not values:
-        return MetricValue(None, None, None, problems, samples, unit=unit)
+        return MetricValue(value=None, low=None, high=None, problems=problems, samples=samples, unit=unit)
     found = interval(values, unit)
-    return MetricValue(fmean(values), found.low, found.high, problems, samples, unit=unit)
+    return MetricValue(
+        value=fmean(values),
+        low=found.low,
+        high=found.high,
+        problems=problems,
+        samples=samples,
+        unit=unit,
+        method=found.method,
+    )

@@ -66,7 +66,10 @@ def assemble(
     seconds: float,
 ) -> Results:
     """Builds `Results` from what the evaluators answered and what the files hold."""
-    asked = {name: result.metrics.get(name, MetricValue(None, None, None, 0, 0)) for name in recipe.eval.metrics}
+    asked = {
+        name: result.metrics.get(name, MetricValue(value=None, low=None, high=None, problems=0, samples=0))
+        for name in recipe.eval.metrics
+    }
     parts = dict(result.parts) or {result.evaluator: result}
     owners = {p: plugins.evaluators[p] for p in (*result.parts, *result.failed) if p in plugins.evaluators}
     listing = plugins.listing()
@@ -116,7 +119,7 @@ def assemble(
 
 def _stated(attribute: Any, value: Any) -> bool:
     """A share of 1, as nearly every metric is, has no unit to state."""
-    return attribute.name != "unit" or bool(value)
+    return attribute.name not in ("unit", "method") or bool(value)
 
 
 def _model(folder: Path) -> dict[str, str]:
@@ -146,10 +149,7 @@ def _generation(folder: Path, engine: RunEngine) -> dict[str, Any]:
                 tokens += row["tokens"]
                 truncated += row["finish_reason"] == "length"
     found: dict[str, Any] = {"samples": samples, "tokens": tokens, "truncated": truncated}
-    model = _model(folder)
-    # Elsewhere logits vary with the batch they are computed in, and so, now and then, does a sample.
-    exact = (model["device"], model["dtype"]) == ("cpu", "float32") if {"device", "dtype"} <= set(model) else None
-    found["batch_invariant"] = exact
+    found["batch_invariant"] = (read_object(folder / "engine.json") or {}).get("batch_invariant")
     stats = engine.stats
     seconds = stats.seconds if stats else None
     found["seconds"] = None if seconds is None else round(seconds, 3)

@@ -14,20 +14,16 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import attrs
 import filelock
 
 from wmtp.contracts.evaluation import Sample, Verdict
 from wmtp.errors import ConfigError
+from wmtp.runs.lines import SAMPLES, VERDICTS, Lines
 
-R = TypeVar("R", Sample, Verdict)
 Event = Callable[[str, str, int], None]
 """(evaluator, ``"sample"`` | ``"verdict"`` | ``"total"``, count)."""
-
-SAMPLE_FIELDS = frozenset(a.name for a in attrs.fields(Sample))
-VERDICT_FIELDS = frozenset(a.name for a in attrs.fields(Verdict))
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -36,82 +32,8 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class Lines:
-    """One append-only jsonl file of one record type."""
-
-    def __init__(self, path: Path, record: type[Any], fields: frozenset[str]) -> None:
-        self.path, self._record, self._fields = path, record, fields
-        self._drop_torn_line()
-        self._file = path.open("ab", buffering=0)
-
-    def _drop_torn_line(self) -> None:
-        """A last line without its newline is from a crash: it is cut off and done again."""
-        if not self.path.exists():
-            return
-        with self.path.open("rb+") as file:
-            end = file.seek(0, os.SEEK_END)
-            while end:
-                start = max(0, end - 65536)
-                file.seek(start)
-                newline = file.read(end - start).rfind(b"\n")
-                if newline >= 0:
-                    file.truncate(start + newline + 1)
-                    return
-                end = start
-            file.truncate(0)
-
-    def empty(self) -> bool:
-        return self.path.stat().st_size == 0
-
-    def add(self, record: Any) -> None:
-        line = json.dumps(attrs.asdict(record), ensure_ascii=False, separators=(",", ":"))
-        data = (line + "\n").encode("utf-8", "surrogatepass")
-        size = self.path.stat().st_size
-        try:
-            written = self._file.write(data)
-            while written < len(data):  # a disk that fills up takes part of a write
-                written += self._file.write(data[written:])
-        except OSError as error:
-            os.truncate(self.path, size)  # leave whole lines only, so that the run can go on
-            error.filename = str(self.path)
-            raise
-
-    def read(self) -> Iterator[tuple[int, Any]]:
-        """(place, record) of every line. Raises ConfigError naming file and line where one is damaged."""
-        place = 0
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                yield place, self._parse(line, number)
-                place += len(line)
-
-    def at(self, places: Iterable[int]) -> list[Any]:
-        with self.path.open("rb") as file:
-            found = []
-            for place in places:
-                file.seek(place)
-                found.append(self._parse(file.readline(), 0))
-        return found
-
-    def _parse(self, line: bytes, number: int) -> Any:
-        try:
-            row = json.loads(line.decode("utf-8", "surrogatepass"))
-            if set(row) != self._fields:
-                raise ValueError("its fields are not those of this version's records")
-            if type(row["index"]) is not int or type(row["problem"]) is not str:
-                raise ValueError("problem must be text, and index a number")
-        except (ValueError, TypeError) as error:
-            raise ConfigError(
-                f"{self.path}, line {number}: damaged: {error}. Remove that line to have it done again, or use --fresh "
-                "or another run.name."
-            ) from None
-        return self._record(**row)
-
-    def close(self) -> None:
-        self._file.close()
-
-
 class EvaluatorFiles:
-    """One evaluator's part of a run directory. See `wmtp.contracts.evaluation.EvaluatorRun`."""
+    """One evaluator's part of a run directory. See `wmtp.contracts.evaluation.EvaluatorStore`."""
 
     def __init__(
         self,
@@ -126,8 +48,8 @@ class EvaluatorFiles:
         self._keys = folder / "keys.json"
         for kind in ("samples", "verdicts"):
             (folder / kind).mkdir(exist_ok=True)
-        self._samples = Lines(folder / "samples" / f"{evaluator}.jsonl", Sample, SAMPLE_FIELDS)
-        self._verdicts = Lines(folder / "verdicts" / f"{evaluator}.jsonl", Verdict, VERDICT_FIELDS)
+        self._samples = Lines(folder / "samples" / f"{evaluator}.jsonl", SAMPLES)
+        self._verdicts = Lines(folder / "verdicts" / f"{evaluator}.jsonl", VERDICTS)
 
     def samples(self) -> Iterator[Sample]:
         return (record for _, record in self._samples.read())
@@ -149,12 +71,14 @@ class EvaluatorFiles:
 
     def by_problem(self, problems: Iterable[str]) -> Iterator[tuple[str, list[Sample], list[Verdict]]]:
         """The last line of each (problem, index) wins: a verdict that was `infrastructure` is written again."""
-        places: dict[str, tuple[dict[int, int], dict[int, int]]] = {problem: ({}, {}) for problem in problems}
-        for which, lines in enumerate((self._samples, self._verdicts)):
-            for place, record in lines.read():
-                if record.problem in places:
-                    places[record.problem][which][record.index] = place
-        for problem, (samples, verdicts) in places.items():
+        offsets: dict[str, tuple[dict[int, int], dict[int, int]]] = {problem: ({}, {}) for problem in problems}
+        for offset, sample in self._samples.read():
+            if sample.key.problem in offsets:
+                offsets[sample.key.problem][0][sample.key.index] = offset
+        for offset, verdict in self._verdicts.read():
+            if verdict.key.problem in offsets:
+                offsets[verdict.key.problem][1][verdict.key.index] = offset
+        for problem, (samples, verdicts) in offsets.items():
             yield (
                 problem,
                 self._samples.at(samples[i] for i in sorted(samples)),
@@ -171,8 +95,9 @@ class EvaluatorFiles:
         """Records what this run is made with, or checks that it still is. Raises ConfigError saying what changed."""
         keys = read_object(self._keys) or {}
         # What has produced no line yet binds nobody: a run that failed at its first step can be mended and started again.
-        lines, made = (self._samples, "samples") if kind == "generation" else (self._verdicts, "verdicts")
-        stored = None if lines.empty() else keys.get(kind, {}).get(self._evaluator)
+        made = "samples" if kind == "generation" else "verdicts"
+        empty = self._samples.empty() if kind == "generation" else self._verdicts.empty()
+        stored = None if empty else keys.get(kind, {}).get(self._evaluator)
         now = json.loads(json.dumps(parts))
         if stored is not None and stored != now:
             changed = [

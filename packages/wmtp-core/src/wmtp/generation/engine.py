@@ -93,6 +93,11 @@ class DecodingEngine:
         self._notes: list[str] = []
 
     @property
+    def batch_invariant(self) -> bool:
+        """Elsewhere logits vary with the batch they are computed in, and so, now and then, does a sample."""
+        return (self.identity.get("device"), self.identity.get("dtype")) == ("cpu", "float32")
+
+    @property
     def stats(self) -> GenerationStats:
         counts = {k: int(v) for k, v in self._stats.items() if k != "seconds"}
         return GenerationStats(
@@ -119,7 +124,14 @@ class DecodingEngine:
             return head_scores(self._scoring, ids, max(1, start), self._device)
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
-        """Completions as they finish. A prompt that does not fit the context is an ``error`` completion."""
+        """Completions as they finish. A prompt that does not fit the context is an ``error`` completion.
+
+        Raises GenerationError for `Sampling.extra`: this engine knows nothing beyond the named fields.
+        """
+        if sampling.extra:
+            raise GenerationError(
+                f"eval.sampling.extra: this engine knows no {', '.join(map(repr, sorted(sampling.extra)))}"
+            )
         steps = self._decode(Queue(requests, self._tokenize), sampling)
         while True:
             # Left before each completion is handed out: what its reader does with torch is the reader's own.
@@ -197,7 +209,7 @@ class DecodingEngine:
         return _Prompt(ids, cache, states)
 
     def _new_row(self, request: GenerationRequest, ids: list[int], sampling: Sampling) -> Row:
-        key = row_key(sampling.seed, request.evaluator, request.problem, request.index)
+        key = row_key(sampling.seed or 0, request.key.evaluator, request.key.problem, request.key.index)
         budget = min(request.max_new_tokens, self._forward.context - len(ids))
         text = Continuation(self._tokenizer, ids, request.stop)
         return Row(request, key, text, budget, time.perf_counter(), len(ids))
@@ -329,9 +341,7 @@ class DecodingEngine:
     def _completion(self, row: Row) -> Completion:
         assert row.finish is not None
         return Completion(
-            evaluator=row.request.evaluator,
-            problem=row.request.problem,
-            index=row.request.index,
+            key=row.request.key,
             text=row.text.cut(row.ids),
             finish_reason=row.finish,
             tokens=len(row.ids),
@@ -342,15 +352,13 @@ class DecodingEngine:
 def _too_long(request: GenerationRequest, length: int, context: int) -> str:
     return (
         f"the prompt has {length} tokens, and the model's context only {context}. Give fewer examples in it, if it has any "
-        f"(eval.evaluators.{request.evaluator}.shots), or use a model with a longer context."
+        f"(eval.evaluators.{request.key.evaluator}.shots), or use a model with a longer context."
     )
 
 
 def _refusal(request: GenerationRequest, error: str) -> Completion:
     return Completion(
-        evaluator=request.evaluator,
-        problem=request.problem,
-        index=request.index,
+        key=request.key,
         text="",
         finish_reason="error",
         tokens=0,

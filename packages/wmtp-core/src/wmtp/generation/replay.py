@@ -14,9 +14,7 @@ from wmtp.errors import ConfigError, ResourceError
 
 def _completion(request: GenerationRequest, text: str, finish: FinishReason = "stop", error: str = "") -> Completion:
     return Completion(
-        evaluator=request.evaluator,
-        problem=request.problem,
-        index=request.index,
+        key=request.key,
         text=text,
         finish_reason=finish,
         tokens=0,
@@ -38,7 +36,7 @@ class ReferenceEngine:
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         for request in requests:
             if request.reference is None:
-                error = f"problem {request.problem} has no reference solution to replay"
+                error = f"problem {request.key.problem} has no reference solution to replay"
                 yield _completion(request, "", "error", error)
             else:
                 yield _completion(request, request.reference)
@@ -162,7 +160,7 @@ class SamplesEngine:
             for request in requests:
                 found = self._find(file, request)
                 if found is None:
-                    error = f"{self._path} has no sample {request.index} of problem {request.problem}"
+                    error = f"{self._path} has no sample {request.key.index} of problem {request.key.problem}"
                     yield _completion(request, "", "error", error)
                 else:
                     yield _completion(request, *found)
@@ -170,10 +168,10 @@ class SamplesEngine:
     def _find(self, file: Any, request: GenerationRequest) -> tuple[str, FinishReason] | None:
         if self._lists:
             texts = self._lists[request.ordinal] if request.ordinal < len(self._lists) else []
-            return (texts[request.index], "stop") if request.index < len(texts) else None
+            return (texts[request.key.index], "stop") if request.key.index < len(texts) else None
         # EvalPlus writes Mbpp/2 where the data set says 2.
-        names = (request.problem, f"Mbpp/{request.problem}")
-        place = next((p for n in names if (p := self._places.get((n, request.index))) is not None), None)
+        names = (request.key.problem, f"Mbpp/{request.key.problem}")
+        place = next((p for n in names if (p := self._places.get((n, request.key.index))) is not None), None)
         if place is None:
             return None
         file.seek(place)

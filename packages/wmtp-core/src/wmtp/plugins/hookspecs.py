@@ -379,7 +379,7 @@ def wmtp_sample_judged(sample: Sample, verdict: Verdict) -> None:
 
         @wmtp.hookimpl
         def wmtp_sample_judged(verdict):
-            print(verdict.problem, verdict.status)
+            print(verdict.key.problem, verdict.outcome.status)
     """
 
 

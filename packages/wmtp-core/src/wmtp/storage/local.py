@@ -28,7 +28,7 @@ class LocalStorage:
     def _entry(self, path: Path) -> Entry:
         status = path.stat()
         version = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
-        return Entry(path.relative_to(self._root).as_posix(), status.st_size, version)
+        return Entry(key=path.relative_to(self._root).as_posix(), size=status.st_size, version=version)
 
     def list(self, prefix: str) -> Iterator[Entry]:
         start = self._root / prefix.rpartition("/")[0]

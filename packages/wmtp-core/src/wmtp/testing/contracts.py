@@ -149,7 +149,7 @@ class LoaderContract(_Citizen):
         assert [reference for reference in self.foreign if matches(reference)] == []
 
     def test_the_engine_answers_every_request_once(self) -> None:
-        from wmtp.contracts.engines import GenerationRequest
+        from wmtp.contracts.engines import GenerationRequest, SampleKey
         from wmtp.contracts.specs import LoadRequest, Resource
 
         def fetch(patterns: tuple[str, ...] | None = None) -> Resource:
@@ -160,12 +160,15 @@ class LoaderContract(_Citizen):
         assert all(isinstance(k, str) and isinstance(v, str) for k, v in engine.identity.items())
         requests = [
             GenerationRequest(
-                evaluator="e", problem=str(i), index=0, prompt=f"# {i}\n", max_new_tokens=4, reference="x"
+                key=SampleKey(evaluator="e", problem=str(i), index=0),
+                prompt=f"# {i}\n",
+                max_new_tokens=4,
+                reference="x",
             )
             for i in range(3)
         ]
         found = list(engine.generate(iter(requests), Sampling()))
-        assert sorted(c.problem for c in found) == ["0", "1", "2"]
+        assert sorted(c.key.problem for c in found) == ["0", "1", "2"]
 
 
 class StorageContract:

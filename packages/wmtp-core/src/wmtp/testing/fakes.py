@@ -30,17 +30,15 @@ class FakeEngine:
     def _answer(self, request: GenerationRequest) -> str | None:
         if callable(self._answers):
             return self._answers(request)
-        answers = self._answers.get(request.problem, ())
-        return answers[request.index] if request.index < len(answers) else None
+        answers = self._answers.get(request.key.problem, ())
+        return answers[request.key.index] if request.key.index < len(answers) else None
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         for request in requests:
             self.requests.append(request)
             text = self._answer(request)
             yield Completion(
-                evaluator=request.evaluator,
-                problem=request.problem,
-                index=request.index,
+                key=request.key,
                 text=text or "",
                 finish_reason="error" if text is None else "stop",
                 tokens=len((text or "").split()),
@@ -59,7 +57,7 @@ class MemoryStorage:
 
     def _entry(self, key: str) -> Entry:
         data, version = self._objects[key]
-        return Entry(key, len(data), str(version), hashlib.sha256(data).hexdigest())
+        return Entry(key=key, size=len(data), version=str(version), sha256=hashlib.sha256(data).hexdigest())
 
     def list(self, prefix: str) -> Iterator[Entry]:
         return (self._entry(key) for key in sorted(self._objects) if key.startswith(prefix))

@@ -1,0 +1,69 @@
+"""Validators of the records that cross walls: numbers, texts, mappings.
+
+They run when a record is made in Python, and field by field when a file is read. A file's reader has no instance to give
+(`instance` is then ``None``) and names the key itself; in Python the message names the record and its field.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+def _field(instance: Any, attribute: attrs.Attribute[Any]) -> str:
+    return "" if instance is None else f"{type(instance).__name__}.{attribute.name} "
+
+
+def number(
+    low: float, *, above: bool = False, high: float | None = None, whole: bool = False, besides: tuple[Any, ...] = ()
+) -> Validator:
+    """Finite numbers from `low` (or above it) to `high`, whole ones only if `whole`; and the values `besides`."""
+    bound = f"{'above' if above else 'at least'} {low}" + (f" and at most {high}" if high is not None else "")
+
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if any(value is other or (isinstance(other, str) and value == other) for other in besides):
+            return
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+            kind = "a whole number" if whole else "a number"
+            raise TypeError(f"{_field(instance, attribute)}must be {kind}, not {value!r}")
+        in_range = (value > low if above else value >= low) and (high is None or value <= high)
+        if not math.isfinite(value) or not in_range:
+            raise ValueError(f"{_field(instance, attribute)}must be {bound}, not {value}")
+
+    return validate
+
+
+def text(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Text that is not empty."""
+    any_text(instance, attribute, value)
+    if not value:
+        raise ValueError(f"{_field(instance, attribute)}must not be empty")
+
+
+def any_text(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Text, which may be empty."""
+    if not isinstance(value, str):
+        raise TypeError(f"{_field(instance, attribute)}must be text, not {value!r}")
+
+
+def as_tuple(value: Any) -> Any:
+    """Converter: a list becomes a tuple, so that a frozen record cannot change. Anything else is left to the validator."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def text_tuple(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A tuple of texts. One text alone would be read letter by letter, so it is refused."""
+    if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+        hint = f"; write ({value!r},)" if isinstance(value, str) else ""
+        raise TypeError(f"{_field(instance, attribute)}must be a tuple of texts, not {value!r}{hint}")
+
+
+def named_values(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A mapping whose keys are texts."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError(f"{_field(instance, attribute)}must be a mapping of texts to values, not {value!r}")

@@ -1,0 +1,203 @@
+"""The lines of a run folder: samples and verdicts, one record a line, flat.
+
+A file is only ever appended to, a whole line in one write, so that a killed process loses at most the line it was writing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from wmtp.contracts.engines import SampleKey
+from wmtp.contracts.evaluation import LINE_SCHEMA, Sample, Verdict
+from wmtp.contracts.judging import Outcome
+from wmtp.errors import ConfigError
+
+R = TypeVar("R")
+_KEY = tuple(a.name for a in attrs.fields(SampleKey))
+_OUTCOME = tuple(a.name for a in attrs.fields(Outcome))
+_TAIL_BYTES = 65536
+
+
+@attrs.frozen
+class LineFormat(Generic[R]):
+    """How one kind of record becomes a line and a line a record.
+
+    Attributes:
+        required: The fields of every line.
+        optional: Fields that a line may have.
+        to_row: Record → the line's object, its fields in order.
+        from_row: A line's object, its fields checked → record.
+    """
+
+    required: frozenset[str]
+    optional: frozenset[str]
+    to_row: Callable[[R], dict[str, Any]]
+    from_row: Callable[[dict[str, Any]], R]
+
+    def to_line(self, record: R) -> bytes:
+        """The line, with its newline."""
+        line = json.dumps(self.to_row(record), ensure_ascii=False, separators=(",", ":"))
+        return (line + "\n").encode("utf-8", "surrogatepass")
+
+    def from_line(self, line: bytes) -> R:
+        """The record of a line.
+
+        Raises:
+            ValueError: The line is no JSON object of these fields, or a field cannot be what it says.
+            TypeError: A field is of another type.
+        """
+        row = json.loads(line.decode("utf-8", "surrogatepass"))
+        if not isinstance(row, dict) or not self.required <= set(row) <= self.required | self.optional:
+            raise ValueError("its fields are not those of this version's records")
+        return self.from_row(row)
+
+
+def _key(row: Mapping[str, Any]) -> SampleKey:
+    return SampleKey(**{name: row[name] for name in _KEY})
+
+
+def _sample_row(sample: Sample) -> dict[str, Any]:
+    row = {
+        "schema": sample.schema,
+        **{name: getattr(sample.key, name) for name in _KEY},
+        **{name: getattr(sample, name) for name in _SAMPLE},
+    }
+    return {**row, "extra": dict(sample.extra)} if sample.extra else row
+
+
+def _sample(row: dict[str, Any]) -> Sample:
+    return Sample(
+        key=_key(row), schema=row["schema"], extra=row.get("extra", {}), **{name: row[name] for name in _SAMPLE}
+    )
+
+
+def _verdict_row(verdict: Verdict) -> dict[str, Any]:
+    outcome = verdict.outcome
+    return {
+        "schema": verdict.schema,
+        **{name: getattr(verdict.key, name) for name in _KEY},
+        "code_sha256": verdict.code_sha256,
+        "status": outcome.status,
+        "passed": outcome.passed,
+        **{name: getattr(outcome, name) for name in _OUTCOME if name != "status"},
+        "judge_key": verdict.judge_key,
+    }
+
+
+def _verdict(row: dict[str, Any]) -> Verdict:
+    outcome = Outcome(**{name: row[name] for name in _OUTCOME})
+    if row["passed"] is not outcome.passed:
+        raise ValueError(f"status {outcome.status!r} and passed {row['passed']!r} contradict each other")
+    return Verdict(
+        key=_key(row),
+        schema=row["schema"],
+        code_sha256=row["code_sha256"],
+        outcome=outcome,
+        judge_key=row["judge_key"],
+    )
+
+
+_SAMPLE = ("completion", "code", "finish_reason", "tokens", "seconds", "prompt_sha256", "generation_key")
+SAMPLES: LineFormat[Sample] = LineFormat(
+    frozenset({"schema", *_KEY, *_SAMPLE}), frozenset({"extra"}), _sample_row, _sample
+)
+VERDICTS: LineFormat[Verdict] = LineFormat(
+    frozenset({"schema", *_KEY, "code_sha256", "passed", *_OUTCOME, "judge_key"}),
+    frozenset(),
+    _verdict_row,
+    _verdict,
+)
+
+
+class Lines(Generic[R]):
+    """One append-only file of lines of one kind of record."""
+
+    def __init__(self, path: Path, format: LineFormat[R]) -> None:
+        self.path, self._format = path, format
+        self._drop_torn_line()
+        self._file = path.open("ab", buffering=0)
+
+    def _drop_torn_line(self) -> None:
+        """A last line without its newline is from a crash: it is cut off and done again."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb+") as file:
+            end = file.seek(0, os.SEEK_END)
+            while end:
+                start = max(0, end - _TAIL_BYTES)
+                file.seek(start)
+                newline = file.read(end - start).rfind(b"\n")
+                if newline >= 0:
+                    file.truncate(start + newline + 1)
+                    return
+                end = start
+            file.truncate(0)
+
+    def empty(self) -> bool:
+        return self.path.stat().st_size == 0
+
+    def add(self, record: R) -> None:
+        data = self._format.to_line(record)
+        size = self.path.stat().st_size
+        try:
+            written = self._file.write(data)
+            while written < len(data):  # a disk that fills up takes part of a write
+                written += self._file.write(data[written:])
+        except OSError as error:
+            os.truncate(self.path, size)  # leave whole lines only, so that the run can go on
+            error.filename = str(self.path)
+            raise
+
+    def read(self) -> Iterator[tuple[int, R]]:
+        """(offset in bytes, record) of every line. Raises ConfigError naming file and line where one is damaged."""
+        return read_lines(self.path, self._format)
+
+    def at(self, offsets: Iterable[int]) -> list[R]:
+        with self.path.open("rb") as file:
+            found = []
+            for offset in offsets:
+                file.seek(offset)
+                found.append(_parse(self.path, self._format, file.readline(), 0))
+        return found
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_lines(path: Path, format: LineFormat[R], *, torn: bool = False) -> Iterator[tuple[int, R]]:
+    """(offset in bytes, record) of every line of a file.
+
+    Args:
+        path: The file.
+        format: What its lines are.
+        torn: Leave out a last line without its newline: somebody is writing it, or a crash tore it.
+
+    Raises:
+        ConfigError: A line is damaged; names file and line.
+    """
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if torn and not line.endswith(b"\n"):
+                return
+            yield offset, _parse(path, format, line, number)
+            offset += len(line)
+
+
+def _parse(path: Path, format: LineFormat[R], line: bytes, number: int) -> R:
+    try:
+        return format.from_line(line)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{path}, line {number}: damaged: {error}. Remove that line to have it done again, or use --fresh "
+            "or another run.name."
+        ) from None
+
+
+__all__ = ["LINE_SCHEMA", "SAMPLES", "VERDICTS", "LineFormat", "Lines", "read_lines"]
