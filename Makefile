@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Tests run on this many workers; torch gets one thread in each (the fixtures see to it).
 WORKERS ?= auto
 
-.PHONY: demo test lint types bench pages pages-check docs dist env servers lowest newest mutants clean
+.PHONY: demo browser test lint types bench pages pages-check docs dist env servers lowest newest mutants clean
 
 env: $(STAMP)
 
@@ -23,6 +23,17 @@ servers: $(SERVERS)/.installed
 $(SERVERS)/.installed: requirements-servers.txt constraints.txt
 	$(PYTHON) -m venv --clear $(SERVERS)
 	$(SERVERS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-servers.txt
+	touch $@
+
+# A real browser and its driver (Debian's), and axe-core: without them the tests of report.html skip. Wants root, for apt.
+AXE_VERSION := 4.14.1
+browser: .browser/axe.min.js
+
+.browser/axe.min.js:
+	command -v chromium && command -v chromedriver || { apt-get update -q && apt-get install -y -q chromium chromium-driver; }
+	mkdir -p .browser
+	cd .browser && npm pack --silent axe-core@$(AXE_VERSION) && tar xzf axe-core-$(AXE_VERSION).tgz --strip-components=1 package/axe.min.js
+	rm -f .browser/*.tgz
 	touch $@
 
 demo: $(STAMP)

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("wmtp.cli.eval", "Evaluate a model: CONFIG says where things are, RECIPE what to run."),
     "score": ("wmtp.cli.score", "Judge samples that are already written, and report their metrics."),
     "compare": ("wmtp.cli.compare", "Say whether one run is better than another, and what would settle it."),
+    "report": ("wmtp.cli.report", "Write report.html of a run, or of several beside one another."),
     "metrics": ("wmtp.cli.metrics", "List the metrics that the installed plugins answer for."),
     "plugins": ("wmtp.cli.plugins", "List plugins: their state, and what each provides."),
     "config": ("wmtp.cli.config", "Check, describe or migrate configuration files."),

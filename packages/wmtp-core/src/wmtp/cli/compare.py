@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 )
 @click.option("--show", "problem", metavar="PROBLEM", help="Print every run's programs for a problem instead.")
 @click.option("--plan", is_flag=True, help="Of one run: how many samples a difference needs. --equivalent sets it.")
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the page of these runs there, too."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def command(
     runs: tuple[Path, ...],
@@ -37,6 +40,7 @@ def command(
     fail_on: tuple[str, ...],
     problem: str | None,
     plan: bool,
+    html: Path | None,
     as_json: bool,
 ) -> int:
     """Say whether RUN_B is better than RUN_A, by how much, and what would settle it.
@@ -61,6 +65,10 @@ def command(
     from wmtp.comparison.table import lines
 
     found = compare(runs, metrics=metrics, equivalent=equivalent, despite=despite)
+    if html is not None:
+        from wmtp.reports.html import write_report
+
+        write_report(runs, html, despite=despite)
     if as_json:
         echo_json(found.to_json())
     else:

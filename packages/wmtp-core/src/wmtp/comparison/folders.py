@@ -16,7 +16,7 @@ NOT_OF_THE_PROMPT = frozenset({"temperature", "top_p", "seed"})
 
 def read_folder(folder: Path) -> RunData:
     """Read a finished run. Raises ConfigError where it is none, still going, torn, or without any outcome."""
-    results = _results(folder)
+    results = read_results(folder)
     keys = _object(folder / "keys.json") or {}
     judged = {
         path.stem: _judged(folder, path, keys)
@@ -63,7 +63,8 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _results(folder: Path) -> dict[str, Any]:
+def read_results(folder: Path) -> dict[str, Any]:
+    """Read results.json of a finished run. Raises ConfigError where there is none, or a process works in the folder."""
     if _held(folder):
         raise ConfigError(f"{folder}: a process is still working in it; compare when it has finished")
     found = _object(folder / "results.json")

@@ -1,0 +1,20 @@
+"""``wmtp report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN…]", type=click.Path(path_type=Path))
+@click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="The file; by default RUN/report.html.")
+@click.option(
+    "--despite", multiple=True, metavar="KEY", help="Compare although the runs differ in KEY. May be repeated."
+)
+def command(runs: tuple[Path, ...], to: Path | None, despite: tuple[str, ...]) -> None:
+    """Write report.html of a run, or of several compared with the first: one file that opens from disk."""
+    from wmtp.reports.html import write_report
+
+    click.echo(str(write_report(runs, to, despite=despite)))

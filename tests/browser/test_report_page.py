@@ -1,0 +1,245 @@
+"""report.html in a real browser: numbers, sorting, filters, keyboard, hostile text, the network, accessibility."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wmtp.reports.html import write_report
+
+ROOT = Path(__file__).resolve().parents[2]
+AXE = ROOT / ".browser" / "axe.min.js"
+HOSTILE = [
+    "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">",
+    "\x1b[2J\u202egnp.exe\u2066 \x00 \u200b{{ 7 * 7 }} ${1}",
+    "x = '" + "a" * 1_000_000 + "'",
+    "<!--<script>",
+    "def f():\n    return '<b>bold</b>'  # \ud800\n",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    missing = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
+    if missing or not AXE.exists():
+        message = "no browser to test the report in: run `make browser` (chromium, chromium-driver, axe-core)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    from selenium import webdriver
+    from selenium.webdriver.chrome.options import Options
+    from selenium.webdriver.chrome.service import Service
+
+    options = Options()
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--window-size=1280,1000",
+        "--lang=en-US",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})  # type: ignore[no-untyped-call]
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def make_run(folder: Path, outcomes: dict[str, list[bool]], codes: list[str], seed: int = 7) -> Path:
+    """A finished run, as `wmtp eval` leaves one."""
+    pairs = [(p, i, ok) for p, of in outcomes.items() for i, ok in enumerate(of)]
+    for kind in ("samples", "verdicts"):
+        (folder / kind).mkdir(parents=True)
+    with (folder / "samples" / "toy-v1.jsonl").open("wb") as file:
+        for number, (p, i, _) in enumerate(pairs):
+            code = codes[number % len(codes)]
+            row = {"problem": p, "index": i, "completion": code, "code": code, "tokens": number, "seconds": 0.1}
+            file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass"))
+    with (folder / "verdicts" / "toy-v1.jsonl").open("w") as lines:
+        for p, i, ok in pairs:
+            lines.write(json.dumps({"problem": p, "index": i, "status": "passed" if ok else "failed", "passed": ok,
+                                    "judge_key": "k", "detail": "" if ok else "<i>AssertionError</i>"}) + "\n")  # fmt: skip
+    means = [sum(of) / len(of) for of in outcomes.values()]
+    value = sum(means) / len(means)
+    metric = {"value": value, "low": value - 0.1, "high": value + 0.1, "problems": len(means), "samples": len(pairs)}
+    (folder / "keys.json").write_text(json.dumps({"generation": {"toy-v1": {"seed": seed}}, "judge": {"toy-v1": {}}}))
+    (folder / "recipe.yaml").write_text("eval:\n  metrics: [toy_pass@1]  # <script>\n")
+    generation = {"samples": len(pairs), "tokens": 99, "acceptance": [0.81, 0.62, 0.4], "tokens_per_forward": 2.4}
+    (folder / "results.json").write_text(json.dumps({
+        "metrics": {"toy_pass@1": metric}, "provenance": {"model": {"id": "demo <model>"}}, "generation": generation,
+        "run": {"finished": "2026-11-28T03:00:00+0000"}, "notes": {}, "recipe": {},
+    }))  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("report")
+    a = {f"task/{i}": [(i + j) % 3 == 0 for j in range(2)] for i in range(40)}
+    b = {f"task/{i}": [(i + j) % 3 != 0 for j in range(2)] for i in range(40)}
+    first, second = make_run(folder / "a", a, HOSTILE), make_run(folder / "b", b, HOSTILE[1:])
+    write_report([first])
+    write_report([first, second])
+    return [first, second]
+
+
+def open_page(browser: Any, path: Path) -> None:
+    browser.get_log("performance")
+    browser.get(path.as_uri())
+    for _ in range(100):
+        if browser.execute_script("return document.readyState") == "complete":
+            return
+        time.sleep(0.05)
+
+
+def rows(browser: Any) -> list[str]:
+    shown = "[...document.querySelectorAll('#problems tbody tr')].filter(r => !r.hidden)"
+    script = f"return {shown}.map(r => r.cells[0].textContent)"
+    found: list[str] = browser.execute_script(script)
+    return found
+
+
+def test_the_numbers_are_those_of_results_json(browser: Any, runs: list[Path]) -> None:
+    open_page(browser, runs[0] / "report.html")
+    stated = json.loads((runs[0] / "results.json").read_text())["metrics"]["toy_pass@1"]
+    cell = browser.find_element("css selector", "#metrics td[data-value]")
+    assert float(cell.get_attribute("data-value")) == stated["value"]
+    assert cell.text == f"{100 * stated['value']:.1f} %"
+    assert len(rows(browser)) == stated["problems"]
+
+
+def test_rows_are_sorted_filtered_and_searched(browser: Any, runs: list[Path]) -> None:
+    open_page(browser, runs[0] / "report.html")
+    head = browser.find_elements("css selector", "#problems th button")[1]
+    head.click()
+    shares = "return [...document.querySelectorAll('#problems tbody tr')].map(r => Number(r.cells[1].dataset.v))"
+    found = browser.execute_script(shares)
+    assert found == sorted(found)
+    assert head.find_element("xpath", "..").get_attribute("aria-sort") == "ascending"
+    head.click()
+    assert browser.execute_script(shares) == sorted(found, reverse=True)
+    browser.find_element("id", "search").send_keys("task/1")
+    assert sorted(rows(browser)) == sorted(["task/1", *(f"task/{i}" for i in range(10, 20))])
+    assert browser.find_element("id", "count").text == "11 problems shown"
+    browser.find_element("css selector", "#filter option[value=never]").click()
+    assert all(int(name.split("/")[1]) % 3 == 1 for name in rows(browser))
+    assert rows(browser)
+
+
+def test_hostile_text_stays_text(browser: Any, runs: list[Path]) -> None:
+    for path in (runs[0] / "report.html", runs[1] / "report.html"):
+        open_page(browser, path)
+        title = browser.title
+        for problem in ("task/0", "task/1", "task/2"):
+            button = browser.find_element("css selector", f"button[data-problem='{problem}']")
+            browser.execute_script("arguments[0].click()", button)
+            for _ in range(100):
+                if browser.find_elements("css selector", "#body pre"):
+                    break
+                time.sleep(0.05)
+            assert browser.find_elements("css selector", "#body pre")
+            assert not browser.find_elements("css selector", "#body img, #body script, #body b, #body i")
+            shown = browser.execute_script("return document.getElementById('body').textContent")
+            assert "\u202e" not in shown
+            assert "\x1b" not in shown
+            browser.find_element("id", "close").click()
+        assert browser.title == title
+        assert "49" not in browser.execute_script("return document.getElementById('title').textContent")
+
+
+def test_a_program_shows_what_would_be_unseen(browser: Any, runs: list[Path]) -> None:
+    open_page(browser, runs[0] / "report.html")
+    browser.execute_script("document.querySelector(\"button[data-problem='task/0']\").click()")
+    time.sleep(1)
+    shown = browser.execute_script("return document.getElementById('body').textContent")
+    assert "\\u202egnp.exe" in shown
+    assert "\\u001b[2J" in shown
+    assert "<i>AssertionError</i>" in shown or "passed" in shown
+
+
+def test_the_keyboard_is_enough(browser: Any, runs: list[Path]) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    open_page(browser, runs[1] / "report.html")
+    button = browser.find_element("css selector", "button[data-problem='task/3']")
+    browser.execute_script("arguments[0].focus()", button)
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    time.sleep(1)
+    assert browser.execute_script("return document.getElementById('dialog').open")
+    assert browser.execute_script("return document.getElementById('dialog').contains(document.activeElement)")
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not browser.execute_script("return document.getElementById('dialog').open")
+    assert browser.switch_to.active_element.get_attribute("data-problem") == "task/3"
+
+
+def test_two_runs_have_differences_and_a_diff(browser: Any, runs: list[Path]) -> None:
+    open_page(browser, runs[1] / "report.html")
+    assert browser.find_elements(
+        "css selector", "#comparison td.better, #comparison td.undecided, #comparison td.worse"
+    )
+    browser.execute_script("document.querySelector(\"button[data-problem='task/2']\").click()")
+    time.sleep(1)
+    browser.execute_script("document.querySelector('#body details').open = true")
+    time.sleep(0.5)
+    assert browser.find_elements("css selector", "#body .add")
+    browser.find_element("css selector", "#close").click()
+    browser.find_element("css selector", "#filter option[value=gained]").click()
+    assert 0 < len(rows(browser)) < 40
+
+
+def test_the_page_speaks_korean_too(browser: Any, runs: list[Path]) -> None:
+    open_page(browser, runs[0] / "report.html")
+    browser.find_element("id", "language").click()
+    assert browser.find_element("id", "metrics-title").text == "지표"
+    assert browser.execute_script("return document.documentElement.lang") == "ko"
+
+
+def test_no_request_leaves_the_page_and_nothing_is_refused(browser: Any, runs: list[Path]) -> None:
+    browser.get_log("browser")
+    open_page(browser, runs[0] / "report.html")
+    browser.execute_script("document.querySelector(\"button[data-problem='task/1']\").click()")
+    time.sleep(1)
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert [u for u in urls if not u.startswith((runs[0].as_uri(), "data:", "blob:"))] == []
+    assert [entry["message"] for entry in browser.get_log("browser") if "favicon" not in entry["message"]] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(browser: Any, runs: list[Path], scheme: str) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    for run in runs:
+        open_page(browser, run / "report.html")
+        browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+        browser.execute_script(AXE.read_text())
+        for step in ("page", "dialog"):
+            if step == "dialog":  # one without the line of a megabyte, which axe would measure for long
+                browser.execute_script("document.querySelector(\"button[data-problem='task/0']\").click()")
+                time.sleep(1)
+            found = browser.execute_async_script("const done = arguments[0]; axe.run().then(r => done(r.violations))")
+            serious = [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")]
+            assert serious == []
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_the_first_paint_comes_within_a_second(browser: Any, runs: list[Path], tmp_path: Path) -> None:
+    outcomes = {f"{i}": [(i * j) % 3 == 0 for j in range(20)] for i in range(974)}
+    codes = [f"def f(x):\n    return x + {i}\n" * 20 for i in range(500)]
+    path = write_report([make_run(tmp_path / "big", outcomes, codes)])
+    assert path.stat().st_size <= 10e6
+    open_page(browser, path)
+    for _ in range(100):
+        paint = browser.execute_script("return performance.getEntriesByName('first-contentful-paint')[0]?.startTime")
+        if paint is not None:
+            break
+        time.sleep(0.05)
+    assert paint < 1000 * (3 if os.environ.get("CI") else 1)  # milliseconds; a busy CI machine is no measure
