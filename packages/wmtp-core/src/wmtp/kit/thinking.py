@@ -1,0 +1,95 @@
+"""What a model thinks aloud is no answer: the marks of model families, and what stands behind them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import attrs
+
+
+@attrs.frozen
+class Marks:
+    """The pair of marks between which a family of models thinks.
+
+    Attributes:
+        opening: begins thinking. A chat template may write it into the prompt, so that an answer holds the closing one alone.
+        closing: ends it; the answer follows.
+    """
+
+    opening: str
+    closing: str
+
+
+FAMILIES = (
+    Marks("<think>", "</think>"),  # DeepSeek-R1, Qwen3, QwQ, GLM, MiMo, Nemotron, Hunyuan, SmolLM3
+    Marks("<thinking>", "</thinking>"),
+    Marks("<thought>", "</thought>"),
+    Marks("<reasoning>", "</reasoning>"),
+    Marks("<seed:think>", "</seed:think>"),  # Seed-OSS
+    Marks("[THINK]", "[/THINK]"),  # Magistral
+    Marks("◁think▷", "◁/think▷"),  # Kimi
+    Marks("<|begin_of_thought|>", "<|end_of_thought|>"),  # Sky-T1, OpenThinker
+    Marks("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A
+    Marks("<unused94>thought", "<unused95>"),  # MedGemma
+    Marks("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss
+    Marks("<|channel>thought", "<channel|>"),  # Gemma 4
+    Marks("Here is my thought process:", "Here is my response:"),  # Granite 3
+)
+
+_AFTER = r"(?!['\"\\]|`(?!``))"  # a mark in quotes is a string of the program, one in a backtick is talked about
+_CLOSING = re.compile("|".join(re.escape(m.closing) + _AFTER for m in FAMILIES))
+_OPENING = re.compile("|".join(re.escape(m.opening) + _AFTER for m in FAMILIES))
+_HARMONY_AS_TEXT = re.compile(r"\A\s*(?:assistant)?analysis(?=\S)")
+_HARMONY_FINAL = "assistantfinal"
+
+
+def marks_of_template(template: str) -> tuple[Marks, ...]:
+    """The families' marks that a chat template writes or looks for."""
+    return tuple(m for m in FAMILIES if m.opening in template or m.closing in template)
+
+
+def opened_by(prompt: str, marks: Sequence[Marks] = FAMILIES) -> bool:
+    """Whether a prompt ends inside thinking, because the template opened it for the model."""
+    tail = prompt[-200:].rstrip()
+    return any(tail.endswith(m.opening) for m in marks)
+
+
+@attrs.frozen
+class Thought:
+    """An answer, apart from what was thought.
+
+    Attributes:
+        answer: the text behind the last closing mark; ``None`` where thinking was opened and never closed.
+        thinking: ``""`` (no marks), ``"closed"`` or ``"unclosed"``.
+    """
+
+    answer: str | None
+    thinking: str
+
+
+def split_thinking(text: str, *, opened: bool = False) -> Thought:
+    """Cuts off what was thought.
+
+    Args:
+        text: what the model wrote.
+        opened: whether the prompt had opened thinking already, so that an answer without any mark is all thought.
+    """
+    closing = None
+    for closing in _CLOSING.finditer(text):
+        pass
+    start = closing.end() if closing else 0
+    if not closing and _HARMONY_AS_TEXT.match(text):
+        at = text.rfind(_HARMONY_FINAL)  # gpt-oss where its marks were dropped as special tokens
+        if at < 0:
+            return Thought(None, "unclosed")
+        return Thought(text[at + len(_HARMONY_FINAL) :], "closed")
+    if not closing and opened:
+        return Thought(None, "unclosed")
+    opening = _OPENING.search(text, start)
+    if opening is None:
+        return Thought(text[start:], "closed" if closing else "")
+    before = text[start : opening.start()]
+    if before.strip():  # an answer, and then the model began to think again
+        return Thought(before, "unclosed")
+    return Thought(None, "unclosed")
