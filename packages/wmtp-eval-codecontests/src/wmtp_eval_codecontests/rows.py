@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import wmtp
+from wmtp import kit
 from wmtp_eval_codecontests.schema import SUITES
 
 BULKY = (*SUITES, "solutions", "incorrect_solutions")
@@ -22,27 +22,22 @@ COLUMNS = (
     "input_file",
     "output_file",
 )
+HEAD = {"name": str, "description": str}
 Head = dict[str, Any]
 
 
 class LateRow(Mapping[str, Any]):
     """A row whose tests and solutions stay in the file until they are asked for, and are not kept afterwards."""
 
-    def __init__(self, head: Head, path: Path, place: tuple[int, int]) -> None:
-        self._head, self._path, self._place = head, path, place
+    def __init__(self, head: Head, file: kit.RowFile, place: tuple[int, int]) -> None:
+        self._head, self._file, self._place = head, file, place
 
     def whole(self) -> Mapping[str, Any]:
         """The row with everything in it, read now."""
-        if self._path.suffix == ".parquet":
-            group, row = self._place
-            table = _parquet(self._path).read_row_group(group, columns=[*COLUMNS, *BULKY]).slice(row, 1)
-            return table.to_pylist()[0]  # type: ignore[no-any-return]
-        with self._path.open("rb") as file:
-            file.seek(self._place[0])
-            return json.loads(file.readline())  # type: ignore[no-any-return]
+        return self._file.at(self._place)
 
     def __getitem__(self, key: str) -> Any:
-        return self.whole()[key] if key in BULKY else self._head[key]
+        return self.whole().get(key) if key in BULKY else self._head[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter((*self._head, *BULKY))
@@ -52,58 +47,38 @@ class LateRow(Mapping[str, Any]):
 
 
 def read(request: wmtp.DatasetRequest) -> Iterator[LateRow]:
-    """The rows of a split. Raises ConfigError naming file and line."""
-    for path in _files(request.fetch().path, request.split):
-        yield from _from_parquet(path) if path.suffix == ".parquet" else _from_lines(path)
+    """The rows of a split.
+
+    Raises:
+        ConfigError: naming file and line.
+    """
+    split = request.split
+    patterns = (f"{split}.jsonl", f"{split}*.parquet", f"data/{split}*.parquet", f"*/{split}*.parquet")
+    for path in kit.files_of_split(request.fetch().path, patterns, f"CodeContests data for split {split!r}"):
+        file = kit.RowFile(path)
+        if path.suffix == ".parquet":
+            yield from _from_parquet(file)
+        else:
+            yield from _from_text(file)
 
 
-def _files(path: Path, split: str) -> list[Path]:
-    if path.is_file():
-        return [path]
-    for pattern in (f"{split}.jsonl", f"{split}*.parquet", f"data/{split}*.parquet", f"*/{split}*.parquet"):
-        if found := sorted(path.glob(pattern)):
-            return found
-    raise wmtp.ConfigError(f"{path} holds no CodeContests data for split {split!r}: expected {split}.jsonl or parquet")
+def _from_text(file: kit.RowFile) -> Iterator[LateRow]:
+    for row in file.rows():
+        if missing := [name for name in (*HEAD, *SUITES) if name not in row.data]:
+            named = ", ".join(missing)
+            raise wmtp.ConfigError(f"{row.where}: missing: {named} (the schema of deepmind/code_contests)")
+        kit.check_fields(row.data, {**HEAD, **dict.fromkeys(SUITES, dict)}, row.where)
+        if not any(row.data[suite].get("input") for suite in SUITES):
+            raise wmtp.ConfigError(f"{row.where}: it has no tests, so every program would pass")
+        yield LateRow({**{name: row.data.get(name) for name in COLUMNS}, "digest": row.digest}, file, row.place)
 
 
-def _from_lines(path: Path) -> Iterator[LateRow]:
-    place = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            start, place = place, place + len(line)
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise wmtp.ConfigError(f"{path}, line {number}: not valid JSON: {error}") from None
-            head = _head(row, f"{path}, line {number}")
-            head["digest"] = hashlib.sha256(line).hexdigest()
-            yield LateRow(head, path, (start, 0))
-
-
-def _head(row: Any, where: str) -> Head:
-    wrong = [k for k in ("name", "description", "public_tests") if not isinstance(row, dict) or k not in row]
-    if wrong:
-        raise wmtp.ConfigError(f"{where}: missing: {', '.join(wrong)} (the schema of deepmind/code_contests)")
-    return {name: row.get(name) for name in COLUMNS}
-
-
-def _parquet(path: Path) -> Any:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise wmtp.PluginError(
-            f'{path} is parquet, which needs: pip install "wmtp-eval-codecontests[parquet]"'
-        ) from None
-    return parquet.ParquetFile(path)
-
-
-def _from_parquet(path: Path) -> Iterator[LateRow]:
+def _from_parquet(file: kit.RowFile) -> Iterator[LateRow]:
     """Only the light columns are read here; a row's place is its row group and its number in it."""
-    file = _parquet(path)
-    status = path.stat()
-    for group in range(file.num_row_groups):
-        for row, head in enumerate(file.read_row_group(group, columns=list(COLUMNS)).to_pylist()):
-            named = json.dumps([path.name, status.st_size, group, row, head["name"]])
-            yield LateRow({**head, "digest": hashlib.sha256(named.encode()).hexdigest()}, path, (group, row))
+    size = file.path.stat().st_size
+    if missing := [name for name in SUITES if name not in file.columns()]:
+        raise wmtp.ConfigError(f"{file.path} has no column {', '.join(missing)}; it has {', '.join(file.columns())}")
+    for row in file.rows(HEAD, columns=COLUMNS):
+        head = {name: row.data.get(name) for name in COLUMNS}
+        named = json.dumps([file.path.name, size, *row.place, head["name"]])
+        yield LateRow({**head, "digest": hashlib.sha256(named.encode()).hexdigest()}, file, row.place)

@@ -241,7 +241,12 @@ class _Part:
 def _parts(fenced: Sequence[Block]) -> list[_Part]:
     parts = []
     for block in fenced:
-        if block.language and not block.python and "python" not in block.language and block.language not in ("code", "tool_code"):
+        if (
+            block.language
+            and not block.python
+            and "python" not in block.language
+            and block.language not in ("code", "tool_code")
+        ):
             nested = blocks(block.text) if block.language in ("markdown", "md", "text", "txt") else []
             parts += _parts(nested)
             continue
@@ -308,7 +313,9 @@ def _body(bodies: Sequence[Block], fenced: Sequence[Block], wanted: Wanted) -> E
         if python.parse(wanted.prompt + block.text) is not None:
             return Extraction(code=wanted.prompt + block.text, rule="block body")
     for block in reversed(fenced):
-        if (block.python or not block.language) and re.search(r"^(?:return|yield)\b|^[ \t]+(?:return|yield)\b", block.text, re.M):
+        if (block.python or not block.language) and re.search(
+            r"^(?:return|yield)\b|^[ \t]+(?:return|yield)\b", block.text, re.M
+        ):
             code = wanted.prompt + textwrap.indent(textwrap.dedent(block.text), "    ")
             if python.parse(code) is not None:
                 return Extraction(code=code, rule="block body")
@@ -377,7 +384,13 @@ def _starts(answer: str, wanted: Wanted) -> Iterator[tuple[int, int]]:
             yield match.start(), len(match[0]) - len(match[0].lstrip(" \t"))
         return
     names = "|".join(map(re.escape, sorted(wanted.names)))
-    lines = [*re.finditer(rf"^([ \t]*)(?:(?:async[ \t]+)?def[ \t]+(?:{names})\b|class[ \t]+(?:{names})\b|(?:{names})[ \t]*=)", answer, re.M)]
+    lines = [
+        *re.finditer(
+            rf"^([ \t]*)(?:(?:async[ \t]+)?def[ \t]+(?:{names})\b|class[ \t]+(?:{names})\b|(?:{names})[ \t]*=)",
+            answer,
+            re.M,
+        )
+    ]
     for match in lines[: -START_ATTEMPTS - 1 : -1]:
         yield _first_line(answer, match.start(), match[1]), len(match[1].expandtabs(1))
 

@@ -11,14 +11,68 @@ from wmtp.kit.python import parse
 
 PYTHON = frozenset({"python", "python3", "py", "py3", "python2", "ipython", "pycon", "sage", "cython"})
 OTHER = frozenset(
-    "bash sh shell zsh console terminal cmd powershell text txt plain plaintext output input json yaml yml toml xml html css "
-    "javascript js typescript ts java c cpp c++ csharp cs go rust ruby php sql r julia kotlin swift scala perl lua diff "
-    "markdown md latex tex math csv ini makefile dockerfile".split()
+    [
+        "bash",
+        "sh",
+        "shell",
+        "zsh",
+        "console",
+        "terminal",
+        "cmd",
+        "powershell",
+        "text",
+        "txt",
+        "plain",
+        "plaintext",
+        "output",
+        "input",
+        "json",
+        "yaml",
+        "yml",
+        "toml",
+        "xml",
+        "html",
+        "css",
+        "javascript",
+        "js",
+        "typescript",
+        "ts",
+        "java",
+        "c",
+        "cpp",
+        "c++",
+        "csharp",
+        "cs",
+        "go",
+        "rust",
+        "ruby",
+        "php",
+        "sql",
+        "r",
+        "julia",
+        "kotlin",
+        "swift",
+        "scala",
+        "perl",
+        "lua",
+        "diff",
+        "markdown",
+        "md",
+        "latex",
+        "tex",
+        "math",
+        "csv",
+        "ini",
+        "makefile",
+        "dockerfile",
+    ]
 )
 STRING_ATTEMPTS = 16
 
 _ANY = re.compile(r"```|~~~")
-_AT_START = re.compile(r"(?P<lead>[ \t]*(?:>[ \t]?)*(?:(?:[-*+]|\d{1,3}[.)])[ \t]+)?)(?P<mark>`{3,}|~{3,})(?P<info>.*)\Z", re.S)
+_AT_START = re.compile(
+    r"(?P<lead>[ \t]*(?:>[ \t]?)*(?:(?:[-*+]|\d{1,3}[.)])[ \t]+)?)(?P<mark>`{3,}|~{3,})(?P<info>.*)\Z", re.S
+)
 _BEHIND_WORDS = re.compile(r"(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[\w+#.{}-]*)[ \t\r]*\Z")
 _AT_END = re.compile(r"(?P<mark>`{3,}|~{3,})[ \t\r]*\Z")
 _LANGUAGE = re.compile(r"[\s{.]*([\w+#-]*)")
@@ -170,11 +224,19 @@ def _opening(line: str, following: int, found: list[Block], start: int) -> _Open
             code = rest if language else inside.strip()
             if code:
                 offset = start + len(match["lead"]) + len(mark)
-                found.append(Block(language=language, text=code + "\n", start=offset, end=offset + len(inside), closed=True))
+                found.append(
+                    Block(language=language, text=code + "\n", start=offset, end=offset + len(inside), closed=True)
+                )
             return None
         language = _language(info)
-        if language in PYTHON and (code := info.strip()[len(language) :].strip()) and not code.startswith(("{", "}", "title", ":")):
-            return _Open(mark, language, match["lead"], following - 1 - len(code))  # the code begins on the fence's line
+        if (
+            language in PYTHON
+            and (code := info.strip()[len(language) :].strip())
+            and not code.startswith(("{", "}", "title", ":"))
+        ):
+            return _Open(
+                mark, language, match["lead"], following - 1 - len(code)
+            )  # the code begins on the fence's line
         return _Open(mark, language, match["lead"], following)
     words = _BEHIND_WORDS.search(line)
     if words and line.count(words["mark"][:3]) % 2:
@@ -244,7 +306,9 @@ def _stripped(code: str, lead: str) -> str:
     lines = code.splitlines(keepends=True)
     for number, line in enumerate(lines):
         for _ in range(quoted):
-            line = line.lstrip(" \t").removeprefix(">").removeprefix(" ") if line.lstrip(" \t").startswith(">") else line
+            line = (
+                line.lstrip(" \t").removeprefix(">").removeprefix(" ") if line.lstrip(" \t").startswith(">") else line
+            )
         indent = len(line) - len(line.lstrip(" \t"))
         lines[number] = line[min(width, indent) :]
     return "".join(lines)

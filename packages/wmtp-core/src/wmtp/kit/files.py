@@ -65,7 +65,9 @@ def check_parts(files: Sequence[Path]) -> None:
     for (folder, stem), totals in sets.items():
         if len(totals) > 1:
             several = " and ".join(str(total) for total in sorted(totals))
-            raise ConfigError(f"{folder} holds parts of {stem} out of sets of {several}: files of two versions. Remove one set")
+            raise ConfigError(
+                f"{folder} holds parts of {stem} out of sets of {several}: files of two versions. Remove one set"
+            )
         for total, there in totals.items():
             missing = [f"{stem}-{n:05}-of-{total:05}" for n in range(total) if n not in there]
             if missing:
@@ -119,7 +121,7 @@ def _is_tar(file: BinaryIO) -> bool:
 
 def _unmarked(start: bytes) -> str | None:
     """UTF-16 without a mark, as far as it can be told: JSON begins with ASCII."""
-    if len(start) < 4 or start[0] and start[1]:
+    if len(start) < 4 or (start[0] and start[1]):
         return None
     if not start[1] and start[0] and not start[3]:
         return "utf-16-le"

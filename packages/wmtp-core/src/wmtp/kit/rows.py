@@ -62,14 +62,16 @@ class RowFile:
         self._file: Any = None
         self._list: list[Any] | None = None
 
-    def rows(
-        self, fields: Mapping[str, type | tuple[type, ...]] = {}, columns: Collection[str] = ()
-    ) -> Iterator[Row]:
+    def rows(self, fields: Mapping[str, type | tuple[type, ...]] = {}, columns: Collection[str] = ()) -> Iterator[Row]:
         """Every row, see `read_rows`."""
         found = self._from_parquet(fields, columns) if self._parquet else self._from_text()
         for row in found:
             check_fields(row.data, fields, row.where)
             yield row
+
+    def columns(self) -> list[str]:
+        """The columns of a parquet file; of other files nothing is known before their rows are read."""
+        return list(self._open().schema_arrow.names) if self._parquet else []
 
     def at(self, place: tuple[int, int]) -> Mapping[str, Any]:
         """The whole row of a place, read now."""
@@ -97,6 +99,8 @@ class RowFile:
         while not first and (more := file.read(4096)):
             first = more.lstrip(SPACE)[:1]
         file.seek(start)
+        if first != b"[" and ".json" in self.path.suffixes:
+            raise ConfigError(f"{self.path}: expected a list of rows")
         yield from self._from_list(file) if first == b"[" else self._from_lines(file)
 
     def _from_lines(self, file: BinaryIO) -> Iterator[Row]:
@@ -167,7 +171,7 @@ def _parsed(data: bytes, where: str) -> Any:
     try:
         return json.loads(data.decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{where}: not valid UTF-8: {error.reason} at byte {error.start}") from None
+        raise ConfigError(f"{where}: not valid JSON: no UTF-8 ({error.reason}) at byte {error.start}") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: not valid JSON: {error}") from None
 

@@ -18,10 +18,14 @@ _STARTS = re.compile(
     r"|<start_of_turn>\s*model|<｜Assistant｜>|<｜begin▁of▁sentence｜>|<\|begin_of_text\|>|<\|START_RESPONSE\|>|<s>|<bos>|<\|start\|>assistant"
     r"|<\|turn>model|\[/INST\])\s*\n?"
 )
-_TAG = re.compile(r"<(code|pre|python|answer|solution|execute|tool_code|tool_call|parameter=\w+|parameter name=\"\w+\")(?: [^<>]*)?>|\[(PYTHON|CODE|ANSWER)\]")
+_TAG = re.compile(
+    r"<(code|pre|python|answer|solution|execute|tool_code|tool_call|parameter=\w+|parameter name=\"\w+\")(?: [^<>]*)?>|\[(PYTHON|CODE|ANSWER)\]"
+)
 _PYTHON_TAG = "<|python_tag|>"
 _PROMPTED = re.compile(r"^(?:>>> ?|\.\.\. ?)", re.M)
-_ODD_SPACES = dict.fromkeys(map(ord, "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u202f\u205f\u3000"), " ")
+_ODD_SPACES = dict.fromkeys(
+    map(ord, "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u202f\u205f\u3000"), " "
+)
 _UNSEEN = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 _KEYS = ("code", "python", "content", "source", "program", "solution", "answer", "script", "input", "query", "text")
 
@@ -50,7 +54,13 @@ def unwrapped(text: str) -> Iterator[str]:
         closing = f"</{name.partition('=')[0].partition(' ')[0]}>" if match[1] else f"[/{name}]"
         end = text.find(closing, match.end())
         inside = text[match.end() :] if end < 0 else text[match.end() : end]
-        position = match.end() if name in ("pre", "tool_call", "answer", "solution", "execute") else len(text) if end < 0 else end
+        position = (
+            match.end()
+            if name in ("pre", "tool_call", "answer", "solution", "execute")
+            else len(text)
+            if end < 0
+            else end
+        )
         if name in ("code", "pre") and "&" in inside:
             inside = html.unescape(inside)
         yield inside.strip("\r\n")
@@ -86,7 +96,9 @@ def _texts(value: Any, depth: int) -> Iterator[str]:
     elif isinstance(value, dict) and depth < 6:
         known = [k for k in _KEYS if k in value]
         for key in [*known, *(k for k in value if k not in known)]:
-            if isinstance(value[key], dict | list) or (isinstance(value[key], str) and ("\n" in value[key] or key in _KEYS or key == "arguments")):
+            if isinstance(value[key], dict | list) or (
+                isinstance(value[key], str) and ("\n" in value[key] or key in _KEYS or key == "arguments")
+            ):
                 yield from _texts(value[key], depth + 1)
     elif isinstance(value, list) and depth < 6:
         for item in value:
