@@ -26,8 +26,9 @@ START_ATTEMPTS = 8  # of code among words: so many first lines are tried
 WRAPPED_ATTEMPTS = 8
 
 _CODE_LINE = re.compile(
-    r"^[ \t]*(?:import\s+\w|from\s+[\w.]+\s+import\b|(?:async\s+)?def\s+\w+\s*\(|class\s+\w+\s*[(:]|@\w|[A-Za-z_][\w.\[\], ]*\s*[-+*/|&^%]?=[^=]"
-    r"|(?:for|while|if|with|try)\b.*:\s*(?:#.*)?$|print\s*\(|return\b|[A-Za-z_][\w.]*\()",
+    r"^[ \t]*(?:import\s+\w|from\s+[\w.]+\s+import\b|(?:async\s+)?def\s+\w+\s*\(|class\s+\w+\s*[(:]|@\w"
+    r"|[A-Za-z_][\w.\[\], ]*\s*[-+*/|&^%]?=[^=]|(?:for|while|if|with|try)\b.*:\s*(?:#.*)?$"
+    r"|print\s*\(|return\b|[A-Za-z_][\w.]*\()",
     re.M,
 )
 _INDENTED = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]+\S")

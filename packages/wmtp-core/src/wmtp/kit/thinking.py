@@ -75,9 +75,7 @@ def split_thinking(text: str, *, opened: bool = False) -> Thought:
         text: what the model wrote.
         opened: whether the prompt had opened thinking already, so that an answer without any mark is all thought.
     """
-    closing = None
-    for closing in _CLOSING.finditer(text):
-        pass
+    closing = max(_CLOSING.finditer(text), key=re.Match.end, default=None)
     start = closing.end() if closing else 0
     if not closing and _HARMONY_AS_TEXT.match(text):
         at = text.rfind(_HARMONY_FINAL)  # gpt-oss where its marks were dropped as special tokens

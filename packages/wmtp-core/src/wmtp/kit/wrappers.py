@@ -19,7 +19,8 @@ _STARTS = re.compile(
     r"|<\|turn>model|\[/INST\])\s*\n?"
 )
 _TAG = re.compile(
-    r"<(code|pre|python|answer|solution|execute|tool_code|tool_call|parameter=\w+|parameter name=\"\w+\")(?: [^<>]*)?>|\[(PYTHON|CODE|ANSWER)\]"
+    r"<(code|pre|python|answer|solution|execute|tool_code|tool_call|parameter=\w+|parameter name=\"\w+\")(?: [^<>]*)?>"
+    r"|\[(PYTHON|CODE|ANSWER)\]"
 )
 _PYTHON_TAG = "<|python_tag|>"
 _PROMPTED = re.compile(r"^(?:>>> ?|\.\.\. ?)", re.M)
