@@ -25,8 +25,8 @@ def read(request: wmtp.DatasetRequest) -> Iterator[Mapping[str, Any]]:
         raise wmtp.ConfigError(f"mbpp has no split {request.split!r}; it has {', '.join(SPLITS)}")
     first, last = SPLITS[request.split]
     split = request.split
-    patterns = (f"{split}.jsonl", f"{split}.json", f"{split}-*.jsonl", f"{split}*.parquet", *WHOLE)
-    patterns += (f"full/{split}*.parquet", f"sanitized/{split}*.parquet")
+    names = (f"{split}.jsonl", f"{split}.json", f"{split}-*.jsonl", f"{split}*.parquet", *WHOLE)
+    patterns = (*names, f"full/{split}*.parquet", f"sanitized/{split}*.parquet")
     for row in kit.read_rows(kit.files_of_split(request.fetch().path, patterns, "MBPP data"), FIELDS, columns=COLUMNS):
         made = checked(row.data, row.where)
         if first <= made["task_id"] <= last:

@@ -136,7 +136,7 @@ def _unpacked(path: Path, file: BinaryIO) -> BinaryIO:
     except (OSError, EOFError, zlib.error) as error:
         raise ConfigError(f"{path}: damaged gzip: {error}. Fetch it again") from None
     plain.seek(0)
-    return plain  # type: ignore[return-value]  # an unnamed file of this system is the file itself
+    return plain
 
 
 def _recoded(path: Path, file: BinaryIO, encoding: str) -> BinaryIO:
@@ -150,4 +150,4 @@ def _recoded(path: Path, file: BinaryIO, encoding: str) -> BinaryIO:
     except UnicodeError as error:
         raise ConfigError(f"{path}: not valid {encoding}: {error}") from None
     plain.seek(0)
-    return plain  # type: ignore[return-value]
+    return plain

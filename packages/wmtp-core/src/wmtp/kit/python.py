@@ -119,10 +119,10 @@ def definitions_of(names: set[str], trees: Sequence[ast.Module]) -> list[ast.stm
     chosen: set[ast.stmt] = set()
     waiting = list(names)
     while waiting:
-        node = by_name.get(waiting.pop())
-        if node is not None and node not in chosen:
-            chosen.add(node)
-            waiting += missing_names(ast.Module(body=[node], type_ignores=[]))
+        found = by_name.get(waiting.pop())
+        if found is not None and found not in chosen:
+            chosen.add(found)
+            waiting += missing_names(ast.Module(body=[found], type_ignores=[]))
     return sorted(chosen, key=order.__getitem__)
 
 
