@@ -60,7 +60,7 @@ def owners() -> Owners:
 
 def _run(tmp_path: Path, metrics: list[str], *modules: ModuleType, **section: Any) -> wmtp.Results:
     plugins = wmtp.create_plugin_manager(plugins=modules, entry_points=False)
-    environment = wmtp.load_environment({"judging": {"level": "process", "workers": 1}}, plugins=plugins)
+    environment = wmtp.load_config({"judging": {"level": "process", "workers": 1}}, plugins=plugins)
     body = {"model": {"base_id": "reference:"}, "eval": {"metrics": metrics, **section}}
     recipe = wmtp.load_recipe(body, plugins=plugins)
     return wmtp.evaluate(environment, recipe, plugins=plugins, runs=tmp_path / "runs")

@@ -67,10 +67,8 @@ def put(manager: Any, key: str, data: bytes) -> None:
     manager.put(key, data, sha256=hashlib.sha256(data).hexdigest())
 
 
-def environment(plugins: wmtp.Plugins, tmp_path: Path, section: Any, **paths: Any) -> wmtp.Environment:
-    return wmtp.load_environment(
-        {"storage": section, "paths": {"cache": str(tmp_path / "cache"), **paths}}, plugins=plugins
-    )
+def environment(plugins: wmtp.Plugins, tmp_path: Path, section: Any, **paths: Any) -> wmtp.Config:
+    return wmtp.load_config({"storage": section, "paths": {"cache": str(tmp_path / "cache"), **paths}}, plugins=plugins)
 
 
 def test_a_new_version_is_fetched(plugins: wmtp.Plugins, tmp_path: Path, section: Any, manager: Any) -> None:
@@ -224,7 +222,7 @@ def test_a_variant_that_was_prefetched_serves_offline(
     wmtp: Any,
 ) -> None:
     """In Meta's layout only that variant; of a folder in transformers format all of it."""
-    from wmtp import create_model_loader, load_environment, load_recipe
+    from wmtp import create_model_loader, load_config, load_recipe
     from wmtp.models.convert import convert
 
     tiny = shared / "data/meta-mtp-tiny"
@@ -234,7 +232,7 @@ def test_a_variant_that_was_prefetched_serves_offline(
             put(manager, f"models/our--{key}/{name}", data)
     body = {"storage": section, "paths": {"cache": "cache"}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(body), encoding="utf-8")
-    config = load_environment(tmp_path / "config.yaml", plugins=plugins)
+    config = load_config(tmp_path / "config.yaml", plugins=plugins)
     for key, form in (("tiny", "meta-mtp"), ("converted", "transformers")):
         done = wmtp("fetch", f"our/{key}", "--config", "config.yaml", "--variant", "7B_1T_4")
         assert done.returncode == 0, done.stderr
@@ -446,7 +444,7 @@ def test_what_was_prefetched_serves_a_loader_that_wants_less(
     places("model", "s3")
     assert fetch("model").returncode == 0
     watched.seen.clear()
-    config = wmtp.load_environment(tmp_path / "config.yaml", plugins=plugins)
+    config = wmtp.load_config(tmp_path / "config.yaml", plugins=plugins)
     recipe = wmtp.load_recipe({"model": {"base_id": MODEL}}, plugins=plugins)
     resource = wmtp.create_model_loader(config, recipe, plugins=plugins).resolve(("*.json", "*.safetensors"))
     assert resource.source == "cache"
@@ -458,7 +456,7 @@ def test_offline_an_entry_of_fewer_files_is_named(
 ) -> None:
     """A run fetches what its loader reads; `wmtp fetch` asks for everything there is."""
     places("model", "s3")
-    config = wmtp.load_environment(tmp_path / "config.yaml", plugins=plugins)
+    config = wmtp.load_config(tmp_path / "config.yaml", plugins=plugins)
     recipe = wmtp.load_recipe({"model": {"base_id": MODEL}}, plugins=plugins)
     path = wmtp.create_model_loader(config, recipe, plugins=plugins).resolve(("*.json", "*.safetensors")).path
     done = fetch("model", WMTP_OFFLINE="1")

@@ -96,7 +96,7 @@ def test_a_path_too_long_for_the_disk_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_a_url_without_a_bucket_or_a_key_is_refused(url: str, says: str, tmp_path: Path, plugins: wmtp.Plugins) -> None:
-    config = wmtp.load_environment({"paths": {"cache": str(tmp_path / "cache")}}, plugins=plugins)
+    config = wmtp.load_config({"paths": {"cache": str(tmp_path / "cache")}}, plugins=plugins)
     recipe = wmtp.load_recipe({"model": {"base_id": url}}, plugins=plugins)
     with pytest.raises(wmtp.ConfigError, match=says) as caught:
         wmtp.create_model_loader(config, recipe, plugins=plugins).resolve()

@@ -86,12 +86,12 @@ def test_a_mapping_or_an_environment_is_a_configuration(
     nested = {"storage": {"mode": "s3", "s3": section(moto)}}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for config in (nested, wmtp.load_environment(nested, plugins=plugins)):
+        for config in (nested, wmtp.load_config(nested, plugins=plugins)):
             made = create_s3_manager(config)
             assert made is not None
             assert list(made.list("")) == []
     with pytest.warns(UserWarning, match="'local', not 's3'"):
-        assert create_s3_manager(wmtp.load_environment({}, plugins=plugins)) is None
+        assert create_s3_manager(wmtp.load_config({}, plugins=plugins)) is None
 
 
 def test_every_setting_reaches_the_client(section: Callable[..., dict[str, Any]], moto: S3Server) -> None:
@@ -123,7 +123,7 @@ def test_every_setting_reaches_the_client(section: Callable[..., dict[str, Any]]
 def test_the_settings_that_the_page_shows_are_the_settings(plugins: wmtp.Plugins) -> None:
     page = (Path(__file__).parents[2] / "docs/storage.md").read_text(encoding="utf-8")
     shown = yaml.safe_load(page.split("```yaml")[1].split("```")[0])
-    config = wmtp.load_environment(shown, plugins=plugins)
+    config = wmtp.load_config(shown, plugins=plugins)
     assert set(shown["storage"]["s3"]) == {field.name for field in attrs.fields(S3Settings)}
     defaults = attrs.asdict(S3Settings(bucket="b"))
     for name in set(defaults) - {"bucket", "region", "prefix"}:

@@ -25,7 +25,7 @@ class TestCodeContests(EvaluatorContract):
     plugin = wmtp_eval_codecontests.plugin
     evaluator = "codecontests-v1"
 
-    def environment(self, folder: Path) -> dict[str, Any]:
+    def config(self, folder: Path) -> dict[str, Any]:
         data = folder.parent / f"{folder.name}.jsonl"
         data.write_text("".join(json.dumps(row(number)) + "\n" for number in (1, 2)), encoding="utf-8")
         return {**super().environment(folder), "paths": {"datasets": {"contest_local": str(data)}}}

@@ -54,7 +54,7 @@ class TestHumanEval(EvaluatorContract):
     plugin = wmtp_eval_humaneval.plugin
     evaluator = "humaneval-v1"
 
-    def environment(self, folder: Path) -> dict[str, Any]:
+    def config(self, folder: Path) -> dict[str, Any]:
         data = folder.parent / f"{folder.name}.jsonl"
         data.write_text("".join(json.dumps({**ROW, "task_id": f"Own/{i}"}) + "\n" for i in range(2)), encoding="utf-8")
         return {**super().environment(folder), "paths": {"datasets": {"humaneval_local": str(data)}}}

@@ -23,7 +23,7 @@ class TestMbpp(EvaluatorContract):
     evaluator = "mbpp-v1"
     settings: ClassVar[Mapping[str, Any]] = {"shots": 0}
 
-    def environment(self, folder: Path) -> dict[str, Any]:
+    def config(self, folder: Path) -> dict[str, Any]:
         data = folder.parent / f"{folder.name}.jsonl"
         data.write_text("".join(json.dumps(row(number)) + "\n" for number in (11, 12)), encoding="utf-8")
         return {**super().environment(folder), "paths": {"datasets": {"mbpp_local": str(data)}}}

@@ -3,9 +3,9 @@ __version__: str
 
 from .comparison.compare import compare as compare
 from .comparison.records import Comparison as Comparison
-from .config import load_environment as load_environment
+from .config import load_config as load_config
 from .config import load_recipe as load_recipe
-from .config.environment import Environment as Environment
+from .config.config import Config as Config
 from .config.recipe import DEFAULT_MODEL_IDS as DEFAULT_MODEL_IDS
 from .config.recipe import Recipe as Recipe
 from .contracts.engines import Closes as Closes
@@ -90,13 +90,13 @@ __all__ = [
     "CommandSpec",
     "Comparison",
     "Completion",
+    "Config",
     "ConfigError",
     "ControlSpec",
     "DatasetRequest",
     "DatasetSpec",
     "Engine",
     "Entry",
-    "Environment",
     "EvaluationResult",
     "EvaluationTask",
     "EvaluatorSpec",
@@ -151,6 +151,6 @@ __all__ = [
     "create_plugin_manager",
     "evaluate",
     "hookimpl",
-    "load_environment",
+    "load_config",
     "load_recipe",
 ]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from wmtp.config import load_environment, load_section
-from wmtp.config.environment import Environment, ModelPath, StorageConfig
+from wmtp.config import load_config, load_section
+from wmtp.config.config import Config, ModelPath, StorageConfig
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, ModelConfig, Recipe
 from wmtp.contracts.specs import DatasetRequest, LoadRequest, Resource
 from wmtp.errors import ConfigError, WmtpError
@@ -111,7 +111,7 @@ class Remotes:
 
 @attrs.frozen(kw_only=True)
 class LoaderConfig:
-    """What a loader needs of an environment, for those who have no config.yaml.
+    """What a loader needs of a config, for those who have no config.yaml.
 
     storage      the ``storage`` section, nested form.
     local_path   a file or folder to read first; for a model, a copy of its role's default.
@@ -192,7 +192,7 @@ class ModelLoader:
 
     def __init__(
         self,
-        config: Environment,
+        config: Config,
         recipe: Recipe,
         plugins: Plugins,
         storage: Storage | None,
@@ -330,7 +330,7 @@ def _folder(path: Path) -> Resource:
 
 
 def create_data_loader(
-    config: Environment | LoaderConfig | Mapping[str, Any],
+    config: Config | LoaderConfig | Mapping[str, Any],
     dataset: str,
     *,
     plugins: Plugins,
@@ -344,10 +344,10 @@ def create_data_loader(
     Raises ConfigError for a data set that is not installed, or a configuration that is wrong (flat keys are refused).
     """
     given: str | Path | None = path
-    if not isinstance(config, Environment):
+    if not isinstance(config, Config):
         record = _loader_config(config, plugins)
         given = path or record.local_path
-        config = _environment(record, plugins)
+        config = _config(record, plugins)
     paths = config.paths
     local = str(given) if given else paths.datasets.get(dataset)
     remotes = Remotes(plugins, config.storage, Path(paths.cache), paths.cache_bytes, report)
@@ -355,7 +355,7 @@ def create_data_loader(
 
 
 def create_model_loader(
-    config: Environment | LoaderConfig | Mapping[str, Any],
+    config: Config | LoaderConfig | Mapping[str, Any],
     recipe: Recipe,
     *,
     plugins: Plugins,
@@ -367,8 +367,8 @@ def create_model_loader(
 
     report: hears of bytes as they are fetched. Raises ConfigError for a configuration that is wrong.
     """
-    if not isinstance(config, Environment):
-        config = _environment(_loader_config(config, plugins), plugins, role)
+    if not isinstance(config, Config):
+        config = _config(_loader_config(config, plugins), plugins, role)
     return ModelLoader(config, recipe, plugins, storage, role, report)
 
 
@@ -378,12 +378,12 @@ def _loader_config(config: LoaderConfig | Mapping[str, Any], plugins: Plugins) -
     return load_section(LoaderConfig, config, plugins=plugins, root="loader config")
 
 
-def _environment(record: LoaderConfig, plugins: Plugins, role: Role | None = None) -> Environment:
-    """The same as an environment. role: the one whose model `local_path` stands for."""
+def _config(record: LoaderConfig, plugins: Plugins, role: Role | None = None) -> Config:
+    """The same as a config. role: the one whose model `local_path` stands for."""
     models: dict[str, Any] = {f"{name}_local": attrs.asdict(copy) for name, copy in record.model_paths.items()}
     if role and record.local_path:
         models.setdefault(f"{role}_local", str(record.local_path))
     source: dict[str, Any] = {"paths": {"models": models, "cache": str(record.cache_dir)}}
     if record.storage:
         source["storage"] = dict(record.storage)
-    return load_environment(source, plugins=plugins)
+    return load_config(source, plugins=plugins)

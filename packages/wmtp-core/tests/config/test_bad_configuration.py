@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import wmtp
-from wmtp.config import load_configuration, load_environment, load_recipe, load_section
+from wmtp.config import load_config, load_configuration, load_recipe, load_section
 from wmtp.config.plain import to_plain
 
 # config.yaml: (text, every message, in order)
@@ -220,7 +220,7 @@ def check(error, expected):
 def test_config(case, write, plugins, monkeypatch):
     monkeypatch.setenv("WMTP_TEST_WORD", "word")
     text, expected = CONFIGS[case]
-    error = told(load_environment, source=write("c.yaml", text), plugins=plugins)
+    error = told(load_config, source=write("c.yaml", text), plugins=plugins)
     check(error, expected)
     assert "SESAME" not in str(error)
 
@@ -255,7 +255,7 @@ def test_both_files_at_once(write, plugins):
 )
 def test_overrides(override, says, write, plugins):
     source = write("c.yaml", "seed: 3")
-    assert says in str(told(load_environment, source=source, plugins=plugins, overrides=[override]))
+    assert says in str(told(load_config, source=source, plugins=plugins, overrides=[override]))
 
 
 @pytest.mark.parametrize(
@@ -301,19 +301,19 @@ def test_a_k_that_is_none_is_told(k, plugins):
 
 
 def test_files_that_cannot_be_read(write, plugins, tmp_path):
-    assert "config: no such file: nowhere.yaml" in str(told(load_environment, source="nowhere.yaml", plugins=plugins))
-    assert "cannot read" in str(told(load_environment, source=tmp_path, plugins=plugins))
+    assert "config: no such file: nowhere.yaml" in str(told(load_config, source="nowhere.yaml", plugins=plugins))
+    assert "cannot read" in str(told(load_config, source=tmp_path, plugins=plugins))
     (tmp_path / "latin.yaml").write_bytes(b"project: \xff")
-    assert "cannot read" in str(told(load_environment, source=tmp_path / "latin.yaml", plugins=plugins))
+    assert "cannot read" in str(told(load_config, source=tmp_path / "latin.yaml", plugins=plugins))
 
 
 def test_secrets_are_never_shown(write, plugins):
     text = "storage: {mode: shelf, shelf: {bucket: b, secret_key: SESAME, labels: {api_key: SESAME}}}"
-    error = told(load_environment, source=write("c.yaml", text), plugins=plugins)
+    error = told(load_config, source=write("c.yaml", text), plugins=plugins)
     assert "storage.shelf.secret_key" in str(error)
     assert "labels.api_key" in str(error)
     assert "SESAME" not in str(error)
-    error = told(load_environment, source=None, plugins=plugins, overrides=["judging.secret=SESAME"])
+    error = told(load_config, source=None, plugins=plugins, overrides=["judging.secret=SESAME"])
     assert "(--set judging.secret)" in str(error)
     assert "SESAME" not in str(error)
 
@@ -322,14 +322,14 @@ def test_secrets_are_never_shown(write, plugins):
 def test_a_password_in_an_address_is_never_shown(write, plugins, caplog, address):
     """Whatever is wrong with the key it stands in, and in a section that is kept unread."""
     flat = f"storage_mode: s3\ns3_config: {{bucket: b, endpoint_url: '{address}'}}\nseed: '{address}'"
-    error = str(told(load_environment, source=write("c.yaml", flat), plugins=plugins))
+    error = str(told(load_config, source=write("c.yaml", flat), plugins=plugins))
     assert "endpoint_url left out: there are credentials in it" in error
     assert "SESAME" not in error
-    error = str(told(load_environment, source=None, plugins=plugins, overrides=[f"storage.endpoint_url={address}"]))
+    error = str(told(load_config, source=None, plugins=plugins, overrides=[f"storage.endpoint_url={address}"]))
     assert "(--set storage.endpoint_url)" in error
     assert "SESAME" not in error
     kept = f"storage: {{mode: local, foreign: {{bucket: b, endpoints: ['{address}']}}}}"
-    environment = load_environment(write("kept.yaml", kept), plugins=plugins)
+    environment = load_config(write("kept.yaml", kept), plugins=plugins)
     assert to_plain(environment)["storage"]["foreign"] == {"bucket": "b", "endpoints": ["(hidden)"]}
     assert "SESAME" not in caplog.text
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import wmtp
-from wmtp.config import load_environment, load_recipe
-from wmtp.config.environment import Environment, ModelPath
+from wmtp.config import load_config, load_recipe
+from wmtp.config.config import Config, ModelPath
 from wmtp.config.plain import to_plain, to_yaml
 from wmtp.config.recipe import DEFAULT_VARIANT, EvalConfig, RunConfig
 from wmtp.config.structure import strict_converter
@@ -22,21 +22,21 @@ from wmtp.contracts.engines import Sampling
 
 def test_defaults(plugins, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    environment = load_environment(None, plugins=plugins)
+    environment = load_config(None, plugins=plugins)
     assert environment.paths.cache == str(tmp_path / ".cache")
-    assert attrs.evolve(environment, paths=Environment().paths) == Environment()
+    assert attrs.evolve(environment, paths=Config().paths) == Config()
     assert load_recipe(None, plugins=plugins) == wmtp.Recipe()
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "demo-config.yaml"])
 def test_examples_are_good(name, plugins):
     root = next(p for p in Path(__file__).parents if (p / "examples").is_dir())
-    assert load_environment(root / "examples" / name, plugins=plugins).storage.mode == "local"
+    assert load_config(root / "examples" / name, plugins=plugins).storage.mode == "local"
 
 
 def test_empty_file_and_empty_sections(write, plugins):
-    assert load_environment(write("a.yaml", ""), plugins=plugins).seed == 42
-    assert load_environment(write("b.yaml", "judging:\n#  level: auto\npaths:\n"), plugins=plugins).seed == 42
+    assert load_config(write("a.yaml", ""), plugins=plugins).seed == 42
+    assert load_config(write("b.yaml", "judging:\n#  level: auto\npaths:\n"), plugins=plugins).seed == 42
 
 
 def test_paths_are_relative_to_the_file(write, plugins, tmp_path, monkeypatch):
@@ -49,7 +49,7 @@ def test_paths_are_relative_to_the_file(write, plugins, tmp_path, monkeypatch):
         "  datasets: {puzzles_local: d/p.jsonl}\n"
         "  cache: ~/cache\n",
     )
-    environment = load_environment(file, plugins=plugins, overrides=["paths.models.rm_local=rm"])
+    environment = load_config(file, plugins=plugins, overrides=["paths.models.rm_local=rm"])
     models = environment.paths.models
     default = wmtp.DEFAULT_MODEL_IDS
     assert models.base_local == ModelPath(
@@ -64,7 +64,7 @@ def test_paths_are_relative_to_the_file(write, plugins, tmp_path, monkeypatch):
 
 def test_urls_are_no_paths(write, plugins):
     file = write("c.yaml", "paths: {datasets: {puzzles_local: 's3://b/puzzles'}}")
-    assert load_environment(file, plugins=plugins).paths.datasets == {"puzzles": "s3://b/puzzles"}
+    assert load_config(file, plugins=plugins).paths.datasets == {"puzzles": "s3://b/puzzles"}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_variables(write, plugins, monkeypatch):
         "judging: {time_limit: '${T}', workers: '${UNSET:-auto}'}\n"
         "storage: {mode: shelf, shelf: {bucket: '${NUMBER_NAME}', region: '${E}', path_style: '${B}'}}\n",
     )
-    environment = load_environment(file, plugins=plugins)
+    environment = load_config(file, plugins=plugins)
     assert environment.project == "a-alpha-none-${A}-empty-$A"
     assert environment.seed == 12
     assert (environment.judging.time_limit, environment.judging.workers) == (2.5, "auto")
@@ -108,7 +108,7 @@ def test_variables(write, plugins, monkeypatch):
 
 def test_variables_are_not_substituted_twice(write, plugins, monkeypatch):
     monkeypatch.setenv("A", "${HOME}")
-    assert load_environment(write("c.yaml", "project: ${A}"), plugins=plugins).project == "${HOME}"
+    assert load_config(write("c.yaml", "project: ${A}"), plugins=plugins).project == "${HOME}"
 
 
 def test_yaml_is_1_2(write, plugins):
@@ -122,7 +122,7 @@ def test_yaml_is_1_2(write, plugins):
 def test_overrides_win_in_order(write, plugins):
     file = write("c.yaml", "seed: 1\njudging: {level: process}")
     overrides = ["seed=2", "seed=0x10", "judging={workers: 3}", "judging.time_limit=5", "eval.limit=20"]
-    environment = load_environment(file, plugins=plugins, overrides=overrides)
+    environment = load_config(file, plugins=plugins, overrides=overrides)
     assert environment.seed == 16
     assert (environment.judging.level, environment.judging.workers, environment.judging.time_limit) == (
         "strict",
@@ -156,7 +156,7 @@ def test_a_number_of_an_override_is_a_number_elsewhere(plugins, caplog):
     recipe = load_recipe(None, plugins=plugins, overrides=overrides)
     assert (recipe.eval.sampling.temperature, recipe.eval.limit, recipe.eval.batch_size) == (0.1, 16, 4)
     assert recipe.model.base_id is None
-    environment = load_environment(None, plugins=plugins, overrides=["storage.other.retries=5"])
+    environment = load_config(None, plugins=plugins, overrides=["storage.other.retries=5"])
     assert environment.storage.sections == {"other": {"retries": 5}}, "a section that nobody structures keeps it too"
     with pytest.raises(wmtp.ConfigError, match=r"must be a whole number or null, not 1\.5"):
         load_recipe(None, plugins=plugins, overrides=["eval.limit=1.5"])
@@ -165,14 +165,14 @@ def test_a_number_of_an_override_is_a_number_elsewhere(plugins, caplog):
 def test_sections_of_storages_that_are_not_installed_are_kept(write, plugins, caplog):
     file = write("c.yaml", "storage: {mode: shelf, shelf: {bucket: b}, gcs: {bucket: 5, deep: {a: [1, x]}}}")
     with caplog.at_level(logging.INFO, "wmtp"):
-        storage = load_environment(file, plugins=plugins).storage
+        storage = load_config(file, plugins=plugins).storage
     assert storage.sections == {"shelf": {"bucket": "b"}, "gcs": {"bucket": 5, "deep": {"a": [1, "x"]}}}
     assert [r.getMessage() for r in caplog.records] == ["storage.gcs belongs to no installed plugin; kept as it is"]
 
 
 def test_an_invalid_section_that_is_not_selected_is_a_note(write, plugins, caplog):
     file = write("c.yaml", "storage: {mode: local, shelf: {bucket: null}}")
-    storage = load_environment(file, plugins=plugins).storage
+    storage = load_config(file, plugins=plugins).storage
     assert (storage.mode, storage.settings, storage.by_mode) == ("local", None, {"local": None})
     assert len(caplog.records) == 1
     assert "storage.shelf is not usable and is ignored" in caplog.text
@@ -180,13 +180,13 @@ def test_an_invalid_section_that_is_not_selected_is_a_note(write, plugins, caplo
 
 
 def test_settings_of_every_installed_mode(write, plugins):
-    storage = load_environment(write("c.yaml", "storage: {shelf: {bucket: b}}"), plugins=plugins).storage
+    storage = load_config(write("c.yaml", "storage: {shelf: {bucket: b}}"), plugins=plugins).storage
     assert storage.by_mode["shelf"].bucket == "b"
 
 
 def test_data_sets_that_are_not_installed_are_kept(write, plugins, caplog):
     file = write("c.yaml", "paths: {datasets: {contest_local: /x, puzzles_local: null}}")
-    assert load_environment(file, plugins=plugins).paths.datasets == {"contest": "/x"}
+    assert load_config(file, plugins=plugins).paths.datasets == {"contest": "/x"}
     assert "paths.datasets.contest_local belongs to no installed plugin" in caplog.text
 
 
@@ -208,7 +208,7 @@ def test_prefixed_metrics(write, plugins):
 
 
 def test_a_mapping_serves_as_a_file(plugins):
-    assert load_environment({"seed": 7, "judging": {"workers": 2}}, plugins=plugins).judging.workers == 2
+    assert load_config({"seed": 7, "judging": {"workers": 2}}, plugins=plugins).judging.workers == 2
 
 
 def test_records_check_themselves_in_python_too():
@@ -219,9 +219,9 @@ def test_records_check_themselves_in_python_too():
 
 def test_text_that_looks_like_a_variable_survives(plugins, tmp_path, monkeypatch):
     monkeypatch.setenv("A", "$${B}")
-    first = load_environment({"project": "${A} $${C}"}, plugins=plugins)
+    first = load_config({"project": "${A} $${C}"}, plugins=plugins)
     assert first.project == "$${B} ${C}"
-    assert load_environment(through_yaml(first, tmp_path / "c.yaml"), plugins=plugins) == first
+    assert load_config(through_yaml(first, tmp_path / "c.yaml"), plugins=plugins) == first
 
 
 # properties
@@ -325,8 +325,8 @@ def through_yaml(record, path):
 @relaxed
 @given(data=environments)
 def test_environment_round_trip(data, plugins, tmp_path):
-    first = load_environment(data, plugins=plugins)
-    again = load_environment(through_yaml(first, tmp_path / "c.yaml"), plugins=plugins)
+    first = load_config(data, plugins=plugins)
+    again = load_config(through_yaml(first, tmp_path / "c.yaml"), plugins=plugins)
     assert again == first
     assert json.loads(json.dumps(to_plain(again))) == to_plain(first)
     assert set(leaf_types(to_plain(again))) <= {bool, int, float, str, type(None)}
@@ -359,7 +359,7 @@ def test_a_misspelt_key_is_found_wherever_it_is(data, pick, plugins):
     if data.get("storage", {}).get("mode") != "shelf" and parents[:1] == ["storage"]:
         return  # a section that is not selected is not required to be right
     with pytest.raises(wmtp.ConfigError) as caught:
-        load_environment(data, plugins=plugins)
+        load_config(data, plugins=plugins)
     assert any(p.where == ".".join(["config", *parents, f"{key}x"]) for p in caught.value.problems), caught.value
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wmtp
-from wmtp.config import load_environment
+from wmtp.config import load_config
 from wmtp.config.migrate import migrate
 from wmtp.config.source import as_plain, dump_yaml, parse_yaml
 
@@ -119,7 +119,7 @@ def test_sections_below_the_top_level_are_named():
 def test_the_result_is_read(plugins, tmp_path, caplog):
     file = tmp_path / "c.yaml"
     file.write_text(migrate("storage_mode: local\ns3_config:\n  bucket: b\n").text)
-    assert load_environment(file, plugins=plugins).storage.sections == {"s3": {"bucket": "b"}}
+    assert load_config(file, plugins=plugins).storage.sections == {"s3": {"bucket": "b"}}
 
 
 @pytest.mark.parametrize(

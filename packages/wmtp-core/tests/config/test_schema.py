@@ -7,7 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from wmtp.config.schema import environment_schema, recipe_schema
+from wmtp.config.schema import config_schema, recipe_schema
 from wmtp.config.source import as_plain, parse_yaml
 
 ROOT = next(p for p in Path(__file__).parents if (p / "examples").is_dir())
@@ -15,8 +15,8 @@ ROOT = next(p for p in Path(__file__).parents if (p / "examples").is_dir())
 
 @pytest.fixture(scope="module")
 def config(plugins):
-    jsonschema.Draft202012Validator.check_schema(environment_schema(plugins))
-    return jsonschema.Draft202012Validator(environment_schema(plugins))
+    jsonschema.Draft202012Validator.check_schema(config_schema(plugins))
+    return jsonschema.Draft202012Validator(config_schema(plugins))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_recipe(recipe):
 
 
 def test_it_describes(plugins):
-    schema = environment_schema(plugins)
+    schema = config_schema(plugins)
     shelf = schema["properties"]["storage"]["properties"]["shelf"]
     assert shelf["required"] == ["bucket"]
     assert shelf["description"]

@@ -13,14 +13,14 @@ FLAT = ("storage_mode", "s3_config")
 
 
 def create_s3_manager(config: Any) -> S3Storage | None:
-    """The S3 storage of a configuration: a mapping with ``storage: {mode: s3, s3: {...}}``, or a `wmtp.Environment`.
+    """The S3 storage of a configuration: a mapping with ``storage: {mode: s3, s3: {...}}``, or a `wmtp.Config`.
 
     Anything else — another mode, no section, the flat keys that are gone, wrong types — is a UserWarning that says what is
     wrong, and ``None``. Within `wmtp` the same faults are errors; this function is for scripts that call it directly.
     """
     import wmtp
 
-    if isinstance(config, wmtp.Environment):
+    if isinstance(config, wmtp.Config):
         if config.storage.mode != "s3":
             return _refused(f"storage.mode is {config.storage.mode!r}, not 's3'")
         return _open(config.storage.settings)
@@ -43,7 +43,7 @@ def create_s3_manager(config: Any) -> S3Storage | None:
     # The one strict reader of configuration: the same types and key paths as in a file.
     plugins = wmtp.create_plugin_manager(plugins=[wmtp_s3.plugin], entry_points=False)
     try:
-        environment = wmtp.load_environment({"storage": dict(section)}, plugins=plugins)
+        environment = wmtp.load_config({"storage": dict(section)}, plugins=plugins)
     except wmtp.ConfigError as error:
         return _refused(str(error))
     return _open(environment.storage.settings)

@@ -30,10 +30,10 @@ def command() -> None:
 
 def _cache(session: Session, config: Path | None) -> tuple[Cache, int | None]:
     """The cache that a config.yaml names, and how large that lets it grow."""
-    from wmtp.config import load_environment
+    from wmtp.config import load_config
     from wmtp.storage.cache import Cache
 
-    paths = load_environment(config, plugins=session.plugins).paths
+    paths = load_config(config, plugins=session.plugins).paths
     return Cache(Path(paths.cache)), paths.cache_bytes
 
 

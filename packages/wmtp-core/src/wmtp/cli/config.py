@@ -11,7 +11,7 @@ import click
 from wmtp.cli.session import Session, echo_json
 
 if TYPE_CHECKING:
-    from wmtp.config.environment import Environment
+    from wmtp.config.config import Config
 
 
 @click.group(name="config", short_help="Check, describe or migrate configuration files.")
@@ -30,29 +30,29 @@ def check(session: Session, config: Path, recipe: Path | None, overrides: tuple[
 
     Everything that is wrong is told at once; the exit status is then 2.
     """
-    from wmtp.config import load_configuration, load_environment
+    from wmtp.config import load_config, load_configuration
     from wmtp.config.plain import to_plain
 
     plugins = session.plugins
     if recipe is None:
-        environment, structured = load_environment(config, plugins=plugins, overrides=overrides), None
+        configuration, structured = load_config(config, plugins=plugins, overrides=overrides), None
     else:
-        environment, structured = load_configuration(config, recipe, plugins=plugins, overrides=overrides)
+        configuration, structured = load_configuration(config, recipe, plugins=plugins, overrides=overrides)
     if as_json:
-        echo_json({"config": to_plain(environment), "recipe": to_plain(structured) if structured else None})
+        echo_json({"config": to_plain(configuration), "recipe": to_plain(structured) if structured else None})
         return
-    for key, path in _missing(environment):
+    for key, path in _missing(configuration):
         click.echo(f"wmtp: config.{key}: {path} does not exist; cache, storage and hub are asked instead", err=True)
-    click.echo(f"{config}: ok; storage {environment.storage.mode}, judging {environment.judging.level}")
+    click.echo(f"{config}: ok; storage {configuration.storage.mode}, judging {configuration.judging.level}")
     if structured is not None:
         owners = {plugins.metric(m, structured.eval.metric_prefix).evaluator.spec.id for m in structured.eval.metrics}
         answered = f"metrics from {', '.join(sorted(owners))}" if owners else "no metrics: nothing would be evaluated"
         click.echo(f"{recipe}: ok; {answered}")
 
 
-def _missing(environment: Environment) -> Iterator[tuple[str, str]]:
+def _missing(configuration: Config) -> Iterator[tuple[str, str]]:
     """Local copies that are named and are not there. It is no fault: cache, storage and hub come behind them."""
-    models, datasets = environment.paths.models, environment.paths.datasets
+    models, datasets = configuration.paths.models, configuration.paths.datasets
     named = {
         f"paths.models.{role}_local": found.path
         for role in ("base", "rm", "ref")
@@ -70,9 +70,9 @@ def schema(session: Session, which: str) -> None:
 
     Editors check and complete with it: save it, and put `# yaml-language-server: $schema=FILE` on top of the file.
     """
-    from wmtp.config.schema import environment_schema, recipe_schema
+    from wmtp.config.schema import config_schema, recipe_schema
 
-    echo_json((environment_schema if which == "config" else recipe_schema)(session.plugins))
+    echo_json((config_schema if which == "config" else recipe_schema)(session.plugins))
 
 
 @command.command()

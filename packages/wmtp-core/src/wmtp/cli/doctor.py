@@ -13,7 +13,7 @@ from wmtp.cli.session import Session, config_file, echo_json
 from wmtp.contracts.specs import Check
 
 if TYPE_CHECKING:
-    from wmtp.config.environment import Environment
+    from wmtp.config.config import Config
     from wmtp.plugins import Plugins
 
 _MARKS = {True: "ok", False: "FAILS", None: "-"}
@@ -28,15 +28,15 @@ def command(session: Session, config: Path | None, as_json: bool) -> None:
 
     It reports and does not judge: the exit status is 0 also where something fails.
     """
-    from wmtp.config import load_environment
+    from wmtp.config import load_config
 
     plugins = session.plugins
-    environment = load_environment(config, plugins=plugins)
+    configuration = load_config(config, plugins=plugins)
     groups: dict[str, Callable[[], Iterable[Check]]] = {
         "plugins": lambda: _plugins(plugins),
         "judging": _judging,
         "models": _models,
-        "storage": lambda: _storage(environment, plugins),
+        "storage": lambda: _storage(configuration, plugins),
         "hub": _hub,
     }
     report = {name: list(_isolated(name, checks)) for name, checks in groups.items()}
@@ -99,9 +99,9 @@ def _models() -> Iterator[Check]:
         yield Check(f"cuda:{index}", True, f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
 
 
-def _storage(environment: Environment, plugins: Plugins) -> Iterator[Check]:
-    yield from _cache(Path(environment.paths.cache))
-    storage = environment.storage
+def _storage(configuration: Config, plugins: Plugins) -> Iterator[Check]:
+    yield from _cache(Path(configuration.paths.cache))
+    storage = configuration.storage
     spec = plugins.storages[storage.mode].spec
     if spec.check is not None:
         yield from spec.check(storage.settings)

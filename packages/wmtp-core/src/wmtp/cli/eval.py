@@ -36,7 +36,7 @@ def command(
     from wmtp.evaluation.api import evaluate
 
     settings = [*overrides, *([f"judging.level={judge}"] if judge else [])]
-    environment, structured = load_configuration(config, recipe, plugins=session.plugins, overrides=settings)
+    configuration, structured = load_configuration(config, recipe, plugins=session.plugins, overrides=settings)
     if recipe is None and not structured.eval.metrics:
         raise ConfigError(
             "no recipe was given: it says which model to run, and which metrics are wanted. The command line reads\n"
@@ -44,5 +44,5 @@ def command(
             "and --set can stand for a recipe: --set model.base_id=org/name --set 'eval.metrics=[mbpp_pass@1]'"
         )
     with progress() as report:
-        results = evaluate(environment, structured, plugins=session.plugins, progress=report, runs=runs, fresh=fresh)
+        results = evaluate(configuration, structured, plugins=session.plugins, progress=report, runs=runs, fresh=fresh)
     return finish(results, as_json=as_json)

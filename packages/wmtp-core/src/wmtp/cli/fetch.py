@@ -40,15 +40,15 @@ def command(session: Session, what: str, config: str | None, variant: str | None
 def _fetch(
     what: str, config: str | None, variant: str | None, revision: str | None, plugins: Plugins, report: Report | None
 ) -> Resource:
-    from wmtp.config import load_environment, load_recipe
+    from wmtp.config import load_config, load_recipe
     from wmtp.loaders import create_data_loader, create_model_loader
 
-    environment = load_environment(config, plugins=plugins)
+    configuration = load_config(config, plugins=plugins)
     if what in plugins.datasets:
-        return create_data_loader(environment, what, plugins=plugins, report=report).resource
+        return create_data_loader(configuration, what, plugins=plugins, report=report).resource
     model = {k: v for k, v in {"base_id": what, "variant": variant, "revision": revision}.items() if v}
     recipe = load_recipe({"model": model}, plugins=plugins)
-    loader = create_model_loader(environment, recipe, plugins=plugins, report=report)
+    loader = create_model_loader(configuration, recipe, plugins=plugins, report=report)
     if loader.variant:  # its files alone, where a repository in Meta's layout holds several
         found = loader.resolve((f"{loader.variant}/*", "tokenizer.model", "config.json"))
         if not (found.path / "config.json").is_file():

@@ -12,7 +12,7 @@ import click
 from wmtp.cli.session import Session
 
 if TYPE_CHECKING:
-    from wmtp.config.environment import Environment
+    from wmtp.config.config import Config
     from wmtp.contracts.storage import Storage
     from wmtp.plugins import Plugins
 
@@ -32,17 +32,17 @@ def command(session: Session, folder: Path, config: str | None, to: str | None, 
     A run directory goes to runs/<its name>/. The same command again puts the same files again. Prints where they are.
     """
     from wmtp.cli.show import UPLOAD, progress
-    from wmtp.config import load_environment
+    from wmtp.config import load_config
     from wmtp.errors import ConfigError, ResourceError
     from wmtp.storage.keys import BadKey
     from wmtp.storage.transfer import upload
 
     if to and model:
         raise click.UsageError("--to and --model both say where; give one")
-    environment = load_environment(config, plugins=session.plugins)
+    configuration = load_config(config, plugins=session.plugins)
     with ExitStack() as stack:
         key = to or _key(folder, model, stack)
-        storage, prefix, shown = _opened(key, environment, session.plugins)
+        storage, prefix, shown = _opened(key, configuration, session.plugins)
         watch = stack.enter_context(progress())
         try:
             entries = upload(storage, folder, prefix, partial(watch, UPLOAD) if watch else None, leave_out=LOCK)
@@ -70,12 +70,12 @@ def _key(folder: Path, model: str | None, stack: ExitStack) -> str:
     return f"runs/{folder.resolve().name}"
 
 
-def _opened(key: str, environment: Environment, plugins: Plugins) -> tuple[Storage, str, str]:
+def _opened(key: str, configuration: Config, plugins: Plugins) -> tuple[Storage, str, str]:
     """The storage, the prefix in it, and how to call the place."""
     from wmtp.errors import ConfigError
     from wmtp.loaders import url_opener
 
-    section = environment.storage
+    section = configuration.storage
     if "://" in key:
         storage, prefix = url_opener(key, section, plugins)[1]()
         return storage, f"{prefix.rstrip('/')}/", key

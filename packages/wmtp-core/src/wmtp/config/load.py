@@ -1,4 +1,4 @@
-"""`load_environment`, `load_recipe`: from files, mappings and ``--set`` to records."""
+"""`load_config`, `load_recipe`: from files, mappings and ``--set`` to records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from wmtp.config.environment import Environment, ModelPath, ModelPaths, PathsConfig, StorageConfig
+from wmtp.config.config import Config, ModelPath, ModelPaths, PathsConfig, StorageConfig
 from wmtp.config.flat import FLAT_KEYS, flat_problems
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, Recipe
 from wmtp.config.source import Document, KeyPath, apply_overrides, read, substitute
@@ -27,48 +27,48 @@ S = TypeVar("S")
 
 log = logging.getLogger("wmtp.config")
 
-ENVIRONMENT_KEYS = tuple(a.name for a in attrs.fields(Environment))
+CONFIG_KEYS = tuple(a.name for a in attrs.fields(Config))
 RECIPE_KEYS = tuple(a.name for a in attrs.fields(Recipe))
 
 
-def load_environment(source: Source, *, plugins: Plugins, overrides: Sequence[str] = ()) -> Environment:
+def load_config(source: Source, *, plugins: Plugins, overrides: Sequence[str] = ()) -> Config:
     """Reads config.yaml (a path, or its content as a mapping; ``None``: all defaults).
 
     overrides: ``key.path=yaml``, as ``--set`` takes them; those of a recipe's keys are left to `load_recipe`.
     Raises `ConfigError` with everything that is wrong, each with its key path, file and line.
     """
-    document = _prepare("config", source, ENVIRONMENT_KEYS, RECIPE_KEYS, overrides)
-    environment = _finish(document, Environment, environment_converter(plugins))
+    document = _prepare("config", source, CONFIG_KEYS, RECIPE_KEYS, overrides)
+    record = _finish(document, Config, config_converter(plugins))
     # The default is relative as well, and no hook sees a default.
-    cache = str(document.folder / environment.paths.cache)
-    return attrs.evolve(environment, paths=attrs.evolve(environment.paths, cache=cache))
+    cache = str(document.folder / record.paths.cache)
+    return attrs.evolve(record, paths=attrs.evolve(record.paths, cache=cache))
 
 
 def load_recipe(source: Source, *, plugins: Plugins, overrides: Sequence[str] = ()) -> Recipe:
-    """Reads recipe.yaml, like `load_environment`. Metrics, evaluators' settings and ``n`` are checked here too."""
+    """Reads recipe.yaml, like `load_config`. Metrics, evaluators' settings and ``n`` are checked here too."""
     from wmtp.config.recipe_section import recipe_converter
 
-    document = _prepare("recipe", source, RECIPE_KEYS, ENVIRONMENT_KEYS, overrides)
+    document = _prepare("recipe", source, RECIPE_KEYS, CONFIG_KEYS, overrides)
     return _finish(document, Recipe, recipe_converter(plugins))
 
 
 def load_configuration(
     config: Source, recipe: Source, *, plugins: Plugins, overrides: Sequence[str] = ()
-) -> tuple[Environment, Recipe]:
+) -> tuple[Config, Recipe]:
     """Both files; one `ConfigError` tells what is wrong in either."""
     problems: list[Problem] = []
-    environment = structured = None
+    first = second = None
     try:
-        environment = load_environment(config, plugins=plugins, overrides=overrides)
+        first = load_config(config, plugins=plugins, overrides=overrides)
     except ConfigError as exc:
         problems += exc.problems
     try:
-        structured = load_recipe(recipe, plugins=plugins, overrides=overrides)
+        second = load_recipe(recipe, plugins=plugins, overrides=overrides)
     except ConfigError as exc:
         problems += exc.problems
-    if environment is None or structured is None:
+    if first is None or second is None:
         raise ConfigError(list(dict.fromkeys(problems)))
-    return environment, structured
+    return first, second
 
 
 def load_section(cls: type[S], source: Mapping[str, Any], *, plugins: Plugins, root: str) -> S:
@@ -80,7 +80,7 @@ def load_section(cls: type[S], source: Mapping[str, Any], *, plugins: Plugins, r
     substitute(document)
     document.problems += flat_problems(document.data)
     document.data = {key: value for key, value in document.data.items() if key not in FLAT_KEYS}
-    return _finish(document, cls, environment_converter(plugins))
+    return _finish(document, cls, config_converter(plugins))
 
 
 def _prepare(
@@ -134,7 +134,7 @@ def _key_paths(cls: type[Any]) -> Iterator[tuple[str, ...]]:
             yield from ((field.name, *below) for below in _key_paths(field.type))
 
 
-def environment_converter(plugins: Plugins) -> cattrs.Converter:
+def config_converter(plugins: Plugins) -> cattrs.Converter:
     """The converter of config.yaml."""
     from wmtp.config.storage_section import storage_hook
 

@@ -9,27 +9,27 @@ from typing import Any
 
 import attrs
 
-from wmtp.config.environment import Environment
+from wmtp.config.config import Config
 from wmtp.config.recipe import Recipe
 from wmtp.config.source import dump_yaml, has_userinfo, is_secret
 
 HIDDEN = "(hidden)"
 
 
-def to_plain(record: Environment | Recipe) -> dict[str, Any]:
+def to_plain(record: Config | Recipe) -> dict[str, Any]:
     """Dicts, lists and scalars that JSON and YAML can hold, in the form of the file that they came from.
 
     Reading it again gives an equal record. Values under keys that name a secret are replaced: a section that no plugin
     has structured may hold some.
     """
     data: dict[str, Any] = _plain(record)
-    if isinstance(record, Environment):
+    if isinstance(record, Config):
         data["storage"] = {"mode": record.storage.mode, **_without_passwords(_plain(record.storage.sections))}
         data["paths"]["datasets"] = {f"{name}_local": path for name, path in record.paths.datasets.items()}
     return data
 
 
-def to_yaml(record: Environment | Recipe) -> str:
+def to_yaml(record: Config | Recipe) -> str:
     """`to_plain` as the text of a file that can be read again. ``${`` is escaped: nothing is substituted twice."""
     return dump_yaml(_escaped(to_plain(record)))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import attrs
 
-from wmtp.config.environment import Environment, ModelPath, PathsConfig, StorageConfig
+from wmtp.config.config import Config, ModelPath, PathsConfig, StorageConfig
 from wmtp.config.recipe import EvalConfig, Recipe
 from wmtp.config.structure import SEQUENCES
 
@@ -22,9 +22,9 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null", Path: "string"}
 
 
-def environment_schema(plugins: Plugins) -> Schema:
+def config_schema(plugins: Plugins) -> Schema:
     """The schema of config.yaml."""
-    return {"$schema": _DRAFT, "title": "WMTP config.yaml", **_Generator(plugins).of(Environment)}
+    return {"$schema": _DRAFT, "title": "WMTP config.yaml", **_Generator(plugins).of(Config)}
 
 
 def recipe_schema(plugins: Plugins) -> Schema:

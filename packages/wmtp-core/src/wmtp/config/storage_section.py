@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wmtp.config.environment import StorageConfig
+from wmtp.config.config import StorageConfig
 from wmtp.config.source import as_plain, unknown_key
 from wmtp.config.structure import Gather, Invalid, faults, mapping, structure_scalar
 

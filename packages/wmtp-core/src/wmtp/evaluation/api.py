@@ -1,4 +1,4 @@
-"""`evaluate`: from an environment and a recipe to results. What ``wmtp eval`` calls."""
+"""`evaluate`: from a config and a recipe to results. What ``wmtp eval`` calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from wmtp.config.environment import Environment
+from wmtp.config.config import Config
 from wmtp.config.plain import to_yaml
 from wmtp.config.recipe import Recipe
 from wmtp.contracts.engines import Sampling
@@ -62,7 +62,7 @@ class ProtocolEvaluator:
 
 
 def evaluate(
-    config: Environment,
+    config: Config,
     recipe: Recipe,
     *,
     plugins: Plugins | None = None,
@@ -94,7 +94,7 @@ class _Run:
 
     def __init__(
         self,
-        config: Environment,
+        config: Config,
         recipe: Recipe,
         plugins: Plugins,
         progress: Event,

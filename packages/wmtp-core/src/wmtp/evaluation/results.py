@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from wmtp.config.environment import Environment
+from wmtp.config.config import Config
 from wmtp.config.plain import to_plain
 from wmtp.config.recipe import Recipe
 from wmtp.contracts.evaluation import EvaluationResult, MetricValue
@@ -53,7 +53,7 @@ class Results:
 
 
 def assemble(
-    config: Environment,
+    config: Config,
     recipe: Recipe,
     result: EvaluationResult,
     *,

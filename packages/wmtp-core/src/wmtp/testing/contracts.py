@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
-from wmtp.config import load_environment, load_recipe
+from wmtp.config import load_config, load_recipe
 from wmtp.contracts.engines import Engine, Sampling
 from wmtp.contracts.storage import Changed, ReadsInto, Storage
 from wmtp.errors import ConfigError
@@ -81,7 +81,7 @@ class EvaluatorContract(_Citizen):
                 pytest.fail(f"rows are given, but the plugin brings the data set {spec.dataset}: use `data` instead")
             others = (*others, dataset_plugin(spec.dataset, self.rows))
         plugins = self.plugins(*others)
-        config = load_environment(self.environment(folder), plugins=plugins)
+        config = load_config(self.config(folder), plugins=plugins)
         options = {self.evaluator: {**self.settings, **(settings or {})}} if spec.settings else {}
         section = {"metrics": self._metrics(n), "sampling": {"n": n}, "evaluators": options}
         recipe = load_recipe(
@@ -89,8 +89,8 @@ class EvaluatorContract(_Citizen):
         )
         return evaluate(config, recipe, plugins=plugins, runs=folder)
 
-    def environment(self, folder: Path) -> dict[str, Any]:
-        """The environment to run in: override it to point at data files that the test writes into `folder`."""
+    def config(self, folder: Path) -> dict[str, Any]:
+        """The config.yaml to run with: override it to point at data files that the test writes into `folder`."""
         return {"judging": {"level": "auto", "workers": 1}}
 
     def test_the_evaluator_is_described(self) -> None:

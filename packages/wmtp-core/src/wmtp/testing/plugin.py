@@ -29,13 +29,13 @@ def wmtp_run(tmp_path: Path) -> Callable[..., Any]:
     """Runs a recipe in a run directory of the test's own: ``wmtp_run(recipe, *plugins, config={…})`` → `wmtp.Results`."""
 
     def run(recipe: dict[str, Any], *plugins: Any, config: dict[str, Any] | None = None) -> Any:
-        from wmtp.config import load_environment, load_recipe
+        from wmtp.config import load_config, load_recipe
         from wmtp.evaluation.api import evaluate
         from wmtp.plugins import create_plugin_manager
 
         manager = create_plugin_manager(plugins=plugins, entry_points=False)
-        environment = load_environment(config or {"judging": {"level": "auto", "workers": 1}}, plugins=manager)
+        record = load_config(config or {"judging": {"level": "auto", "workers": 1}}, plugins=manager)
         structured = load_recipe(recipe, plugins=manager)
-        return evaluate(environment, structured, plugins=manager, runs=tmp_path / "runs")
+        return evaluate(record, structured, plugins=manager, runs=tmp_path / "runs")
 
     return run

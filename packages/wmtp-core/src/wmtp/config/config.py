@@ -83,7 +83,7 @@ class JudgingConfig:
 
 
 @attrs.frozen(kw_only=True)
-class Environment:
+class Config:
     """All of config.yaml. Relative paths have been made absolute against the file's folder (or the cwd without one)."""
 
     project: str = "wmtp"
