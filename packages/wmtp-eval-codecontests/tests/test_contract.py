@@ -28,4 +28,4 @@ class TestCodeContests(EvaluatorContract):
     def config(self, folder: Path) -> dict[str, Any]:
         data = folder.parent / f"{folder.name}.jsonl"
         data.write_text("".join(json.dumps(row(number)) + "\n" for number in (1, 2)), encoding="utf-8")
-        return {**super().environment(folder), "paths": {"datasets": {"contest_local": str(data)}}}
+        return {**super().config(folder), "paths": {"datasets": {"contest_local": str(data)}}}

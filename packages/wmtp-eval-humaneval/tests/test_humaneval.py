@@ -57,7 +57,7 @@ class TestHumanEval(EvaluatorContract):
     def config(self, folder: Path) -> dict[str, Any]:
         data = folder.parent / f"{folder.name}.jsonl"
         data.write_text("".join(json.dumps({**ROW, "task_id": f"Own/{i}"}) + "\n" for i in range(2)), encoding="utf-8")
-        return {**super().environment(folder), "paths": {"datasets": {"humaneval_local": str(data)}}}
+        return {**super().config(folder), "paths": {"datasets": {"humaneval_local": str(data)}}}
 
 
 def test_all_canonical_solutions_pass_split_from_their_tests(shared: Path, benchmark: HumanEval) -> None:

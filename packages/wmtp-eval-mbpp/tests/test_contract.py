@@ -26,4 +26,4 @@ class TestMbpp(EvaluatorContract):
     def config(self, folder: Path) -> dict[str, Any]:
         data = folder.parent / f"{folder.name}.jsonl"
         data.write_text("".join(json.dumps(row(number)) + "\n" for number in (11, 12)), encoding="utf-8")
-        return {**super().environment(folder), "paths": {"datasets": {"mbpp_local": str(data)}}}
+        return {**super().config(folder), "paths": {"datasets": {"mbpp_local": str(data)}}}

@@ -18,7 +18,7 @@ class WmtpError(Exception):
 
 
 @attrs.frozen
-class Problem:
+class ConfigFault:
     """One thing wrong with what the user wrote: the key path (``recipe.eval.metrics[2]``), and the message."""
 
     where: str
@@ -29,13 +29,13 @@ class Problem:
 
 
 class ConfigError(WmtpError):
-    """Something in config.yaml, recipe.yaml, ``--set`` or an argument is wrong; `problems` holds all of it at once."""
+    """Something in config.yaml, recipe.yaml, ``--set`` or an argument is wrong; `faults` holds all of it at once."""
 
-    def __init__(self, problems: Sequence[Problem] | Problem | str) -> None:
-        if isinstance(problems, str):
-            problems = Problem("", problems)
-        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
-        super().__init__("\n".join(str(p) for p in self.problems))
+    def __init__(self, faults: Sequence[ConfigFault] | ConfigFault | str) -> None:
+        if isinstance(faults, str):
+            faults = ConfigFault("", faults)
+        self.faults: tuple[ConfigFault, ...] = (faults,) if isinstance(faults, ConfigFault) else tuple(faults)
+        super().__init__("\n".join(str(p) for p in self.faults))
 
 
 class PluginError(WmtpError):

@@ -211,7 +211,7 @@ def check(error, expected):
     text = str(error)
     for message in expected:
         assert message in text, text
-    assert len(error.problems) <= len(expected), text
+    assert len(error.faults) <= len(expected), text
     places = [text.index(message) for message in expected]
     assert places == sorted(places), text
 
@@ -236,7 +236,7 @@ def test_both_files_at_once(write, plugins):
     write("r.yaml", "eval: {limit: -1}")
     error = told(load_configuration, config="c.yaml", recipe="r.yaml", plugins=plugins, overrides=["evl.x=1"])
     places = ["--set evl.x=1", "config.sed (c.yaml, line 1)", "recipe.eval.limit (r.yaml, line 1)"]
-    assert [p.where for p in error.problems] == places
+    assert [p.where for p in error.faults] == places
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_overrides(override, says, write, plugins):
 def test_what_an_override_spoils_is_placed_there(override, place, write, plugins):
     source = write("r.yaml", "eval:\n  metrics:\n    - puzzles_exact\n  evaluators:\n    puzzles-v1: {shots: 1}\n")
     error = told(load_recipe, source=source, plugins=plugins, overrides=[override])
-    assert [p.where for p in error.problems] == [f"recipe.{place} (--set {override})"]
+    assert [p.where for p in error.faults] == [f"recipe.{place} (--set {override})"]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_the_character_that_no_run_name_may_hold_is_named(name, says, plugins):
 
 def test_the_installed_metrics_are_not_listed_once_an_error(plugins):
     error = told(load_recipe, source={"eval": {"metrics": ["xx", "yy", "puzzles_pas@3"]}}, plugins=plugins)
-    assert [p.message for p in error.problems] == [
+    assert [p.message for p in error.faults] == [
         "unknown metric 'xx'; `wmtp metrics` lists all",
         "unknown metric 'yy'; `wmtp metrics` lists all",
         "unknown metric 'puzzles_pas@3'; did you mean 'puzzles_pass@3'? `wmtp metrics` lists all",

@@ -360,7 +360,7 @@ def test_a_misspelt_key_is_found_wherever_it_is(data, pick, plugins):
         return  # a section that is not selected is not required to be right
     with pytest.raises(wmtp.ConfigError) as caught:
         load_config(data, plugins=plugins)
-    assert any(p.where == ".".join(["config", *parents, f"{key}x"]) for p in caught.value.problems), caught.value
+    assert any(p.where == ".".join(["config", *parents, f"{key}x"]) for p in caught.value.faults), caught.value
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

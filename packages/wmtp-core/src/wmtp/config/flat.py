@@ -11,7 +11,7 @@ from wmtp.config.source import KeyPath, as_plain, dump_yaml, has_userinfo, is_se
 FLAT_KEYS = ("storage_mode", "s3_config")
 
 
-def flat_problems(data: Mapping[str, Any], path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+def flat_faults(data: Mapping[str, Any], path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     """(key path, message) for each section, at any depth, that holds flat keys: one message a section.
 
     For configuration that is given as a mapping (a loader's, say): an empty result means that it holds none.
@@ -20,7 +20,7 @@ def flat_problems(data: Mapping[str, Any], path: KeyPath = ()) -> Iterator[tuple
         yield (*path, found[0]), refusal(data)
     for key, inner in data.items():
         if isinstance(inner, Mapping) and key not in FLAT_KEYS:
-            yield from flat_problems(inner, (*path, key))
+            yield from flat_faults(inner, (*path, key))
 
 
 def refusal(data: Mapping[str, Any]) -> str:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from wmtp.config.config import Config, ModelPath, ModelPaths, PathsConfig, StorageConfig
-from wmtp.config.flat import FLAT_KEYS, flat_problems
+from wmtp.config.flat import FLAT_KEYS, flat_faults
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, Recipe
 from wmtp.config.source import Document, KeyPath, apply_overrides, read, substitute
-from wmtp.config.structure import Gather, Invalid, absolute, faults, mapping, record_hook, strict_converter
-from wmtp.errors import ConfigError, Problem
+from wmtp.config.structure import ErrorCollector, InvalidValue, absolute, faults, mapping, record_hook, strict_converter
+from wmtp.errors import ConfigError, ConfigFault
 
 if TYPE_CHECKING:
     import cattrs
@@ -56,18 +56,18 @@ def load_configuration(
     config: Source, recipe: Source, *, plugins: Plugins, overrides: Sequence[str] = ()
 ) -> tuple[Config, Recipe]:
     """Both files; one `ConfigError` tells what is wrong in either."""
-    problems: list[Problem] = []
+    faults: list[ConfigFault] = []
     first = second = None
     try:
         first = load_config(config, plugins=plugins, overrides=overrides)
     except ConfigError as exc:
-        problems += exc.problems
+        faults += exc.faults
     try:
         second = load_recipe(recipe, plugins=plugins, overrides=overrides)
     except ConfigError as exc:
-        problems += exc.problems
+        faults += exc.faults
     if first is None or second is None:
-        raise ConfigError(list(dict.fromkeys(problems)))
+        raise ConfigError(list(dict.fromkeys(faults)))
     return first, second
 
 
@@ -78,7 +78,7 @@ def load_section(cls: type[S], source: Mapping[str, Any], *, plugins: Plugins, r
     """
     document = read(root, source)
     substitute(document)
-    document.problems += flat_problems(document.data)
+    document.faults += flat_faults(document.data)
     document.data = {key: value for key, value in document.data.items() if key not in FLAT_KEYS}
     return _finish(document, cls, config_converter(plugins))
 
@@ -95,11 +95,11 @@ def _prepare(
         )
     apply_overrides(document, overrides, own, foreign)
     substitute(document)
-    document.problems += flat_problems(document.data)
+    document.faults += flat_faults(document.data)
     document.data = {key: value for key, value in document.data.items() if key not in FLAT_KEYS}
     for key in [key for key in document.data if key in foreign and key not in own]:
         other = "recipe" if root == "config" else "config"
-        document.problems.append(((key,), f"belongs in the {other} file"))
+        document.faults.append(((key,), f"belongs in the {other} file"))
         del document.data[key]
     return document
 
@@ -165,7 +165,7 @@ def _model_path(role: str, converter: cattrs.Converter) -> Callable[[Any, Any], 
         if isinstance(value, Mapping):
             return named(value, ModelPath)  # type: ignore[no-any-return]
         if not isinstance(value, str):
-            raise Invalid("must be a path, or {id: …, variant: …, path: …}", value=value)
+            raise InvalidValue("must be a path, or {id: …, variant: …, path: …}", value=value)
         variant = DEFAULT_VARIANT if role == "base" else None
         return ModelPath(path=absolute(value), id=DEFAULT_MODEL_IDS[role], variant=variant)
 
@@ -176,21 +176,23 @@ def _datasets(plugins: Plugins) -> Callable[[Any, Any], dict[str, str]]:
     """``<data set>_local: path``. A name like an installed one is a mistake; another is kept, with a note."""
 
     def structure(value: Any, _: Any) -> dict[str, str]:
-        gather = Gather()
+        errors = ErrorCollector()
         found: dict[str, str] = {}
         for key, path in mapping(value).items():
             name = key.removesuffix("_local")
-            with gather.at(key):
+            with errors.at(key):
                 if not key.endswith("_local") or not name:
                     near = difflib.get_close_matches(f"{key}_local", [f"{d}_local" for d in plugins.datasets], n=1)
-                    raise Invalid(f"data sets are named <data set>_local; write {near[0] if near else f'{key}_local'}")
+                    raise InvalidValue(
+                        f"data sets are named <data set>_local; write {near[0] if near else f'{key}_local'}"
+                    )
                 if name not in plugins.datasets:
                     if near := difflib.get_close_matches(name, plugins.datasets, n=1):
-                        raise Invalid(f"no data set {name!r} is installed; did you mean {near[0]}_local?")
+                        raise InvalidValue(f"no data set {name!r} is installed; did you mean {near[0]}_local?")
                     log.warning("paths.datasets.%s belongs to no installed plugin; kept as it is", key)
                 if path is not None:
                     found[name] = absolute(path)
-        gather.finish()
+        errors.finish()
         return found
 
     return structure

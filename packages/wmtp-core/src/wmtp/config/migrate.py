@@ -14,7 +14,7 @@ import attrs
 
 from wmtp.config.flat import FLAT_KEYS, left_out, nested, refusal
 from wmtp.config.source import as_plain, dump_yaml, parse_yaml
-from wmtp.errors import ConfigError, Problem
+from wmtp.errors import ConfigError, ConfigFault
 
 _COMMENT = re.compile(r"\}([ \t]+#[^\r\n]*)$", re.M)  # behind a mapping in flow style
 
@@ -54,7 +54,7 @@ def migrate(text: str, name: str = "config.yaml") -> Migrated:
     result = "".join(lines)
     if as_plain(parse_yaml(result, "config", name)) != _expected(data):
         by_hand = refusal(sections[0][1]) if sections else ""
-        raise ConfigError(Problem(f"config ({name})", f"cannot be rewritten safely; by hand: {by_hand}"))
+        raise ConfigError(ConfigFault(f"config ({name})", f"cannot be rewritten safely; by hand: {by_hand}"))
     nested = tuple(".".join((*path, "storage")) for path, _ in sections if path)
     incomplete = tuple(".".join((*path, "storage")) for path, section in sections if _lacks_bucket(section))
     return Migrated(result, bool(sections), tuple(sorted(removed)), incomplete, nested)
@@ -96,10 +96,12 @@ def _form(section: Mapping[str, Any]) -> dict[str, Any]:
 def _check(path: tuple[str, ...], section: Any, lines: list[str], name: str) -> None:
     where = f"{'.'.join(('config', *path))} ({name}, line {section.lc.line + 1})"
     if "storage" in section:
-        raise ConfigError(Problem(where, f"has flat keys and a section 'storage'; take one out. {refusal(section)}"))
+        raise ConfigError(
+            ConfigFault(where, f"has flat keys and a section 'storage'; take one out. {refusal(section)}")
+        )
     in_block = all(_starts_with(key, lines[section.lc.data[key][0]]) for key in FLAT_KEYS if key in section)
     if section.fa.flow_style() or not in_block:
-        raise ConfigError(Problem(where, f"is written in flow style; rewrite it by hand. {refusal(section)}"))
+        raise ConfigError(ConfigFault(where, f"is written in flow style; rewrite it by hand. {refusal(section)}"))
 
 
 def _starts_with(key: str, line: str) -> bool:

@@ -10,7 +10,15 @@ import cattrs
 
 from wmtp.config.recipe import EvalConfig, ModelConfig, Recipe
 from wmtp.config.source import Text, unknown_key
-from wmtp.config.structure import Gather, Invalid, absolute, mapping, record_hook, strict_converter, structure_scalar
+from wmtp.config.structure import (
+    ErrorCollector,
+    InvalidValue,
+    absolute,
+    mapping,
+    record_hook,
+    strict_converter,
+    structure_scalar,
+)
 from wmtp.errors import WmtpError
 
 if TYPE_CHECKING:
@@ -38,7 +46,7 @@ def model_reference(value: Any) -> str:
     """
     text = structure_scalar(value, str)
     if not text:
-        raise Invalid("is empty; name a model, or leave the key out")
+        raise InvalidValue("is empty; name a model, or leave the key out")
     folder = value.folder if isinstance(value, Text) else Path.cwd()
     kind, colon, rest = text.partition(":")
     if colon and kind == "samples" and rest:
@@ -52,7 +60,7 @@ def _loader(plugins: Plugins) -> Callable[[Any, Any], str | None]:
     def structure(value: Any, _: Any) -> str | None:
         name: str | None = structure_scalar(value, str | None)
         if name is not None and name not in plugins.loaders:
-            raise Invalid(plugins.missing("loader", name, plugins.loaders))
+            raise InvalidValue(plugins.missing("loader", name, plugins.loaders))
         return name
 
     return structure
@@ -65,9 +73,9 @@ def _eval_hook(plugins: Plugins, converter: cattrs.Converter) -> Callable[[Any, 
         asked = section.get("metrics")
         metrics = [m for m in asked if isinstance(m, str)] if isinstance(asked, list | tuple) else []
         needed, largest = _needed(metrics, prefixes, plugins)
-        gather = Gather()
+        errors = ErrorCollector()
         record: EvalConfig | None = None
-        with gather.at():
+        with errors.at():
             record = record_hook(
                 EvalConfig,
                 converter,
@@ -77,11 +85,11 @@ def _eval_hook(plugins: Plugins, converter: cattrs.Converter) -> Callable[[Any, 
                 evaluators=_evaluators(needed, plugins, converter),
             )(section, EvalConfig)
         if "evaluators" not in section:
-            with gather.at("evaluators"):
+            with errors.at("evaluators"):
                 defaults = _evaluators(needed, plugins, converter)({}, None)
-        with gather.at("sampling", "n"):
+        with errors.at("sampling", "n"):
             _check_n(section, largest)
-        gather.finish()
+        errors.finish()
         assert record is not None
         import attrs
 
@@ -114,11 +122,11 @@ def _check_n(section: Mapping[str, Any], largest: tuple[int, str]) -> None:
     n = sampling.get("n", 1) if isinstance(sampling, Mapping) else 1
     try:
         n = structure_scalar(n, int)
-    except Invalid:
+    except InvalidValue:
         return  # "auto", or something that the type's own hook complains about
     k, name = largest
     if 0 < n < k:
-        raise Invalid(f"{name} needs at least {k} samples a problem, and n is {n}; set n: {k}, or n: auto")
+        raise InvalidValue(f"{name} needs at least {k} samples a problem, and n is {n}; set n: {k}, or n: auto")
 
 
 def _protocol(plugins: Plugins) -> Callable[[Any, Any], str]:
@@ -134,14 +142,14 @@ def _prefixes(plugins: Plugins, converter: cattrs.Converter) -> Callable[[Any, A
     def structure(value: Any, _: Any) -> dict[str, str]:
         prefixes = converter.structure(value, dict[str, str])
         loaded = [info.distribution for info in plugins.listing() if info.state == "loaded"]
-        gather = Gather()
+        errors = ErrorCollector()
         for distribution, prefix in prefixes.items():
-            with gather.at(distribution):
+            with errors.at(distribution):
                 if distribution not in loaded:
-                    raise Invalid(plugins.missing("distribution", distribution, loaded))
+                    raise InvalidValue(plugins.missing("distribution", distribution, loaded))
                 if not prefix or any(c.isspace() or c in "{}/" for c in prefix):
-                    raise Invalid("must be some text without spaces, slashes and braces, like mine_", value=prefix)
-        gather.finish()
+                    raise InvalidValue("must be some text without spaces, slashes and braces, like mine_", value=prefix)
+        errors.finish()
         return prefixes
 
     return structure
@@ -152,13 +160,13 @@ def _metrics(
 ) -> Callable[[Any, Any], tuple[str, ...]]:
     def structure(value: Any, _: Any) -> tuple[str, ...]:
         metrics = converter.structure(value, tuple[str, ...])
-        gather = Gather()
+        errors = ErrorCollector()
         for index, name in enumerate(metrics):
-            with gather.at(index):
+            with errors.at(index):
                 plugins.metric(name, prefixes)
                 if name in metrics[:index]:
-                    raise Invalid(f"{name} is listed twice")
-        gather.finish()
+                    raise InvalidValue(f"{name} is listed twice")
+        errors.finish()
         return metrics
 
     return structure
@@ -171,18 +179,18 @@ def _evaluators(
 
     def structure(value: Any, _: Any) -> dict[str, Any]:
         written = mapping(value)
-        gather = Gather()
+        errors = ErrorCollector()
         settings: dict[str, Any] = {}
         for name in [*written, *sorted(needed - set(written))]:
-            with gather.at(name):
+            with errors.at(name):
                 if name not in plugins.evaluators:
-                    raise Invalid(plugins.missing("evaluator", name, plugins.evaluators))
+                    raise InvalidValue(plugins.missing("evaluator", name, plugins.evaluators))
                 cls = plugins.evaluators[name].spec.settings
                 if cls is not None:
                     settings[str(name)] = converter.structure(written.get(name), cls)
                 elif unknown := list(mapping(written.get(name))):
-                    raise Invalid(unknown_key(unknown[0], []), (unknown[0],))
-        gather.finish()
+                    raise InvalidValue(unknown_key(unknown[0], []), (unknown[0],))
+        errors.finish()
         return settings
 
     return structure

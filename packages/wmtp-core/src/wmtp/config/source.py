@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import attrs
 
-from wmtp.errors import ConfigError, Problem
+from wmtp.errors import ConfigError, ConfigFault
 
 MOST_NODES = 100_000  # of one source: an alias that names an alias can stand for any number of them
 KeyPath = tuple[str | int, ...]
@@ -75,8 +75,8 @@ class Document:
     lines: dict[KeyPath, int] = attrs.field(factory=dict)
     overrides: dict[KeyPath, str] = attrs.field(factory=dict)
     nodes: int = 0
-    problems: list[tuple[KeyPath, str]] = attrs.field(factory=list)
-    wrong_overrides: list[Problem] = attrs.field(factory=list)
+    faults: list[tuple[KeyPath, str]] = attrs.field(factory=list)
+    wrong_overrides: list[ConfigFault] = attrs.field(factory=list)
 
     def where(self, path: KeyPath) -> str:
         """``config.storage.mode (config.yaml, line 4)``."""
@@ -93,10 +93,10 @@ class Document:
         return f"{shown} ({self.name})" if self.name else shown
 
     def error(self, found: Sequence[tuple[KeyPath, str]]) -> ConfigError | None:
-        """All of this document's problems as one error; at one key, only the first stage that failed speaks."""
-        early = {path for path, _ in self.problems}
+        """All of this document's faults as one error; at one key, only the first stage that failed speaks."""
+        early = {path for path, _ in self.faults}
         later = [(path, message) for path, message in found if path not in early]
-        found_here = [Problem(self.where(path), message) for path, message in [*self.problems, *later]]
+        found_here = [ConfigFault(self.where(path), message) for path, message in [*self.faults, *later]]
         all_of_it = list(dict.fromkeys([*self.wrong_overrides, *found_here]))
         return ConfigError(all_of_it) if all_of_it else None
 
@@ -114,20 +114,20 @@ def read(root: str, source: Path | str | Mapping[str, Any] | None) -> Document:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ConfigError(Problem(root, f"no such file: {path}")) from None
+        raise ConfigError(ConfigFault(root, f"no such file: {path}")) from None
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(Problem(root, f"cannot read {path}: {exc}")) from exc
+        raise ConfigError(ConfigFault(root, f"cannot read {path}: {exc}")) from exc
     data = parse_yaml(text, root, str(path))
     if data is None:
         data = {}
     if not isinstance(data, Mapping):
-        raise ConfigError(Problem(f"{root} ({path})", f"must be a mapping of keys, not {shown(data)}"))
+        raise ConfigError(ConfigFault(f"{root} ({path})", f"must be a mapping of keys, not {shown(data)}"))
     document = Document(root, {}, str(path), path.absolute().parent)
     try:
         document.data = _plain(data, document, (), document.folder)
     except (RecursionError, _TooLarge):
         raise ConfigError(
-            Problem(f"{root} ({path})", "is nested too deep, or too large once its aliases are read")
+            ConfigFault(f"{root} ({path})", "is nested too deep, or too large once its aliases are read")
         ) from None
     return document
 
@@ -145,7 +145,7 @@ def parse_yaml(text: str, root: str, name: str) -> Any:
     try:
         return YAML().load(text)
     except RecursionError:
-        raise ConfigError(Problem(f"{root} ({name})", "is nested too deep")) from None
+        raise ConfigError(ConfigFault(f"{root} ({name})", "is nested too deep")) from None
     except MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         place = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
@@ -154,9 +154,9 @@ def parse_yaml(text: str, root: str, name: str) -> Any:
             message = f"{problem}: a key may be written once in a section"
         else:
             message = f"not YAML: {problem}" + (f" ({exc.context})" if exc.context else "")
-        raise ConfigError(Problem(f"{root} ({place})", message)) from exc
+        raise ConfigError(ConfigFault(f"{root} ({place})", message)) from exc
     except (YAMLError, ValueError) as exc:
-        raise ConfigError(Problem(f"{root} ({name})", f"not YAML: {' '.join(str(exc).split())}")) from exc
+        raise ConfigError(ConfigFault(f"{root} ({name})", f"not YAML: {' '.join(str(exc).split())}")) from exc
 
 
 def _plain(value: Any, document: Document, path: KeyPath, folder: Path) -> Any:
@@ -205,16 +205,16 @@ def apply_overrides(document: Document, overrides: Sequence[str], own: Sequence[
         path = tuple(keys.strip().split("."))
         name = f"--set {keys if any(map(is_secret, path)) or has_userinfo(text) else override}"
         if not equals or not all(path):
-            document.wrong_overrides.append(Problem(name, "must read key.path=value, like eval.limit=20"))
+            document.wrong_overrides.append(ConfigFault(name, "must read key.path=value, like eval.limit=20"))
         elif path[0] not in own and path[0] not in foreign:
-            document.wrong_overrides.append(Problem(name, unknown_key(path[0], sorted([*own, *foreign]))))
+            document.wrong_overrides.append(ConfigFault(name, unknown_key(path[0], sorted([*own, *foreign]))))
         elif not text.strip():  # a shell variable that is not set, more often than a wish for null
-            document.wrong_overrides.append(Problem(name, f"has no value; to unset a key, write {keys}=null"))
+            document.wrong_overrides.append(ConfigFault(name, f"has no value; to unset a key, write {keys}=null"))
         elif path[0] in own:
             try:
                 _apply(document, path, _override(text.strip(), name.removeprefix("--set ")))
             except ConfigError as exc:
-                document.wrong_overrides += exc.problems
+                document.wrong_overrides += exc.faults
             else:
                 document.overrides = {p: n for p, n in document.overrides.items() if p[: len(path)] != path}
                 document.lines = {p: n for p, n in document.lines.items() if p[: len(path)] != path}
@@ -243,7 +243,7 @@ def _apply(document: Document, path: tuple[str, ...], value: Any) -> None:
             section[key] = {}
         section = section[key]
         if not isinstance(section, dict):
-            raise ConfigError(Problem(f"--set {'.'.join(path)}", f"{'.'.join(path[:depth])} is not a section"))
+            raise ConfigError(ConfigFault(f"--set {'.'.join(path)}", f"{'.'.join(path[:depth])} is not a section"))
     section[path[-1]] = _plain(value, Document(document.root, {}), (), Path.cwd())
 
 
@@ -265,13 +265,13 @@ def substitute(document: Document) -> None:
                 return "${"
             body = None if match["broken"] else _BODY.fullmatch(match["body"])
             if body is None:
-                document.problems.append((path, f"{match[0]!r} cannot be read; write ${{VAR}} or ${{VAR:-default}}"))
+                document.faults.append((path, f"{match[0]!r} cannot be read; write ${{VAR}} or ${{VAR:-default}}"))
                 return ""
             name, default = body["name"], body["default"]
             value = os.environ.get(name)
             if value is None and default is None:
                 message = f"environment variable {name} is not set; set it, or write ${{{name}:-default}}"
-                document.problems.append((path, message))
+                document.faults.append((path, message))
             return (value or default) if default is not None else (value or "")
 
         whole = _REFERENCE.fullmatch(text)

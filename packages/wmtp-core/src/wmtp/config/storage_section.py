@@ -11,7 +11,7 @@ import attrs
 
 from wmtp.config.config import StorageConfig
 from wmtp.config.source import as_plain, unknown_key
-from wmtp.config.structure import Gather, Invalid, faults, mapping, structure_scalar
+from wmtp.config.structure import ErrorCollector, InvalidValue, faults, mapping, structure_scalar
 
 if TYPE_CHECKING:
     import cattrs
@@ -27,28 +27,28 @@ def storage_hook(plugins: Plugins, converter: cattrs.Converter) -> Callable[[Any
 
     def structure(value: Any, _: Any) -> StorageConfig:
         section = mapping(value)
-        gather = Gather()
+        errors = ErrorCollector()
         mode = "local"
-        with gather.at("mode"):
+        with errors.at("mode"):
             mode = structure_scalar(section.get("mode", mode), str)
             if mode not in plugins.storages:
-                raise Invalid(plugins.missing("storage mode", mode, plugins.storages))
+                raise InvalidValue(plugins.missing("storage mode", mode, plugins.storages))
         by_mode: dict[str, Any] = {}
         sections = {key: inner for key, inner in section.items() if key != "mode"}
         for name in dict.fromkeys([mode, *sections]):
             if name not in (mode, *plugins.storages):
-                with gather.at(name):
+                with errors.at(name):
                     _keep(name, section[name], mode, plugins)
             elif name in plugins.storages:
                 try:
                     by_mode[name] = _settings(name, sections.get(name), plugins, converter)
                 except Exception as exc:
                     if name == mode:
-                        with gather.at(name):
+                        with errors.at(name):
                             raise
                     else:
                         _note_invalid(name, mode, exc)
-        gather.finish()
+        errors.finish()
         return StorageConfig(mode=mode, settings=by_mode.get(mode), sections=as_plain(sections), by_mode=by_mode)
 
     return structure
@@ -58,7 +58,7 @@ def _settings(name: str, section: Any, plugins: Plugins, converter: cattrs.Conve
     cls = plugins.storages[name].spec.settings
     if cls is None:
         if unknown := list(mapping(section)):
-            raise Invalid(unknown_key(unknown[0], []), (unknown[0],))
+            raise InvalidValue(unknown_key(unknown[0], []), (unknown[0],))
         return None
     return converter.structure(section, cls)
 
@@ -73,7 +73,7 @@ def _keep(name: str, section: Any, mode: str, plugins: Plugins) -> None:
     selected = plugins.storages[mode].spec.settings if mode in plugins.storages else None
     fields = [a.name for a in attrs.fields(selected)] if selected else []
     if name in fields:
-        raise Invalid(f"belongs in the section storage.{mode}")
+        raise InvalidValue(f"belongs in the section storage.{mode}")
     if not isinstance(section, Mapping) or difflib.get_close_matches(name, plugins.storages, n=1):
-        raise Invalid(unknown_key(name, ["mode", *plugins.storages]))
+        raise InvalidValue(unknown_key(name, ["mode", *plugins.storages]))
     log.warning("storage.%s belongs to no installed plugin; kept as it is", name)

@@ -30,7 +30,7 @@ SEQUENCES = (tuple, list, set, frozenset, Sequence, MutableSequence)
 _MAPPINGS = (dict, Mapping, MutableMapping)
 
 
-class Invalid(Exception):  # noqa: N818  (not shown as it is: it becomes a `wmtp.errors.Problem`)
+class InvalidValue(Exception):  # noqa: N818  (not shown as it is: it becomes a `wmtp.errors.ConfigFault`)
     """Something the user wrote is wrong. `path` is relative to the value being structured."""
 
     def __init__(self, message: str, path: KeyPath = (), value: Any = _NOTHING) -> None:
@@ -44,7 +44,7 @@ class _Below(Exception):  # noqa: N818  (carries another exception to its key pa
         self.path, self.inner = path, inner
 
 
-class Gather:
+class ErrorCollector:
     """Collects the faults of several parts, so that all of them are told at once."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ def faults(exc: BaseException, path: KeyPath = ()) -> Iterator[tuple[KeyPath, st
     """Flattens what structuring raised into (key path, message). Exceptions that are no fault of the user's go on."""
     if isinstance(exc, _Below):
         yield from faults(exc.inner, path + exc.path)
-    elif isinstance(exc, Invalid):
+    elif isinstance(exc, InvalidValue):
         secret = any(is_secret(key) for key in path + exc.path)
         tail = "" if exc.value is _NOTHING or secret else f", not {shown(exc.value)}"
         yield path + exc.path, exc.message + tail
@@ -99,10 +99,10 @@ def mapping(value: Any) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise Invalid("must be a section (a mapping of keys)", value=value)
+        raise InvalidValue("must be a section (a mapping of keys)", value=value)
     for key in value:
         if not isinstance(key, str):
-            raise Invalid(f"key {shown(key)} must be text; put it in quotes", (key,))
+            raise InvalidValue(f"key {shown(key)} must be text; put it in quotes", (key,))
     return value
 
 
@@ -157,7 +157,7 @@ def absolute(value: Any) -> str:
     """A path, made absolute against the folder of the file that it was written in. URLs stay as they are."""
     text = structure_scalar(value, str)
     if not text:
-        raise Invalid("is empty; write a path, or leave the key out")
+        raise InvalidValue("is empty; write a path, or leave the key out")
     if "://" in text:
         return str(text)
     folder = value.folder if isinstance(value, Text) else Path.cwd()
@@ -185,8 +185,8 @@ def _structure_path_or_scalar(value: Any, tp: Any) -> Any:
         return Path(absolute(value))
     try:
         return structure_scalar(value, Union[tuple(m for m in _members(tp) if m is not Path)])  # noqa: UP007  (at run time)
-    except Invalid:
-        raise Invalid("must be a path", value=value) from None
+    except InvalidValue:
+        raise InvalidValue("must be a path", value=value) from None
 
 
 def structure_scalar(value: Any, tp: Any) -> Any:
@@ -206,7 +206,7 @@ def structure_scalar(value: Any, tp: Any) -> Any:
             if (found := _exactly(candidate, member)) is not _NOTHING:
                 return found
     hint = _hint(value.value if isinstance(value, Scalar) else value, members)
-    raise Invalid(f"must be {_either(members)}{hint}", value=value)
+    raise InvalidValue(f"must be {_either(members)}{hint}", value=value)
 
 
 def _exactly(value: Any, member: Any) -> Any:
@@ -287,17 +287,17 @@ def _is_sequence(tp: Any) -> bool:
 def _structure_sequence(value: Any, tp: Any, converter: cattrs.Converter) -> Any:
     if not isinstance(value, list | tuple):
         hint = f" (write [{value}])" if isinstance(value, str) else ""
-        raise Invalid(f"must be a list{hint}", value=value)
+        raise InvalidValue(f"must be a list{hint}", value=value)
     origin, arguments = get_origin(tp) or tp, [a for a in get_args(tp) if a is not Ellipsis]
     fixed = origin is tuple and Ellipsis not in get_args(tp) and bool(arguments)
     if fixed and len(value) != len(arguments):
-        raise Invalid(f"must be a list of {len(arguments)}, not of {len(value)}")
-    gather, items = Gather(), []
+        raise InvalidValue(f"must be a list of {len(arguments)}, not of {len(value)}")
+    errors, items = ErrorCollector(), []
     for index, item in enumerate(value):
         inner = arguments[index if fixed else 0] if arguments else Any
-        with gather.at(index):
+        with errors.at(index):
             items.append(converter.structure(item, inner))
-    gather.finish()
+    errors.finish()
     return (origin if origin in (tuple, list, set, frozenset) else tuple)(items)
 
 
@@ -307,9 +307,9 @@ def _is_mapping(tp: Any) -> bool:
 
 def _structure_mapping(value: Any, tp: Any, converter: cattrs.Converter) -> dict[str, Any]:
     inner = (*get_args(tp), Any, Any)[1] if get_args(tp) else Any
-    gather, items = Gather(), {}
+    errors, items = ErrorCollector(), {}
     for key, item in mapping(value).items():
-        with gather.at(key):
+        with errors.at(key):
             items[str(key)] = converter.structure(item, inner)
-    gather.finish()
+    errors.finish()
     return items
