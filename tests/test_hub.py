@@ -106,6 +106,18 @@ def test_a_gated_repository_says_what_to_accept_and_where_the_token_goes(
     assert token not in allowed.stdout + allowed.stderr
 
 
+def test_a_token_that_the_hub_does_not_take_is_told_as_that(
+    hub: Hub, model: Repository, online: dict[str, str], wmtp: Any
+) -> None:
+    hub.bad_token = "hf_expired"
+    done = wmtp("fetch", MODEL, **online | {"HF_TOKEN": "hf_expired"})
+    assert done.returncode == 2
+    for text in ("refused the token", "HF_TOKEN", "hf auth login"):
+        assert text in done.stderr
+    assert "hf_expired" not in done.stderr
+    assert "no model repository" not in done.stderr
+
+
 def test_a_repository_or_revision_that_is_not_there(
     hub: Hub, model: Repository, online: dict[str, str], wmtp: Any, write_files: Any
 ) -> None:

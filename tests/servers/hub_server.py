@@ -32,6 +32,7 @@ class Hub(ThreadingHTTPServer):
         self.repositories: dict[str, Repository] = {}
         self.requests: list[tuple[str, str]] = []
         self.cut_after: int | None = None
+        self.bad_token: str | None = None
         self.before_file: Callable[[], None] = lambda: None
 
     @property
@@ -68,6 +69,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append((self.command, path))
+        if self.server.bad_token and self.headers.get("Authorization") == f"Bearer {self.server.bad_token}":
+            self._answer(401, X_Error_Message="Invalid credentials in Authorization header")
+            return
         kind, owner, name, verb, revision, file = self._parts(path)
         repository = self.server.repositories.get(f"{kind}/{owner}/{name}")
         if repository is None:

@@ -282,7 +282,9 @@ class ModelLoader:
         for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder] if folder.is_file() else []:
             if path.is_file():
                 status = path.stat()
-                stamp[str(path.relative_to(folder))] = f"{status.st_size} {status.st_mtime_ns}"
+                stamp[str(path.relative_to(folder))] = (
+                    f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+                )
         return stamp
 
     def load(self) -> Engine:

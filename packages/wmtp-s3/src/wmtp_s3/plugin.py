@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -24,13 +23,14 @@ def open_url(url: str, settings: S3Settings | None) -> tuple[wmtp.Storage, str]:
 
     Raises ConfigError for a URL without a bucket, and without a key: it would stand for all that is in the bucket.
     """
-    parts = urlsplit(url)
-    if "@" in parts.netloc:  # not repeated: what stands before it may be a password
+    # No web address: '#', '?' and '%' are characters of a key like any other.
+    bucket, _, key = url.partition("://")[2].partition("/")
+    if "@" in bucket:  # not repeated: what stands before it may be a password
         raise wmtp.ConfigError("an s3:// URL takes no user and no password; write s3://bucket/key")
-    if not parts.netloc or not parts.path.strip("/"):
-        raise wmtp.ConfigError(f"{url!r} names no {'key' if parts.netloc else 'bucket'}; write s3://bucket/key")
-    base = attrs.evolve(settings, bucket=parts.netloc, prefix="") if settings else S3Settings(bucket=parts.netloc)
-    return open_storage(base), parts.path.lstrip("/")
+    if not bucket or not key.strip("/"):
+        raise wmtp.ConfigError(f"{url!r} names no {'key' if bucket else 'bucket'}; write s3://bucket/key")
+    base = attrs.evolve(settings, bucket=bucket, prefix="") if settings else S3Settings(bucket=bucket)
+    return open_storage(base), key
 
 
 def check(settings: S3Settings) -> Iterator[wmtp.Check]:

@@ -167,6 +167,8 @@ class S3Storage:
                 if wrong := _differs(headers, entry, start, stop):
                     raise S3Error(f"{what}: {wrong}")
                 yield from filled(body, buffer)
+            if not headers.get("ETag"):
+                self._check_unchanged(entry)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code", "") in MOVED_ON:
                 raise wmtp.Changed(entry.key) from None
@@ -175,6 +177,15 @@ class S3Storage:
             raise
         except (BotoCoreError, HTTPException, OSError) as error:
             raise self._failed(what, error) from None
+
+    def _check_unchanged(self, entry: wmtp.Entry) -> None:
+        """For a server whose answers do not say which version they are of. Raises Changed if the object is another one now.
+
+        What was read before the question is then of the version that was pinned, unless it was replaced and put back meanwhile.
+        """
+        head = self._client.head_object(Bucket=self.settings.bucket, Key=self._key(entry.key))
+        if _bare(head["ETag"]) != _etag(entry):
+            raise wmtp.Changed(entry.key)
 
     def _get(self, entry: wmtp.Entry, start: int, stop: int) -> tuple[Mapping[str, str], Any]:
         """Headers and body of one range: directly, and by boto3 where that does not serve."""

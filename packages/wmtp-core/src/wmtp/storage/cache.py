@@ -108,7 +108,7 @@ class Cache:
         builds = self.root / "building"
         builds.mkdir(exist_ok=True)
         with _saving_bandwidth(builds / f"{name}.lock"):
-            mine = builds / f"{name}.{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}"
+            mine = builds / f"{name}.{_this_machine()}.{os.getpid()}.{uuid4().hex[:8]}"
             for other in sorted(builds.glob(f"{name}.*.*.*")):
                 if _is_left(other):
                     try:
@@ -242,9 +242,15 @@ _building: set[Path] = set()
 """What this process is building now."""
 
 
+def _this_machine() -> str:
+    """This machine in the name of a build. A digest: host names have dots, and the parts of a build's name are put together
+    with them."""
+    return short(socket.gethostname())[:12]
+
+
 def _is_left(build: Path) -> bool:
     """Whether nobody builds here any more. Other machines' builds are never taken for left."""
     *_, host, pid, _ = build.name.rsplit(".", 3)
-    if host != socket.gethostname() or not pid.isdecimal():
+    if host != _this_machine() or not pid.isdecimal():
         return False
     return build not in _building if int(pid) == os.getpid() else not Path(f"/proc/{pid}").exists()

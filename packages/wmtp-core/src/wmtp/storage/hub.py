@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from wmtp.contracts.specs import Resource
 from wmtp.storage.chain import NotHere, offline
@@ -49,7 +49,9 @@ def from_hub(
         ) from None
     except RevisionNotFoundError:
         raise NotHere(f"{repository} has no revision {revision!r}") from None
-    except RepositoryNotFoundError:
+    except RepositoryNotFoundError as error:
+        if _refused_token(error):
+            raise NotHere(_BAD_TOKEN, _TOKEN_ADVICE) from None
         raise NotHere(f"no {kind} repository {repository!r}, or it is private and no token may read it") from None
     except LocalEntryNotFoundError:
         why = "the hub cannot be reached"
@@ -59,6 +61,8 @@ def from_hub(
     except HFValidationError:
         raise NotHere(f"{repository!r} cannot be the name of a hub repository") from None
     except HfHubHTTPError as error:
+        if _refused_token(error):
+            raise NotHere(_BAD_TOKEN, _TOKEN_ADVICE) from None
         raise NotHere(f"the hub answered: {str(error).splitlines()[0]}") from None
     except Exception as error:  # a cut connection comes as whatever HTTP library this version of the client has
         what = f"{type(error).__name__}: {error}"
@@ -72,6 +76,20 @@ def from_hub(
     if not any(folder.iterdir()):
         raise NotHere(f"{repository} has no file that matches {', '.join(patterns or ('*',))}")
     return Resource(folder, "hub", folder.name)
+
+
+_BAD_TOKEN = (
+    "the hub refused the token that it was sent (HF_TOKEN, or the one of `hf auth login`): it is wrong or has expired"
+)
+_TOKEN_ADVICE = "Log in again with `hf auth login`, or unset HF_TOKEN: public repositories need none."
+
+
+def _refused_token(error: Any) -> bool:
+    """Whether a token was sent and not taken. The hub then answers 401 for public repositories too, and its client says that
+    there is no such repository."""
+    from huggingface_hub import get_token
+
+    return get_token() is not None and getattr(error.response, "status_code", None) == 401
 
 
 def _of_this_machine(error: BaseException) -> bool:

@@ -20,14 +20,14 @@ def open_local(settings: Any) -> LocalStorage:
 
 
 class LocalStorage:
-    """Objects are files below `root`; a version is inode, size and time of change."""
+    """Objects are files below `root`; a version is inode, size, and the times of change of content and inode."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def _entry(self, path: Path) -> Entry:
         status = path.stat()
-        version = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+        version = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
         return Entry(key=path.relative_to(self._root).as_posix(), size=status.st_size, version=version)
 
     def list(self, prefix: str) -> Iterator[Entry]:

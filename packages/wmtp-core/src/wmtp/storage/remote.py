@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from wmtp.contracts.specs import Resource
@@ -13,7 +13,7 @@ from wmtp.errors import ResourceError
 from wmtp.storage.cache import Cache, CacheEntry, touch
 from wmtp.storage.chain import NotHere, offline
 from wmtp.storage.keys import BadKey
-from wmtp.storage.transfer import DiskError, Report, download, name_of, version_of
+from wmtp.storage.transfer import MANIFEST, DiskError, Report, download, name_of, named_by_manifest, version_of
 
 log = logging.getLogger("wmtp.storage")
 LISTINGS = 3
@@ -24,6 +24,14 @@ STORAGE_ADVICE = (
     "Check the section storage in config.yaml, and the storage's credentials in the environment: `wmtp doctor CONFIG` says "
     "what it lacks."
 )
+
+
+def without_markers(entries: Iterable[Entry]) -> list[Entry]:
+    """The objects less those that only stand for a folder, which consoles and file systems on top of a store leave there: a key
+    that ends with a slash or Hadoop's ``_$folder$``, and an empty object that others lie below."""
+    entries = [e for e in entries if not e.key.endswith("/") and not (e.size == 0 and e.key.endswith("_$folder$"))]
+    folders = {"/".join(parts[:end]) for parts in (e.key.split("/") for e in entries) for end in range(1, len(parts))}
+    return [e for e in entries if e.size or e.key not in folders]
 
 
 class Remote:
@@ -58,17 +66,43 @@ class Remote:
             except Exception as error:  # clients of storages raise what they like; kept, and told
                 self._failure = error
                 raise NotHere(f"it cannot be listed: {error}", STORAGE_ADVICE) from error
-            self._entries = [entry for entry in entries if self._wanted(entry.key)]
+            self._entries = self._chosen(without_markers(e for e in entries if self._is_below(e.key)))
         return self._entries
 
-    def _wanted(self, key: str) -> bool:
-        """An object at the prefix itself, or below it and matching; ``models/x2`` is not below ``models/x``."""
-        if key == self._prefix:
-            return not key.endswith("/")
+    def _chosen(self, entries: list[Entry]) -> list[Entry]:
+        """Those that were asked for. Where `wmtp upload` wrote the set, its manifest says what belongs to it: what an earlier
+        upload left there does not. The manifest comes too, so that the rest is held to it."""
+        by_name = {name_of(entry, self._prefix): entry for entry in entries}
+        manifest = by_name.get(MANIFEST)
+        named = self._named(manifest) if manifest else None
+        if named is not None:
+            if lacking := sorted(set(named) - set(by_name)):
+                raise NotHere(f"it is not whole: its manifest names {lacking[0]!r}, which is not there")
+            by_name = {name: entry for name, entry in by_name.items() if name in named or name == MANIFEST}
+        # An object at the prefix itself was asked for by its key.
+        chosen = {name: e for name, e in by_name.items() if e.key == self._prefix or self._matches(name)}
+        if chosen and named is not None and manifest:
+            chosen[MANIFEST] = manifest
+        return list(chosen.values())
+
+    def _named(self, manifest: Entry) -> dict[str, tuple[int, str]] | None:
+        """What the set's manifest names; read from the cache where that has it."""
+        for entry in self._cache.entries(self.source):
+            if MANIFEST in entry.files and entry.files[MANIFEST].version == manifest.version:
+                return named_by_manifest((entry.path / MANIFEST).read_bytes())
+        try:
+            return (
+                named_by_manifest(b"".join(self._storage.read(manifest, 0, manifest.size))) if manifest.size else None
+            )
+        except Exception as error:  # clients of storages raise what they like; told
+            raise NotHere(f"its manifest {manifest.key} cannot be read: {error}", STORAGE_ADVICE) from error
+
+    def _is_below(self, key: str) -> bool:
+        """Whether an object is at the prefix itself, or below it; ``models/x2`` is not below ``models/x``."""
         folder = self._prefix if self._prefix.endswith("/") or not self._prefix else f"{self._prefix}/"
-        if not key.startswith(folder) or key.endswith("/"):
-            return False
-        name = key.removeprefix(folder)
+        return key == self._prefix or key.startswith(folder)
+
+    def _matches(self, name: str) -> bool:
         return not self._patterns or any(fnmatch.fnmatch(name, pattern) for pattern in self._patterns)
 
     def _path(self, entry: CacheEntry) -> Path:

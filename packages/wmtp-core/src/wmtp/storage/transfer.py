@@ -266,17 +266,22 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def named_by_manifest(data: bytes) -> dict[str, tuple[int, str]] | None:
+    """Key → (size, sha256) as `upload` wrote it; ``None`` for a file of that name that somebody else put there."""
+    try:
+        read = json.loads(data)
+        named = {str(key): (int(size), str(digest)) for key, (size, digest) in read["files"].items()}
+        return named if read["wmtp"] == "upload" else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
 def _check_set(folder: Path, files: Mapping[str, Content]) -> None:
     """Where the set holds a manifest that `upload` wrote: everything it names is there, and is what was uploaded."""
     if MANIFEST not in files:
         return
-    try:
-        data = json.loads((folder / MANIFEST).read_bytes())
-        named = {str(key): (int(size), str(digest)) for key, (size, digest) in data["files"].items()}
-        ours = data["wmtp"] == "upload"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return  # a file of that name that somebody else put there
-    if not ours:
+    named = named_by_manifest((folder / MANIFEST).read_bytes())
+    if named is None:
         return
 
     def is_wrong(key: str) -> bool:
@@ -287,13 +292,20 @@ def _check_set(folder: Path, files: Mapping[str, Content]) -> None:
         raise ResourceError(f"{', '.join(sorted(wrong)[:5])}: not what was uploaded (sha256); nothing was kept of it")
 
 
+def _stamp(path: Path) -> tuple[int, int, int, int]:
+    """What changes when a file does: its size first. The time of change of the inode cannot be set back as mtime can."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
 def upload(
     storage: Storage, folder: Path, prefix: str, report: Report | None = None, *, leave_out: Sequence[str] = ()
 ) -> list[Entry]:
     """Puts a folder under `prefix`, its ``wmtp-manifest.json`` (key → size, sha256) last: who finds that finds all of it.
 
     Links are not followed: what lies elsewhere was not asked for. Raises ConfigError for a link or an empty folder, BadKey
-    for a name that is no key, OSError for what cannot be read here or written there.
+    for a name that is no key, ResourceError for a file that changed meanwhile, OSError for what cannot be read here or written
+    there.
     """
     report = report or _silent
     found = sorted(folder.rglob("*"))
@@ -312,8 +324,14 @@ def upload(
 
     def put(item: tuple[str, Path]) -> tuple[Entry, str]:
         key, path = item
+        before = _stamp(path)
         digest = _sha256(path)
         entry = storage.put(f"{prefix}{key}", path, sha256=digest)
+        if _stamp(path) != before or entry.size != before[0]:
+            raise ResourceError(
+                f"{path} changed while it was uploaded, so nobody knows what the storage has of it now; the set has no new "
+                "manifest. Run it again once nothing writes there."
+            )
         report("bytes", entry.size)
         return entry, digest
 
