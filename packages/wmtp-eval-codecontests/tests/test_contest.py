@@ -15,7 +15,7 @@ import pytest
 
 import wmtp
 from wmtp.judging import open_judge
-from wmtp.judging.compare import same_output
+from wmtp.judging.checker.compare import same_output
 from wmtp_eval_codecontests.benchmark import CodeContests
 from wmtp_eval_codecontests.rows import read
 from wmtp_eval_codecontests.schema import Language, Source, cases, solutions

@@ -18,8 +18,8 @@ from typing import Any
 
 import atheris
 
-with atheris.instrument_imports(include=["wmtp.judging.codec"]):
-    from wmtp.judging import codec
+with atheris.instrument_imports(include=["wmtp.judging.wire.codec"]):
+    from wmtp.judging.wire import codec
 
 SEEDS: tuple[Any, ...] = (
     None, True, -1, 1 << 70, 1.5, float("nan"), "é\ud800", b"\0", bytearray(b"x"), 1j, ..., NotImplemented, int, type(None),

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from wmtp.contracts.judging import CallTests, StdioCase, StdioTests
-from wmtp.judging import proctree
 from wmtp.judging.judge import SandboxJudge
+from wmtp.judging.sandbox import process_tree
 
 SEEN, HIDDEN, COMMENT, PRINTED = "seen-5b1c", "hidden-9e77", "comment-c0a4", "printed-31fd"
 WAIT = "import time\ndef f(x):\n    time.sleep(2)\n    return x\n"
@@ -46,7 +46,7 @@ def _holds(pid: int, words: tuple[str, ...]) -> set[str]:
 def _scan(judge: SandboxJudge) -> dict[int, set[str]]:
     """Every process on the candidate's side of the judge's pairs → the words in its memory."""
     zygotes = [process.pid for pair in judge._pairs for process in pair._processes[:1]]
-    pids = [pid for zygote in zygotes for pid in (zygote, *proctree.descendants(zygote))]
+    pids = [pid for zygote in zygotes for pid in (zygote, *process_tree.descendants(zygote))]
     return {pid: _holds(pid, (SEEN, HIDDEN, COMMENT, PRINTED)) for pid in pids}
 
 

@@ -10,7 +10,7 @@ import pytest
 from wmtp.contracts.judging import CallTests, StdioCase, StdioTests
 from wmtp.errors import JudgeError
 from wmtp.judging import open_judge
-from wmtp.judging.packages import find
+from wmtp.judging.host.packages import find
 
 LEVELS = pytest.mark.parametrize("level", ["strict", "process"])
 PROGRAM = """

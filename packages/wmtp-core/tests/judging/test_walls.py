@@ -17,8 +17,9 @@ import pytest
 import wmtp
 from wmtp.contracts.judging import CallTests, StdioCase, StdioTests
 from wmtp.errors import JudgeError
-from wmtp.judging import checks, open_judge, proctree
+from wmtp.judging import checks, open_judge
 from wmtp.judging.judge import SandboxJudge
+from wmtp.judging.sandbox import process_tree
 
 ONE = CallTests(tests=("assert f() == 1",))
 RIGHT, WRONG = "def f(): return 1", "def f(): return 2"
@@ -26,7 +27,7 @@ RIGHT, WRONG = "def f(): return 1", "def f(): return 2"
 # Makes one system call answer with a fixed result, as another kernel or a container's filter would.
 TAMPER = """
 import ctypes, struct, sys
-from wmtp.judging import seccomp
+from wmtp.judging.sandbox import seccomp
 def op(c, t, f, k): return struct.pack("=HBBI", c, t, f, k)
 number, result, argument = (int(a, 0) for a in sys.argv[1:4])
 ops = op(0x20, 0, 0, 0)
@@ -247,7 +248,7 @@ def test_nothing_is_left_running_after_close(start_judge: Callable[..., SandboxJ
     with start_judge("strict", workers=2) as judge:
         for future in [judge.submit(RIGHT, ONE) for _ in range(8)]:
             assert future.result().passed
-        pids = [pid for p in judge._pairs for q in p._processes for pid in (q.pid, *proctree.descendants(q.pid))]
+        pids = [pid for p in judge._pairs for q in p._processes for pid in (q.pid, *process_tree.descendants(q.pid))]
         assert len(pids) >= 4
     time.sleep(0.2)
     assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
@@ -256,11 +257,12 @@ def test_nothing_is_left_running_after_close(start_judge: Callable[..., SandboxJ
 def test_the_parents_death_ends_everything(tmp_path: Path, strict: SandboxJudge) -> None:
     source = """
         import os, sys, time
-        from wmtp.judging import open_judge, proctree
+        from wmtp.judging import open_judge
+        from wmtp.judging.sandbox import process_tree
         from wmtp.contracts.judging import CallTests
         judge = open_judge(level="strict", workers=1)
         judge.submit("def f(): return 1", CallTests(tests=("assert f() == 1",))).result()
-        print(*proctree.descendants(os.getpid()), flush=True)
+        print(*process_tree.descendants(os.getpid()), flush=True)
         os.kill(os.getpid(), 9)
     """
     pids = _python(source).stdout.split()
@@ -298,7 +300,7 @@ def test_an_ordinary_user_judges_strictly(tmp_path: Path, strict: SandboxJudge) 
 
 
 def test_unknown_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from wmtp.judging import seccomp
+    from wmtp.judging.sandbox import seccomp
 
     with pytest.raises(OSError, match="riscv64"):
         seccomp.program("riscv64")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wmtp.judging.doctor import checks as checks
+    from wmtp.judging.host.doctor import checks as checks
     from wmtp.judging.judge import JUDGE_VERSION as JUDGE_VERSION
     from wmtp.judging.judge import open_judge as open_judge
 
@@ -19,7 +19,7 @@ __all__ = ["JUDGE_VERSION", "checks", "open_judge"]
 def __getattr__(name: str) -> Any:
     # Lazy, because the sandboxed interpreter imports this package without attrs on its path.
     if name == "checks":
-        from wmtp.judging.doctor import checks
+        from wmtp.judging.host.doctor import checks
 
         return checks
     if name in ("JUDGE_VERSION", "open_judge"):

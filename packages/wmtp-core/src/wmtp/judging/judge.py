@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from wmtp.contracts.judging import CallTests, Level, Outcome, StdioTests
 from wmtp.errors import JudgeError
-from wmtp.judging.packages import Package, find
-from wmtp.judging.pair import PROCESSES, Overlong, Pair, PairDied
+from wmtp.judging.host.packages import Package, find
+from wmtp.judging.host.pair import PROCESSES, Overlong, Pair, PairDied
 
 JUDGE_VERSION = "2"
 """Part of every judge_key. It rises when a verdict could come out differently."""
@@ -27,7 +27,7 @@ ATTEMPTS = 3  # on fresh processes, before a program's verdict is `infrastructur
 OUTPUT_MIB = 64
 
 
-class _Turns:
+class SharedExclusiveLock:
     """Programs run side by side, or one runs alone (a program judged again because it may have been starved)."""
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class SandboxJudge:
         self.layers: dict[str, str] = {}
         """What the self-test at the start found, layer by layer; empty at level process."""
         self._lock = threading.Lock()
-        self._turns = _Turns()
+        self._turns = SharedExclusiveLock()
         self._room = threading.BoundedSemaphore(workers * 2)
         self._idle: queue.SimpleQueue[Pair | None] = queue.SimpleQueue()
         self._pairs: set[Pair] = set()
@@ -199,22 +199,13 @@ class SandboxJudge:
         limits = self._job_limits(tests.time_limit, tests.memory_mib)
         why = ""
         for _ in range(ATTEMPTS):
-            pair = self._idle.get()
             try:
-                if pair is None or pair.jobs >= RECYCLE_AFTER:
-                    if pair is not None:
+                with self._borrowed() as pair:
+                    answer = _run(pair, code, tests, limits)
+                    over_memory = pair.over_memory
+                    if answer.pop("spent", False):
                         self.close_pair(pair)
-                    pair = None
-                    pair = self._start()
-                answer = _run(pair, code, tests, limits)
-                over_memory = pair.over_memory
-                if answer.pop("spent", False):
-                    self.close_pair(pair)
-                    pair = None
             except Overlong:
-                if pair is not None:
-                    self.close_pair(pair)
-                pair = None
                 return {
                     "status": "timeout",
                     "detail": "comparing the program's answer takes too long",
@@ -222,25 +213,33 @@ class SandboxJudge:
                 }
             except PairDied as died:
                 why = str(died)
-                if pair is not None:
-                    self.close_pair(pair)
-                pair = None
                 if self._given_up:
                     break
                 continue
-            except BaseException:  # the caller's iterator of cases: the checker still waits for one
-                if pair is not None:
-                    self.close_pair(pair)
-                pair = None
-                raise
-            finally:
-                self._idle.put(pair)
             if over_memory and answer.get("status") != "passed":
                 answer |= {"status": "memory", "detail": "its processes held too much memory together"}
             if "broken" in answer:
                 return {"status": "infrastructure", "detail": answer["broken"]}
             return answer
         return {"status": "infrastructure", "detail": f"the judge's own processes ended {ATTEMPTS} times: {why}"}
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[Pair]:
+        """A pair that goes back to the idle ones, unless it was closed or what was done with it raised: then its place is
+        free for a fresh one."""
+        pair = self._idle.get()
+        try:
+            if pair is not None and pair.jobs >= RECYCLE_AFTER:
+                self.close_pair(pair)
+                pair = None
+            pair = pair or self._start()
+            yield pair
+        except BaseException:  # also the caller's iterator of cases: the checker still waits for one
+            if pair is not None:
+                self.close_pair(pair)
+            raise
+        finally:
+            self._idle.put(pair if pair in self._pairs else None)
 
     def close(self) -> None:
         """Waits for what is queued, then ends every process."""

@@ -13,7 +13,8 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from wmtp.judging import candidate, channel, codec
+from wmtp.judging.sandbox import candidate
+from wmtp.judging.wire import channel, codec, frames
 
 BUDGET_BYTES = 256 << 20  # all replies of one program together: no endless stream of small values either
 
@@ -86,14 +87,14 @@ class RemoteProgram:
         try:
             channel.send(self._sock, kind, payload)
             reply, data = self._receive()
-            while reply == candidate.CALLBACK:
+            while reply == frames.CALLBACK:
                 channel.send(self._sock, *self._called_back(data))
                 reply, data = self._receive()
         except channel.Closed as closed:
             self.fail(Gone(str(closed)))
-        if reply == candidate.RAISED:
+        if reply == frames.RAISED:
             self._raise(data, steps=steps)
-        if reply == candidate.REFUSED:
+        if reply == frames.REFUSED:
             self.fail(
                 Unjudgeable(f"the value cannot be compared as plain data: {data[:200].decode('utf-8', 'replace')}")
             )
@@ -113,9 +114,9 @@ class RemoteProgram:
             self.fail(Unjudgeable("malformed call"))
         function = self._resolve(request[0])
         try:
-            return candidate.RETURNED, self._encode(function(*request[1], **request[2]))
+            return frames.RETURNED, self._encode(function(*request[1], **request[2]))
         except Exception as error:  # the function's own, for the program to handle  # noqa: BLE001
-            return candidate.THREW, codec.Encoder().encode([type(error).__name__, str(error)])
+            return frames.THREW, codec.Encoder().encode([type(error).__name__, str(error)])
 
     def _raise(self, data: bytes, *, steps: bool) -> NoReturn:
         fields = self._value(data)
@@ -151,7 +152,7 @@ class RemoteProgram:
 
     def load(self, code: str, imports: str, names: Sequence[str]) -> None:
         """Runs the program, then `imports`, and learns which of `names` it has defined."""
-        _, data = self.ask(candidate.PROGRAM, self._encode([code, imports, list(names)]))
+        _, data = self.ask(frames.PROGRAM, self._encode([code, imports, list(names)]))
         kinds = self._value(data)
         if not (isinstance(kinds, list) and len(kinds) == len(names)):
             self.fail(Unjudgeable("malformed list of names"))
@@ -164,8 +165,8 @@ class RemoteProgram:
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Calls a function of the program. Arguments that it changed are changed here too."""
-        kind, data = self.ask(candidate.CALL, self._encode([name, list(args), kwargs]))
-        if kind == candidate.SAME:
+        kind, data = self.ask(frames.CALL, self._encode([name, list(args), kwargs]))
+        if kind == frames.SAME:
             answer = self._value(data)
             if not (isinstance(answer, list) and len(answer) == 2 and isinstance(answer[1], bytes)):
                 self.fail(Unjudgeable("malformed answer"))
@@ -196,7 +197,7 @@ class RemoteProgram:
                 merged(kwargs[name], after[2][name])
 
     def operate(self, operation: str, *operands: Any) -> Any:
-        _, data = self.ask(candidate.OPERATE, self._encode([operation, *operands]), steps=operation == "next")
+        _, data = self.ask(frames.OPERATE, self._encode([operation, *operands]), steps=operation == "next")
         return self._value(data)
 
 

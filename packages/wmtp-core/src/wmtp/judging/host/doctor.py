@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from wmtp.contracts.judging import CallTests, Level
 from wmtp.contracts.specs import Check
 from wmtp.errors import JudgeError
+from wmtp.judging.host.pair import PairDied
 from wmtp.judging.judge import open_judge
-from wmtp.judging.pair import PairDied
 
 
 def checks() -> Iterator[Check]:

@@ -15,12 +15,9 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wmtp.judging import channel, codec, lockdown
+from wmtp.judging.sandbox import lockdown
+from wmtp.judging.wire import channel, codec, frames
 
-# Frame kinds. Checker to child:
-PROGRAM, CALL, OPERATE, CASE, RETURNED, THREW = range(1, 7)
-# Child to checker:
-READY, RAISED, VALUE, SAME, REFUSED, RAN, CALLBACK = range(16, 23)
 OURS = 1 << 62  # handles from here on name functions of the checker
 FRAME_LIMIT = codec.MAX_BYTES + 4096
 
@@ -93,10 +90,10 @@ class _Objects:
         return _Callback(self, number) if number >= OURS else self._objects[number]
 
     def call_back(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        channel.send(self._sock, CALLBACK, codec.Encoder(self.handle).encode([number, list(args), kwargs]))
+        channel.send(self._sock, frames.CALLBACK, codec.Encoder(self.handle).encode([number, list(args), kwargs]))
         kind, payload = channel.receive(self._sock, FRAME_LIMIT)
         answer = codec.Decoder(self.resolve).decode(payload)
-        if kind == THREW:
+        if kind == frames.THREW:
             raise getattr(builtins, answer[0], Exception)(answer[1])
         return answer
 
@@ -144,38 +141,38 @@ def serve(sock: _socket.socket) -> None:
     space = module.__dict__
 
     def answer(kind: int, payload: bytes) -> tuple[int, bytes]:
-        if kind == PROGRAM:
+        if kind == frames.PROGRAM:
             code, imports, names = decoder.decode(payload)
             exec(compile_program(code), space)
             exec(compile_program(imports), space)
-            return READY, encoder.encode([_kind(space, name) for name in names])
-        if kind == OPERATE:
+            return frames.READY, encoder.encode([_kind(space, name) for name in names])
+        if kind == frames.OPERATE:
             name, *operands = decoder.decode(payload)
             if name == "lookup":
-                return VALUE, encoder.encode(space[operands[0]])
+                return frames.VALUE, encoder.encode(space[operands[0]])
             if name == "handle":
-                return VALUE, encoder.reference(objects.handle(space[operands[0]]))
-            return VALUE, encoder.encode(_OPERATIONS[name](*operands))
+                return frames.VALUE, encoder.reference(objects.handle(space[operands[0]]))
+            return frames.VALUE, encoder.encode(_OPERATIONS[name](*operands))
         name, args, kwargs = decoder.decode(payload)
         result = space[name](*args, **kwargs)
         if not kwargs and all(type(argument) in _CONSTANT for argument in args):
-            return VALUE, encoder.encode(result)
+            return frames.VALUE, encoder.encode(result)
         # The arguments go back, since the program may have changed them; an argument returned goes back by its place.
         after = encoder.encode([name, args, kwargs])
         changed = b"" if after == payload else after
         for place, argument in enumerate(args):
             if result is argument and type(result) in (list, dict, set, bytearray):
-                return SAME, codec.Encoder().encode([place, changed])
-        return VALUE, encoder.encode(result) if not changed else _with_arguments(encoder.encode(result), changed)
+                return frames.SAME, codec.Encoder().encode([place, changed])
+        return frames.VALUE, encoder.encode(result) if not changed else _with_arguments(encoder.encode(result), changed)
 
     while True:
         kind, payload = channel.receive(sock, FRAME_LIMIT)
         try:
             reply = answer(kind, payload)
         except codec.Refused as refused:
-            reply = REFUSED, str(refused)[:200].encode()
+            reply = frames.REFUSED, str(refused)[:200].encode()
         except BaseException as error:  # the program's, whatever it is  # noqa: BLE001
-            reply = RAISED, describe(error)
+            reply = frames.RAISED, describe(error)
         channel.send(sock, *reply)
 
 

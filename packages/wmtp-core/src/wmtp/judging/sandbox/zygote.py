@@ -24,7 +24,8 @@ import threading
 import time
 from typing import Any
 
-from wmtp.judging import candidate, channel, codec, ends, folders, lockdown, proctree, seccomp, selftest, stdio
+from wmtp.judging.sandbox import candidate, folders, lockdown, process_tree, seccomp, selftest, stdin_programs, watchdog
+from wmtp.judging.wire import channel, codec, frames
 
 # What programs import most. Each module more makes every fork a little dearer, and a program that needs another loads it.
 WARM = (
@@ -80,7 +81,7 @@ class Zygote:
         self._poll.register(process, select.POLLIN)
         # The keeper of stdin programs goes on for as long as there are cases; it looks at the CPU of each.
         cpu = request["limits"]["cpu"] if request["mode"] == "call" else math.inf
-        until = ends.Ends(pid, started + request["deadline"], cpu)
+        until = watchdog.Watchdog(pid, started + request["deadline"], cpu)
         events = until.wait(self._poll)
         self._poll.unregister(process)
         os.close(process)
@@ -106,9 +107,9 @@ class Zygote:
             limits = request["limits"] | {"baseline": self._baseline, "stdin": lockdown.STDIN if self._strict else ""}
             if request["mode"] == "stdio":
                 lockdown.become_subreaper()
-                stdio.serve(sock, limits, self._sweep_beside)
+                stdin_programs.serve(sock, limits, self._sweep_beside)
             elif request["mode"] == "probe":
-                channel.send(sock, candidate.VALUE, json.dumps(_probe(limits)).encode())
+                channel.send(sock, frames.VALUE, json.dumps(_probe(limits)).encode())
             else:
                 candidate.limit(limits)
                 candidate.serve(sock)
@@ -158,7 +159,7 @@ class Zygote:
 
     def _kill_round(self) -> None:
         if not self._strict:
-            proctree.end_below(os.getpid())
+            process_tree.end_below(os.getpid())
             return
         try:  # noqa: SIM105  (a context manager would touch more pages, in every round)
             os.kill(-1, signal.SIGKILL)
@@ -172,9 +173,9 @@ class _Script:
     def __init__(self) -> None:
         program = codec.Encoder().encode(["def add(first, second=1):\n    return first + second\n", "", ["add"]])
         arguments: tuple[list[Any], ...] = ([1], ["a", "b"], [[1.5], [2]], [(1, 2), ({"a": 1}, None)])
-        frames = [(candidate.PROGRAM, program)]
-        frames += [(candidate.CALL, codec.Encoder().encode(["add", given, {}])) for given in arguments]
-        self._frames = [channel.HEAD.pack(len(payload), kind) + payload for kind, payload in frames] + [b""]
+        script = [(frames.PROGRAM, program)]
+        script += [(frames.CALL, codec.Encoder().encode(["add", given, {}])) for given in arguments]
+        self._frames = [channel.HEAD.pack(len(payload), kind) + payload for kind, payload in script] + [b""]
         self._next = 0
 
     def recv(self, size: int) -> bytes:

@@ -15,10 +15,10 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from wmtp.judging import candidate, channel, codec, compare, lockdown, names, remote
+from wmtp.judging.checker import compare, names, remote
+from wmtp.judging.sandbox import candidate, lockdown
+from wmtp.judging.wire import channel, codec, frames
 
-JOB, CASE, END, OUTCOME, RESULT = range(32, 37)
-JOB_LIMIT = 1 << 30
 MEMORY_BYTES = 4 << 30
 
 Outcome = dict[str, Any]
@@ -188,17 +188,17 @@ def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.sock
     total = {"cpu": 0.0, "wall": 0.0, "peak_mib": 0.0, "late": False}
     try:
         try:
-            channel.send(child.sock, candidate.PROGRAM, job["code"].encode("utf-8", "surrogatepass"))
+            channel.send(child.sock, frames.PROGRAM, job["code"].encode("utf-8", "surrogatepass"))
             kind, data = channel.receive(child.sock, candidate.FRAME_LIMIT)
-            if kind != candidate.READY:
+            if kind != frames.READY:
                 status, detail = "error", f"the program does not compile{_why(data)}"
             while True:
-                channel.send(parent, RESULT, b"" if status == "passed" else b"x")
-                kind, data = channel.receive(parent, JOB_LIMIT)
-                if kind == END:
+                channel.send(parent, frames.CASE_RESULT, b"" if status == "passed" else b"x")
+                kind, data = channel.receive(parent, channel.JOB_LIMIT)
+                if kind == frames.JOB_END:
                     break
                 case = json.loads(data)
-                channel.send(child.sock, candidate.CASE, case["input"].encode("utf-8", "surrogatepass"))
+                channel.send(child.sock, frames.CASE, case["input"].encode("utf-8", "surrogatepass"))
                 _, data = channel.receive(child.sock, candidate.FRAME_LIMIT)
                 head, _, printed = data.partition(b"\0")
                 ended = _how_it_ended(head)
@@ -234,8 +234,8 @@ def _why(description: bytes) -> str:
 
 def _drain_parent(parent: socket.socket) -> None:
     """The child went away in the middle of a case: tell the parent, and take its end-of-cases."""
-    channel.send(parent, RESULT, b"x")
-    channel.receive(parent, JOB_LIMIT)
+    channel.send(parent, frames.CASE_RESULT, b"x")
+    channel.receive(parent, channel.JOB_LIMIT)
 
 
 def _how_it_ended(head: bytes) -> dict[str, Any]:
@@ -299,7 +299,7 @@ def main(parent_descriptor: int, control_descriptor: int) -> None:
     }
     while True:
         try:
-            _, data = channel.receive(parent, JOB_LIMIT)
+            _, data = channel.receive(parent, channel.JOB_LIMIT)
         except channel.Closed:
             return
         job = json.loads(data)
@@ -309,4 +309,4 @@ def main(parent_descriptor: int, control_descriptor: int) -> None:
             return
         except TestsBroken as broken:
             answer = {"broken": str(broken)}
-        channel.send(parent, OUTCOME, json.dumps(answer).encode())
+        channel.send(parent, frames.OUTCOME, json.dumps(answer).encode())

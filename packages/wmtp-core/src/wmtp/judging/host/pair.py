@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 from wmtp.contracts.judging import StdioCase
 from wmtp.errors import JudgeError
-from wmtp.judging import channel, checker, proctree
-from wmtp.judging.packages import Package
+from wmtp.judging.host.packages import Package
+from wmtp.judging.sandbox import process_tree
+from wmtp.judging.wire import channel, frames
 
 START_SECONDS = 60.0
 GRACE_SECONDS = 10.0
@@ -29,7 +30,7 @@ TMPFS_MIB = 64
 FILE_MIB = 32
 PROCESSES = 64
 FILES = 200
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from wmtp.judging.{0} import main; main(*map(int, sys.argv[2:]))"
 
 
@@ -90,12 +91,12 @@ class Pair:
         try:
             with control, checkers:
                 with theirs:
-                    self._processes.append(_interpreter("zygote", processor, theirs.fileno()))
+                    self._processes.append(_interpreter("sandbox.zygote", processor, theirs.fileno()))
                 self._zygote = self._processes[0].pid
                 self.facts = self._introduce(control, level, number)
                 if self._strict:  # only a place to build the new root on: gone now, so that no kill -9 leaves it behind
                     os.rmdir(self._scratch)
-                self._processes.append(_interpreter("checker", processor, checkers.fileno(), control.fileno()))
+                self._processes.append(_interpreter("checker.checker", processor, checkers.fileno(), control.fileno()))
                 self._checker = self._processes[1].pid
         except BaseException:
             self.close()
@@ -126,7 +127,7 @@ class Pair:
         try:
             channel.send(self._parent, kind, json.dumps(payload).encode())
             self._await(seconds, memory_mib)
-            return channel.receive(self._parent, checker.JOB_LIMIT)
+            return channel.receive(self._parent, channel.JOB_LIMIT)
         except channel.Closed as closed:
             raise PairDied(str(closed)) from None
 
@@ -137,32 +138,32 @@ class Pair:
         poll.register(self._parent, select.POLLIN)
         if poll.poll(WATCH_SECONDS * 1000):
             return  # as nearly always
-        started, busy = time.monotonic(), proctree.cpu_seconds(self._checker)
+        started, busy = time.monotonic(), process_tree.cpu_seconds(self._checker)
         while not poll.poll(WATCH_SECONDS * 1000):
             if time.monotonic() - started > seconds:
-                if proctree.cpu_seconds(self._checker) - busy > seconds / 4:
+                if process_tree.cpu_seconds(self._checker) - busy > seconds / 4:
                     raise Overlong
                 raise PairDied(f"no answer in {seconds:.0f} s")
             if self._memory() > 2 * memory_mib << 20:
                 self.over_memory = True
-                proctree.end_below(self._zygote, spare=self._spared())
+                process_tree.end_below(self._zygote, spare=self._spared())
 
     def _spared(self) -> list[int]:
         """At level strict the zygote that forks is the only child of the process we started."""
-        return proctree.children(self._zygote)[:1] if self._strict else []
+        return process_tree.children(self._zygote)[:1] if self._strict else []
 
     def _memory(self) -> int:
         """Bytes that the program's processes hold beyond what each was forked with."""
         spared = self._spared()
-        baseline = proctree.private_bytes(spared[0] if spared else self._zygote)
-        programs = [pid for pid in proctree.descendants(self._zygote) if pid not in spared]
-        return sum(max(0, proctree.private_bytes(pid) - baseline) for pid in programs)
+        baseline = process_tree.private_bytes(spared[0] if spared else self._zygote)
+        programs = [pid for pid in process_tree.descendants(self._zygote) if pid not in spared]
+        return sum(max(0, process_tree.private_bytes(pid) - baseline) for pid in programs)
 
     def run(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """Judges a call job, or asks for a probe."""
         self.jobs += 1
         self.over_memory = False
-        _, data = self._ask(checker.JOB, job, job["deadline"] + GRACE_SECONDS, job["limits"]["memory_mib"])
+        _, data = self._ask(frames.JOB, job, job["deadline"] + GRACE_SECONDS, job["limits"]["memory_mib"])
         answer: dict[str, Any] = json.loads(data)
         return answer
 
@@ -171,15 +172,15 @@ class Pair:
         self.jobs += 1
         self.over_memory = False
         seconds, memory = job["limits"]["wall"] + GRACE_SECONDS, job["limits"]["memory_mib"]
-        kind, data = self._ask(checker.JOB, job, seconds, memory)
+        kind, data = self._ask(frames.JOB, job, seconds, memory)
         source = iter(cases)
-        while kind == checker.RESULT and not data:
+        while kind == frames.CASE_RESULT and not data:
             case: StdioCase | None = next(source, None)
             if case is None:
                 break
-            kind, data = self._ask(checker.CASE, {"input": case.input, "expected": case.expected}, seconds, memory)
-        if kind == checker.RESULT:
-            kind, data = self._ask(checker.END, {}, seconds, memory)
+            kind, data = self._ask(frames.JOB_CASE, {"input": case.input, "expected": case.expected}, seconds, memory)
+        if kind == frames.CASE_RESULT:
+            kind, data = self._ask(frames.JOB_END, {}, seconds, memory)
         answer: dict[str, Any] = json.loads(data)
         return answer
 

@@ -7,7 +7,7 @@ import select
 import time
 
 
-class Ends:
+class Watchdog:
     """When a process has to be stopped: at a moment (of ``time.monotonic``), or once it has used so many seconds of CPU."""
 
     def __init__(self, pid: int, deadline: float, cpu: float) -> None:

@@ -21,7 +21,8 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wmtp.judging import candidate, channel, ends, folders, lockdown
+from wmtp.judging.sandbox import candidate, folders, lockdown, watchdog
+from wmtp.judging.wire import channel, frames
 
 ERROR_TAIL = 2000  # bytes of stderr kept for the detail
 
@@ -36,10 +37,10 @@ def serve(sock: _socket.socket, limits: Mapping[str, Any], sweep: Callable[[], f
     try:
         code = candidate.compile_program(payload.decode("utf-8", "surrogatepass"))
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-        channel.send(sock, candidate.RAISED, candidate.describe(error))
+        channel.send(sock, frames.RAISED, candidate.describe(error))
         return
     signal.setitimer(signal.ITIMER_REAL, 0)
-    channel.send(sock, candidate.READY)
+    channel.send(sock, frames.READY)
     folder = os.getcwd()
     _open_streams()
     space = candidate.new_main("__main__").__dict__
@@ -47,7 +48,7 @@ def serve(sock: _socket.socket, limits: Mapping[str, Any], sweep: Callable[[], f
         _, data = channel.receive(sock, candidate.FRAME_LIMIT)
         head, output = _run_case(code, space, data, limits, sweep)
         folders.empty(folder)
-        channel.send(sock, candidate.RAN, json.dumps(head).encode() + b"\0" + output)
+        channel.send(sock, frames.RAN, json.dumps(head).encode() + b"\0" + output)
 
 
 def _open_streams() -> None:
@@ -97,7 +98,7 @@ def _run_case(
     for descriptor in (stdin, out_end, err_end):
         os.close(descriptor)
     process = os.pidfd_open(pid)
-    until = ends.Ends(pid, started + limits["wall"], limits["cpu"])
+    until = watchdog.Watchdog(pid, started + limits["wall"], limits["cpu"])
     stopped, output, errors = _drain(process, out, err, until, limits["output_mib"] << 20)
     os.kill(pid, signal.SIGKILL) if stopped else None
     _, status, usage = os.wait4(pid, 0)
@@ -125,7 +126,7 @@ def _run_case(
     return head, output
 
 
-def _drain(process: int, out: int, err: int, until: ends.Ends, cap: int) -> tuple[str, bytes, bytes]:
+def _drain(process: int, out: int, err: int, until: watchdog.Watchdog, cap: int) -> tuple[str, bytes, bytes]:
     """Reads both pipes while the program runs → (why it has to be stopped, output, end of stderr).
 
     Ends when it has exited, not when a stray child lets go of the pipe.

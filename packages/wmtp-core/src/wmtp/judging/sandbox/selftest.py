@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wmtp.judging import candidate, lockdown
+from wmtp.judging.sandbox import candidate, lockdown
 
 
 def _fails_with(numbers: tuple[int, ...], action: Callable[[], object]) -> str:

@@ -6,6 +6,8 @@ import _socket
 import struct
 
 PIECE = 1 << 16
+JOB_LIMIT = 1 << 30
+"""Bytes of a frame between parent and checker."""
 HEAD = struct.Struct("=IB")
 REPORT = struct.Struct("=iddd??")
 """What a zygote says of a program that is over: exit status or minus the signal, CPU seconds, peak MiB, wall seconds, whether

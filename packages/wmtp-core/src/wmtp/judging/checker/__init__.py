@@ -1,0 +1,1 @@
+"""The trusted process that holds the tests and decides. Standard library only."""
