@@ -37,6 +37,7 @@ from .contracts.judging import StdioTests as StdioTests
 from .contracts.specs import CORE_API as CORE_API
 from .contracts.specs import ArchitectureSpec as ArchitectureSpec
 from .contracts.specs import Check as Check
+from .contracts.specs import Choice as Choice
 from .contracts.specs import CommandSpec as CommandSpec
 from .contracts.specs import ControlSpec as ControlSpec
 from .contracts.specs import DatasetRequest as DatasetRequest
@@ -45,6 +46,7 @@ from .contracts.specs import EvaluatorSpec as EvaluatorSpec
 from .contracts.specs import Listener as Listener
 from .contracts.specs import LoaderSpec as LoaderSpec
 from .contracts.specs import LoadRequest as LoadRequest
+from .contracts.specs import OfKind as OfKind
 from .contracts.specs import ReporterSpec as ReporterSpec
 from .contracts.specs import Resource as Resource
 from .contracts.specs import ScorerSpec as ScorerSpec
@@ -85,6 +87,7 @@ __all__ = [
     "CallTests",
     "Changed",
     "Check",
+    "Choice",
     "Closes",
     "CodeBenchmark",
     "CommandSpec",
@@ -117,6 +120,7 @@ __all__ = [
     "LoaderSpec",
     "Message",
     "MetricValue",
+    "OfKind",
     "Outcome",
     "OwnerRun",
     "PluginError",

@@ -17,7 +17,7 @@ import attrs
 from wmtp.config import load_config, load_section
 from wmtp.config.config import Config, ModelPath, StorageConfig
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, ModelConfig, Recipe
-from wmtp.contracts.specs import DatasetRequest, LoadRequest, Resource
+from wmtp.contracts.specs import DatasetRequest, LoaderSpec, LoadRequest, Resource
 from wmtp.errors import ConfigError, WmtpError
 from wmtp.storage.chain import NotHere, Place, resolve
 from wmtp.storage.hub import from_hub
@@ -291,6 +291,7 @@ class ModelLoader:
         """Opens the model with the one loader that matches. Raises ConfigError where none or several do."""
         model, devices = self._model, self._config.devices
         batch_size = self._recipe.eval.batch_size
+        spec = self._loader()
         request = LoadRequest(
             reference=self.reference,
             fetch=self.resolve,
@@ -301,9 +302,16 @@ class ModelLoader:
             n_heads=model.mtp.n_heads,
             speculative=model.mtp.speculative,
             batch_size=None if batch_size == "auto" else batch_size,
+            settings=self._settings(spec),
         )
-        engine: Engine = self._loader().load(request)
+        engine: Engine = spec.load(request)
         return engine
+
+    def _settings(self, spec: LoaderSpec) -> Any:
+        """What the recipe says of this loader, or its defaults. Raises ConfigError where an option without one is missing."""
+        if spec.settings is None or spec.name in self._model.loaders:
+            return self._model.loaders.get(spec.name)
+        return load_section(spec.settings, {}, plugins=self._plugins, root=f"recipe.model.loaders.{spec.name}")
 
     def _loader(self) -> Any:
         chosen = self._model.loader

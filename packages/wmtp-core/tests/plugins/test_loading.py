@@ -284,7 +284,7 @@ def test_core_brings_what_it_promises():
     assert list(plugins.storages) == ["local"]
     assert set(plugins.loaders) == {"transformers", "meta-mtp", "reference", "samples"}
     assert plugins.protocol("meta-mtp").spec.id == "meta-mtp-evaluator"
-    assert set(plugins.scorers) == {"critic-delta-v1", "rho1-excess-v1"}
+    assert {"critic-delta-v1", "rho1-excess-v1"} <= set(plugins.scorers)
     with pytest.raises(wmtp.ConfigError, match="unknown protocol 'meta-mpt'; did you mean 'meta-mtp'"):
         plugins.protocol("meta-mpt")
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from wmtp.cli.session import Session, echo_json
+
+if TYPE_CHECKING:
+    from wmtp.plugins import Plugins
 
 
 @click.group(name="plugins", short_help="List plugins: their state, and what each provides.")
@@ -35,7 +40,12 @@ def list_plugins(session: Session, as_json: bool) -> None:
             }
         )  # fmt: skip
         return
-    for info in infos:
+    show(plugins)
+
+
+def show(plugins: Plugins) -> None:
+    """The listing, for people."""
+    for info in plugins.listing():
         click.echo(f"{info.owner}  {info.state}{': ' if info.error else ''}{info.error}")
         for kind, names in info.provides.items():
             click.echo(f"    {kind}: {', '.join(names)}")

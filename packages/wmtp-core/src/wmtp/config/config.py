@@ -84,7 +84,11 @@ class JudgingConfig:
 
 @attrs.frozen(kw_only=True)
 class Config:
-    """All of config.yaml. Relative paths have been made absolute against the file's folder (or the cwd without one)."""
+    """All of config.yaml. Relative paths have been made absolute against the file's folder (or the cwd without one).
+
+    `sections` holds those that plugins own, by name, each an instance of its plugin's class; ``tracking`` is there as well:
+    tracker → its settings.
+    """
 
     project: str = "wmtp"
     seed: int = attrs.field(default=42, validator=at_least(0, high=2**63 - 1))
@@ -92,3 +96,4 @@ class Config:
     paths: PathsConfig = PathsConfig()
     devices: DevicesConfig = DevicesConfig()
     judging: JudgingConfig = JudgingConfig()
+    sections: Mapping[str, Any] = attrs.field(factory=dict)

@@ -12,6 +12,7 @@ import attrs
 from wmtp.config.config import Config
 from wmtp.config.recipe import Recipe
 from wmtp.config.source import dump_yaml, has_userinfo, is_secret
+from wmtp.contracts.specs import Choice
 
 HIDDEN = "(hidden)"
 
@@ -23,6 +24,7 @@ def to_plain(record: Config | Recipe) -> dict[str, Any]:
     has structured may hold some.
     """
     data: dict[str, Any] = _plain(record)
+    data |= data.pop("sections")
     if isinstance(record, Config):
         data["storage"] = {"mode": record.storage.mode, **_without_passwords(_plain(record.storage.sections))}
         data["paths"]["datasets"] = {f"{name}_local": path for name, path in record.paths.datasets.items()}
@@ -52,6 +54,8 @@ def _without_passwords(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Choice):
+        return {"name": value.name, **(_plain(value.settings) or {})}
     if attrs.has(type(value)):
         return {a.name: _plain(getattr(value, a.name)) for a in attrs.fields(type(value)) if a.init}
     if isinstance(value, Mapping):

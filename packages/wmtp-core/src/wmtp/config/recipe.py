@@ -40,12 +40,17 @@ class MtpConfig:
 
 @attrs.frozen(kw_only=True)
 class ModelConfig:
-    """``model``. `base_id` ``None`` leaves the choice to the environment and then to `DEFAULT_MODEL_IDS`."""
+    """``model``. `base_id` ``None`` leaves the choice to the environment and then to `DEFAULT_MODEL_IDS`.
+
+    `loader` chooses one by name where several match; `loaders` maps a loader's name to its settings, structured by the class
+    that its plugin declares.
+    """
 
     base_id: str | None = None
     revision: str | None = None
     variant: str | None = None
     loader: str | None = None
+    loaders: Mapping[str, Any] = attrs.field(factory=dict)
     mtp: MtpConfig = MtpConfig()
 
 
@@ -67,6 +72,9 @@ class EvalConfig:
 
 @attrs.frozen(kw_only=True)
 class Recipe:
+    """All of recipe.yaml. `sections` holds those that plugins own, by name, each an instance of its plugin's class."""
+
     run: RunConfig = RunConfig()
     model: ModelConfig = ModelConfig()
     eval: EvalConfig = EvalConfig()
+    sections: Mapping[str, Any] = attrs.field(factory=dict)

@@ -6,35 +6,47 @@ import enum
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import attrs
 
-from wmtp.config.config import Config, ModelPath, PathsConfig, StorageConfig
-from wmtp.config.recipe import EvalConfig, Recipe
+from wmtp.config.config import ModelPath, PathsConfig, StorageConfig
+from wmtp.config.config_sections import config_reader
+from wmtp.config.recipe import EvalConfig, ModelConfig
+from wmtp.config.recipe_sections import recipe_reader
+from wmtp.config.sections import FileReader
 from wmtp.config.structure import SEQUENCES
-
-if TYPE_CHECKING:
-    from wmtp.plugins import Plugins
+from wmtp.contracts.catalog import Catalog
+from wmtp.contracts.specs import OfKind
 
 Schema = dict[str, Any]
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null", Path: "string"}
 
 
-def config_schema(plugins: Plugins) -> Schema:
+def config_schema(plugins: Catalog) -> Schema:
     """The schema of config.yaml."""
-    return {"$schema": _DRAFT, "title": "WMTP config.yaml", **_Generator(plugins).of(Config)}
+    return {"$schema": _DRAFT, "title": "WMTP config.yaml", **_Generator(plugins).file(config_reader(plugins))}
 
 
-def recipe_schema(plugins: Plugins) -> Schema:
+def recipe_schema(plugins: Catalog) -> Schema:
     """The schema of recipe.yaml."""
-    return {"$schema": _DRAFT, "title": "WMTP recipe.yaml", **_Generator(plugins).of(Recipe)}
+    return {"$schema": _DRAFT, "title": "WMTP recipe.yaml", **_Generator(plugins).file(recipe_reader(plugins))}
 
 
 class _Generator:
-    def __init__(self, plugins: Plugins) -> None:
-        self.plugins = plugins
+    def __init__(self, plugins: Catalog) -> None:
+        self.catalog = plugins
+
+    def file(self, reader: FileReader) -> Schema:
+        """Core's own keys, the sections that plugins own, and the options that stand at the top by name (``tracking``)."""
+        schema = self.section(reader.record)
+        del schema["properties"]["sections"]
+        for key, spec in reader.owned.items():
+            schema["properties"][key] = self._settings(spec.settings, spec.summary)
+        for key, kind in reader.by_name.items():
+            schema["properties"][key] = self._by_name(kind.name)
+        return schema
 
     def of(self, tp: Any) -> Schema:
         """Scalars out of ``${…}`` have no type yet, so text of that form is allowed wherever a scalar is."""
@@ -52,6 +64,9 @@ class _Generator:
         origin, arguments = get_origin(tp), get_args(tp)
         if origin in (Union, types.UnionType):
             return {"anyOf": [self.of(member) for member in arguments]}
+        if origin is Annotated:
+            kinds = [a.kind for a in arguments[1:] if isinstance(a, OfKind)]
+            return self._choice(kinds[0]) if kinds else self.of(arguments[0])
         if origin is Literal:
             return {"enum": list(arguments)}
         if isinstance(tp, type) and issubclass(tp, enum.Enum):
@@ -79,27 +94,41 @@ class _Generator:
         if cls is PathsConfig and field.name == "datasets":
             return self._datasets()
         if cls is EvalConfig and field.name == "evaluators":
-            return self._evaluators()
+            return self._by_name("evaluator")
+        if cls is ModelConfig and field.name == "loaders":
+            return self._by_name("loader")
         schema = self.of(field.type)
         plain = field.default is None or isinstance(field.default, str | bool | int | float)
         return {**schema, "default": field.default} if plain else schema
 
     def _storage(self) -> Schema:
-        modes: dict[str, Any] = {"mode": {"enum": list(self.plugins.storages), "default": "local"}}
-        for name, owned in self.plugins.storages.items():
+        modes: dict[str, Any] = {"mode": {"enum": list(self.catalog.registry("storage mode")), "default": "local"}}
+        for name, owned in self.catalog.registry("storage mode").items():
             modes[name] = self._settings(owned.spec.settings, owned.spec.summary)
         # A section of a storage that is not installed here is kept, so other objects are allowed.
         return {"type": ["object", "null"], "properties": modes, "additionalProperties": {"type": "object"}}
 
     def _datasets(self) -> Schema:
         path: Schema = {"type": ["string", "null"]}
-        known = {f"{name}_local": {**path, "description": o.spec.summary} for name, o in self.plugins.datasets.items()}
+        installed = self.catalog.registry("data set").items()
+        known = {f"{name}_local": {**path, "description": r.spec.summary} for name, r in installed}
         return {"type": ["object", "null"], "properties": known, "patternProperties": {"_local$": path},
                 "additionalProperties": False}  # fmt: skip
 
-    def _evaluators(self) -> Schema:
-        known = {i: self._settings(o.spec.settings, o.spec.summary) for i, o in self.plugins.evaluators.items()}
+    def _by_name(self, kind: str) -> Schema:
+        entries = self.catalog.registry(kind).items()
+        known = {name: self._settings(r.spec.settings, r.spec.summary) for name, r in entries}
         return {"type": ["object", "null"], "properties": known, "additionalProperties": False}
+
+    def _choice(self, kind: str) -> Schema:
+        """A name of a kind, alone or with its options."""
+        names: Schema = {"enum": list(self.catalog.registry(kind))}
+        forms = []
+        for name, registered in self.catalog.registry(kind).items():
+            section = self._settings(registered.spec.settings, registered.spec.summary)
+            section["properties"] = {"name": {"const": name}, **section.get("properties", {})}
+            forms.append({**section, "type": "object", "required": ["name", *section.get("required", [])]})
+        return {"anyOf": [names, *forms]}
 
     def _model_path(self) -> Schema:
         return {"anyOf": [{"type": "string", "description": "a copy of the default model"}, self.section(ModelPath)]}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -195,10 +195,17 @@ def _scalar(value: Any, folder: Path) -> Any:
     return value
 
 
-def apply_overrides(document: Document, overrides: Sequence[str], own: Sequence[str], foreign: Sequence[str]) -> None:
+def apply_overrides(
+    document: Document,
+    overrides: Sequence[str],
+    own: Sequence[str],
+    foreign: Sequence[str],
+    unknown: Callable[[str, Sequence[str]], str],
+) -> None:
     """Applies ``key.path=yaml`` in order; a mapping or a list is one in brackets.
 
-    Keys whose first word is in `foreign` belong to the other file.
+    Keys whose first word is in `foreign` belong to the other file. unknown: (key, those known) → what to say of a key that is
+    neither's.
     """
     for override in overrides:
         keys, equals, text = override.partition("=")
@@ -207,7 +214,7 @@ def apply_overrides(document: Document, overrides: Sequence[str], own: Sequence[
         if not equals or not all(path):
             document.wrong_overrides.append(ConfigFault(name, "must read key.path=value, like eval.limit=20"))
         elif path[0] not in own and path[0] not in foreign:
-            document.wrong_overrides.append(ConfigFault(name, unknown_key(path[0], sorted([*own, *foreign]))))
+            document.wrong_overrides.append(ConfigFault(name, unknown(path[0], sorted({*own, *foreign}))))
         elif not text.strip():  # a shell variable that is not set, more often than a wish for null
             document.wrong_overrides.append(ConfigFault(name, f"has no value; to unset a key, write {keys}=null"))
         elif path[0] in own:

@@ -251,6 +251,27 @@ class SectionSpec:
 
 
 @attrs.frozen(kw_only=True)
+class Choice:
+    """Something that a section chose by name, with its options: ``scorer: {name: rho1-excess-v1, temperature: 0.7}``.
+
+    A plugin's settings have a field ``scorer: Annotated[wmtp.Choice, wmtp.OfKind("scorer")]``. The name alone serves as well.
+
+    Attributes:
+        settings: an instance of the record's settings class, or ``None`` if it takes no options.
+    """
+
+    name: str
+    settings: Any = None
+
+
+@attrs.frozen
+class OfKind:
+    """Which kind a `Choice` is of, as users call it: ``scorer``, ``control``, ``trainer``."""
+
+    kind: str
+
+
+@attrs.frozen(kw_only=True)
 class CommandSpec:
     """A command of ``wmtp``.
 

@@ -10,13 +10,13 @@ from typing import Any
 import attrs
 
 from wmtp.config import load_configuration
+from wmtp.contracts.catalog import Registered
 from wmtp.contracts.specs import EvaluatorSpec
 from wmtp.errors import ConfigError
 from wmtp.evaluation.api import Progress, evaluate
 from wmtp.evaluation.results import Results
 from wmtp.generation.replay import SamplesEngine
 from wmtp.plugins import Plugins, create_plugin_manager
-from wmtp.plugins.registry import Registered
 
 KS = (1, 10, 100)
 """The k of pass@k that is reported, as far as there are samples for it."""

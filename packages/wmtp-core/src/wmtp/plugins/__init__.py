@@ -5,9 +5,9 @@ A manager comes from `create_plugin_manager`: nothing is loaded at import, and t
 
 from __future__ import annotations
 
+from wmtp.contracts.catalog import MetricOwner, Registered
 from wmtp.plugins.loading import create_plugin_manager
 from wmtp.plugins.manager import Plugins
-from wmtp.plugins.metrics import MetricOwner
-from wmtp.plugins.registry import PluginInfo, Registered, Registry
+from wmtp.plugins.registry import PluginInfo, Registry
 
 __all__ = ["MetricOwner", "PluginInfo", "Plugins", "Registered", "Registry", "create_plugin_manager"]

@@ -10,8 +10,8 @@ from typing import Any
 import pluggy
 
 from wmtp.contracts.specs import CORE_API
-from wmtp.plugins import hookspecs
-from wmtp.plugins.kinds import KINDS, Kind
+from wmtp.plugins import hookspecs, kinds
+from wmtp.plugins.kinds import Kind
 
 
 class PluginFault(Exception):  # noqa: N818  (not an error of the user's: it becomes one line of the listing)
@@ -21,7 +21,7 @@ class PluginFault(Exception):  # noqa: N818  (not an error of the user's: it bec
 def new_manager() -> pluggy.PluginManager:
     manager = pluggy.PluginManager("wmtp")
     manager.add_hookspecs(hookspecs)
-    for kind in KINDS:
+    for kind in kinds.KINDS:
         if kind.hook_name not in vars(hookspecs):
             namespace = types.ModuleType(kind.hook_name)
             setattr(namespace, kind.hook_name, kind.hook)
@@ -56,7 +56,7 @@ def check_plugin(plugin: Any) -> list[tuple[Kind, Any]]:
             raise PluginFault(f"{name} is a hook wrapper; wrappers are refused, as one could rewrite others' results")
     registered = [
         (kind, spec)
-        for kind in KINDS
+        for kind in kinds.KINDS
         if kind.hook_name in implemented
         for implementation in implemented[kind.hook_name].get_hookimpls()
         for spec in _specs(kind, implementation.function())

@@ -24,6 +24,9 @@ KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
             *(f"mbpp_head{i}_{what}" for i in range(1, 9) for what in ("loss", "top1")),
         ),
     },
+    "wmtp-mlflow": {"tracker": ("mlflow",)},
+    "wmtp-openai": {"loader": ("openai",)},
+    "wmtp-train": {"section": ("train", "optim", "checkpoint", "data"), "command": ("train", "run", "checkpoints")},
     "wmtp-s3": {"storage mode": ("s3",), "URL scheme": ("s3",)},
 }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from wmtp.contracts.catalog import MetricOwner, Registered
 from wmtp.contracts.specs import (
     ArchitectureSpec,
     CommandSpec,
@@ -25,11 +26,12 @@ from wmtp.contracts.specs import (
     TrainerSpec,
 )
 from wmtp.errors import ConfigError, PluginError
+from wmtp.plugins import kinds
 from wmtp.plugins.checks import new_manager
-from wmtp.plugins.kinds import KINDS, Kind
+from wmtp.plugins.kinds import Kind
 from wmtp.plugins.known import known_provider
-from wmtp.plugins.metrics import MetricOwner, metric_names, metric_owners, near_metrics
-from wmtp.plugins.registry import PluginInfo, Registered, Registry
+from wmtp.plugins.metrics import metric_names, metric_owners, near_metrics
+from wmtp.plugins.registry import PluginInfo, Registry
 
 if TYPE_CHECKING:
     from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask
@@ -80,7 +82,7 @@ class Plugins:
             self._plugins[info.distribution] = plugin
             registered += [(k, Registered(spec, info.distribution, info.version, plugin)) for k, spec in specs]
         self._registries: dict[str, Registry[Any]] = {}
-        for kind in KINDS:
+        for kind in kinds.KINDS:
             of_kind = [r for k, r in registered if k is kind]
             self._add(kind.registry, Registry(kind.name, ((kind.name_of(r.spec), r) for r in of_kind)))
             for claim in kind.claims:
@@ -92,6 +94,10 @@ class Plugins:
         self._registries[registry.kind] = registry
         setattr(self, attribute, registry)
 
+    def kinds(self) -> Iterable[Kind]:
+        """The table of kinds."""
+        return kinds.KINDS
+
     def registry(self, kind: str) -> Registry[Any]:
         """Name → record, for what users call `kind`: ``loader``, ``data set``, ``URL scheme``. Raises KeyError."""
         return self._registries[kind]
@@ -101,6 +107,10 @@ class Plugins:
     def listing(self) -> tuple[PluginInfo, ...]:
         """Every plugin found, in use or not: core first, then by distribution."""
         return tuple(sorted(self._infos, key=lambda i: (i.distribution != "wmtp-core", i.distribution)))
+
+    def distributions(self) -> tuple[str, ...]:
+        """Those whose plugins are in use."""
+        return tuple(self._plugins)
 
     def conflicts(self) -> tuple[str, ...]:
         """One sentence for each name that two plugins claim. Metrics are not among them: a prefix keeps both."""
@@ -121,6 +131,10 @@ class Plugins:
         near = difflib.get_close_matches(name, names, n=1)
         text = f"unknown {kind} {name!r}; " + (f"did you mean {near[0]!r}? " if near else "")
         return f"{text}installed: {', '.join(names) or 'none'}{self._provider(kind, name)}"
+
+    def provider(self, kind: str, name: str) -> str:
+        """Which distribution would provide a name, as the end of a sentence; empty where nobody knows."""
+        return self._provider(kind, name) if known_provider(kind, name) else ""
 
     def _provider(self, kind: str, name: str) -> str:
         provider = known_provider(kind, name)

@@ -5,25 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 
-import attrs
-
+from wmtp.contracts.catalog import MetricOwner, Registered
 from wmtp.contracts.specs import EvaluatorSpec
 from wmtp.plugins.known import metric_pattern
-from wmtp.plugins.registry import Registered
-
-
-@attrs.frozen
-class MetricOwner:
-    """Who answers for a metric.
-
-    evaluator  the evaluator's record and its plugin.
-    base_name  the name without the prefix of ``eval.metric_prefix``: what the plugin itself calls the metric.
-    k          the k of ``…@{k}``, or ``None`` for a metric without one.
-    """
-
-    evaluator: Registered[EvaluatorSpec]
-    base_name: str
-    k: int | None = None
 
 
 def metric_owners(

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Generic, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import attrs
 
+from wmtp.contracts.catalog import Registered
 from wmtp.errors import PluginError
 
 State = Literal["loaded", "blocked", "incompatible", "broken"]
 S = TypeVar("S")
-
-
-@attrs.frozen
-class Registered(Generic[S]):
-    """A record that a plugin registered, and whose it is. `plugin` is the object that pluggy knows."""
-
-    spec: S
-    distribution: str
-    version: str
-    plugin: Any = attrs.field(eq=False, repr=False)
-
-    @property
-    def owner(self) -> str:
-        """``wmtp-s3 0.1.0``, as messages name it."""
-        return f"{self.distribution} {self.version}".strip()
 
 
 @attrs.frozen(kw_only=True)
