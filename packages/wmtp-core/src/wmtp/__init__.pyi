@@ -1,6 +1,7 @@
 # The public API, once: type checkers read it here, and `wmtp.__getattr__` imports each name from where this file says.
 __version__: str
 
+from .cli.session import Session as Session
 from .comparison.compare import compare as compare
 from .comparison.records import Comparison as Comparison
 from .config import load_config as load_config
@@ -139,6 +140,7 @@ __all__ = [
     "ScorerSpec",
     "ScoresHeads",
     "SectionSpec",
+    "Session",
     "StdioCase",
     "StdioTests",
     "Storage",

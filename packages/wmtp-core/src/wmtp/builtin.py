@@ -1,4 +1,4 @@
-"""Core's own plugin: local storage, the loaders that come with core, the meta-mtp evaluator and the scorers.
+"""Core's own plugin: what comes with core of every kind, its sections and commands included.
 
 It is registered like anyone else's; only its name is known to the plugin manager. Factories import what they need when
 they are called, so that listing plugins stays cheap.
@@ -14,7 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wmtp.contracts.specs import EvaluatorSpec, LoaderSpec, LoadRequest, ScorerSpec, StorageSpec
+from wmtp._commands import COMMANDS
+from wmtp.config.config import DevicesConfig, JudgingConfig, PathsConfig, StorageConfig
+from wmtp.config.recipe import EvalConfig, ModelConfig, RunConfig
+from wmtp.contracts.specs import (
+    CommandSpec,
+    ControlSpec,
+    EvaluatorSpec,
+    LoaderSpec,
+    LoadRequest,
+    ReporterSpec,
+    ScorerSpec,
+    SectionSpec,
+    StorageSpec,
+)
 from wmtp.errors import PluginError
 from wmtp.plugins.hookspecs import hookimpl
 
@@ -223,3 +236,63 @@ def _scorer(name: str) -> Callable[[Any], Callable[..., Any]]:
         return made
 
     return create
+
+
+@hookimpl
+def wmtp_controls() -> list[ControlSpec]:
+    return [
+        ControlSpec(name="uniform", summary="every token weighs the same", create=_create_uniform),
+        ControlSpec(
+            name="shuffled", summary="each row's weights, dealt to other tokens of it", create=_create_shuffled
+        ),
+    ]
+
+
+def _create_uniform(settings: Any) -> Callable[..., Any]:
+    from wmtp.weighting.controls import uniform
+
+    return uniform
+
+
+def _create_shuffled(settings: Any) -> Callable[..., Any]:
+    from wmtp.weighting.controls import shuffled
+
+    return shuffled
+
+
+@hookimpl
+def wmtp_reporters() -> list[ReporterSpec]:
+    return [ReporterSpec(name="html", summary="report.html, one file that opens from disk", write=_write_html)]
+
+
+def _write_html(folder: Path, run: Any) -> Path:
+    from wmtp.reports.html import write_report
+
+    return write_report([folder], None)
+
+
+@hookimpl
+def wmtp_sections() -> list[SectionSpec]:
+    recipe = (
+        ("run", "the run's name and tags", RunConfig),
+        ("model", "which model, and how it drafts", ModelConfig),
+        ("eval", "metrics, sampling, and evaluators' options", EvalConfig),
+    )
+    config = (
+        ("storage", "where models and data come from: a mode, and its section", StorageConfig),
+        ("paths", "local copies, and the cache", PathsConfig),
+        ("devices", "what models run on", DevicesConfig),
+        ("judging", "the sandbox that programs are judged in", JudgingConfig),
+    )
+    return [
+        *(SectionSpec(name=name, summary=text, settings=cls) for name, text, cls in recipe),
+        *(SectionSpec(name=name, summary=text, settings=cls, file="config") for name, text, cls in config),
+    ]
+
+
+@hookimpl
+def wmtp_commands() -> list[CommandSpec]:
+    return [
+        CommandSpec(name=name, target=target, summary=summary, resumable=resumable)
+        for name, target, summary, resumable in COMMANDS
+    ]

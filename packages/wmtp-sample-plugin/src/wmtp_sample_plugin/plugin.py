@@ -1,13 +1,13 @@
-"""The hook implementations: a data set and an evaluator. Nothing heavy is imported here."""
+"""The hook implementations: small records. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
 import wmtp
+from wmtp_sample_plugin.problems import PROBLEMS
 
 
 # --8<-- [start:settings]
@@ -19,19 +19,9 @@ class ToySettings:
 # --8<-- [end:settings]
 
 
-# --8<-- [start:dataset]
-def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
-    from wmtp_sample_plugin.problems import PROBLEMS
-
-    return PROBLEMS
-
-
 @wmtp.hookimpl
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
-    return [wmtp.DatasetSpec(name="toy", summary="three problems that come with the plugin", load=load)]
-
-
-# --8<-- [end:dataset]
+    return [wmtp.DatasetSpec(name="toy", summary="three problems that come with the plugin", load=lambda _: PROBLEMS)]
 
 
 # --8<-- [start:evaluator]
@@ -43,16 +33,43 @@ def evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
 
 @wmtp.hookimpl
 def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
-    return [
-        wmtp.EvaluatorSpec(
-            id="toy-v1",
-            summary="a toy benchmark",
-            metrics=("toy_pass@{k}",),
-            evaluate=evaluate,
-            dataset="toy",
-            settings=ToySettings,
-        )
-    ]
+    spec = wmtp.EvaluatorSpec(
+        id="toy-v1", summary="a toy", metrics=("toy_pass@{k}",), dataset="toy", settings=ToySettings, evaluate=evaluate
+    )
+    return [spec]
 
 
 # --8<-- [end:evaluator]
+# --8<-- [start:more]
+@attrs.frozen(kw_only=True)
+class Greeting:
+    name: str = "world"  # greeting: {name: …} in a recipe
+
+
+@wmtp.hookimpl
+def wmtp_sections() -> list[wmtp.SectionSpec]:
+    return [wmtp.SectionSpec(name="greeting", summary="whom `wmtp hello` greets", settings=Greeting)]
+
+
+@wmtp.hookimpl
+def wmtp_commands() -> list[wmtp.CommandSpec]:
+    return [wmtp.CommandSpec(name="hello", summary="Greet whom RECIPE says.", target="wmtp_sample_plugin.extras:hello")]
+
+
+@attrs.frozen(kw_only=True)
+class CountSettings:
+    path: str  # tracking: {count: {path: …}} in config.yaml
+
+
+def create(settings: CountSettings, run: Any) -> wmtp.Listener:
+    from wmtp_sample_plugin.extras import Count
+
+    return Count(settings.path)
+
+
+@wmtp.hookimpl
+def wmtp_trackers() -> list[wmtp.TrackerSpec]:
+    return [wmtp.TrackerSpec(name="count", summary="events by type", settings=CountSettings, create=create)]
+
+
+# --8<-- [end:more]

@@ -1,70 +1,99 @@
 """The `wmtp` command: the table of commands, and how errors end.
 
-A command's module is imported when the command runs, or when its own ``--help`` is asked for; the table below is all
-that ``wmtp --help`` reads. Each module exposes its click command as `command`, and finds the plugins in the
-`wmtp.cli.session.Session` that ``@click.pass_obj`` gives it. A command returns its exit status, or ``None`` for 0.
+A command's module is imported when the command runs, or when its own ``--help`` is asked for; `wmtp.cli.commands` knows
+which there are. A click command finds the plugins in the `wmtp.cli.session.Session` that ``@click.pass_obj`` gives it, and
+returns its exit status, or ``None`` for 0.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from wmtp.cli.commands import CORE, Command, named_in, of_plugins
+
 if TYPE_CHECKING:
     from wmtp.cli.session import Session
+    from wmtp.plugins import Plugins
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "eval": ("wmtp.cli.eval", "Evaluate a model: CONFIG says where things are, RECIPE what to run."),
-    "score": ("wmtp.cli.score", "Judge samples that are already written, and report their metrics."),
-    "compare": ("wmtp.cli.compare", "Say whether one run is better than another, and what would settle it."),
-    "report": ("wmtp.cli.report", "Write report.html of a run, or of several beside one another."),
-    "metrics": ("wmtp.cli.metrics", "List the metrics that the installed plugins answer for."),
-    "plugins": ("wmtp.cli.plugins", "List plugins: their state, and what each provides."),
-    "config": ("wmtp.cli.config", "Check, describe or migrate configuration files."),
-    "fetch": ("wmtp.cli.fetch", "Bring a model or a data set to this machine ahead of time."),
-    "upload": ("wmtp.cli.upload", "Put a run directory or a checkpoint into the storage."),
-    "convert": ("wmtp.cli.convert", "Convert Meta's checkpoints to transformers format."),
-    "cache": ("wmtp.cli.cache", "List, verify or prune what has been downloaded."),
-    "doctor": ("wmtp.cli.doctor", "Say what sandbox, GPU, storage and hub can do here."),
-}
-"""Command → the module that holds it, and its one line of help."""
+_BLOCKED = "wmtp.blocked"
 
-RESUMABLE = {"eval", "score", "fetch", "upload"}
-"""Commands that go on where they stopped when they are started again."""
+TERMINATED = 128 + signal.SIGTERM
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as ctrl-C does."""
 
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are needed."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # A plugin that is left out is not imported, so this must be known before a plugin's command is looked for.
+        ctx.meta[_BLOCKED] = named_in(args)[1]
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*CORE, *_of_plugins(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        found = CORE.get(cmd_name) or _of_plugins(ctx).get(cmd_name)
+        if found is None:
             return None
-        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        module, _, attribute = found.target.partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
         return with_common_options(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"The commands are {', '.join(COMMANDS)}."
-            raise click.UsageError(f"No such command {args[0]!r}. {hint}", ctx)
+        if args and not args[0].startswith("-") and args[0] not in CORE:
+            commands = self.list_commands(ctx)
+            if args[0] not in commands:
+                raise click.UsageError(_no_such(args[0], commands, _plugins(ctx)), ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        try:
+            commands = {**CORE, **_of_plugins(ctx)}
+        except Exception as exc:
+            from wmtp.errors import PluginError
+
+            if not isinstance(exc, PluginError):
+                raise
+            click.echo(f"wmtp: {exc}", err=True)
+            commands = CORE  # help is there whatever plugins do
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+            formatter.write_dl([(name, command.summary) for name, command in commands.items()])
+
+
+def _of_plugins(ctx: click.Context) -> dict[str, Command]:
+    return of_plugins(ctx.meta.get(_BLOCKED, []), lambda: _plugins(ctx))
+
+
+def _plugins(ctx: click.Context) -> Plugins:
+    session = _session(ctx)
+    session.blocked.extend(name for name in ctx.meta.get(_BLOCKED, []) if name not in session.blocked)
+    return session.plugins
+
+
+def _no_such(name: str, commands: Sequence[str], plugins: Plugins) -> str:
+    from difflib import get_close_matches
+
+    if name in plugins.commands.conflicts:
+        return plugins.commands.conflict(name)
+    provider = plugins.provider("command", name).removeprefix(". ")
+    near = get_close_matches(name, commands, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"The commands are {', '.join(commands)}."
+    return f"No such command {name!r}. {provider or hint}"
 
 
 def with_common_options(command: click.Command) -> click.Command:
@@ -128,10 +157,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     _prepare_streams()
     try:
-        status = command.main(arguments, prog_name="wmtp", standalone_mode=False)
-        sys.stdout.flush()
-    except click.Abort:
-        return _interrupted(arguments)
+        with _sigterm_interrupts():
+            status = command.main(arguments, prog_name="wmtp", standalone_mode=False)
+            sys.stdout.flush()
+    except (click.Abort, KeyboardInterrupt) as exc:
+        return _interrupted(arguments, terminated=isinstance(exc.__cause__ or exc, Terminated))
     except click.ClickException as exc:
         exc.show()
         return exc.exit_code
@@ -156,13 +186,46 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _interrupted(arguments: list[str]) -> int:
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Within, SIGTERM (what clusters send) stops a command where ctrl-C would: what was done is kept, servers are ended."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupted(arguments: list[str], *, terminated: bool) -> int:
     from shlex import join
 
     again = "; the same command goes on from here:\n  " + join(["wmtp", *arguments])
-    click.echo(f"wmtp: stopped by ctrl-C{again if _resumable(arguments) else ''}", err=True)
-    return 130
+    by = "SIGTERM" if terminated else "ctrl-C"
+    click.echo(f"wmtp: stopped by {by}{again if _resumable(arguments) else ''}", err=True)
+    return TERMINATED if terminated else 130
 
 
 def _resumable(arguments: Sequence[str]) -> bool:
-    return any(a in RESUMABLE for a in arguments[:1])
+    """Whether the command that these arguments name goes on where it stopped when it is started again."""
+    name, blocked = named_in(arguments)
+    if name in CORE:
+        return CORE[name].resumable
+
+    def load() -> Plugins:
+        from wmtp.plugins import create_plugin_manager
+
+        return create_plugin_manager(block=blocked)
+
+    try:
+        found = of_plugins(blocked, load).get(name) if name else None
+    except Exception:  # noqa: BLE001  (plugins that cannot be loaded: what ended the command is told, not this)
+        return False
+    return found is not None and found.resumable
