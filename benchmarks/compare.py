@@ -6,6 +6,9 @@
   sample and fewer than 100 discordant problems never above 0.055), and a Kolmogorov-Smirnov test of p-values made continuous
   by adding a random share of the observation's own probability (limit fixed beforehand: 0.001, the number of cells being 36).
 * **coverage** of the difference's interval: 94 to 96 %.
+* **until decided**: A/A pairs stopped as soon as an answer stands (limit 5 % false ones), and 5 points at 500 problems: samples
+  used beside a fixed design of equal power (limit 0.6).
+* **speed**: 974 problems, 20 samples, two runs: `wmtp.compare` beside reading both runs' lines by plain `json` (limit 3 times).
 * **coupling**: shared noise against independent noise, 0.6 of samples coupled: variance of the difference, and size.
 
 10,000 comparisons a cell, with --quick 500. Exit status 1 where a cell misses its limit by more than three standard errors.
@@ -16,15 +19,21 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import random
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
+from wmtp.comparison.compare import compare
 from wmtp.statistics.paired import PassCounts, compare_passes, difference_limits
 from wmtp.statistics.permutation import moved_between_runs, tails
+from wmtp.statistics.sequential import SequentialComparison
 
 PROBLEMS, SAMPLES = (164, 500, 974), (1, 4, 16)
 Rates = Callable[[np.random.Generator, int], Any]
@@ -143,13 +152,89 @@ def coupling(generator: np.random.Generator, runs: int) -> list[dict[str, Any]]:
     ]
 
 
+def until_decided(generator: np.random.Generator, runs: int) -> list[dict[str, Any]]:
+    def one(p: Any, q: Any, rounds: int) -> SequentialComparison:
+        bet = SequentialComparison(difference=0.05)
+        for _ in range(rounds):
+            for a, b in zip(
+                (generator.random(len(p)) < p).tolist(), (generator.random(len(p)) < q).tolist(), strict=True
+            ):
+                bet.add(a, b)
+                if bet.pairs % 50 == 0 and bet.decision:
+                    return bet
+        return bet
+
+    rates = [generator.random(100) for _ in range(runs)]
+    false = sum(bool(one(p, p, 40).decision) for p in rates) / runs
+    bets = []
+    for _ in range(max(50, runs // 5)):
+        p = generator.random(500) * 0.9
+        bets.append(one(p, p + 0.05, 12))
+    power = min(0.99, sum(b.decision == "better" for b in bets) / len(bets))
+    big = generator.random(1_000_000) * 0.9
+    variance = float((big * (1 - big) + (big + 0.05) * (0.95 - big)).mean())
+    fixed = (NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(power)) ** 2 * variance / 0.05**2
+    ratio = sum(b.pairs for b in bets) / len(bets) / fixed
+    print(
+        f"until decided: {runs} A/A, false decisions {false:.4f}; 5 points: {ratio:.2f} of a fixed design (power {power:.2f})"
+    )
+    return [
+        {"cell": "until decided, false", "value": false, "wrong": false > 0.05},
+        {"cell": "until decided, samples", "value": ratio, "wrong": ratio > 0.6},
+    ]
+
+
+def speed() -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [_run(Path(folder) / name, rate) for name, rate in (("a", 0.5), ("b", 0.55))]
+        plain, ours = [], []
+        for _ in range(3):
+            started = time.perf_counter()
+            for run in runs:
+                for path in (*run.glob("samples/*"), *run.glob("verdicts/*")):
+                    with path.open("rb") as lines:
+                        for text in lines:
+                            json.loads(text)
+            plain.append(time.perf_counter() - started)
+            started = time.perf_counter()
+            compare(runs)
+            ours.append(time.perf_counter() - started)
+    ratio = min(ours) / min(plain)
+    print(f"974 problems × 20 samples × 2 runs: compare {min(ours):.2f} s, {ratio:.2f} times plain json (limit 3)")
+    return [{"cell": "speed", "value": ratio, "wrong": ratio > 3}]
+
+
+def _run(folder: Path, rate: float) -> Path:
+    dice = random.Random(rate)
+    for kind in ("samples", "verdicts"):
+        (folder / kind).mkdir(parents=True)
+    code = "def f(x):\n" + "    x = x + 1  # one more\n" * 40
+    keys = [(f"{p}", i) for p in range(974) for i in range(20)]
+    with (folder / "samples" / "toy.jsonl").open("w") as lines:
+        for p, i in keys:
+            lines.write(
+                json.dumps({"problem": p, "index": i, "completion": code, "code": code, "prompt_sha256": "p"}) + "\n"
+            )
+    right = 0
+    with (folder / "verdicts" / "toy.jsonl").open("w") as lines:
+        for p, i in keys:
+            ok = dice.random() < rate
+            right += ok
+            row = {"problem": p, "index": i, "status": "passed" if ok else "failed", "passed": ok, "judge_key": "k"}
+            lines.write(json.dumps({**row, "detail": "", "cpu_seconds": 0.01, "wall_seconds": 0.01}) + "\n")
+    metrics = {"toy_pass@1": {"value": right / len(keys)}}
+    (folder / "results.json").write_text(json.dumps({"metrics": metrics, "provenance": {}, "recipe": {}}))
+    return folder
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="500 comparisons a cell instead of 10,000")
     parser.add_argument("--json", type=Path, help="write the cells there, too")
     options = parser.parse_args()
     runs, generator = 500 if options.quick else 10_000, np.random.default_rng(20261128)
-    found = [*coverage(generator, runs), *coupling(generator, min(runs, 3000)), *size(generator, runs)]
+    found = [*speed(), *until_decided(generator, min(runs, 2000))]
+    found += [*coverage(generator, runs), *coupling(generator, min(runs, 3000)), *size(generator, runs)]
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     wrong = [f["cell"] for f in found if f["wrong"]]

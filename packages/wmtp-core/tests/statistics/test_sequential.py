@@ -1,0 +1,78 @@
+"""Deciding while sampling goes on: false decisions stay rare at every time of looking, and samples are saved."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wmtp.statistics.sequential import SequentialComparison, after_rounds
+
+
+def pairs_until(generator: np.random.Generator, p: np.ndarray, q: np.ndarray, rounds: int) -> tuple[str, int]:
+    """The decision and the pairs until then, looked at behind every 50 pairs."""
+    bet = SequentialComparison(difference=0.05)
+    for _ in range(rounds):
+        for a, b in zip(generator.random(len(p)) < p, generator.random(len(p)) < q, strict=True):
+            bet.add(bool(a), bool(b))
+            if bet.pairs % 50 == 0 and bet.decision:
+                return bet.decision, bet.pairs
+    return bet.decision, bet.pairs
+
+
+def test_false_decisions_stay_below_their_level_over_all_times() -> None:
+    generator = np.random.default_rng(3)
+    wrong = 0
+    for _ in range(400):
+        p, bet = generator.random(100), SequentialComparison(difference=0.05)
+        for a, b in generator.random((3000, 2)) < np.tile(p, 30)[:, None]:
+            bet.add(bool(a), bool(b))
+            if bet.decision:
+                wrong += 1
+                break
+    assert wrong <= 400 * 0.05 + 2 * (400 * 0.05 * 0.95) ** 0.5
+
+
+def test_a_difference_is_found_with_fewer_samples_than_a_fixed_design_of_equal_power() -> None:
+    generator = np.random.default_rng(4)
+    used, found = [], 0
+    for _ in range(80):
+        p = generator.random(500) * 0.9
+        decision, pairs = pairs_until(generator, p, p + 0.05, 12)
+        found += decision == "better"
+        used.append(pairs)
+    p = generator.random(100_000) * 0.9
+    variance = float((p * (1 - p) + (p + 0.05) * (0.95 - p)).mean())
+    power = min(0.99, found / 80)
+    fixed = (NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(power)) ** 2 * variance / 0.05**2
+    assert np.mean(used) <= 0.6 * fixed
+
+
+@given(st.lists(st.booleans(), max_size=12))
+def test_the_wealth_is_fair(start: list[bool]) -> None:
+    """Whatever was seen, the wealth after one more pair that differs is on average what it was."""
+
+    def wealth(wins: list[bool]) -> float:
+        bet = SequentialComparison(difference=0.02)
+        for win in wins:
+            bet.add(not win, win)
+        return bet.e_value
+
+    assert (wealth([*start, True]) + wealth([*start, False])) / 2 == pytest.approx(wealth(start))
+
+
+def test_pairs_are_counted_index_by_index_where_both_runs_have_them() -> None:
+    a = {"x": {0: False, 1: False}, "y": {0: True}}
+    b = {"x": {0: True, 1: True, 2: True}, "y": {0: True}}
+    bet = after_rounds(a, b, difference=0.02)
+    assert (bet.pairs, bet.won, bet.lost) == (3, 2, 0)
+    assert bet.decision == ""
+
+
+@pytest.mark.parametrize("difference", [0, 1, -0.1])
+def test_an_impossible_difference_is_refused(difference: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        SequentialComparison(difference=difference)
