@@ -103,7 +103,7 @@ def evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
 
     def run(*overrides: str, **options: Any) -> Results:
         from wmtp.config import load_configuration
-        from wmtp.evaluation.api import evaluate as evaluate_run
+        from wmtp.evaluation.driver import evaluate as evaluate_run
 
         monkeypatch.chdir(tmp_path)
         plugins = options.pop("plugins", None) or create_plugin_manager()

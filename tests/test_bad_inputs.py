@@ -368,7 +368,7 @@ def _alive(pid: int) -> bool:
 def test_two_processes_cannot_work_in_one_run_directory(
     tmp_path: Path, wmtp: Any, write_files: Callable[..., None]
 ) -> None:
-    from wmtp.evaluation.rundir import locked
+    from wmtp.runs.folder import locked
 
     write_files()
     with locked(tmp_path / "runs" / "run", fresh=False):

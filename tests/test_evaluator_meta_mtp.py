@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import wmtp
-from wmtp.evaluation.api import ProtocolEvaluator
+from wmtp.evaluation.driver import ProtocolEvaluator
 from wmtp.evaluation.meta_mtp import MetaMtpEvaluator
 
 OWNER = """

@@ -100,7 +100,10 @@ CALLS: dict[str, tuple[dict[str, Any], Any]] = {
         },
         lambda found: found == [],
     ),
-    "wmtp_run_finished": ({"run_name": "r", "results": {"metrics": {"m": {"value": 1}}}}, lambda found: found == []),
+    "wmtp_run_finished": (
+        {"run_name": "r", "results": {"metrics": {"m": {"value": 1}}}, "error": None},
+        lambda found: found == [],
+    ),
 }
 
 

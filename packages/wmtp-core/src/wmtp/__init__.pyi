@@ -35,6 +35,7 @@ from .contracts.judging import CallTests as CallTests
 from .contracts.judging import Outcome as Outcome
 from .contracts.judging import StdioCase as StdioCase
 from .contracts.judging import StdioTests as StdioTests
+from .contracts.runs import RunRecord as RunRecord
 from .contracts.specs import CORE_API as CORE_API
 from .contracts.specs import ArchitectureSpec as ArchitectureSpec
 from .contracts.specs import Check as Check
@@ -61,14 +62,13 @@ from .contracts.storage import ReadsInto as ReadsInto
 from .contracts.storage import Storage as Storage
 from .errors import ConfigError as ConfigError
 from .errors import GenerationError as GenerationError
-from .errors import IncompleteError as IncompleteError
 from .errors import JudgeError as JudgeError
 from .errors import PluginError as PluginError
 from .errors import ResourceError as ResourceError
 from .errors import WmtpError as WmtpError
-from .evaluation.api import create_evaluator as create_evaluator
-from .evaluation.api import evaluate as evaluate
 from .evaluation.benchmark import CodeBenchmark as CodeBenchmark
+from .evaluation.driver import create_evaluator as create_evaluator
+from .evaluation.driver import evaluate as evaluate
 from .evaluation.head_metrics import HeadMetrics as HeadMetrics
 from .evaluation.results import Results as Results
 from .loaders import LoaderConfig as LoaderConfig
@@ -79,6 +79,9 @@ from .models.mtp_llama import MtpLlamaForCausalLM as MtpLlamaForCausalLM
 from .plugins import Plugins as Plugins
 from .plugins import create_plugin_manager as create_plugin_manager
 from .plugins.hookspecs import hookimpl as hookimpl
+from .runs.reader import Run as Run
+from .runs.reader import list_runs as list_runs
+from .runs.reader import open_run as open_run
 
 # Not the two models: ``from wmtp import *`` must work, and stay cheap, where torch is not installed.
 __all__ = [
@@ -112,7 +115,6 @@ __all__ = [
     "HasStats",
     "HeadMetrics",
     "HeadScores",
-    "IncompleteError",
     "JudgeError",
     "KnowsInvariance",
     "Listener",
@@ -134,6 +136,8 @@ __all__ = [
     "Resource",
     "ResourceError",
     "Results",
+    "Run",
+    "RunRecord",
     "Sample",
     "SampleKey",
     "Sampling",
@@ -157,6 +161,8 @@ __all__ = [
     "create_plugin_manager",
     "evaluate",
     "hookimpl",
+    "list_runs",
     "load_config",
     "load_recipe",
+    "open_run",
 ]

@@ -66,9 +66,3 @@ class JudgeError(WmtpError):
 
 class GenerationError(WmtpError):
     """The engine cannot serve a request: a prompt longer than the context, more heads than the model has, no memory."""
-
-
-class IncompleteError(WmtpError):
-    """The run is not finished, through no fault of its input; the same command finishes it. Exit status 1."""
-
-    exit_status = 1

@@ -336,7 +336,6 @@ def failing(monkeypatch):
     [
         (wmtp.ConfigError("seed is odd"), 2, "wmtp: seed is odd\n"),
         (wmtp.ConfigError("problem \x1b[2J of a file"), 2, "wmtp: problem \\x1b[2J of a file\n"),
-        (wmtp.IncompleteError("3 verdicts are missing"), 1, "wmtp: 3 verdicts are missing\n"),
         (ZeroDivisionError("x"), 1, "wmtp: ZeroDivisionError: x\nThis is a fault of ours (wmtp-core "),
         (click.UsageError("no"), 2, "Error: no"),
     ],

@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 import wmtp
-from wmtp.evaluation.rundir import EvaluatorFiles
+from wmtp.runs.store import EvaluatorFiles
 
 
 class ScriptedJudge:
@@ -71,7 +71,7 @@ class Bench:
         self.folder = folder
         self.judge = ScriptedJudge()
         self.requests: list[wmtp.GenerationRequest] = []
-        self.events: list[tuple[str, str, int]] = []
+        self.events: list[Any] = []
         self.temperature = 0.0
         self.benchmark: Callable[[], wmtp.CodeBenchmark] = TextBenchmark
         self.answer: Callable[[wmtp.GenerationRequest], str] = lambda request: request.reference or ""
@@ -91,8 +91,8 @@ class Bench:
             self.folder,
             "text-v1",
             generation=lambda: {"temperature": self.temperature},
-            judging=self.judge.identity,
-            event=lambda *event: self.events.append(event),
+            judging=lambda: self.judge.identity,
+            emit=self.events.append,
         )
         task = wmtp.EvaluationTask(
             evaluator="text-v1",

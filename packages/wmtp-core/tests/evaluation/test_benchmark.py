@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import wmtp
+from wmtp.events import ProgressTotals, SampleGenerated
 
 
 def test_statuses_are_counted_and_only_passed_passes(bench: Any) -> None:
@@ -183,9 +184,8 @@ def test_progress_counts_what_is_there_already(bench: Any) -> None:
     bench.run(["passed", "failed"])
     bench.events.clear()
     bench.run(["passed", "failed", "passed"])
-    assert bench.events[:3] == [("text-v1", "total", 3), ("text-v1", "sample", 2), ("text-v1", "verdict", 2)]
-    assert sum(count for _, event, count in bench.events if event == "sample") == 3
-    assert sum(count for _, event, count in bench.events if event == "verdict") == 3
+    assert bench.events[0] == ProgressTotals(evaluator="text-v1", total=3, samples=2, verdicts=2)
+    assert [type(event) for event in bench.events[1:]] == [SampleGenerated]
 
 
 def test_text_that_is_no_unicode_survives(bench: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 import wmtp
 from wmtp.evaluation.failures import Failures
 from wmtp.evaluation.report import report
+from wmtp.runs.record import from_json
 
 
 def _pair(problem: str, index: int, status: str, code: str, detail: str = "") -> tuple[wmtp.Sample, wmtp.Verdict]:
@@ -69,6 +70,7 @@ def body() -> dict[str, Any]:
     metric = {"value": None, "low": None, "high": None, "problems": 2, "samples": 2}
     model: Mapping[str, str] = {"id": "org/model", "variant": "small"}
     return {
+        "schema": 1,
         "run": {"name": "run", "finished": "now", "seconds": 1.2, "directory": "runs/my run"},
         "metrics": {"a_metric": metric},
         "verdicts": {"a-v1": {"infrastructure": 1, "passed": 1}},
@@ -77,7 +79,7 @@ def body() -> dict[str, Any]:
             "acceptance": [0.5, None], "batch_invariant": False, "notes": ["Drafting was given up."],
         },
         "judging": {"level": "process", "infrastructure": 1, "notes": ["strict does not hold here"], "in_process": []},
-        "failed_evaluators": {"b-v1": {"error": "ValueError: no", "distribution": "b"}},
+        "failed_evaluators": {"b-v1": {"error": "ValueError: no", "distribution": "b", "user": False}},
         "notes": {"a-v1": ["problem 2: no sample"]},
         "provenance": {"model": model, "data": {}, "plugins": []},
         "recipe": {"eval": {"sampling": {"temperature": 0.2, "seed": None}}},
@@ -85,9 +87,9 @@ def body() -> dict[str, Any]:
 
 
 def test_what_is_missing_is_said_and_how_to_go_on(body: dict[str, Any]) -> None:
-    text = report(body, {"a-v1": ("two failed",)})
+    text = report(from_json(body), {"a-v1": ("two failed",)})
     for part in (
-        "| `a_metric` | — | — | 2 | 2 |",
+        "| `a_metric` | — | — | — | 2 | 2 |",
         "Model **org/model small**",
         "**b-v1** failed: ValueError: no",
         "problem 2: no sample",
@@ -105,7 +107,9 @@ def test_what_is_missing_is_said_and_how_to_go_on(body: dict[str, Any]) -> None:
 def test_nothing_of_a_model_moves_the_readers_terminal(body: dict[str, Any]) -> None:
     hostile = "print('\x1b[2J\x1b]0;owned\x07')\r\n\tx = '\u202e\x9b1m\x0c\u2028é한'\rhidden\n"
     body["notes"] = {"a-v1": ["problem \x1b[31m2"]}
-    text = report(body, {"a-v1": _said(_pair("1", 0, "error", hostile, "ValueError: \x1b[2J\x08")).split("\n")})
+    text = report(
+        from_json(body), {"a-v1": _said(_pair("1", 0, "error", hostile, "ValueError: \x1b[2J\x08")).split("\n")}
+    )
     assert [c for c in text if not (c.isprintable() or c in "\n\t")] == []
     assert "print('\\x1b[2J\\x1b]0;owned\\x07')\n\tx = '\\u202e\\x9b1m\\x0c\\u2028é한'\\rhidden\n" in text
     assert r"ValueError: \\x1b\[2J\\x08" in text
@@ -114,7 +118,7 @@ def test_nothing_of_a_model_moves_the_readers_terminal(body: dict[str, Any]) -> 
 
 def test_stored_samples_are_named_by_their_file_and_empty_cells_left_out(body: dict[str, Any]) -> None:
     body["provenance"]["model"] = {"id": "samples:", "file": "s.jsonl", "revision": ""}
-    text = report(body)
+    text = report(from_json(body))
     assert "Model **samples:s.jsonl**" in text
     assert "| model file | `s.jsonl` |" in text
     assert "revision" not in text

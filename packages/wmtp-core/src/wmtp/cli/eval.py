@@ -33,7 +33,7 @@ def command(
     from wmtp.cli.show import finish, progress
     from wmtp.config import load_configuration
     from wmtp.errors import ConfigError
-    from wmtp.evaluation.api import evaluate
+    from wmtp.evaluation.driver import evaluate
 
     settings = [*overrides, *([f"judging.level={judge}"] if judge else [])]
     configuration, structured = load_configuration(config, recipe, plugins=session.plugins, overrides=settings)

@@ -27,7 +27,7 @@ def command(session: Session, what: str, config: str | None, variant: str | None
     Prints where it is now.
     """
     from wmtp.cli.show import progress
-    from wmtp.evaluation.api import DOWNLOAD
+    from wmtp.evaluation.listeners import DOWNLOAD
 
     if not what.strip():
         raise click.UsageError("WHAT is empty; name a data set or a model")

@@ -27,7 +27,7 @@ def progress() -> Iterator[Callable[[str, str, int], None] | None]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    from wmtp.evaluation.api import DOWNLOAD
+    from wmtp.evaluation.listeners import DOWNLOAD
 
     columns = (TextColumn("{task.description}"), BarColumn(), _amount(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
@@ -105,16 +105,16 @@ def show(results: Results) -> None:
 
     from wmtp.evaluation.report import amount, span
 
-    body = results.to_json()
-    table = Table(title=f"{body['run']['name']}", title_justify="left")
+    record = results.record
+    table = Table(title=record.run.name, title_justify="left")
     for title in ("metric", "value", "95 % interval", "problems", "samples"):
         table.add_column(title, justify="left" if title == "metric" else "right", no_wrap=True)
-    for name, metric in body["metrics"].items():
-        table.add_row(name, amount(metric), span(metric), str(metric["problems"]), str(metric["samples"]))
+    for name, metric in record.metrics.items():
+        table.add_row(name, amount(metric), span(metric), str(metric.problems), str(metric.samples))
     console = Console(width=None if sys.stdout.isatty() else 100)
     console = Console(width=max(console.width, 72))  # narrower, and numbers would be cut: better that lines break
     console.print(table)
-    speed, yielded = (body["generation"][key] for key in ("tokens_per_second", "tokens_per_forward"))
+    speed, yielded = record.generation.tokens_per_second, record.generation.tokens_per_forward
     if speed is not None and yielded is not None:  # an engine whose every prompt was too long counts no forward
         print(f"{speed:,.0f} tokens a second, {yielded:.2f} a forward pass and row")
-    print(os.path.join(body["run"]["directory"], "report.md"))
+    print(os.path.join(record.run.directory, "report.md"))

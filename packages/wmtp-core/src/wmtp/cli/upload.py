@@ -59,8 +59,8 @@ def command(session: Session, folder: Path, config: str | None, to: str | None, 
 
 def _key(folder: Path, model: str | None, stack: ExitStack) -> str:
     from wmtp.errors import ConfigError
-    from wmtp.evaluation.rundir import locked
     from wmtp.loaders import model_key
+    from wmtp.runs.folder import locked
 
     if model:
         return model_key(model)

@@ -59,6 +59,8 @@ class EvaluationResult:
         report: Lines of Markdown for this evaluator's part of report.md.
         parts: For an evaluator that serves a protocol: which owner answered what.
         failed: For an evaluator that serves a protocol: which owner raised what.
+        values: Metric → problem → value, of each problem that has one: what the metric is the mean of. They are kept in the
+            run, and runs are compared by them.
     """
 
     evaluator: str = attrs.field(validator=text)
@@ -68,6 +70,7 @@ class EvaluationResult:
     report: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=text_tuple)
     parts: Mapping[str, EvaluationResult] = attrs.field(factory=dict)
     failed: Mapping[str, Exception] = attrs.field(factory=dict)
+    values: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -174,6 +177,10 @@ class EvaluatorStore(Protocol):
 
     def expect(self, total: int, *, samples: int = 0, verdicts: int = 0) -> None:
         """Says how many samples this evaluator will have in the end, and what is there already, for progress bars."""
+        ...
+
+    def add_prompts(self, prompts: Mapping[str, str | Sequence[Message]]) -> None:
+        """Keeps what problems' samples were asked with, once a problem, so that a run can be read by itself."""
         ...
 
     def add_sample(self, sample: Sample) -> None: ...

@@ -93,11 +93,15 @@ class Outcome:
 class Judge(Protocol):
     """Runs programs against tests in the sandbox. One judge serves many programs; use it as a context manager."""
 
-    level: Literal["strict", "process"]
-    """The level in force: ``auto`` has been settled by the time a judge exists."""
+    @property
+    def level(self) -> Literal["strict", "process"]:
+        """The level in force: ``auto`` has been settled by the time a judge exists."""
+        ...
 
-    notes: tuple[str, ...]
-    """What people must know about how it judges: ``auto`` fell back, say."""
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people must know about how it judges: ``auto`` fell back, say."""
+        ...
 
     @property
     def identity(self) -> Mapping[str, str]:

@@ -89,7 +89,8 @@ class CodeBenchmark:
         counts = self._counts(problems)
         generation_key = task.store.generation_key({**self.prompt_form(), "stop": list(self.stop)})
         judge_key = task.store.judge_key({f"setting {k}": getattr(self.settings, k) for k in self.judge_settings})
-        prompts = {p.id: self._prompt_text(p) for p in problems.values()}
+        given = {p.id: self._prompt(p) for p in problems.values()}
+        prompts = {problem: _as_text(prompt) for problem, prompt in given.items()}
         digests = {p.id: p.digest or sha256(json.dumps(p.row, sort_keys=True, default=str)) for p in problems.values()}
         keys = {p: sha256(judge_key + digest)[:16] for p, digest in digests.items()}
         wanted = sum(counts.values())
@@ -111,7 +112,9 @@ class CodeBenchmark:
             for index in range(counts[problem.id])
             if (problem.id, index) not in have
         ]
-        errors = self._generate(missing, problems, prompts, generation_key, work) if missing else []
+        if self.task.available is None:
+            task.store.add_prompts(given)
+        errors = self._generate(missing, problems, given, generation_key, work) if missing else []
         work.finish()
         return self._result(list(problems.values()), counts, errors)
 
@@ -144,11 +147,6 @@ class CodeBenchmark:
     def _prompt(self, problem: Problem) -> str | list[Message]:
         """The prompt; none where what is judged was written elsewhere, and nobody knows what it was asked with."""
         return self.prompt(problem) if self.task.available is None else ""
-
-    def _prompt_text(self, problem: Problem) -> str:
-        """The prompt as one text, for its digest."""
-        prompt = self._prompt(problem)
-        return prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
 
     def _stored_samples(
         self, counts: Mapping[str, int], prompts: Mapping[str, str], generation_key: str
@@ -189,14 +187,16 @@ class CodeBenchmark:
         self,
         missing: Sequence[tuple[Problem, int]],
         problems: Mapping[str, Problem],
-        prompts: Mapping[str, str],
+        given: Mapping[str, str | list[Message]],
         generation_key: str,
         work: _Work,
     ) -> list[str]:
         """Generates what is missing; every completion is on disk before it is judged. Returns the engine's errors."""
         order = {problem: i for i, problem in enumerate(problems)}
+        digests: dict[str, str] = {}
         errors = []
-        for completion in self.task.generate((self._request(p, i, order) for p, i in missing), self.task.sampling):
+        requests = (self._request(p, given[p.id], i, order) for p, i in missing)
+        for completion in self.task.generate(requests, self.task.sampling):
             if completion.finish_reason == "error":
                 errors.append(f"problem {completion.key.problem}, sample {completion.key.index}: {completion.error}")
                 continue
@@ -208,7 +208,8 @@ class CodeBenchmark:
                 finish_reason=completion.finish_reason,
                 tokens=completion.tokens,
                 seconds=round(completion.seconds, 4),
-                prompt_sha256=sha256(prompts[problem.id]),
+                prompt_sha256=digests.get(problem.id)
+                or digests.setdefault(problem.id, sha256(_as_text(given[problem.id]))),
                 generation_key=generation_key,
                 extra=completion.extra,
             )
@@ -216,8 +217,9 @@ class CodeBenchmark:
             work.submit(problem, sample)
         return errors
 
-    def _request(self, problem: Problem, index: int, order: Mapping[str, int]) -> GenerationRequest:
-        prompt = self._prompt(problem)
+    def _request(
+        self, problem: Problem, prompt: str | list[Message], index: int, order: Mapping[str, int]
+    ) -> GenerationRequest:
         return GenerationRequest(
             key=SampleKey(evaluator=self.task.evaluator, problem=problem.id, index=index),
             prompt=prompt if prompt and isinstance(prompt, str) else None,
@@ -235,7 +237,7 @@ class CodeBenchmark:
     ) -> EvaluationResult:
         """Metrics and counts, from the files alone. One sample short, and every metric is ``None``."""
         counts: Counter[str] = Counter()
-        values: dict[str, list[float]] = {name: [] for name in self.task.metrics}
+        values: dict[str, dict[str, float]] = {name: {} for name in self.task.metrics}
         complete = True
         unjudged: list[str] = []
         failures = Failures()
@@ -252,11 +254,11 @@ class CodeBenchmark:
                 complete = False
                 continue
             for name, value in self._values(by_id[problem], samples, verdicts).items():
-                values[name].append(value)
+                values[name][problem] = value
         missing = [*errors, *unjudged]
         notes = tuple(missing[:NOTES]) + ((f"… and {len(missing) - NOTES} more",) if len(missing) > NOTES else ())
         metrics: dict[str, MetricValue] = {
-            name: summarise(found if complete else None, len(problems), sum(wanted.values()))
+            name: summarise(list(found.values()) if complete else None, len(problems), sum(wanted.values()))
             for name, found in values.items()
         }
         return EvaluationResult(
@@ -265,6 +267,7 @@ class CodeBenchmark:
             counts=dict(counts),
             notes=notes,
             report=failures.markdown(),
+            values=values,
         )
 
     def _values(self, problem: Problem, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[str, float]:
@@ -280,6 +283,11 @@ class CodeBenchmark:
                 raise ConfigError(f"{type(self).__name__}.score gave no value for {name}")
             found[name] = own[name]
         return found
+
+
+def _as_text(prompt: str | list[Message]) -> str:
+    """The prompt as one text, for its digest."""
+    return prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
 
 
 class _Work:

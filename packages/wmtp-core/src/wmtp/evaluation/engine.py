@@ -26,8 +26,8 @@ from wmtp.contracts.engines import (
     ScoresHeads,
 )
 from wmtp.errors import ConfigError, PluginError
-from wmtp.evaluation.rundir import read_object, write_atomically
 from wmtp.loaders import ModelLoader
+from wmtp.runs.folder import read_object, write_atomically
 
 
 class RunEngine:

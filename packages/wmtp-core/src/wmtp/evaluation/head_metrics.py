@@ -26,7 +26,7 @@ class HeadMetrics:
 
     def evaluate(self, task: EvaluationTask) -> EvaluationResult:
         """Raises ConfigError where a metric asks for a head that the model lacks."""
-        values: dict[str, list[float]] = {name: [] for name in task.metrics}
+        values: dict[str, dict[str, float]] = {name: {} for name in task.metrics}
         notes, count = [], 0
         problems = self._benchmark.begin(task)
         for problem in problems.values():
@@ -41,12 +41,12 @@ class HeadMetrics:
                 continue
             count += 1
             for name, found in values.items():
-                found.append(_value(name, scores))
+                found[problem.id] = _value(name, scores)
         metrics: dict[str, MetricValue] = {
-            name: summarise(found if count == len(problems) else None, len(problems), count, _unit(name))
+            name: summarise(list(found.values()) if count == len(problems) else None, len(problems), count, _unit(name))
             for name, found in values.items()
         }
-        return EvaluationResult(evaluator=task.evaluator, metrics=metrics, notes=tuple(notes[:20]))
+        return EvaluationResult(evaluator=task.evaluator, metrics=metrics, notes=tuple(notes[:20]), values=values)
 
 
 def _value(name: str, scores: HeadScores) -> float:

@@ -13,7 +13,8 @@ from wmtp.config import load_configuration
 from wmtp.contracts.catalog import Registered
 from wmtp.contracts.specs import EvaluatorSpec
 from wmtp.errors import ConfigError
-from wmtp.evaluation.api import Progress, evaluate
+from wmtp.evaluation.driver import evaluate
+from wmtp.evaluation.listeners import Progress
 from wmtp.evaluation.results import Results
 from wmtp.generation.replay import SamplesEngine
 from wmtp.plugins import Plugins, create_plugin_manager

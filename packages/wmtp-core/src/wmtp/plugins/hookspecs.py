@@ -384,10 +384,11 @@ def wmtp_sample_judged(sample: Sample, verdict: Verdict) -> None:
 
 
 @hookspec
-def wmtp_run_finished(run_name: str, results: dict[str, object]) -> None:
-    """Observer: an evaluation ended and results.json is on disk.
+def wmtp_run_finished(run_name: str, results: dict[str, object] | None, error: BaseException | None) -> None:
+    """Observer: an evaluation ended. Every `wmtp_run_started` is followed by one, also where the run fails.
 
-    run_name: the run directory's name. results: the object of results.json.
+    run_name: the run folder's name. results: the object of results.json, which is on disk; ``None`` where the run failed.
+    error: what ended it, else ``None``.
 
     Example:
 
@@ -395,6 +396,6 @@ def wmtp_run_finished(run_name: str, results: dict[str, object]) -> None:
 
         @wmtp.hookimpl
         def wmtp_run_finished(results):
-            for name, metric in results["metrics"].items():
+            for name, metric in (results or {"metrics": {}})["metrics"].items():
                 print(name, metric["value"])
     """

@@ -25,7 +25,7 @@ from wmtp.config import load_config, load_recipe
 from wmtp.contracts.engines import Engine, Sampling
 from wmtp.contracts.storage import Changed, ReadsInto, Storage
 from wmtp.errors import ConfigError
-from wmtp.evaluation.api import evaluate
+from wmtp.evaluation.driver import evaluate
 from wmtp.plugins import Plugins, create_plugin_manager
 from wmtp.testing.fakes import FakeEngine, dataset_plugin, engine_plugin
 

@@ -30,7 +30,7 @@ def wmtp_run(tmp_path: Path) -> Callable[..., Any]:
 
     def run(recipe: dict[str, Any], *plugins: Any, config: dict[str, Any] | None = None) -> Any:
         from wmtp.config import load_config, load_recipe
-        from wmtp.evaluation.api import evaluate
+        from wmtp.evaluation.driver import evaluate
         from wmtp.plugins import create_plugin_manager
 
         manager = create_plugin_manager(plugins=plugins, entry_points=False)

@@ -1,29 +1,20 @@
-"""The run directory: what an evaluation produced, and what it resumes from.
-
-``samples/<evaluator>.jsonl`` and ``verdicts/<evaluator>.jsonl`` are only ever appended to, a whole line in one write. A
-killed process loses at most the line it was writing; a machine that loses power may lose the last seconds, which are done
-again. ``keys.json`` says what samples and verdicts were made with.
-"""
+"""One evaluator's part of a run folder: its samples, verdicts and prompts, and what they were made with."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import filelock
-
+from wmtp.contracts.engines import Message
 from wmtp.contracts.evaluation import Sample, Verdict
 from wmtp.errors import ConfigError
+from wmtp.events import Event, ProgressTotals, SampleGenerated
+from wmtp.runs.folder import read_object, write_atomically
 from wmtp.runs.lines import SAMPLES, VERDICTS, Lines
-
-Event = Callable[[str, str, int], None]
-"""(evaluator, ``"sample"`` | ``"verdict"`` | ``"total"``, count)."""
+from wmtp.runs.tables import add_prompts
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -41,10 +32,11 @@ class EvaluatorFiles:
         evaluator: str,
         *,
         generation: Callable[[], Mapping[str, Any]],
-        judging: Mapping[str, Any],
-        event: Event,
+        judging: Callable[[], Mapping[str, Any]],
+        emit: Callable[[Event], None] = lambda event: None,
     ) -> None:
-        self._evaluator, self._generation, self._judging, self._event = evaluator, generation, judging, event
+        self._folder, self._evaluator, self._emit = folder, evaluator, emit
+        self._generation, self._judging = generation, judging
         self._keys = folder / "keys.json"
         for kind in ("samples", "verdicts"):
             (folder / kind).mkdir(exist_ok=True)
@@ -59,15 +51,16 @@ class EvaluatorFiles:
 
     def add_sample(self, sample: Sample) -> None:
         self._samples.add(sample)
-        self._event(self._evaluator, "sample", 1)
+        self._emit(SampleGenerated(sample=sample))
 
     def add_verdict(self, verdict: Verdict) -> None:
         self._verdicts.add(verdict)
-        self._event(self._evaluator, "verdict", 1)
 
     def expect(self, total: int, *, samples: int = 0, verdicts: int = 0) -> None:
-        for event, count in (("total", total), ("sample", samples), ("verdict", verdicts)):
-            self._event(self._evaluator, event, count)
+        self._emit(ProgressTotals(evaluator=self._evaluator, total=total, samples=samples, verdicts=verdicts))
+
+    def add_prompts(self, prompts: Mapping[str, str | Sequence[Message]]) -> None:
+        add_prompts(self._folder, self._evaluator, prompts)
 
     def by_problem(self, problems: Iterable[str]) -> Iterator[tuple[str, list[Sample], list[Verdict]]]:
         """The last line of each (problem, index) wins: a verdict that was `infrastructure` is written again."""
@@ -89,7 +82,7 @@ class EvaluatorFiles:
         return self._key("generation", {**self._generation(), **parts})
 
     def judge_key(self, parts: Mapping[str, Any]) -> str:
-        return self._key("judge", {**self._judging, **parts})
+        return self._key("judge", {**self._judging(), **parts})
 
     def _key(self, kind: str, parts: Mapping[str, Any]) -> str:
         """Records what this run is made with, or checks that it still is. Raises ConfigError saying what changed."""
@@ -130,73 +123,3 @@ class EvaluatorFiles:
     def close(self) -> None:
         self._samples.close()
         self._verdicts.close()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Readers see the old file or the whole new one, also after a loss of power. For the holder of the lock only."""
-    temporary = path.with_name(f".{path.name}{TEMPORARY}")
-    try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        error.filename = str(path)
-        raise
-
-
-def read_object(path: Path) -> dict[str, Any] | None:
-    """A JSON object that `write_atomically` wrote; ``None`` if there is none. Raises ConfigError if it is damaged."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
-        error: Exception = TypeError("not an object")
-    except FileNotFoundError:
-        return None
-    except ValueError as wrong:
-        error = wrong
-    raise ConfigError(
-        f"{path}: damaged: {error}. It says what the run was made with, so the run cannot go on without it. Put it back, use "
-        "--fresh to start the run again, or another run.name."
-    )
-
-
-@contextmanager
-def locked(folder: Path, *, fresh: bool) -> Iterator[Path]:
-    """The run directory, made if need be and held by this process alone. ``fresh`` removes what a run made, first.
-
-    Raises ConfigError if another process is working in it, or if something there is not a run directory.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is in the way: a run directory cannot be made there")
-    folder.mkdir(parents=True, exist_ok=True)
-    foreign = [name for p in folder.iterdir() if _own_name(name := p.name) not in OWN_FILES]
-    if foreign and not (folder / "keys.json").exists():
-        raise ConfigError(f"{folder} is no run directory (it holds {foreign[0]!r}); use another run.name")
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise ConfigError(f"another process is working in {folder}; wait for it, or use another run.name") from None
-    try:
-        if fresh:
-            for entry in folder.iterdir():
-                if entry.name != ".lock" and _own_name(entry.name) in OWN_FILES:  # the user's notes stay
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        yield folder
-    finally:
-        lock.release()
-
-
-def _own_name(name: str) -> str:
-    """The file that a temporary one, left behind by a kill, was to become."""
-    return name.removesuffix(TEMPORARY)[1:] if name.endswith(TEMPORARY) else name
-
-
-TEMPORARY = ".tmp"
-OWN_FILES = frozenset(
-    {".lock", "config.yaml", "recipe.yaml", "samples", "verdicts", "keys.json", "engine.json", "results.json",
-     "report.md", "log.txt"}
-)  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,26 +14,29 @@ from typing import Any
 import attrs
 
 from wmtp.config.config import Config
-from wmtp.config.plain import to_yaml
+from wmtp.config.plain import to_plain, to_yaml
 from wmtp.config.recipe import Recipe
 from wmtp.contracts.engines import Sampling
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, OwnerRun, Rows
-from wmtp.contracts.specs import Resource
-from wmtp.errors import ConfigError, IncompleteError, WmtpError
+from wmtp.contracts.judging import Judge
+from wmtp.contracts.specs import Listener, Resource
+from wmtp.errors import ConfigError, WmtpError
 from wmtp.evaluation.engine import RunEngine
+from wmtp.evaluation.judge import LazyJudge
+from wmtp.evaluation.listeners import HookListener, Progress, ProgressListener, trackers
 from wmtp.evaluation.meta_mtp import EVALUATOR_ID, MetaMtpEvaluator
 from wmtp.evaluation.report import report
 from wmtp.evaluation.results import Results, assemble
-from wmtp.evaluation.rundir import EvaluatorFiles, Event, locked, read_object, write_atomically
+from wmtp.events import BytesMoved, Emitter, RunFinished, RunStarted, SampleJudged, StageFinished
 from wmtp.judging import open_judge
 from wmtp.loaders import DataLoader, create_data_loader, create_model_loader
 from wmtp.plugins import Plugins, create_plugin_manager
+from wmtp.runs.folder import locked, read_object, write_atomically
+from wmtp.runs.record import from_json
+from wmtp.runs.store import EvaluatorFiles
+from wmtp.runs.tables import write_values
 
 log = logging.getLogger("wmtp")
-Progress = Callable[[str, str, int], None]
-"""Called with (evaluator, ``"total"`` | ``"sample"`` | ``"verdict"``, count) as things happen; and from several threads with
-(`DOWNLOAD`, ``"total"`` | ``"kept"`` | ``"bytes"``, count) while a model or data set is fetched."""
-DOWNLOAD = "download"
 
 
 def create_evaluator(recipe: Recipe, *, plugins: Plugins | None = None) -> MetaMtpEvaluator | ProtocolEvaluator:
@@ -67,12 +70,14 @@ def evaluate(
     *,
     plugins: Plugins | None = None,
     progress: Progress | None = None,
+    listeners: Sequence[Listener] = (),
     runs: Path | str = "runs",
     fresh: bool = False,
 ) -> Results:
     """Runs a recipe to its end, or as far as it gets, in ``<runs>/<run name>/``.
 
-    runs   the folder of run directories. fresh: start the run again.
+    runs   the folder of run folders. fresh: start the run again. progress: counts, for a bar. listeners: hear every event of
+    the run (`wmtp.events`), each on a thread of its own; they are waited for when everything is on disk.
 
     Returns `Results`, also when some owner failed (`Results.complete` is then false). Raises `WmtpError` for what the
     user can mend before anything has been computed: no such model, a run directory made differently, a sandbox that does
@@ -82,51 +87,64 @@ def evaluate(
     if not recipe.eval.metrics:
         raise ConfigError("recipe.eval.metrics is empty; `wmtp metrics` lists what can be asked for")
     with locked(Path(runs) / recipe.run.name, fresh=fresh) as folder:
-        return _Run(config, recipe, plugins, progress or _silent, folder).run()
+        started = RunStarted(
+            name=recipe.run.name,
+            kind="evaluation",
+            folder=folder,
+            metrics=recipe.eval.metrics,
+            config=to_plain(config),
+            recipe=to_plain(recipe),
+        )
+        every: list[tuple[str, Listener]] = [("observers", HookListener(plugins))]
+        every += [("progress", ProgressListener(progress))] if progress else []
+        every += [(type(listener).__name__, listener) for listener in listeners]
+        every += trackers(getattr(config, "sections", {}).get("tracking"), plugins, started)
+        with Emitter(every) as emitter, _log_file(folder / "log.txt"):
+            emitter.emit(started)
+            driver = RunDriver(config, recipe, plugins, emitter, folder)
+            ended = partial(RunFinished, name=started.name, kind=started.kind, folder=folder)
+            try:
+                results = driver.run()
+            except BaseException as error:
+                emitter.emit(ended(error=error))
+                raise
+            emitter.emit(ended(record=results.record))
+            return results
 
 
-def _silent(evaluator: str, event: str, count: int) -> None:
-    return None
+class RunDriver:
+    """One evaluation in its run folder."""
 
-
-class _Run:
-    """One evaluation in its run directory."""
-
-    def __init__(
-        self,
-        config: Config,
-        recipe: Recipe,
-        plugins: Plugins,
-        progress: Event,
-        folder: Path,
-    ) -> None:
+    def __init__(self, config: Config, recipe: Recipe, plugins: Plugins, emitter: Emitter, folder: Path) -> None:
         self._config, self._recipe, self._plugins = config, recipe, plugins
-        self._progress, self._folder = progress, folder
-        self._report = partial(progress, DOWNLOAD)
-        model = create_model_loader(config, recipe, plugins=plugins, report=self._report)
+        self._emit, self._folder = emitter.emit, folder
+        model = create_model_loader(config, recipe, plugins=plugins, report=self._moved)
         self._engine = RunEngine(model, folder)
+        self._judge = LazyJudge(self._open_judge)
         self._loaders: dict[str, DataLoader] = {}
 
+    def _moved(self, event: str, count: int) -> None:
+        self._emit(BytesMoved(direction="download", event=event, count=count))
+
+    def _open_judge(self) -> Judge:
+        judging = self._config.judging
+        return open_judge(
+            level=judging.level,
+            workers=judging.workers,
+            time_limit=judging.time_limit,
+            memory_mib=judging.memory_mib,
+            packages=judging.packages,
+            notify=log.warning,
+        )
+
     def run(self) -> Results:
+        """Brings the run to its end, or as far as it gets, and writes results.json, values and report.md."""
         started = time.time()
         for name, record in (("config.yaml", self._config), ("recipe.yaml", self._recipe)):
             write_atomically(self._folder / name, to_yaml(record))
         with ExitStack() as stack:
-            stack.enter_context(_log_file(self._folder / "log.txt"))
-            judging = self._config.judging
-            judge = stack.enter_context(
-                open_judge(
-                    level=judging.level,
-                    workers=judging.workers,
-                    time_limit=judging.time_limit,
-                    memory_mib=judging.memory_mib,
-                    packages=judging.packages,
-                    notify=log.warning,
-                )
-            )
+            stack.callback(self._judge.close)
             stack.callback(self._engine.close)
-            self._judge = judge
-            self._plugins.notify("wmtp_run_started", run_name=self._recipe.run.name, metrics=self._recipe.eval.metrics)
             result = create_evaluator(self._recipe, plugins=self._plugins).evaluate(self._task(stack))
             if (
                 result.failed
@@ -134,9 +152,7 @@ class _Run:
                 and all(isinstance(e, WmtpError | OSError) for e in result.failed.values())
             ):
                 raise next(iter(result.failed.values()))
-            results = self._results(result, judge, started)
-        self._plugins.notify("wmtp_run_finished", run_name=self._recipe.run.name, results=results.to_json())
-        return results
+            return self._results(result, started)
 
     def _sampling(self) -> Sampling:
         """The recipe's, with its number of samples and its seed settled."""
@@ -155,11 +171,22 @@ class _Run:
         owner_runs = []
         for evaluator, (owned, names) in owners.items():
             task = self._owner_task(stack, owned, tuple(names))
-            answer = lambda owned=owned, task=task, names=names: _renamed(self._plugins.evaluate(task, owned), names)  # noqa: E731
+            answer = partial(self._answer, owned, task, names)
             owner_runs.append(OwnerRun(evaluator=evaluator, distribution=owned.distribution, evaluate=answer))
         protocol = self._plugins.protocol(section.protocol).spec.id
         whole = self._owner_task(stack, None, tuple(section.metrics), protocol)
         return attrs.evolve(whole, owners=tuple(owner_runs))
+
+    def _answer(self, owned: Any, task: EvaluationTask, names: Mapping[str, str]) -> EvaluationResult:
+        """What an owner answers, under the names the user asked for."""
+        started, failure = time.time(), None
+        try:
+            return _renamed(self._plugins.evaluate(task, owned), names)
+        except Exception as error:
+            failure = error
+            raise
+        finally:
+            self._emit(StageFinished(name=task.evaluator, seconds=time.time() - started, error=failure))
 
     def _owner_task(
         self, stack: ExitStack, owned: Any, metrics: tuple[str, ...], protocol: str | None = None
@@ -173,7 +200,11 @@ class _Run:
         every = self._engine.replays and self._recipe.eval.sampling.n == "auto"
         if protocol is None:
             files: Any = EvaluatorFiles(
-                self._folder, evaluator, generation=generation, judging=self._judge.identity, event=self._progress
+                self._folder,
+                evaluator,
+                generation=generation,
+                judging=lambda: self._judge.identity,
+                emit=self._emit,
             )
             stack.callback(files.close)
         else:
@@ -190,7 +221,7 @@ class _Run:
             available=partial(self._engine.available, whole=self._recipe.eval.limit is None) if every else None,
             head_scores=self._engine.head_scores,
             judge=self._judge,
-            judged=lambda sample, verdict: self._plugins.notify("wmtp_sample_judged", sample=sample, verdict=verdict),
+            judged=lambda sample, verdict: self._emit(SampleJudged(sample=sample, verdict=verdict)),
         )
 
     def _rows(self, dataset: str | None) -> Rows:
@@ -199,31 +230,52 @@ class _Run:
                 raise ConfigError("this evaluator declares no data set, so it has no rows")
             if dataset not in self._loaders:
                 self._loaders[dataset] = create_data_loader(
-                    self._config, dataset, plugins=self._plugins, report=self._report
+                    self._config, dataset, plugins=self._plugins, report=self._moved
                 )
             return self._loaders[dataset].rows(split)
 
         return rows
 
-    def _results(self, result: EvaluationResult, judge: Any, started: float) -> Results:
-        keys = read_object(self._folder / "keys.json") or {}  # absent where no evaluator stores samples
-        results = assemble(
+    def _results(self, result: EvaluationResult, started: float) -> Results:
+        record = assemble(
             self._config,
             self._recipe,
             result,
             plugins=self._plugins,
             folder=self._folder,
             engine=self._engine,
-            judge=judge,
+            judge=self._judge.opened,
             data={name: _source(loader.found) for name, loader in self._loaders.items()},
-            keys=keys,
             seconds=time.time() - started,
         )
+        parts = dict(result.parts) or {result.evaluator: result}
+        part = self._part_of_what_is_there()
+        results = Results(self._folder, record)
         text = json.dumps(results.to_json(), indent=1, ensure_ascii=False)
-        write_atomically(self._folder / "results.json", text + "\n")
-        details = {who: part.report for who, part in result.parts.items()}
-        write_atomically(self._folder / "report.md", report(results.to_json(), details))
+        write_atomically(self._folder / f"results{part}.json", text + "\n")
+        write_atomically(
+            self._folder / f"report{part}.md", report(record, {who: of.report for who, of in parts.items()})
+        )
+        for who, of in parts.items():
+            if of.values and not part:
+                write_values(self._folder, who, of.values)
         return results
+
+    def _part_of_what_is_there(self) -> str:
+        """``.limit-N`` where ``eval.limit`` leaves out problems that the folder's complete results have: those stay."""
+        limit = self._recipe.eval.limit
+        found = read_object(self._folder / "results.json")
+        if limit is None or found is None:
+            return ""
+        there = from_json(found, str(self._folder / "results.json"))
+        before = there.recipe.get("eval", {}).get("limit")
+        if not there.complete or (before is not None and before <= limit):
+            return ""
+        log.warning(
+            "the results of %s are over %s problems, and stay; those over %d are in results.limit-%d.json",
+            self._folder, "all" if before is None else f"the first {before}", limit, limit,
+        )  # fmt: skip
+        return f".limit-{limit}"
 
 
 def _source(resource: Resource | None) -> dict[str, str]:
@@ -236,29 +288,21 @@ def _source(resource: Resource | None) -> dict[str, str]:
 def _renamed(result: EvaluationResult, names: Mapping[str, str]) -> EvaluationResult:
     """The same result under the names the user asked for (``eval.metric_prefix``)."""
     metrics: dict[str, MetricValue] = {names[name]: value for name, value in result.metrics.items()}
-    return attrs.evolve(result, metrics=metrics)
+    values = {names[name]: of for name, of in result.values.items() if name in names}
+    return attrs.evolve(result, metrics=metrics, values=values)
 
 
-class _log_file:  # noqa: N801  (a context manager that reads as a verb)
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
     """Sends the log of `wmtp` to the run's log.txt as well, tracebacks included."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        self._handler = logging.FileHandler(self._path, encoding="utf-8")
-        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        self._level = log.level
-        log.setLevel(logging.DEBUG)  # handlers choose what they show
-        log.addHandler(self._handler)
-
-    def __exit__(self, *_: object) -> None:
-        log.removeHandler(self._handler)
-        log.setLevel(self._level)
-        self._handler.close()
-
-
-def raise_if_incomplete(results: Results) -> None:
-    """Raises IncompleteError naming what is missing, for callers that want an exception instead of a flag."""
-    if not results.complete:
-        raise IncompleteError("; ".join(results.shortcomings()))
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level = log.level
+    log.setLevel(logging.DEBUG)  # handlers choose what they show
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        handler.close()

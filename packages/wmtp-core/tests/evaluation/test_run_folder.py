@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wmtp
-from wmtp.evaluation.rundir import EvaluatorFiles, locked, write_atomically
+from wmtp.runs.folder import locked, write_atomically
 from wmtp.runs.lines import SAMPLES, Lines
+from wmtp.runs.store import EvaluatorFiles
 
 
 def sample(index: int = 0, completion: str = "x = 1", problem: str = "p") -> wmtp.Sample:
@@ -119,7 +120,7 @@ except OSError as error:
 
 
 def files(folder: Path) -> EvaluatorFiles:
-    return EvaluatorFiles(folder, "text-v1", generation=dict, judging={}, event=lambda *_: None)
+    return EvaluatorFiles(folder, "text-v1", generation=dict, judging=dict)
 
 
 def test_the_last_line_of_a_sample_wins(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_one_process_at_a_time_and_the_lock_ends_with_its_process(tmp_path: Path
 import sys
 sys.path[:0] = {sys.path!r}
 from pathlib import Path
-from wmtp.evaluation.rundir import locked
+from wmtp.runs.folder import locked
 with locked(Path({str(folder)!r}), fresh=False):
     print("held", flush=True)
     sys.stdin.read()

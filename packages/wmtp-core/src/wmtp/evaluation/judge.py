@@ -1,0 +1,46 @@
+"""The judge of a run, started with the first program or key of verdicts, and not before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Literal
+
+from wmtp.contracts.judging import CallTests, Judge, Outcome, StdioTests
+
+
+class LazyJudge:
+    """A `Judge` that is opened when it is needed: a run that judges nothing needs no sandbox."""
+
+    def __init__(self, opener: Callable[[], Judge]) -> None:
+        self._opener = opener
+        self._judge: Judge | None = None
+
+    def _open(self) -> Judge:
+        if self._judge is None:
+            self._judge = self._opener()
+        return self._judge
+
+    @property
+    def opened(self) -> Judge | None:
+        """The judge, if anything has needed it."""
+        return self._judge
+
+    @property
+    def level(self) -> Literal["strict", "process"]:
+        return self._open().level
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._open().notes
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return self._open().identity
+
+    def submit(self, code: str, tests: CallTests | StdioTests) -> Future[Outcome]:
+        return self._open().submit(code, tests)
+
+    def close(self) -> None:
+        if self._judge is not None:
+            self._judge.close()

@@ -1,0 +1,102 @@
+"""A run folder as a whole: held by one process, and the small files in it that are replaced at once.
+
+``samples/<evaluator>.jsonl`` and ``verdicts/<evaluator>.jsonl`` are only ever appended to (`wmtp.runs.lines`). A killed process
+loses at most the line it was writing; a machine that loses power may lose the last seconds, which are done again.
+``keys.json`` says what samples and verdicts were made with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from wmtp.errors import ConfigError
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Readers see the old file or the whole new one, also after a loss of power. For the holder of the lock only."""
+    temporary = path.with_name(f".{path.name}{TEMPORARY}")
+    try:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """A JSON object that `write_atomically` wrote; ``None`` if there is none. Raises ConfigError if it is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+        error: Exception = TypeError("not an object")
+    except FileNotFoundError:
+        return None
+    except ValueError as wrong:
+        error = wrong
+    raise ConfigError(f"{path}: damaged: {error}. {_without(path)}")
+
+
+def _without(path: Path) -> str:
+    """What can be done about a damaged file: what is lost if it is removed, and how the run can go on."""
+    if path.name == "keys.json":
+        return (
+            "It says what the samples and verdicts beside it were made with. Put it back, or remove it: each line carries its "
+            "own key, and what was made with other settings is refused line by line. Or use --fresh to start the run again, or "
+            "another run.name."
+        )
+    if path.name == "engine.json":
+        return (
+            f"Remove {path}: the model is then opened once to say what it is, and earlier sessions' speed is forgotten."
+        )
+    return f"Remove {path}: the same command writes it anew."
+
+
+@contextmanager
+def locked(folder: Path, *, fresh: bool) -> Iterator[Path]:
+    """The run directory, made if need be and held by this process alone. ``fresh`` removes what a run made, first.
+
+    Raises ConfigError if another process is working in it, or if something there is not a run directory.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is in the way: a run directory cannot be made there")
+    folder.mkdir(parents=True, exist_ok=True)
+    foreign = [name for p in folder.iterdir() if _own_name(name := p.name) not in OWN_FILES]
+    if foreign and not (folder / "keys.json").exists():
+        raise ConfigError(f"{folder} is no run directory (it holds {foreign[0]!r}); use another run.name")
+    lock = filelock.FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise ConfigError(f"another process is working in {folder}; wait for it, or use another run.name") from None
+    try:
+        if fresh:
+            for entry in folder.iterdir():
+                if entry.name != ".lock" and _own_name(entry.name) in OWN_FILES:  # the user's notes stay
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        yield folder
+    finally:
+        lock.release()
+
+
+def _own_name(name: str) -> str:
+    """The file that a temporary one, left behind by a kill, was to become."""
+    return name.removesuffix(TEMPORARY)[1:] if name.endswith(TEMPORARY) else name
+
+
+TEMPORARY = ".tmp"
+OWN_FILES = frozenset(
+    {".lock", "config.yaml", "recipe.yaml", "samples", "verdicts", "values", "prompts", "keys.json", "engine.json",
+     "results.json", "report.md", "log.txt"}
+)  # fmt: skip

@@ -1,0 +1,47 @@
+"""Files of one line a problem that are replaced at once: per-problem values, and prompts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wmtp.contracts.engines import Message
+from wmtp.runs.folder import write_atomically
+
+
+def write_values(folder: Path, evaluator: str, values: Mapping[str, Mapping[str, float]]) -> None:
+    """Write ``values/<evaluator>.jsonl``: a line a problem, with its value of every metric.
+
+    Args:
+        folder: The run folder.
+        evaluator: Whose values.
+        values: Metric → problem → value.
+    """
+    by_problem: dict[str, dict[str, float]] = {}
+    for metric, of in values.items():
+        for problem, value in of.items():
+            by_problem.setdefault(problem, {})[metric] = value
+    _write(folder / "values" / f"{evaluator}.jsonl", [{"problem": p, "values": v} for p, v in by_problem.items()])
+
+
+def add_prompts(folder: Path, evaluator: str, prompts: Mapping[str, str | Sequence[Message]]) -> None:
+    """Add to ``prompts/<evaluator>.jsonl`` what each problem's samples were asked with, once a problem."""
+    path = folder / "prompts" / f"{evaluator}.jsonl"
+    stored: dict[str, Any] = {}
+    try:
+        for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+            row = json.loads(line)
+            stored[row["problem"]] = row["prompt"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        stored = {}  # nothing there, or damaged: the prompts are at hand, and are written anew
+    merged = {**stored, **{p: x if isinstance(x, str) else [dict(turn) for turn in x] for p, x in prompts.items()}}
+    if merged != stored:
+        _write(path, [{"problem": problem, "prompt": prompt} for problem, prompt in merged.items()])
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    lines = (json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows)
+    write_atomically(path, "".join(line + "\n" for line in lines))
