@@ -82,3 +82,32 @@ def test_the_public_api_of_the_wheels(installation, run, tmp_path: Path) -> None
     assert done.returncode == 0, done.stdout + done.stderr
     located = run(where.python, "-c", "import wmtp; print(wmtp.__file__)", cwd=tmp_path)
     assert "site-packages" in located.stdout
+
+
+def test_a_plugins_command_section_and_tracker_with_core_alone(installation, tmp_path: Path) -> None:
+    """`wmtp --help` names the command and imports neither it nor torch; the command runs, and reads its section."""
+    place = installation("wmtp-sample-plugin")
+    script = (
+        "import sys\n"
+        "from wmtp.cli import main\n"
+        "status = main(['--help'])\n"
+        "print(status, *({'torch', 'wmtp_sample_plugin.extras'} & set(sys.modules)))"
+    )
+    for _ in range(2):  # the plugin's hooks are asked once, and then not even they are imported
+        done = subprocess.run(
+            [place.python, "-c", script],
+            cwd=place.cwd,
+            env={"XDG_CACHE_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.splitlines()[-1] == "0", done.stdout + done.stderr
+        assert "  hello    Greet whom RECIPE says.\n" in done.stdout
+    assert place.wmtp("hello").stdout == "Hello, world!\n"
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("greeting: {name: you}\n", encoding="utf-8")
+    assert place.wmtp("hello", str(recipe)).stdout == "Hello, you!\n"
+    recipe.write_text("greeting: {nam: you}\n", encoding="utf-8")
+    done = place.wmtp("hello", str(recipe))
+    assert done.returncode == 2
+    assert f"recipe.greeting.nam ({recipe}, line 1): unknown key; did you mean 'name'?" in done.stderr

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import wmtp_sample_plugin.plugin
-from wmtp.testing import EvaluatorContract, FakeEngine, engine_plugin
+from wmtp.testing import CommandContract, EvaluatorContract, FakeEngine, SectionContract, TrackerContract, engine_plugin
 
 
 class TestToy(EvaluatorContract):
     plugin = wmtp_sample_plugin.plugin
     evaluator = "toy-v1"
+
+
+class TestHello(CommandContract):
+    plugin = wmtp_sample_plugin.plugin
+    command = "hello"
+
+
+class TestGreeting(SectionContract):
+    plugin = wmtp_sample_plugin.plugin
+    section = "greeting"
+    valid: ClassVar = {"name": "you"}
+    invalid: ClassVar = {"name": 3}
+
+
+class TestCount(TrackerContract):
+    plugin = wmtp_sample_plugin.plugin
+    tracker = "count"
+
+    def settings(self, folder):
+        return {"path": str(folder / "counts.json")}
 
 
 def test_politeness_reaches_the_prompt(wmtp_run) -> None:

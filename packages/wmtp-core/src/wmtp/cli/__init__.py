@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 
 _BLOCKED = "wmtp.blocked"
 
-TERMINATED = 128 + signal.SIGTERM
+TERMINATED = 128 + 15
+"""Exit status, as shells have it."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -40,6 +40,10 @@ class LazyGroup(click.Group):
         # A plugin that is left out is not imported, so this must be known before a plugin's command is looked for.
         ctx.meta[_BLOCKED] = named_in(args)[1]
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _sigterm_interrupts():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*CORE, *_of_plugins(ctx)]
@@ -157,9 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     _prepare_streams()
     try:
-        with _sigterm_interrupts():
-            status = command.main(arguments, prog_name="wmtp", standalone_mode=False)
-            sys.stdout.flush()
+        status = command.main(arguments, prog_name="wmtp", standalone_mode=False)
+        sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt) as exc:
         return _interrupted(arguments, terminated=isinstance(exc.__cause__ or exc, Terminated))
     except click.ClickException as exc:
@@ -189,6 +192,8 @@ def _prepare_streams() -> None:
 @contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
     """Within, SIGTERM (what clusters send) stops a command where ctrl-C would: what was done is kept, servers are ended."""
+
+    import signal  # here: help does without, and it takes a while
 
     def stop(number: int, frame: Any) -> None:
         raise Terminated

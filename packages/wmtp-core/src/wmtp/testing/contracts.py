@@ -39,7 +39,7 @@ def imports_of(module: str) -> list[str]:
     return sorted(done.stdout.split())
 
 
-class _Citizen:
+class Citizen:
     """What every plugin module is held to."""
 
     plugin: ClassVar[Any]
@@ -55,7 +55,7 @@ class _Citizen:
         assert all(state == ("loaded", "") for state in states.values()), states
 
 
-class EvaluatorContract(_Citizen):
+class EvaluatorContract(Citizen):
     """An evaluator: cheap import, strict settings, the metrics it promises, resume, references that pass.
 
     evaluator  its id. rows: rows for its data set, at least two problems with reference solutions; empty if the data set
@@ -133,7 +133,7 @@ class EvaluatorContract(_Citizen):
         assert len({(row["problem"], row["index"]) for row in rows}) == len(rows) == 2 * first
 
 
-class LoaderContract(_Citizen):
+class LoaderContract(Citizen):
     """A loader: what it matches, and an engine that answers each request once.
 
     loader     its name. reference: a model reference it loads here and now. foreign: references that are not its own.

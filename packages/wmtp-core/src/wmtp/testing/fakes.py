@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from wmtp.contracts.engines import Completion, GenerationRequest, Sampling
+from wmtp.contracts.engines import Completion, FinishReason, GenerationRequest, Sampling
 from wmtp.contracts.specs import DatasetRequest, DatasetSpec, LoaderSpec
 from wmtp.contracts.storage import Changed, Entry
 from wmtp.plugins.hookspecs import hookimpl
@@ -19,7 +20,8 @@ Answer = str | Callable[[GenerationRequest], str]
 class FakeEngine:
     """An engine whose completions are scripted: problem → its answers by sample index, or a function of the request.
 
-    `requests` keeps what was asked. A problem without an answer finishes with ``error``, as a real engine's failure does.
+    `requests` keeps what was asked. A problem without an answer finishes with ``error``, as a real engine's failure does. An
+    answer ends before the first of the request's stop strings in it, and behind `GenerationRequest.max_new_tokens` words.
     """
 
     def __init__(self, answers: Mapping[str, Sequence[str]] | Callable[[GenerationRequest], str]) -> None:
@@ -36,15 +38,28 @@ class FakeEngine:
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         for request in requests:
             self.requests.append(request)
-            text = self._answer(request)
+            answer = self._answer(request)
+            text, reason = _ended(answer, request)
             yield Completion(
                 key=request.key,
-                text=text or "",
-                finish_reason="error" if text is None else "stop",
-                tokens=len((text or "").split()),
+                text=text,
+                finish_reason=reason,
+                tokens=len(text.split()),
                 seconds=0.0,
-                error="no answer is scripted" if text is None else "",
+                error="no answer is scripted" if answer is None else "",
             )
+
+
+def _ended(answer: str | None, request: GenerationRequest) -> tuple[str, FinishReason]:
+    """The answer as far as an engine would write it; a token is a word here."""
+    if answer is None:
+        return "", "error"
+    found = [at for stop in request.stop if (at := answer.find(stop)) >= 0]
+    text = answer[: min(found)] if found else answer
+    words = list(re.finditer(r"\S+", text))
+    if len(words) > request.max_new_tokens:
+        return text[: words[request.max_new_tokens - 1].end()], "length"
+    return text, "stop"
 
 
 class MemoryStorage:
