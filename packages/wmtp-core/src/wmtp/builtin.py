@@ -268,7 +268,7 @@ def wmtp_reporters() -> list[ReporterSpec]:
 def _write_html(folder: Path, run: Any) -> Path:
     from wmtp.reports.html import write_report
 
-    return write_report([folder], None)
+    return write_report([folder], ours=True)
 
 
 @hookimpl

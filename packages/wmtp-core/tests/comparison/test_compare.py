@@ -194,6 +194,23 @@ def test_metrics_that_are_no_pass_rate_are_compared_by_their_values(make_run: Ma
     assert one.found.difference == pytest.approx(-0.1)
 
 
+def test_metrics_without_values_of_each_problem_are_left_out_and_said(make_run: MakeRun) -> None:
+    stated = {"metrics": {"toy_pass@1": {"value": 0.5}, "toy_exact": {"value": 0.1}}}
+    a, b = make_run("a", outcomes(0.5), results=stated), make_run("b", outcomes(0.5), results=stated)
+    found = compare([a, b])
+    assert [c.metric for c in found.comparisons] == ["toy_pass@1"]
+    assert "toy_exact" in found.notes[-1]
+    with pytest.raises(wmtp.ConfigError, match="keeps no value of toy_exact"):
+        compare([a, b], metrics=["toy_exact"])
+
+
+def test_runs_in_which_nothing_differs_plan_by_problems_alone(make_run: MakeRun) -> None:
+    same = outcomes(0.5, n=4)
+    one = compare([make_run("a", same), make_run("b", same)], equivalent=0.001).comparisons[0]
+    assert one.needed is not None
+    assert one.needed.samples is None
+
+
 def test_the_command_prints_and_fails_where_it_is_told_to(
     make_run: MakeRun, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -60,7 +60,7 @@ def compare(
     trends = tuple(_trend(metric, loaded) for metric in chosen) if len(loaded) > 2 else ()
     return Comparison(
         runs=tuple(loaded), comparisons=comparisons, trends=trends, equivalent=equivalent, despite=tuple(passing),
-        notes=_notes(loaded),
+        notes=(*_notes(loaded), *_left_out(loaded, chosen if not metrics else None)),
     )  # fmt: skip
 
 
@@ -100,7 +100,17 @@ def _metrics(runs: Sequence[RunData], asked: Sequence[str]) -> list[str]:
     for run in runs:
         for metric in derived:
             run.owners[metric] = _pass_owner(run, metric)
-    return list(asked) or shared
+    return list(asked) or _comparable(runs, shared)
+
+
+def _comparable(runs: Sequence[RunData], shared: Sequence[str]) -> list[str]:
+    """The shared metrics whose values of each problem are there. Raises ConfigError where there is none."""
+    found = [m for m in shared if all(m in run.values or (_k(m) and run.owners[m] in run.judged) for run in runs)]
+    if not found:
+        raise ConfigError(
+            f"the runs share {', '.join(shared)}, but not with a value for each problem: nothing can be paired"
+        )
+    return found
 
 
 def _pass_owner(run: RunData, metric: str) -> str:
@@ -126,8 +136,7 @@ def _one(metric: str, a: RunData, b: RunData) -> Difference:
     for run in (a, b):
         if metric not in run.values:
             raise ConfigError(
-                f"{run.path} has no value of {metric} for each problem; the same `wmtp eval` command writes them, or leave the "
-                "metric out: name others with --metric"
+                f"{run.path} keeps no value of {metric} for each problem, so it cannot be paired; leave the metric out"
             )
     shared = [p for p in a.values[metric] if p in b.values[metric]]
     if not shared:
@@ -216,6 +225,13 @@ def _trend(metric: str, runs: Sequence[RunData]) -> Trend:
 def _passes(passed: Mapping[str, Mapping[int, bool]], k: int) -> dict[str, float]:
     n, c = (np.array([f(of) for of in passed.values()]) for f in (len, lambda of: sum(of.values())))
     return dict(zip(passed, pass_values(n, c, k).tolist(), strict=True))
+
+
+def _left_out(runs: Sequence[RunData], chosen: Sequence[str] | None) -> tuple[str, ...]:
+    """Shared metrics that could not be compared, where nobody said which to."""
+    shared = [m for m in runs[0].owners if all(m in run.owners for run in runs[1:])] if chosen is not None else []
+    left = [m for m in shared if m not in (chosen or ())]
+    return (f"not compared, as the runs keep no value for each problem: {', '.join(left)}",) if left else ()
 
 
 def _notes(runs: Sequence[RunData]) -> tuple[str, ...]:

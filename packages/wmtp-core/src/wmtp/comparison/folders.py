@@ -63,9 +63,12 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def read_results(folder: Path) -> dict[str, Any]:
-    """Read results.json of a finished run. Raises ConfigError where there is none, or a process works in the folder."""
-    if _held(folder):
+def read_results(folder: Path, *, ours: bool = False) -> dict[str, Any]:
+    """Read results.json of a finished run. Raises ConfigError where there is none, or a process works in the folder.
+
+    ours: that process is this one.
+    """
+    if not ours and _held(folder):
         raise ConfigError(f"{folder}: a process is still working in it; compare when it has finished")
     found = _object(folder / "results.json")
     if found is None:

@@ -259,7 +259,17 @@ class RunDriver:
         for who, of in parts.items():
             if of.values and not part:
                 write_values(self._folder, who, of.values)
+        if not part:
+            self._reports()
         return results
+
+    def _reports(self) -> None:
+        """Every plugin's form of the run. One that fails costs the run nothing: its numbers are on disk already."""
+        for owned in self._plugins.reporters.values():
+            try:
+                owned.spec.write(self._folder, None)
+            except Exception as error:  # noqa: BLE001  (a plugin may raise anything)
+                log.warning("the report %r (%s) was not written: %s", owned.spec.name, owned.distribution, error)
 
     def _part_of_what_is_there(self) -> str:
         """``.limit-N`` where ``eval.limit`` leaves out problems that the folder's complete results have: those stay."""

@@ -40,20 +40,23 @@ TIMINGS = {
 }
 
 
-def write_report(folders: Sequence[Path], to: Path | None = None, *, despite: Sequence[str] = ()) -> Path:
+def write_report(
+    folders: Sequence[Path], to: Path | None = None, *, despite: Sequence[str] = (), ours: bool = False
+) -> Path:
     """Write the page of one run, or of several beside one another. Returns its path.
 
     Args:
         folders: Folders of finished runs; the first is what the others are compared with.
         to: The file; by default ``report.html`` in the last run's folder.
         despite: As for `wmtp.compare`.
+        ours: This process holds the lock of the one folder: it has just finished the run.
 
     Raises:
         ConfigError: A folder is no finished run, or the runs cannot be compared.
     """
     if not folders:
         raise ConfigError("a report needs a run")
-    runs = [read_run(folder) for folder in folders]
+    runs = [read_run(folder, ours=ours) for folder in folders]
     found = compare(folders, despite=despite) if len(folders) > 1 else None
     if found is not None:
         for run, named in zip(runs, found.runs, strict=True):

@@ -48,11 +48,11 @@ class ReportRun:
     notes: tuple[str, ...] = ()
 
 
-def read_run(folder: Path) -> ReportRun:
-    """Read a finished run. Raises ConfigError where it is none, or a line is damaged."""
+def read_run(folder: Path, *, ours: bool = False) -> ReportRun:
+    """Read a finished run. Raises ConfigError where it is none, or a line is damaged. ours: this process holds its lock."""
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such run folder; a report is made of run folders, runs/<name>")
-    results = read_results(folder)
+    results = read_results(folder, ours=ours)
     model, generation = results["provenance"].get("model", {}), results.get("generation", {})
     recipe = folder / "recipe.yaml"
     return ReportRun(
@@ -62,6 +62,7 @@ def read_run(folder: Path) -> ReportRun:
         metrics=results["metrics"],
         generation=generation,
         samples=_samples(folder),
+        prompts=_prompts(folder),
         acceptance=[float(a) for a in generation.get("acceptance") or () if a is not None],
         recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe.exists() else "",
         notes=tuple(f"{who}: {note}" for who, notes in results.get("notes", {}).items() for note in notes),
@@ -85,3 +86,17 @@ def _samples(folder: Path) -> dict[str, list[ReportSample]]:
                 seconds=row.get("seconds", 0.0),
             )
     return {problem: [of[i] for i in sorted(of)] for problem, of in found.items()}
+
+
+def _prompts(folder: Path) -> dict[str, str]:
+    """Problem → what its samples were asked with; turns of a chat one below another."""
+    found: dict[str, str] = {}
+    paths = sorted((folder / "prompts").glob("*.jsonl"))
+    judged = len(list((folder / "samples").glob("*.jsonl")))
+    for path in paths:
+        for row in lines(path):
+            prompt = row["prompt"]
+            if not isinstance(prompt, str):
+                prompt = "\n\n".join(f"[{turn['role']}]\n{turn['content']}" for turn in prompt)
+            found[row["problem"] if judged == 1 else f"{path.stem} · {row['problem']}"] = prompt
+    return found
