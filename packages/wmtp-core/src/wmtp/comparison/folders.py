@@ -32,7 +32,10 @@ def read_folder(folder: Path) -> RunData:
             "command that began it, and compare then"
         )
     recipe, model = results.get("recipe", {}), results["provenance"].get("model", {})
-    seeds = {s for s in (part.get("seed") for part in keys.get("generation", {}).values()) if isinstance(s, int)}
+    made = [
+        p for p in keys.get("generation", {}).values() if not str(p.get("model id", "")).endswith(":")
+    ]  # replays draw nothing
+    seeds = {p["seed"] for p in made if isinstance(p.get("seed"), int)}
     return RunData(
         name=folder.resolve().name,
         path=folder,
