@@ -20,8 +20,8 @@ from filelock import FileLock
 ROOT = Path(__file__).resolve().parents[2]
 # What wmtp-core requires, and what these tests run with; never torch.
 THIRD_PARTY = (
-    "attrs", "boto3", "cattrs", "click", "filelock", "hatchling", "huggingface_hub", "packaging", "pip", "pluggy", "pytest",
-    "PyYAML", "rich", "ruamel.yaml",
+    "attrs", "boto3", "cattrs", "click", "filelock", "hatchling", "huggingface_hub", "numpy", "packaging", "pip", "pluggy",
+    "pytest", "PyYAML", "rich", "ruamel.yaml",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.M | re.S)
-QUOTE = re.compile(r'^--8<-- "([^":]+):(\w+)"$', re.M)
+QUOTE = re.compile(r'^--8<-- "([^":]+)(?::(\w+))?"$', re.M)
 
 
 def test_every_block_is_a_file_a_command_or_a_quotation() -> None:
@@ -25,13 +25,13 @@ def test_every_block_is_a_file_a_command_or_a_quotation() -> None:
 @pytest.mark.parametrize(("path", "section"), QUOTE.findall(PAGE))
 def test_quotations_are_there(path: str, section: str) -> None:
     text = (ROOT / path).read_text(encoding="utf-8")
-    assert f"# --8<-- [start:{section}]" in text
-    assert f"# --8<-- [end:{section}]" in text
+    for edge in ("start", "end") if section else ():
+        assert f"# --8<-- [{edge}:{section}]" in text
 
 
 def test_the_sample_plugin_is_small() -> None:
     files = (ROOT / "packages/wmtp-sample-plugin/src").rglob("*.py")
-    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) < 100
+    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) < 150
 
 
 def test_the_page_word_for_word(installation, warehouse, tmp_path: Path, run) -> None:

@@ -10,8 +10,6 @@ import wmtp
 
 # --8<-- [start:benchmark]
 class Toy(wmtp.CodeBenchmark):
-    """Four small methods; sampling, judging, resume, pass@k and reports come with the base."""
-
     stop = ("\n\n\n",)
     pass_metric = "toy_pass"
 
