@@ -19,7 +19,7 @@ from wmtp.errors import JudgeError
 from wmtp.judging.host.packages import Package, find
 from wmtp.judging.host.pair import PROCESSES, Overlong, Pair, PairDied
 
-JUDGE_VERSION = "2"
+JUDGE_VERSION = "3"
 """Part of every judge_key. It rises when a verdict could come out differently."""
 
 RECYCLE_AFTER = 4000  # programs a zygote serves, so that nothing a program might leave behind lives for long
@@ -191,16 +191,16 @@ class SandboxJudge:
         if answer.get("late") and answer["status"] == "timeout":
             # Stopped by the clock before it had used its CPU: it may have been starved by its neighbours.
             with self._turns.alone():
-                answer = self._answer(code, tests)
+                answer = self._answer(code, tests, fresh=True)
         answer.pop("late", None)
         return Outcome(**answer)
 
-    def _answer(self, code: str, tests: CallTests | StdioTests) -> dict[str, Any]:
+    def _answer(self, code: str, tests: CallTests | StdioTests, *, fresh: bool = False) -> dict[str, Any]:
         limits = self._job_limits(tests.time_limit, tests.memory_mib)
         why = ""
         for _ in range(ATTEMPTS):
             try:
-                with self._borrowed() as pair:
+                with self._borrowed(fresh=fresh) as pair:
                     answer = _run(pair, code, tests, limits)
                     over_memory = pair.over_memory
                     if answer.pop("spent", False):
@@ -224,12 +224,12 @@ class SandboxJudge:
         return {"status": "infrastructure", "detail": f"the judge's own processes ended {ATTEMPTS} times: {why}"}
 
     @contextmanager
-    def _borrowed(self) -> Iterator[Pair]:
+    def _borrowed(self, *, fresh: bool) -> Iterator[Pair]:
         """A pair that goes back to the idle ones, unless it was closed or what was done with it raised: then its place is
-        free for a fresh one."""
+        free for a fresh one. `fresh`: one that has judged nothing."""
         pair = self._idle.get()
         try:
-            if pair is not None and pair.jobs >= RECYCLE_AFTER:
+            if pair is not None and (fresh or pair.jobs >= RECYCLE_AFTER):
                 self.close_pair(pair)
                 pair = None
             pair = pair or self._start()

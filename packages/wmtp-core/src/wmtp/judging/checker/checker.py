@@ -78,13 +78,27 @@ def _used_up(limits: dict[str, Any]) -> str:
 
 
 def _detail(error: BaseException) -> str:
-    """One line on an exception. Those of the program that have no class here are named in their own text."""
+    """One line on an exception. Those of the program that have no class here are named in their own text.
+
+    What an exception holds may be the program's, and as large as an answer may be: a text is only made of small parts.
+    """
     named = isinstance(error, (remote.ProgramExit, remote.ProgramError))
-    return (str(error) if named else f"{type(error).__name__}: {error}")[:300].replace("\n", " ")
+    parts = (*error.args, getattr(error, "filename", None))
+    text = str(error) if all(map(_is_small, parts)) else "(more than can be shown)"
+    return (text if named else f"{type(error).__name__}: {text}")[:300].replace("\n", " ")
+
+
+def _is_small(value: Any) -> bool:
+    if type(value) is int:
+        return value.bit_length() < 10_000
+    return value is None or type(value) in (bool, float) or (type(value) in (str, bytes) and len(value) < 10_000)
 
 
 def _calls(parts: names.Split, job: dict[str, Any], child: Child) -> tuple[str, int, str]:
-    """Runs a program and its call tests → (status, tests passed, detail). Status ``""``: the child went away."""
+    """Runs a program and its call tests → (status, tests passed, detail). Status ``""``: the child went away.
+
+    The alarm may go off anywhere in here, the handlers included: `_calls_to_the_end` catches it there.
+    """
     program = remote.RemoteProgram(child.sock)
     passed = 0
     stage = "the program"
@@ -106,7 +120,7 @@ def _calls(parts: names.Split, job: dict[str, Any], child: Child) -> tuple[str, 
             ("failed" if stage != "the program" else "error"),
             passed,
             f"{stage}: the assertion is false"
-            if not str(error) or stage.startswith("test")
+            if not error.args or stage.startswith("test")
             else f"{stage}: {_detail(error)}",
         )
     except remote.Unjudgeable as refused:
@@ -120,6 +134,26 @@ def _calls(parts: names.Split, job: dict[str, Any], child: Child) -> tuple[str, 
     except (Exception, remote.ProgramExit) as error:  # the program's, under its builtin name  # noqa: BLE001
         return ("blocked" if isinstance(error, PermissionError) else "error"), passed, f"{stage}: {_detail(error)}"
     return "passed", passed, ""
+
+
+def _calls_to_the_end(parts: names.Split, job: dict[str, Any], child: Child) -> tuple[str, int, str]:
+    """`_calls` under the alarm. Whatever goes wrong while an answer is handled or described is the answer's doing, never ours:
+    a program may have timed it so that the alarm goes off, or the memory ends, where an exception is being described."""
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, job["deadline"] + 1)  # once: after it has gone off it is quiet
+            found = _calls(parts, job, child)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except (TestsBroken, channel.Closed):
+        raise
+    except Expensive:
+        return "timeout", 0, "handling the program's answer took too long"
+    except MemoryError:
+        return "memory", 0, "handling the program's answer took too much memory"
+    except BaseException as error:  # noqa: BLE001
+        return "error", 0, f"handling the program's answer failed: {type(error).__name__}"
+    return found
 
 
 def _namespace(parts: names.Split, job: dict[str, Any], program: remote.RemoteProgram) -> dict[str, Any]:
@@ -136,7 +170,7 @@ def _namespace(parts: names.Split, job: dict[str, Any], program: remote.RemotePr
 def _execute(code: types.CodeType, space: dict[str, Any], program: remote.RemoteProgram) -> None:
     """Runs a setup or a test. One that catches every exception does not hide that the program is gone, or answered nonsense."""
     try:
-        space |= program.variables()
+        program.lend(space)
         exec(code, space)
     finally:
         if program.fault:
@@ -149,11 +183,9 @@ def judge_calls(control: socket.socket, job: dict[str, Any]) -> Outcome:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise TestsBroken(f"the tests do not parse: {error}") from None
     child = Child(control, job)
-    signal.setitimer(signal.ITIMER_REAL, job["deadline"] + 1)
     try:
-        status, passed, detail = _calls(parts, job, child)
+        status, passed, detail = _calls_to_the_end(parts, job, child)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         report = child.finish()
     if not status:
         stage = detail
@@ -292,6 +324,7 @@ def main(parent_descriptor: int, control_descriptor: int) -> None:
     lockdown.hide_memory()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     sys.setrecursionlimit(5000)
+    sys.set_int_max_str_digits(0)  # data sets are older than that limit
     handlers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "call": lambda job: judge_calls(control, job),
         "stdio": lambda job: judge_stdio(control, job, parent),

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import functools
+import importlib
 import sys
 import types
 from collections.abc import Sequence
@@ -38,6 +40,13 @@ class _Uses:
 
     def alias(self, node: Any) -> None:
         self.bound.add((node.asname or node.name).split(".")[0])
+
+    def star_import(self, node: Any) -> None:
+        if any(alias.name == "*" for alias in node.names) and node.module and not node.level:
+            with contextlib.suppress(Exception):  # where it fails, it fails as part of the tests
+                module = importlib.import_module(node.module)
+                public = getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]
+                self.bound.update(public)
 
     def definition(self, node: Any) -> None:
         self.bound.add(node.name)
@@ -68,7 +77,7 @@ class _Uses:
 _VISITS = {
     ast.Name: _Uses.name, ast.alias: _Uses.alias, ast.FunctionDef: _Uses.definition, ast.arg: _Uses.argument,
     ast.AsyncFunctionDef: _Uses.definition, ast.ClassDef: _Uses.definition, ast.ExceptHandler: _Uses.handler,
-    ast.Attribute: _Uses.attribute, ast.Call: _Uses.call, ast.Assert: _Uses.assertion,
+    ast.ImportFrom: _Uses.star_import, ast.Attribute: _Uses.attribute, ast.Call: _Uses.call, ast.Assert: _Uses.assertion,
 }  # fmt: skip
 
 

@@ -49,6 +49,8 @@ class RemoteProgram:
         self._functions: list[Callable[..., Any]] = []
         self.functions: list[str] = []
         self._variables: list[str] = []
+        self._lent: dict[str, Any] = {}
+        self._objects: dict[int, RemoteObject] = {}
         self.fault: Exception | None = None
         """What ended this program as far as its verdict goes, even where a test catches every exception."""
 
@@ -73,7 +75,10 @@ class RemoteProgram:
 
     def _resolve(self, number: int) -> Any:
         if number < candidate.OURS:
-            return RemoteObject(self, number)
+            found = self._objects.get(number)  # one here for one there, so that `is` says what it says there
+            if found is None:
+                found = self._objects[number] = RemoteObject(self, number)
+            return found
         if number - candidate.OURS >= len(self._functions):
             self.fail(Unjudgeable("an unknown function"))
         return self._functions[number - candidate.OURS]
@@ -113,14 +118,28 @@ class RemoteProgram:
         if not (isinstance(request, list) and len(request) == 3 and type(request[0]) is int):
             self.fail(Unjudgeable("malformed call"))
         function = self._resolve(request[0])
+        if not (
+            isinstance(request[1], list) and isinstance(request[2], dict) and all(type(k) is str for k in request[2])
+        ):
+            self.fail(Unjudgeable("malformed call"))
+        if any(given is ours for given in (*request[1], *request[2].values()) for ours in self._functions):
+            # It could format it, say, and read its globals.
+            self.fail(Unjudgeable("a function of the test, handed to a function of the test"))
         try:
-            return frames.RETURNED, self._encode(function(*request[1], **request[2]))
+            result = function(*request[1], **request[2])
         except Exception as error:  # the function's own, for the program to handle  # noqa: BLE001
-            return frames.THREW, codec.Encoder().encode([type(error).__name__, str(error)])
+            text = str(error)[:1000] if all(type(arg) is str for arg in error.args) else ""
+            return frames.THREW, codec.Encoder().encode([type(error).__name__, text])
+        try:
+            return frames.RETURNED, codec.Encoder(self._number).encode(result)
+        except codec.Refused as refused:  # what it is depends on what the program has asked for
+            self.fail(Unjudgeable(f"a function of the test gives {refused}, which cannot cross"))
 
     def _raise(self, data: bytes, *, steps: bool) -> NoReturn:
         fields = self._value(data)
         if not (isinstance(fields, list) and len(fields) == 3 and isinstance(fields[0], list)):
+            self.fail(Unjudgeable("malformed exception"))
+        if len(fields[0]) > 50 or not all(type(text) is str and len(text) <= 1000 for text in fields[1:]):
             self.fail(Unjudgeable("malformed exception"))
         for name in fields[0]:
             found = getattr(builtins, name, None) if isinstance(name, str) else None
@@ -131,8 +150,8 @@ class RemoteProgram:
                     break
                 try:
                     raised = found(str(fields[2]))
-                except TypeError:  # UnicodeDecodeError and its like want more arguments
-                    break
+                except TypeError:  # UnicodeDecodeError and its like want more arguments: as the next of their bases
+                    continue
                 raise raised
         raise ProgramError(f"{fields[1]}: {fields[2]}")
 
@@ -159,9 +178,12 @@ class RemoteProgram:
         self.functions = [name for name, kind in zip(names, kinds, strict=True) if kind == "function"]
         self._variables = [name for name, kind in zip(names, kinds, strict=True) if kind == "value"]
 
-    def variables(self) -> dict[str, Any]:
-        """The program's names that are no functions, with what they hold now."""
-        return {name: self.operate("lookup", name) for name in self._variables}
+    def lend(self, space: dict[str, Any]) -> None:
+        """Gives a test the program's names that are no functions, with what they hold now. What the setup or a test has put
+        under such a name stays."""
+        for name in self._variables:
+            if name not in space or (name in self._lent and space[name] is self._lent[name]):
+                space[name] = self._lent[name] = self.operate("lookup", name)
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Calls a function of the program. Arguments that it changed are changed here too."""
@@ -214,7 +236,10 @@ def merged(mine: Any, after: Any) -> Any:
     elif isinstance(mine, dict):
         values = {key: merged(mine[key], value) if key in mine else value for key, value in after.items()}
         mine.clear()
-        dict.update(mine, values)
+        if isinstance(mine, collections.OrderedDict):
+            mine.update(values)  # dict.update would leave it without an order
+        else:
+            dict.update(mine, values)  # as they are: Counter.update would add
     elif isinstance(mine, (set, collections.deque, bytearray)):
         mine.clear()
         mine.update(after) if isinstance(mine, set) else mine.extend(after)

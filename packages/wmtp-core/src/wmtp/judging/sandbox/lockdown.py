@@ -17,16 +17,18 @@ _NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
     0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000,
 )  # fmt: skip
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _BIND, _REC, _PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
-_MOUNT_SETATTR, _PIVOT_ROOT = 442, {"x86_64": 155, "aarch64": 41}
+_OPEN_TREE, _MOUNT_SETATTR, _PIVOT_ROOT = 428, 442, {"x86_64": 155, "aarch64": 41}
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 
+SIGNALS = 256
 NAMESPACES = ("user", "pid", "mnt", "net", "ipc", "uts")
-WORK = "/tmp"  # the only writable folder inside
-STDIN = "/tmp/stdin"  # where /dev/stdin leads: there is no /proc in which to find it
+WORK = "/box/tmp"  # the only writable folder inside, where /tmp leads; each program has a file system of its own there
+_BOX = "/box"
+STDIN = "/box/tmp/stdin"  # where /dev/stdin leads: there is no /proc in which to find it
 PACKAGES = "/packages"  # distributions that candidates may import, if any
 CANARY = "/canary"  # readable by mode, forbidden by Landlock: shows that Landlock holds
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin")
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+_DEVICES = ("/dev/null", "/dev/urandom", "/dev/random")  # /dev/zero, mapped, would be memory that nobody sees
 
 
 def _check(result: int, what: str) -> int:
@@ -92,8 +94,9 @@ def _build_root(where: str, packages: list[str]) -> None:
             _bind_file(path, target)
     with open(where + CANARY, "w", encoding="ascii") as canary:
         canary.write("seen")
-    for folder in ("proc", "tmp", "old"):
+    for folder in ("proc", "old", _BOX[1:], WORK[1:]):
         os.mkdir(f"{where}/{folder}")
+    os.symlink(WORK, where + "/tmp")
 
 
 def _enter_root(where: str, *, keep_proc: bool) -> None:
@@ -148,15 +151,24 @@ def enter_namespaces(scratch: str, number: int, packages: list[str]) -> None:
         _enter_root(scratch, keep_proc=True)
 
 
-def seal_root(tmpfs_mib: int) -> None:
-    """Covers /proc, makes everything read-only and mounts a small /tmp with a limit on inodes. Run as pid 1."""
+def seal_root() -> None:
+    """Covers /proc and makes everything read-only. Run as pid 1."""
     _mount("tmpfs", "/proc", "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC, "size=4k,nr_inodes=2,mode=0555")
     _set_mount("/", 0x1 | 0x2, recursive=True)  # RDONLY | NOSUID
+
+
+def mount_work(tmpfs_mib: int) -> None:
+    """A file system for one program: whatever it does to names, times, modes or inode numbers there goes with it."""
     _mount("tmpfs", WORK, "tmpfs", _NOSUID | _NODEV, f"size={tmpfs_mib}m,nr_inodes=4096,mode=0700")
 
 
-def restrict_files() -> None:
-    """Landlock: read below `readable_paths` and devices, write below /tmp, no TCP, no signals or sockets to outside."""
+def unmount_work() -> None:
+    _check(_libc.umount2(WORK.encode(), 2), "umount /tmp")
+
+
+def file_rules() -> int:
+    """A Landlock ruleset, as a descriptor: read below `readable_paths` and devices, write below /tmp, no TCP, no signals or
+    sockets to outside. For `restrict_files`; nobody under such rules may mount, so each program takes them on by itself."""
     abi = _check(_syscall(_LANDLOCK_CREATE, None, 0, 1), "landlock (is it enabled in this kernel?)")
     every = (1 << 13) - 1
     for since, bit in ((2, 13), (3, 14), (5, 15)):
@@ -168,7 +180,7 @@ def restrict_files() -> None:
     read, of_file = (1 << 0) | (1 << 2) | (1 << 3), (1 << 0) | (1 << 1) | (1 << 2) | (1 << 14) | (1 << 15)
     device = (1 << 1) | (1 << 2)
     allowed: list[tuple[str, int]] = [(p, read) for p in readable_paths()]
-    allowed += [(p, device) for p in _DEVICES] + [(WORK, every), ("/proc", read), (PACKAGES, read)]
+    allowed += [(p, device) for p in _DEVICES] + [(_BOX, every), ("/proc", read), (PACKAGES, read)]
     for path, access in allowed:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
         wanted = access & every & (-1 if os.path.isdir(path) else of_file)
@@ -176,18 +188,53 @@ def restrict_files() -> None:
         _check(_syscall(_LANDLOCK_ADD, ruleset, 1, rule, 0), f"landlock_add_rule {path}")
         os.close(handle)
     _check(_libc.prctl(38, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
-    _check(_syscall(_LANDLOCK_RESTRICT, ruleset, 0), "landlock_restrict_self")
-    os.close(ruleset)
+    return ruleset
+
+
+def restrict_files(ruleset: int) -> None:
+    """Takes on the rules of `file_rules`, for good."""
+    _check(_landlock(_LANDLOCK_RESTRICT, ruleset, 0), "landlock_restrict_self")
+
+
+_landlock = ctypes.CDLL(None, use_errno=True).syscall
+_landlock.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_long)
+_SYS_ADMIN = 21
+_CAP_HEADER = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0), 8)
+_NO_CAPS = ctypes.create_string_buffer(24)
+
+
+def keep_mounting() -> None:
+    """Gives up every capability but the one to mount in its own namespace, and to set the next pid there."""
+    _drop_bounds()
+    bit = 1 << _SYS_ADMIN
+    data = ctypes.create_string_buffer(struct.pack("=6I", bit, bit, 0, 0, 0, 0), 24)
+    _check(_libc.capset(_CAP_HEADER, data), "capset")
 
 
 def drop_capabilities() -> None:
-    """Empties the bounding, ambient, permitted, effective and inheritable sets."""
+    """Empties the permitted, effective and inheritable sets; `keep_mounting` has emptied the bounding one."""
+    _check(_libc.capset(_CAP_HEADER, _NO_CAPS), "capset")
+
+
+def open_last_pid() -> int | None:
+    """Where the next pid of this namespace is set; None where the kernel has no such place, or it is closed to us."""
+    try:
+        # By a copy of the mount that is in no tree: what is open for writing there keeps nothing from being made read-only.
+        tree = _check(
+            _syscall(_OPEN_TREE, -100, ctypes.c_char_p(b"/proc"), 1 | 0x8000 | os.O_CLOEXEC), "open_tree /proc"
+        )
+        try:
+            return os.open("sys/kernel/ns_last_pid", os.O_WRONLY | os.O_CLOEXEC, dir_fd=tree)
+        finally:
+            os.close(tree)
+    except OSError:
+        return None
+
+
+def _drop_bounds() -> None:
     for capability in range(64):
         if _libc.prctl(24, capability, 0, 0, 0) < 0:  # PR_CAPBSET_DROP: EINVAL past the kernel's last one
             break
-    header = struct.pack("=Ii", 0x20080522, 0)
-    data = ctypes.create_string_buffer(24)
-    _check(_libc.capset(ctypes.create_string_buffer(header, 8), data), "capset")
 
 
 def capabilities() -> int:
@@ -250,11 +297,13 @@ def _limit(which: int, soft: int, hard: int) -> None:
 
 
 def limit_all(*, output: int, processes: int, files: int) -> None:
-    """Limits that every program has in common: bytes a file, processes, descriptors, no core files, no message queues."""
+    """Limits that every program has in common: bytes a file, processes, descriptors, queued signals (and with them timers), no
+    core files, no message queues."""
     _limit(resource.RLIMIT_FSIZE, output, output)
     _limit(resource.RLIMIT_NPROC, processes, processes)
     _limit(resource.RLIMIT_NOFILE, files, files)
     _limit(resource.RLIMIT_CORE, 0, 0)
+    _limit(resource.RLIMIT_SIGPENDING, SIGNALS, SIGNALS)
     _limit(resource.RLIMIT_MSGQUEUE, 0, 0)
 
 

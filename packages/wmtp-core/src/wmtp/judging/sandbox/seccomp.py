@@ -28,10 +28,10 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "symlinkat": (266, 36), "readlinkat": (267, 78), "fchmodat": (268, 53), "faccessat": (269, 48),
     "renameat2": (316, 276), "statx": (332, 291), "faccessat2": (439, 439), "getdents64": (217, 61),
     "dup3": (292, 24), "pipe2": (293, 59), "sendfile": (40, 71), "copy_file_range": (326, 285),
-    "fadvise64": (221, 223), "utimes": (235, None), "futimesat": (261, None), "utime": (132, None),
+    "utimes": (235, None), "futimesat": (261, None), "utime": (132, None),
     # memory
-    "mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215), "brk": (12, 214), "mremap": (25, 216),
-    "msync": (26, 227), "mincore": (27, 232), "madvise": (28, 233), "membarrier": (324, 283),
+    "mprotect": (10, 226), "munmap": (11, 215), "brk": (12, 214), "mremap": (25, 216),
+    "msync": (26, 227), "madvise": (28, 233), "membarrier": (324, 283),
     # waiting and events
     "ppoll": (271, 73), "pselect6": (270, 72), "epoll_create": (213, None), "epoll_create1": (291, 20),
     "epoll_ctl": (233, 21), "epoll_wait": (232, None), "epoll_pwait": (281, 22), "eventfd2": (290, 19),
@@ -40,7 +40,7 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "getitimer": (36, 102), "setitimer": (38, 103), "timer_create": (222, 107), "timer_settime": (223, 110),
     "timer_gettime": (224, 108), "timer_delete": (226, 111), "futex": (202, 98), "restart_syscall": (219, 128),
     # signals, among the processes of the namespace
-    "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "rt_sigpending": (127, 136),
+    "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "rt_sigpending": (127, 136),
     "rt_sigtimedwait": (128, 137), "rt_sigsuspend": (130, 133), "sigaltstack": (131, 132), "kill": (62, 129),
     "tkill": (200, 130), "tgkill": (234, 131), "pidfd_open": (434, 434),
     # processes and threads; clone is filtered by its flags below
@@ -52,31 +52,42 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "geteuid": (107, 175), "getgid": (104, 176), "getegid": (108, 177), "getgroups": (115, 158),
     "capget": (125, 90), "getresuid": (118, 148), "getresgid": (120, 150), "getpriority": (140, 141),
     # the machine and the clock
-    "uname": (63, 160), "sysinfo": (99, 179), "times": (100, 153), "getrusage": (98, 165), "getrlimit": (97, 163),
+    "uname": (63, 160), "times": (100, 153), "getrusage": (98, 165), "getrlimit": (97, 163),
     "setrlimit": (160, 164), "gettimeofday": (96, 169), "time": (201, None), "getcpu": (309, 168),
     "clock_gettime": (228, 113), "clock_getres": (229, 114), "getrandom": (318, 278),
     # a connected pair within one program (asyncio's self-pipe), and the channel; never an address
     "sendto": (44, 206), "recvfrom": (45, 207), "sendmsg": (46, 211), "recvmsg": (47, 212), "shutdown": (48, 210),
-    "getsockopt": (55, 209), "setsockopt": (54, 208), "getsockname": (51, 204), "getpeername": (52, 205),
+    "getsockopt": (55, 209), "getsockname": (51, 204), "getpeername": (52, 205),
 }  # fmt: skip
 # Allowed only with certain arguments: name → (numbers, argument index, allowed values).
 _CHECKED: dict[str, tuple[tuple[int | None, int | None], int, tuple[int, ...]]] = {
     # TCGETS, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: what open() and sockets ask for; no TIOCSTI
     "ioctl": ((16, 29), 1, (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)),
     "prlimit64": ((302, 261), 0, (0,)),  # its own limits only: pid 1 has the same uid
-    "prctl": ((157, 167), 0, (15, 16, 21, 36)),  # SET_NAME, GET_NAME, GET_SECCOMP, SET_CHILD_SUBREAPER
+    "prctl": ((157, 167), 0, (16, 21, 36)),  # GET_NAME, GET_SECCOMP, SET_CHILD_SUBREAPER
     "socketpair": ((53, 199), 0, (1,)),  # AF_UNIX
 }
+# Allowed but with these arguments: name → (numbers, argument index, mask, refused value under it).
+_REFUSED: dict[str, tuple[tuple[int | None, int | None], int, int, int]] = {
+    # Children of a process that ignores SIGCHLD are reaped by nobody, and so their CPU is nobody's.
+    "rt_sigaction": ((13, 134), 0, 0xFFFFFFFF, 17),
+    # Shared memory of no file: pages that are in nobody's table are in nobody's count.
+    "mmap": ((9, 222), 3, 0x21, 0x21),
+}
+# The zygote's, which mounts a file system for each program; nobody else has the capability.
+_ZYGOTES: dict[str, tuple[int, int]] = {
+    "mount": (165, 40), "umount2": (166, 39), "capset": (126, 91), "landlock_restrict_self": (446, 446),
+}  # fmt: skip
 # libc tries these and falls back when they are missing; EPERM would make it give up.
 _MISSING: dict[str, tuple[int | None, int | None]] = {
     "clone3": (435, 435), "openat2": (437, 437), "futex_waitv": (449, 449),
-    "epoll_pwait2": (441, 441), "fchmodat2": (452, 452),
+    "epoll_pwait2": (441, 441), "fchmodat2": (452, 452), "fadvise64": (221, 223), "sysinfo": (99, 179), "mincore": (27, 232),
 }  # fmt: skip
 _CLONE = (56, 220)
 _CLONE_NEW = 0x7E020080  # every CLONE_NEW* flag, time namespaces included
 _ARCHES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
-_LOAD, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _JEQ, _JGE, _JSET, _RET, _AND = 0x20, 0x15, 0x35, 0x45, 0x06, 0x54
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 
 
@@ -92,7 +103,7 @@ def program(machine: str) -> bytes:
     ops = [_op(_LOAD, 0, 0, 4), _op(_JEQ, 1, 0, arch), _op(_RET, 0, 0, _KILL), _op(_LOAD, 0, 0, 0)]
     if machine == "x86_64":  # the x32 ABI sets bit 30
         ops += [_op(_JGE, 0, 1, 0x40000000), _op(_RET, 0, 0, _KILL)]
-    for numbers in _CALLS.values():
+    for numbers in (*_CALLS.values(), *_ZYGOTES.values()):
         if (number := numbers[column]) is not None:
             ops += [_op(_JEQ, 0, 1, number), _op(_RET, 0, 0, _ALLOW)]
     for numbers in _MISSING.values():
@@ -102,6 +113,11 @@ def program(machine: str) -> bytes:
         if (number := numbers[column]) is not None:
             tests = [_op(_JEQ, len(values) - i, 0, value) for i, value in enumerate(values)]
             body = [_op(_LOAD, 0, 0, 16 + 8 * argument), *tests]
+            body += [_op(_RET, 0, 0, _ERRNO | errno.EPERM), _op(_RET, 0, 0, _ALLOW)]
+            ops += [_op(_JEQ, 0, len(body), number), *body]
+    for numbers, argument, mask, value in _REFUSED.values():
+        if (number := numbers[column]) is not None:
+            body = [_op(_LOAD, 0, 0, 16 + 8 * argument), _op(_AND, 0, 0, mask), _op(_JEQ, 0, 1, value)]
             body += [_op(_RET, 0, 0, _ERRNO | errno.EPERM), _op(_RET, 0, 0, _ALLOW)]
             ops += [_op(_JEQ, 0, len(body), number), *body]
     ops += [_op(_JEQ, 0, 4, _CLONE[column]), _op(_LOAD, 0, 0, 16), _op(_JSET, 0, 1, _CLONE_NEW)]

@@ -22,7 +22,7 @@ import socket
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from wmtp.judging.sandbox import candidate, folders, lockdown, process_tree, seccomp, selftest, stdin_programs, watchdog
 from wmtp.judging.wire import channel, codec, frames
@@ -39,18 +39,21 @@ MAX_REQUEST = 4096
 MAX_OPTIONS = 1 << 16
 SPACE = socket.CMSG_SPACE(4)
 REHEARSALS = 50
+FIRST_PID = b"100"
 
 
 class Zygote:
     """One control socket, one level. `strict`: pid 1 of its own namespace; else an ordinary process with a subreaper."""
 
-    def __init__(self, control: socket.socket, *, strict: bool, scratch: str, baseline: int) -> None:
+    def __init__(
+        self, control: socket.socket, *, strict: bool, scratch: str, baseline: int, tmpfs_mib: int, walls: Walls | None
+    ) -> None:
         self._control = control
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._strict = strict
         self._work = lockdown.WORK if strict else scratch
-        self._count = 0
+        self._tmpfs_mib, self._walls = tmpfs_mib, walls
         self._baseline = baseline
 
     def loop(self) -> None:
@@ -69,8 +72,10 @@ class Zygote:
             self._control.send(self._one(request, int.from_bytes(ancillary[0][2], sys.byteorder)))
 
     def _one(self, request: dict[str, Any], descriptor: int) -> bytes:
-        self._count += 1
-        folder = f"{self._work}/{self._count}"
+        folder = f"{self._work}/program"
+        if self._walls:
+            lockdown.mount_work(self._tmpfs_mib)
+            self._walls.next_pid()
         os.mkdir(folder, 0o700)
         started = time.monotonic()
         pid = lockdown.fork()
@@ -101,7 +106,10 @@ class Zygote:
 
     def _child(self, request: dict[str, Any], descriptor: int, folder: str) -> None:
         try:
-            if not self._strict:
+            if self._walls:
+                lockdown.drop_capabilities()
+                lockdown.restrict_files(self._walls.rules)
+            else:
                 lockdown.keep_signals_inside()
             sock = candidate.prepare(descriptor, folder)
             limits = request["limits"] | {"baseline": self._baseline, "stdin": lockdown.STDIN if self._strict else ""}
@@ -120,8 +128,11 @@ class Zygote:
 
     def _clean(self) -> bool:
         """Removes what the program left in /tmp. False where something resists: then this zygote must not go on."""
+        if self._walls:
+            lockdown.unmount_work()
+            return self._walls.last_pid is not None
         try:
-            os.rmdir(f"{self._work}/{self._count}")
+            os.rmdir(f"{self._work}/program")
             if not os.listdir(self._work):
                 return True
         except OSError:
@@ -213,20 +224,32 @@ def _become_warm() -> None:
     # A thread's stack is RLIMIT_STACK by default, which we raise for deep recursion: eight threads would fill the memory.
     threading.stack_size(THREAD_STACK_BYTES)
     sys.argv = ["program.py"]
-    sys.path[:] = [p for p in sys.path if p.startswith((sys.base_prefix, sys.base_exec_prefix))]
+    sys.set_int_max_str_digits(0)  # data sets are older than that limit, and CPU is limited anyway
 
 
-def _build_walls(options: dict[str, Any], outside: dict[str, str]) -> dict[str, str]:
-    """Everything of the strict level, in the process that becomes pid 1. Returns the facts that its self-test needs."""
+class Walls(NamedTuple):
+    """What the zygote needs to put each program behind its walls."""
 
+    rules: int
+    last_pid: int | None
+
+    def next_pid(self) -> None:
+        """Every program gets the same pid, and so do those that it starts. Where that cannot be had, no zygote serves two."""
+        if self.last_pid is not None:
+            os.pwrite(self.last_pid, FIRST_PID, 0)
+
+
+def _build_walls(outside: dict[str, str]) -> tuple[Walls, dict[str, str]]:
+    """Everything of the strict level, in the process that becomes pid 1. Returns the facts that its self-test needs, too."""
     interfaces = [name for _, name in socket.if_nameindex()]
     inside = lockdown.namespace_ids()
     shared = [name for name in lockdown.NAMESPACES if inside[name] == outside[name]]
-    lockdown.seal_root(options["tmpfs_mib"])
-    lockdown.restrict_files()
-    lockdown.drop_capabilities()
+    last_pid = lockdown.open_last_pid()
+    lockdown.seal_root()
+    walls = Walls(lockdown.file_rules(), last_pid)
+    lockdown.keep_mounting()
     seccomp.install()
-    return {"interfaces": ",".join(interfaces), "shared": ",".join(shared)}
+    return walls, {"interfaces": ",".join(interfaces), "shared": ",".join(shared)}
 
 
 def main(descriptor: int) -> None:
@@ -240,6 +263,7 @@ def main(descriptor: int) -> None:
         baseline = int(file.read().split()[0]) * resource.getpagesize()
     strict = options["level"] == "strict"
     facts: dict[str, str] = {}
+    walls: Walls | None = None
     try:
         if strict:
             outside = lockdown.namespace_ids()
@@ -251,10 +275,10 @@ def main(descriptor: int) -> None:
                 os.waitpid(first, 0)
                 os._exit(0)
             lockdown.die_with_parent()
-            facts = _build_walls(options, outside)
+            walls, facts = _build_walls(outside)
         else:
             lockdown.become_subreaper()
-        os.chdir(lockdown.WORK if strict else options["scratch"])
+        os.chdir("/" if strict else options["scratch"])
         if options["packages"]:
             sys.path.append(lockdown.PACKAGES if strict else options["links"])
     except OSError as error:
@@ -262,5 +286,13 @@ def main(descriptor: int) -> None:
         os._exit(3)
     lockdown.limit_all(output=options["file_mib"] << 20, processes=options["processes"], files=options["files"])
     control.send(json.dumps({"ready": facts}).encode())
-    Zygote(control, strict=strict, scratch=options["scratch"], baseline=baseline).loop()
+    zygote = Zygote(
+        control,
+        strict=strict,
+        scratch=options["scratch"],
+        baseline=baseline,
+        tmpfs_mib=options["tmpfs_mib"],
+        walls=walls,
+    )
+    zygote.loop()
     os._exit(0)

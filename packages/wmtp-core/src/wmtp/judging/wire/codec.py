@@ -24,6 +24,9 @@ from typing import Any
 MAX_DEPTH = 400
 MAX_BYTES = 64 << 20
 MAX_INT_BYTES = 1 << 17
+MAX_FIELDS = 255  # of a named tuple: each is a class, and classes are kept
+MAX_WEIGHT = 1 << 30
+"""Bytes that one value may take in memory, by the cost of its containers: far more than its bytes on the wire."""
 _HEAD, _HEAD_FROM = struct.Struct("=cI").pack, struct.Struct("=cI").unpack_from
 _SMALL = {n: _HEAD(b"i", 1) + n.to_bytes(1, "little", signed=True) for n in range(-128, 128)}
 
@@ -202,7 +205,11 @@ def _numpy_scalars() -> Any:
 def _named_tuple(kind: type) -> tuple[str, ...] | None:
     fields = getattr(kind, "_fields", None)
     own: Any = kind.__eq__
-    if type(fields) is not tuple or not all(type(f) is str and f.isidentifier() for f in fields):
+    if (
+        type(fields) is not tuple
+        or len(fields) > MAX_FIELDS
+        or not all(type(f) is str and f.isidentifier() for f in fields)
+    ):
         return None
     return fields if own is tuple.__eq__ else None
 
@@ -213,12 +220,12 @@ class Decoder:
     def __init__(self, resolve: Resolve | None = None) -> None:
         self._resolve = resolve
         self._data = b""
-        self._at = 0
+        self._at = self._weight = 0
 
     def decode(self, data: bytes) -> Any:
         if len(data) > MAX_BYTES:
             raise Malformed("too large")
-        self._data, self._at = data, 0
+        self._data, self._at, self._weight = data, 0, 0
         try:
             value = self._read(0)
         except Malformed:
@@ -246,6 +253,9 @@ class Decoder:
         if tag in _ATOMS:
             return _ATOMS[tag](self._take(length))
         if tag in _GROUPS:
+            self._weight += _WEIGHTS.get(tag, 120) + 48 * length
+            if self._weight > MAX_WEIGHT:
+                raise Malformed("too many containers")
             return _GROUPS[tag](self._items(length, depth))
         if tag == b"h" and self._resolve:
             (number,) = struct.unpack("=Q", self._take(length))
@@ -277,8 +287,12 @@ def _type(payload: bytes) -> type:
 
 def _moment(payload: bytes) -> Any:
     name, _, text = payload.decode().partition(" ")
+    if len(payload) > 100:
+        raise Malformed("moment too long")
     kinds: dict[str, Any] = {"date": datetime.date, "time": datetime.time, "datetime": datetime.datetime}
-    return kinds[name].fromisoformat(text) if name in kinds else _fail("unknown moment")
+    moment = kinds[name].fromisoformat(text) if name in kinds else _fail("unknown moment")
+    # An encoder writes none with a time zone, so such a one could not go back.
+    return moment if getattr(moment, "tzinfo", None) is None else _fail("a moment with a time zone")
 
 
 def _decimal(payload: bytes) -> decimal.Decimal:
@@ -330,6 +344,8 @@ def _named(items: list[Any]) -> Any:
     if len(items) % 2 != 1 or any(type(name) is not str or len(name) > 200 for name in items[: len(items) // 2 + 1]):
         raise Malformed("not a named tuple")
     half = len(items) // 2
+    if half > MAX_FIELDS:
+        raise Malformed("too many fields")
     return _named_class(items[0], tuple(items[1 : half + 1]))(*items[half + 1 :])
 
 
@@ -345,6 +361,7 @@ _ATOMS: dict[bytes, Callable[[bytes], Any]] = {
     b"b": bytes, b"y": bytearray, b"x": lambda p: complex(*struct.unpack("=dd", p)),
     b"Y": _type, b"C": _decimal, b"A": _moment,
 }  # fmt: skip
+_WEIGHTS = {b"q": 800, b"o": 500, b"c": 400, b"D": 400, b"d": 240, b"s": 230, b"z": 230, b"n": 300}
 _GROUPS: dict[bytes, Callable[[list[Any]], Any]] = {
     b"l": list, b"t": tuple, b"s": set, b"z": frozenset, b"q": _deque, b"d": _pairs, b"c": _counter,
     b"o": lambda i: collections.OrderedDict(_pairs(i)), b"D": _defaultdict,
