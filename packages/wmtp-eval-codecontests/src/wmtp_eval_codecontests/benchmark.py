@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 import wmtp
+from wmtp import kit
 from wmtp_eval_codecontests.schema import Language, cases, seconds, solutions
 from wmtp_eval_codecontests.settings import CodeContestsSettings
 
 LEAST_SECONDS = 2.0
 LEAST_MIB = 256
 INSTRUCTION = "Write a Python 3 program that solves the problem. Read from {source} and write to {target}."
-_FENCE = re.compile(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.M | re.S)
 
 
 class CodeContests(wmtp.CodeBenchmark):
     """CodeContests. A problem's id is its name."""
 
-    stop = ("\n### ",)
+    stop = ("\n### Problem",)
     pass_metric = "contest_pass"
     judge_settings = ("max_tests", "time_factor")
     settings: CodeContestsSettings
 
     @property
-    def split(self) -> str:  # type: ignore[override]
+    def split(self) -> str:
         return self.settings.split
 
     def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
@@ -46,11 +45,12 @@ class CodeContests(wmtp.CodeBenchmark):
             return [{"role": "user", "content": f"{row['description']}\n\n{instruction}"}]
         return f"### Problem\n{row['description']}\n\n{instruction}\n\n### Python 3 solution\n"
 
-    def code(self, problem: wmtp.Problem, completion: wmtp.Completion) -> str | None:
-        """The first fenced block, or all of it."""
-        match = _FENCE.search(completion.text)
-        text = match[1] if match else completion.text
-        return text if text.strip() else None
+    def form(self) -> kit.PromptForm:
+        return kit.chat(self.settings) if self.settings.chat else kit.bare_completion(*self.stop)
+
+    def wanted(self, problem: wmtp.Problem) -> kit.Wanted:
+        """A program that reads and writes."""
+        return kit.Wanted()
 
     def program(self, problem: wmtp.Problem, code: str) -> wmtp.StdioTests:
         row = problem.row

@@ -7,17 +7,17 @@ from typing import Literal
 import attrs
 from attrs import validators
 
+from wmtp.kit import ChatSettings
+
 
 @attrs.frozen(kw_only=True)
-class CodeContestsSettings:
+class CodeContestsSettings(ChatSettings):
     """split: train, valid or test (13328 / 117 / 165 problems on the hub).
 
-    chat         a turn for a model with a chat template, instead of one text.
     max_tests    tests judged a problem, public ones first; ``None``: all.
     time_factor  the problem's own time limit is multiplied by it, since limits are made for C++; never under 2 s.
     """
 
     split: Literal["train", "valid", "test"] = "test"
-    chat: bool = False
     max_tests: int | None = attrs.field(default=None, validator=validators.optional(validators.ge(1)))
     time_factor: float = attrs.field(default=5.0, validator=validators.gt(0))

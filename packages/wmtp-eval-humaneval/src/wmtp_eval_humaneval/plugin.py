@@ -8,15 +8,14 @@ from typing import Any
 import attrs
 
 import wmtp
+from wmtp.kit import ChatSettings
 
 EVALUATOR = "humaneval-v1"
 
 
 @attrs.frozen(kw_only=True)
-class HumanEvalSettings:
-    """chat: a turn for a model with a chat template, instead of the bare prompt."""
-
-    chat: bool = False
+class HumanEvalSettings(ChatSettings):
+    """How HumanEval is asked, see `wmtp.kit.ChatSettings`."""
 
 
 def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import wmtp
-from wmtp_eval_mbpp.extraction import extract, same_program
+from wmtp import kit
+from wmtp_eval_mbpp.comparison import same_program
 from wmtp_eval_mbpp.settings import MbppSettings
 
 SHOTS = (2, 3, 4)
@@ -24,7 +25,7 @@ class Mbpp(wmtp.CodeBenchmark):
     settings: MbppSettings
 
     @property
-    def split(self) -> str:  # type: ignore[override]
+    def split(self) -> str:
         return self.settings.split
 
     def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
@@ -60,8 +61,12 @@ class Mbpp(wmtp.CodeBenchmark):
         solved = [f"{_question(row)}[BEGIN]\n{row['code']}\n[DONE]\n\n" for row in self._examples]
         return "".join(solved) + f"{question}[BEGIN]\n"
 
-    def code(self, problem: wmtp.Problem, completion: wmtp.Completion) -> str | None:
-        return extract(completion.text, problem.row["test_list"])
+    def form(self) -> kit.PromptForm:
+        return kit.chat(self.settings) if self.settings.chat else kit.few_shot(*self.stop)
+
+    def wanted(self, problem: wmtp.Problem) -> kit.Wanted:
+        """What the asserts call, between the marks of the few-shot prompt."""
+        return kit.Wanted(names=kit.called_names(problem.row["test_list"]), begin="[BEGIN]", end="[DONE]")
 
     def program(self, problem: wmtp.Problem, code: str) -> wmtp.CallTests:
         row = problem.row

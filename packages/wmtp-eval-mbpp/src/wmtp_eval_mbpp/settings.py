@@ -7,17 +7,17 @@ from typing import Literal
 import attrs
 from attrs import validators
 
+from wmtp.kit import ChatSettings
+
 
 @attrs.frozen(kw_only=True)
-class MbppSettings:
+class MbppSettings(ChatSettings):
     """split: prompt (ids 1–10), test (11–510), validation (511–600), train (601–974).
 
     shots            solved examples in the prompt: 3, as the data set's authors give it, or 0.
-    chat             turns for a model with a chat template, instead of one text.
     challenge_tests  the challenge_test_list is judged as well.
     """
 
     split: Literal["prompt", "test", "validation", "train"] = "test"
     shots: int = attrs.field(default=3, validator=validators.in_((0, 1, 2, 3)))
-    chat: bool = False
     challenge_tests: bool = False

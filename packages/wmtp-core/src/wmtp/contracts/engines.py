@@ -75,6 +75,7 @@ class GenerationRequest:
         prompt: The text to continue, not empty. Never beside `messages`; neither is given where what is asked for was written
             elsewhere, and nobody knows its prompt.
         messages: The turns of a chat, at least one.
+        template_args: Arguments of the chat template, for `messages`. Turns that end with the assistant's are gone on from.
         stop: Strings that end a completion and are not part of its text.
         max_new_tokens: Tokens after which it ends.
         reference: The problem's reference solution as the benchmark wants it answered, for engines that replay it.
@@ -84,6 +85,7 @@ class GenerationRequest:
     key: SampleKey = attrs.field(validator=attrs.validators.instance_of(SampleKey))
     prompt: str | None = attrs.field(default=None, validator=attrs.validators.optional(text))
     messages: tuple[Message, ...] | None = None
+    template_args: Mapping[str, Any] = attrs.field(factory=dict, validator=named_values, hash=False)
     stop: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=text_tuple)
     max_new_tokens: int = attrs.field(default=512, validator=number(1, whole=True))
     reference: str | None = attrs.field(default=None, validator=attrs.validators.optional(any_text))

@@ -73,9 +73,9 @@ class EvaluationResult:
     values: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Problem:
-    """One problem of a benchmark.
+    """One problem of a benchmark: ``Problem(id, row, reference)``, the one record that is written by position.
 
     Attributes:
         id: Unique in its split, and text: what a samples file calls it.
@@ -88,7 +88,7 @@ class Problem:
     id: str = attrs.field(validator=text)
     row: Mapping[str, Any]
     reference: str | None = attrs.field(default=None, validator=attrs.validators.optional(any_text))
-    digest: str | None = attrs.field(default=None, validator=attrs.validators.optional(text))
+    digest: str | None = attrs.field(default=None, kw_only=True, validator=attrs.validators.optional(text))
 
 
 @attrs.frozen(kw_only=True)

@@ -10,8 +10,9 @@ import itertools
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import attrs
@@ -22,6 +23,9 @@ from wmtp.contracts.judging import CallTests, Outcome, StdioTests
 from wmtp.errors import ConfigError
 from wmtp.evaluation.failures import Failures
 from wmtp.evaluation.metrics import pass_at_k, summarise
+from wmtp.evaluation.taken_out import TakenOut
+from wmtp.kit.extraction import Choice, Extraction, Wanted, extract
+from wmtp.kit.prompts import PromptForm
 
 Key = tuple[str, int]
 NOTES = 20  # of what is missing, named one by one
@@ -39,7 +43,6 @@ class CodeBenchmark:
     ``@k`` of the pass@k metric. While `evaluate` runs, ``self.task`` is the task and ``self.settings`` its settings.
     """
 
-    split = "test"
     stop: tuple[str, ...] = ()
     pass_metric = ""
 
@@ -47,6 +50,11 @@ class CodeBenchmark:
     settings: Any = None
 
     # What a plugin overrides
+
+    @property
+    def split(self) -> str:
+        """The split to read; a class attribute may stand here as well."""
+        return "test"
 
     def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
         """Rows of the split → problems, in order, with ids that are unique in it."""
@@ -56,9 +64,23 @@ class CodeBenchmark:
         """What the model is given: text, or turns for a model with a chat template."""
         raise NotImplementedError
 
-    def code(self, problem: Problem, completion: Completion) -> str | None:
-        """The program in a completion, or ``None`` if there is none (the verdict is then ``no-code``)."""
-        return completion.text
+    def form(self) -> PromptForm:
+        """How it asks: by default bare text that ends at `stop`."""
+        return PromptForm(name="completion", stop=self.stop)
+
+    def wanted(self, problem: Problem) -> Wanted | None:
+        """What the tests need of a program, for `code`; ``None`` takes completions as they stand."""
+        return None
+
+    def code(self, problem: Problem, completion: Completion) -> Extraction | str | None:
+        """The program in a completion, or ``None`` if there is none (the verdict is then ``no-code``).
+
+        By default what `wmtp.kit.extract` finds of what is `wanted`; the rule that found it is stored with the sample.
+        """
+        wanted = self.wanted(problem)
+        if wanted is None:
+            return completion.text
+        return extract(completion.text, wanted, thinking_opened=bool(completion.extra.get("thinking_opened")))
 
     def program(self, problem: Problem, code: str) -> CallTests | StdioTests:
         """How the program is judged."""
@@ -75,7 +97,12 @@ class CodeBenchmark:
     def prompt_form(self) -> Mapping[str, Any]:
         """What decides the prompts, for generation_key: by default the split and every setting."""
         settings = self.settings
-        values = {a.name: getattr(settings, a.name) for a in getattr(type(settings), "__attrs_attrs__", ())}
+        fields = getattr(type(settings), "__attrs_attrs__", ())
+        values = {
+            a.name: getattr(settings, a.name)
+            for a in fields
+            if a.metadata.get("keyed") != "if set" or getattr(settings, a.name)
+        }
         return {"split": self.split, **{f"setting {k}": v for k, v in values.items() if k not in self.judge_settings}}
 
     judge_settings: tuple[str, ...] = ()
@@ -87,7 +114,7 @@ class CodeBenchmark:
         """Brings the run to its end: missing samples, missing verdicts, then the metrics from what is on disk."""
         problems = self.begin(task)
         counts = self._counts(problems)
-        generation_key = task.store.generation_key({**self.prompt_form(), "stop": list(self.stop)})
+        generation_key = task.store.generation_key({**self.prompt_form(), "stop": list(self.form().stop)})
         judge_key = task.store.judge_key({f"setting {k}": getattr(self.settings, k) for k in self.judge_settings})
         given = {p.id: self._prompt(p) for p in problems.values()}
         prompts = {problem: _as_text(prompt) for problem, prompt in given.items()}
@@ -146,7 +173,7 @@ class CodeBenchmark:
 
     def _prompt(self, problem: Problem) -> str | list[Message]:
         """The prompt; none where what is judged was written elsewhere, and nobody knows what it was asked with."""
-        return self.prompt(problem) if self.task.available is None else ""
+        return self.form().ask(self.prompt(problem)) if self.task.available is None else ""
 
     def _stored_samples(
         self, counts: Mapping[str, int], prompts: Mapping[str, str], generation_key: str
@@ -201,21 +228,45 @@ class CodeBenchmark:
                 errors.append(f"problem {completion.key.problem}, sample {completion.key.index}: {completion.error}")
                 continue
             problem = problems[completion.key.problem]
+            code, extra = self._taken_out(problem, completion)
             sample = Sample(
                 key=completion.key,
                 completion=completion.text,
-                code=self.code(problem, completion),
+                code=code,
                 finish_reason=completion.finish_reason,
                 tokens=completion.tokens,
                 seconds=round(completion.seconds, 4),
                 prompt_sha256=digests.get(problem.id)
                 or digests.setdefault(problem.id, sha256(_as_text(given[problem.id]))),
                 generation_key=generation_key,
-                extra=completion.extra,
+                extra=extra,
             )
             self.task.store.add_sample(sample)
             work.submit(problem, sample)
         return errors
+
+    def _taken_out(self, problem: Problem, completion: Completion) -> tuple[str | None, dict[str, Any]]:
+        """The program, and what is stored of how it was found. What another tool took out already stands as it is."""
+        extra = dict(completion.extra)
+        if extra.pop("field", "") == "solution":
+            return completion.text, {**extra, "rule": "stored program"}
+        found = self.code(problem, completion)
+        if not isinstance(found, Extraction):
+            return found, extra
+        extra["rule"] = found.rule
+        if found.thinking:
+            extra["thinking"] = found.thinking
+        return found.code, extra
+
+    def _recode(self, problem: Problem, sample: Sample, choice: Choice) -> str | None:
+        """The program that a plainer rule takes out, for the audit."""
+        wanted = self.wanted(problem)
+        assert wanted is not None, "only samples with a rule are audited"
+        opened = bool(sample.extra.get("thinking_opened"))
+        return extract(sample.completion, wanted, choose=choice, thinking_opened=opened).code
+
+    def _rejudge(self, problem: Problem, code: str) -> Callable[[], Outcome]:
+        return self.task.judge.submit(code, self.program(problem, code)).result
 
     def _request(
         self, problem: Problem, prompt: str | list[Message], index: int, order: Mapping[str, int]
@@ -224,7 +275,8 @@ class CodeBenchmark:
             key=SampleKey(evaluator=self.task.evaluator, problem=problem.id, index=index),
             prompt=prompt if prompt and isinstance(prompt, str) else None,
             messages=None if isinstance(prompt, str) else tuple(prompt),
-            stop=self.stop,
+            template_args=self.form().template_args if not isinstance(prompt, str) else {},
+            stop=self.form().stop,
             max_new_tokens=self.task.sampling.max_new_tokens,
             reference=self.reference(problem),
             ordinal=order[problem.id],
@@ -240,7 +292,7 @@ class CodeBenchmark:
         values: dict[str, dict[str, float]] = {name: {} for name in self.task.metrics}
         complete = True
         unjudged: list[str] = []
-        failures = Failures()
+        failures, taken_out = Failures(), TakenOut()
         by_id = {problem.id: problem for problem in problems}
         for problem, all_samples, all_verdicts in self.task.store.by_problem(by_id):
             n = wanted[problem]
@@ -248,6 +300,9 @@ class CodeBenchmark:
             verdicts = [v for v in all_verdicts if v.key.index < n]
             counts.update(v.outcome.status for v in verdicts)
             failures.add(problem, samples, verdicts)
+            if self.wanted(by_id[problem]) is not None:
+                rejudge = partial(self._rejudge, by_id[problem])
+                taken_out.add(samples, verdicts, partial(self._recode, by_id[problem]), rejudge)
             lost = [v for v in verdicts if v.outcome.status == "infrastructure"]
             unjudged += [f"problem {problem}, sample {v.key.index}: {v.outcome.detail}" for v in lost]
             if len(samples) < n or len(verdicts) < n or lost:
@@ -266,9 +321,20 @@ class CodeBenchmark:
             metrics=metrics,
             counts=dict(counts),
             notes=notes,
-            report=failures.markdown(),
+            report=(*self._greedy_note(wanted), *failures.markdown(), *taken_out.markdown()),
             values=values,
         )
+
+    def _greedy_note(self, wanted: Mapping[str, int]) -> tuple[str, ...]:
+        n = max(wanted.values(), default=1)
+        if self.task.available is not None or self.task.sampling.temperature or n < 2:
+            return ()
+        note = (
+            f"Temperature 0 is greedy: the {n} samples of a problem are identical, and pass@k is pass@1 for every k. Set "
+            "eval.sampling.temperature above 0 for samples that can differ, or ask for pass@1 alone."
+        )
+        log.warning("%s: %s", self.task.evaluator, note)
+        return (note, "")
 
     def _values(self, problem: Problem, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[str, float]:
         own = None
@@ -299,7 +365,9 @@ class _Work:
 
     def submit(self, problem: Problem, sample: Sample) -> None:
         if not sample.code:
-            self._write(sample, Outcome(status="no-code", detail="the completion holds no program"))
+            why = sample.extra.get("rule", "")
+            detail = f"the completion holds no program ({why})" if why else "the completion holds no program"
+            self._write(sample, Outcome(status="no-code", detail=detail))
             return
         future = self._task.judge.submit(sample.code, self._benchmark.program(problem, sample.code))
         self._waiting.append((sample, future))
@@ -317,6 +385,9 @@ class _Work:
         self._waiting = []
 
     def _write(self, sample: Sample, outcome: Outcome) -> None:
+        if outcome.passed and not outcome.tests:
+            detail = "the problem has no tests, so every program would pass"
+            outcome = attrs.evolve(outcome, status="infrastructure", detail=detail)
         verdict = Verdict(
             key=sample.key,
             code_sha256=sha256(sample.code or ""),

@@ -16,7 +16,15 @@ import attrs
 import torch
 from torch import Tensor
 
-from wmtp.contracts.engines import Completion, GenerationRequest, GenerationStats, HeadScores, Message, Sampling
+from wmtp.contracts.engines import (
+    Completion,
+    GenerationRequest,
+    GenerationStats,
+    HeadScores,
+    Message,
+    SampleKey,
+    Sampling,
+)
 from wmtp.errors import GenerationError
 from wmtp.generation.cache import ROUND, RaggedCache
 from wmtp.generation.forward import Forward, forward_for
@@ -26,7 +34,7 @@ from wmtp.generation.noise import row_key
 from wmtp.generation.queue import Queue
 from wmtp.generation.sampler import draw
 from wmtp.generation.slots import Row, Slots
-from wmtp.generation.text import Continuation
+from wmtp.generation.text import Continuation, encoded
 from wmtp.generation.thin import large_layers, read_once
 
 log = logging.getLogger(__name__)
@@ -91,6 +99,7 @@ class DecodingEngine:
         self._drafted = [0] * (self._forward.heads - 1)
         self._accepted = [0] * (self._forward.heads - 1)
         self._notes: list[str] = []
+        self._thinking_opened: set[SampleKey] = set()  # by the template, in the prompts of these
 
     @property
     def batch_invariant(self) -> bool:
@@ -139,19 +148,20 @@ class DecodingEngine:
                 completion = next(steps, None)
             if completion is None:
                 return
+            if completion.key in self._thinking_opened:
+                completion = attrs.evolve(completion, extra={**completion.extra, "thinking_opened": True})
             yield completion
 
     def _tokenize(self, request: GenerationRequest) -> list[int]:
-        return self._encode(request.prompt or "" if request.messages is None else request.messages)
+        prompt = request.prompt or "" if request.messages is None else request.messages
+        ids, opened = encoded(self._tokenizer, prompt, request.template_args)
+        if opened:
+            self._thinking_opened.add(request.key)
+        return ids or [self._tokenizer.bos_token_id]
 
     def _encode(self, prompt: str | Sequence[Message]) -> list[int]:
-        if isinstance(prompt, str):
-            ids = self._tokenizer(prompt)["input_ids"]
-        else:
-            ids = self._tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, return_dict=True)[
-                "input_ids"
-            ]
-        return list(ids) or [self._tokenizer.bos_token_id]
+        ids, _ = encoded(self._tokenizer, prompt)
+        return ids or [self._tokenizer.bos_token_id]
 
     # the loop
 

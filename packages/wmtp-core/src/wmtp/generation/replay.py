@@ -8,8 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from wmtp.contracts.engines import Completion, FinishReason, GenerationRequest, Sampling
 from wmtp.errors import ConfigError, ResourceError
+from wmtp.kit.files import open_text
 
 
 def _completion(request: GenerationRequest, text: str, finish: FinishReason = "stop", error: str = "") -> Completion:
@@ -58,10 +61,13 @@ class SamplesEngine:
         try:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-                file.seek(0)
-                first = file.read(64).lstrip()[:1]
         except OSError as error:
             raise ResourceError(f"cannot read the samples file {path}: {error.strerror}") from None
+        self._file = open_text(path)
+        start, first = self._file.tell(), b""
+        while not first and (block := self._file.read(4096)):
+            first = block.lstrip()[:1]
+        self._file.seek(start)
         self.identity: Mapping[str, str] = {"id": "samples:", "file": path.name, "sha256": digest}
         self._index_lists() if first == b"[" else self._index_lines()
 
@@ -114,7 +120,7 @@ class SamplesEngine:
 
     def _index_lists(self) -> None:
         try:
-            lists = json.loads(self._path.read_text(encoding="utf-8"))
+            lists = json.loads(self._file.read().decode("utf-8", "surrogatepass"))
         except ValueError as error:
             raise ConfigError(f"{self._path}: not valid JSON: {error}") from None
         shaped = isinstance(lists, list) and all(
@@ -126,54 +132,75 @@ class SamplesEngine:
 
     def _index_lines(self) -> None:
         seen: dict[str, int] = {}
-        place = 0
-        with self._path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    row = self._parse(line, number)
-                    problem = str(row["problem"] if "problem" in row else row["task_id"])
-                    index = row["index"] if "problem" in row else seen.get(problem, 0)
-                    seen[problem] = seen.get(problem, 0) + 1
-                    self._places[problem, index] = place
-                place += len(line)
+        place = self._file.tell()
+        for number, line in enumerate(self._file, 1):
+            if line.strip():
+                problem, index = self._checked(line, number)
+                if index is None:
+                    index = seen.get(problem, 0)
+                    seen[problem] = index + 1
+                self._places[problem, index] = place
+            place += len(line)
 
-    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+    def _checked(self, line: bytes, number: int) -> tuple[str, int | None]:
+        """The problem of a line, and the index that our own lines give it. Fields that we know nothing of are let be."""
         where = f"{self._path}, line {number}"
         try:
-            row = json.loads(line)
+            row = json.loads(line.decode("utf-8", "surrogatepass"))
         except ValueError as error:
             raise ConfigError(f"{where}: not valid JSON: {error}") from None
-        ours = isinstance(row, dict) and {"problem", "index", "completion"} <= set(row)
         theirs = isinstance(row, dict) and "task_id" in row and ("completion" in row or "solution" in row)
+        ours = isinstance(row, dict) and not theirs and {"problem", "index", "completion"} <= set(row)
         if not (ours or theirs):
             raise ConfigError(
                 f"{where}: expected a sample: task_id with completion or solution (human-eval, EvalPlus), or problem, "
                 "index and completion (our own)"
             )
-        text = row.get("completion", row.get("solution"))
-        if not isinstance(text, str) or (ours and not isinstance(row["index"], int)):
-            raise ConfigError(f"{where}: the completion must be text" + (" and the index a number" if ours else ""))
-        return row  # type: ignore[no-any-return]
+        name, index = (row["problem"], row["index"]) if ours else (row["task_id"], None)
+        named = isinstance(name, str | int) and not isinstance(name, bool)
+        counted = index is None or (isinstance(index, int) and not isinstance(index, bool) and index >= 0)
+        if not isinstance(_text_of(row)[0], str) or not named or not counted:
+            told = " and the index a number" if ours else ""
+            raise ConfigError(f"{where}: the completion must be text, the problem text or a number{told}")
+        return str(name), index
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
-        with self._path.open("rb") as file:
-            for request in requests:
-                found = self._find(file, request)
-                if found is None:
-                    error = f"{self._path} has no sample {request.key.index} of problem {request.key.problem}"
-                    yield _completion(request, "", "error", error)
-                else:
-                    yield _completion(request, *found)
+        for request in requests:
+            found = self._find(request)
+            if found is None:
+                error = f"{self._path} has no sample {request.key.index} of problem {request.key.problem}"
+                yield _completion(request, "", "error", error)
+            else:
+                yield found
 
-    def _find(self, file: Any, request: GenerationRequest) -> tuple[str, FinishReason] | None:
+    def _find(self, request: GenerationRequest) -> Completion | None:
         if self._lists:
             texts = self._lists[request.ordinal] if request.ordinal < len(self._lists) else []
-            return (texts[request.key.index], "stop") if request.key.index < len(texts) else None
+            return _completion(request, texts[request.key.index]) if request.key.index < len(texts) else None
         # EvalPlus writes Mbpp/2 where the data set says 2.
         names = (request.key.problem, f"Mbpp/{request.key.problem}")
         place = next((p for n in names if (p := self._places.get((n, request.key.index))) is not None), None)
         if place is None:
             return None
-        file.seek(place)
-        row = json.loads(file.readline())
-        return row.get("completion", row.get("solution")), row.get("finish_reason", "stop")
+        self._file.seek(place)
+        row = json.loads(self._file.readline().decode("utf-8", "surrogatepass"))
+        text, field = _text_of(row)
+        finish: FinishReason = "length" if row.get("finish_reason") == "length" else "stop"
+        told = row["extra"] if isinstance(row.get("extra"), dict) else {}  # of our own lines
+        extra: dict[str, Any] = {}
+        if field == "solution" or told.get("rule") == "stored program":
+            extra["field"] = "solution"
+        if told.get("thinking_opened"):
+            extra["thinking_opened"] = True
+        return attrs.evolve(_completion(request, text, finish), extra=extra)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def _text_of(row: Mapping[str, Any]) -> tuple[Any, str]:
+    """A line's text and the field it stands in: ``completion`` if it holds text, else ``solution``."""
+    if "completion" in row and (row["completion"] is not None or "solution" not in row):
+        return row["completion"], "completion"
+    return row.get("solution"), "solution"

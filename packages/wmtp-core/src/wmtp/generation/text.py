@@ -1,11 +1,61 @@
-"""From token ids to text: the continuation of a prompt, stop strings, end of sequence."""
+"""From prompts to token ids, and from token ids to text: chat templates, the continuation of a prompt, stop strings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wmtp.contracts.engines import Message
+from wmtp.errors import ConfigError
+from wmtp.kit.thinking import FAMILIES, opened_by
+
 CONTEXT_TOKENS = 6
+
+
+def rendered(tokenizer: Any, turns: Sequence[Message], template_args: Mapping[str, Any] = {}) -> str:
+    """Turns as the model's chat template writes them; the assistant's own, where it comes last, is left open.
+
+    Raises:
+        ConfigError: the tokenizer has no chat template, or the template refuses these turns or arguments.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise ConfigError(
+            "the model's tokenizer has no chat template, so it cannot be asked in turns; set chat: false "
+            "(eval.evaluators.<id>.chat), or use a tokenizer that has a chat_template"
+        )
+    prefill = turns[-1]["content"] if turns[-1]["role"] == "assistant" else ""
+    try:
+        text: str = tokenizer.apply_chat_template(
+            [dict(turn) for turn in turns],
+            tokenize=False,
+            add_generation_prompt=not prefill,
+            continue_final_message=bool(prefill),
+            **template_args,
+        )
+    except Exception as error:
+        raise ConfigError(f"the model's chat template refuses these turns: {error}") from error
+    if prefill and not text.endswith(
+        prefill
+    ):  # a template that strips contents takes the prefill's last newline as well
+        text += prefill[len(prefill.rstrip()) :]
+    return text
+
+
+def encoded(
+    tokenizer: Any, prompt: str | Sequence[Message], template_args: Mapping[str, Any] = {}
+) -> tuple[list[int], bool]:
+    """Token ids of a prompt, and whether it ends inside thinking that the template opened."""
+    if isinstance(prompt, str):
+        return list(tokenizer(prompt)["input_ids"]), False
+    text = rendered(tokenizer, prompt, template_args)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"]), opened_by(text)
+
+
+def thinking_tokens(tokenizer: Any) -> dict[int, str]:
+    """Special tokens that are marks of thinking, or parts of one: text has to keep them."""
+    marks = [mark for family in FAMILIES for mark in (family.opening, family.closing)]
+    tokens = [t for t in getattr(tokenizer, "all_special_tokens", ()) if any(t in mark for mark in marks)]
+    return {tokenizer.convert_tokens_to_ids(token): token for token in tokens}
 
 
 class Continuation:
@@ -17,6 +67,7 @@ class Continuation:
 
     def __init__(self, tokenizer: Any, prompt: Sequence[int], stop: Sequence[str]) -> None:
         self._tokenizer = tokenizer
+        self._thinking = thinking_tokens(tokenizer)
         self._context = list(prompt[-CONTEXT_TOKENS:])
         self._before = self._decode([])
         self._stop = tuple(stop)
@@ -25,17 +76,26 @@ class Continuation:
         self._window = max((len(s.encode()) for s in stop), default=0) + 8
 
     def _decode(self, ids: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(
-            [*self._context, *ids], skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        return self._text([*self._context, *ids])
+
+    def _text(self, ids: Sequence[int]) -> str:
+        """Special tokens are left out, but for the marks of thinking."""
+        parts, start = [], 0
+        for place, token in enumerate(ids) if self._thinking else ():
+            if token in self._thinking:
+                parts += [self._plain(ids[start:place]), self._thinking[token]]
+                start = place + 1
+        return "".join((*parts, self._plain(ids[start:])))
+
+    def _plain(self, ids: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
     def text(self, ids: Sequence[int]) -> str:
         whole = self._decode(ids)
         if whole.startswith(self._before):
             return whole[len(self._before) :]
-        alone: str = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return alone
+        return self._text(ids)
 
     def may_stop(self, ids: Sequence[int], new: int) -> bool:
         """Whether a stop string stands where the last `new` of these ids could have completed it."""

@@ -7,22 +7,30 @@ from __future__ import annotations
 
 from wmtp.kit.extraction import RULES, Extraction, Wanted, extract
 from wmtp.kit.files import files_of_split
-from wmtp.kit.python import called_names
+from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat, cut_at_stop, few_shot
+from wmtp.kit.python import called_names, parse
 from wmtp.kit.rows import Row, RowFile, check_fields, read_rows
 from wmtp.kit.thinking import FAMILIES, Marks, split_thinking
 
 __all__ = [
     "FAMILIES",
     "RULES",
+    "ChatSettings",
     "Extraction",
     "Marks",
+    "PromptForm",
     "Row",
     "RowFile",
     "Wanted",
+    "bare_completion",
     "called_names",
+    "chat",
     "check_fields",
+    "cut_at_stop",
     "extract",
+    "few_shot",
     "files_of_split",
+    "parse",
     "read_rows",
     "split_thinking",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -39,6 +39,10 @@ _REFUSAL = re.compile(
 )
 
 
+def _names(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(names)
+
+
 @attrs.frozen(kw_only=True)
 class Wanted:
     """What the tests need of a program.
@@ -52,7 +56,7 @@ class Wanted:
         end: a mark that the prompt puts behind a program; what follows it belongs to no answer.
     """
 
-    names: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
+    names: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
     prompt: str = ""
     continues: bool = False
     begin: str = ""
