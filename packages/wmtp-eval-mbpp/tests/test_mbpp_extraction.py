@@ -5,12 +5,21 @@ from __future__ import annotations
 import ast
 import io
 import random
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wmtp_eval_mbpp.extraction import extract, parse, same_program
+from wmtp.kit import Wanted, called_names, parse
+from wmtp.kit import extract as taken_out
+from wmtp.kit.python import longest_prefix
+from wmtp_eval_mbpp.comparison import same_program
+
+
+def extract(text: str, tests: Sequence[str] = ()) -> str | None:
+    return taken_out(text, Wanted(names=called_names(tests), begin="[BEGIN]", end="[DONE]")).code
+
 
 CODE = "def f(x):\n    return x\n"
 CASES = {
@@ -25,7 +34,7 @@ CASES = {
     "the longest prefix that parses": (f"{CODE}\nThis function returns x.\n", f"{CODE}\n"),
     "cut off in a statement": (f"{CODE}def g(x):\n    return (x +", CODE),
     "cut off in a string": (f'{CODE}s = """never\nclosed\n', CODE),
-    "nothing of it parses": ("Sorry, I cannot.", "Sorry, I cannot."),
+    "nothing of it parses": ("Sorry, I cannot.", None),
     "carriage returns": ("def f(x):\r\n    return x\r\nhm hm\r\n", "def f(x):\r\n    return x\r\n"),
     "a byte order mark": (f"\ufeff{CODE}oh dear\n", CODE),
     "nothing": ("", None),
@@ -36,17 +45,20 @@ CASES = {
     "a start mark behind white space, and a fence": (f"\n [BEGIN]\r\n```python\n{CODE}```", CODE),
     "a start mark in the middle": (f"{CODE}x = '[BEGIN]'\n", f"{CODE}x = '[BEGIN]'\n"),
     "a start mark alone": ("[BEGIN]\n", None),
-    "blocks without tests": ("```\nimport re\n```\n```\ndef f(): ...\n```", "import re\n"),
+    "blocks without tests": ("```\nimport re\n```\n```\ndef f(): ...\n```", "def f(): ...\n"),
 }
 TESTS = ["assert set(f(1)) == {1}", "assert not a test", "assert f(len([2])) == 1"]
 BLOCKS = {
     "one block, whatever it defines": (["x = 1\n"], "x = 1\n"),
-    "the import before the function": (["import re\n", CODE], f"import re\n\n{CODE}"),
-    "what is no Python before it": (["pip install numpy\n", "def g(): ...\n", CODE], f"def g(): ...\n\n{CODE}"),
-    "the first of two": ([CODE, "def f(x):\n    return 2\n"], CODE),
+    "the import before the function": (
+        ["import re\n", "def f(x):\n    return re.escape(x)\n"],
+        "import re\n\ndef f(x):\n    return re.escape(x)\n",
+    ),
+    "what is no Python before it": (["pip install numpy\n", "def g(): ...\n", CODE], CODE),
+    "the last of two": (["def f(x):\n    return 2\n", CODE], CODE),
     "what comes behind": ([CODE, "print(f(1))\n"], CODE),
-    "a class": (["y = 2\n", "class f:\n    pass\n"], "y = 2\n\nclass f:\n    pass\n"),
-    "no block defines it": (["def g(): ...\n", "def len(): ...\n"], "def g(): ...\n"),
+    "a class": (["y = 2\n", "class f:\n    x = y\n"], "y = 2\n\nclass f:\n    x = y\n"),
+    "no block defines it": (["def g(): ...\n", "def len(): ...\n"], "def len(): ...\n"),
     "the one that would does not parse": (["x = 1\n", "def f(:\n"], "x = 1\n"),
 }
 
@@ -85,7 +97,7 @@ PIECES = [
 def test_the_prefix_is_the_longest(pieces: list[str]) -> None:
     """Jumping to the line of the fault never misses a longer prefix."""
     text = "\n".join(pieces) + "\n"
-    assert extract(text) == (_brute_force(text) if text.strip() else None)
+    assert (longest_prefix(text, lambda tree: True) or text) == _brute_force(text)
 
 
 def test_a_long_text_takes_few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:

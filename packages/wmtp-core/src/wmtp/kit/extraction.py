@@ -143,23 +143,24 @@ def _found(answer: str, wanted: Wanted, *, unchanged: bool) -> Extraction:
         return Extraction(code=None, rule="empty")
     if not unchanged and (found := _as_it_stands(answer, wanted)):
         return found
-    for text in dict.fromkeys((answer, plain_spaces(answer))):
-        found = (_as_it_stands(text, wanted) if text is not answer else None) or _taken_out(text, wanted)
-        if found:
-            return found
-    return _unparsable(answer, wanted)
-
-
-def _taken_out(answer: str, wanted: Wanted) -> Extraction | None:
-    fenced = blocks(answer)
+    plain = plain_spaces(answer)
     return (
-        _before_a_fence(answer, wanted)
-        or _of_blocks(fenced, wanted)
-        or _wrapped(answer, fenced, wanted)
-        or _among_words(answer, wanted)
-        or _cut_blocks(fenced, wanted)
-        or _prefix(answer, wanted)
+        _surely(answer, wanted)
+        or (plain != answer and (_as_it_stands(plain, wanted) or _surely(plain, wanted)))
+        or _boldly(plain, wanted)
+        or _unparsable(answer, wanted)
     )
+
+
+def _surely(answer: str, wanted: Wanted) -> Extraction | None:
+    """By fences and wrappers: the answer says where its program is."""
+    fenced = blocks(answer)
+    return _before_a_fence(answer, wanted) or _of_blocks(fenced, wanted) or _wrapped(answer, fenced, wanted)
+
+
+def _boldly(answer: str, wanted: Wanted) -> Extraction | None:
+    """By what looks like code and parses."""
+    return _among_words(answer, wanted) or _cut_blocks(blocks(answer), wanted) or _prefix(answer, wanted)
 
 
 # The answer as it stands

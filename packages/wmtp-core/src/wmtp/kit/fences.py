@@ -309,6 +309,7 @@ def _stripped(code: str, lead: str) -> str:
             line = (
                 line.lstrip(" \t").removeprefix(">").removeprefix(" ") if line.lstrip(" \t").startswith(">") else line
             )
-        indent = len(line) - len(line.lstrip(" \t"))
-        lines[number] = line[min(width, indent) :]
+        lines[number] = line
+    if all(line[:width].isspace() or not line.strip() for line in lines):
+        lines = [line[min(width, len(line) - len(line.lstrip(" \t"))) :] for line in lines]
     return "".join(lines)

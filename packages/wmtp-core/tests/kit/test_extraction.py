@@ -1,0 +1,163 @@
+"""Programs out of answers: a labelled set in the manner of model families, and what must hold of any text."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wmtp.kit import Wanted, extract, split_thinking
+
+
+def _answers() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("kit_answers", Path(__file__).with_name("answers.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+ANSWERS = _answers()
+LABELLED: list[tuple[str, Any, str, bool]] = list(ANSWERS.labelled())
+
+
+def _right(code: str | None, task: Any, holds: bool) -> bool:
+    if not holds or not code:
+        return holds is bool(code)
+    try:
+        return bool(task.passes(code))
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever a wrongly taken program raises
+        return False
+
+
+def test_the_labels_are_right() -> None:
+    """The right program of every task passes its check, and the draft does not: otherwise nothing below could fail."""
+    for task in ANSWERS.TASKS:
+        assert task.passes(task.wanted.prompt + task.right)
+        assert not _right(task.wanted.prompt + task.draft, task, True)
+    families = {name.split(":")[0] for name, *_ in LABELLED}
+    assert len(families) >= 12
+    assert len({text for _, _, text, _ in LABELLED}) >= 500
+
+
+def test_of_the_labelled_answers_all_but_one_in_two_hundred_are_right() -> None:
+    wrong = [name for name, task, text, holds in LABELLED if not _right(extract(text, task.wanted).code, task, holds)]
+    assert len(wrong) <= 0.005 * len(LABELLED), wrong
+
+
+def _lm_eval_instruct(text: str, task: Any) -> str:
+    """lm-eval's rule for instructed MBPP and HumanEval, said again: the first block, of a text that a fence opened."""
+    found = re.findall(r"```(?:\w+)?\n?(.*?)\n?```", text if "```" in text else f"```{text}```", re.DOTALL)
+    code = found[0] if found else text
+    return task.wanted.prompt + code if task.wanted.continues else code
+
+
+@pytest.mark.parametrize("choose", ["first-block", "last-block"])
+def test_no_plainer_rule_is_right_as_often(choose: Any) -> None:
+    def right(codes: list[str | None]) -> int:
+        return sum(_right(code, t, holds) for code, (_, t, _, holds) in zip(codes, LABELLED, strict=True))
+
+    ours = right([extract(text, task.wanted).code for _, task, text, _ in LABELLED])
+    plain = right([extract(text, task.wanted, choose=choose).code for _, task, text, _ in LABELLED])
+    theirs = right([_lm_eval_instruct(text, task) for _, task, text, _ in LABELLED])
+    assert ours > plain
+    assert ours > theirs
+
+
+def test_evalplus_own_rule_is_not_right_as_often() -> None:
+    sanitize = pytest.importorskip("evalplus.sanitize").sanitize
+    ours = theirs = 0
+    for _, task, text, holds in LABELLED:
+        if not task.name:
+            continue
+        ours += _right(extract(text, task.wanted).code, task, holds)
+        found = sanitize(text if not task.wanted.continues else task.wanted.prompt + text, task.name)
+        theirs += _right(found or None, task, holds)
+    assert ours > theirs
+
+
+RULES = {
+    "def f(x):\n    return 1\n": "whole",
+    "```python\ndef f(x):\n    return 1\n```": "block",
+    "def f(x):\n    return 1\n```\nSo.": "before the fence",
+    "[PYTHON]\ndef f(x):\n    return 1\n[/PYTHON]": "wrapper",
+    "Here it is:\n\ndef f(x):\n    return 1\n\nIt gives one.": "among words",
+    "def f(x):\n    return 1\n\nIt gives one.": "longest prefix",
+    "def f(x:\n": "as it stands",
+    "One could use a loop.": "no program",
+    "I'm sorry, I can't do that.": "refused",
+    " \n": "empty",
+    "<think>hm": "unclosed thinking",
+}
+
+
+@pytest.mark.parametrize("text", RULES)
+def test_an_extraction_names_its_rule(text: str) -> None:
+    assert extract(text, Wanted(names={"f"})).rule == RULES[text]
+
+
+def test_a_prompt_that_opened_thinking_makes_an_answer_without_marks_a_thought() -> None:
+    text = "```python\ndef f(x):\n    return 1\n```"
+    assert extract(text, Wanted(names={"f"}), thinking_opened=True).rule == "unclosed thinking"
+    assert extract(f"hm</think>{text}", Wanted(names={"f"}), thinking_opened=True).rule == "block"
+
+
+def test_a_mark_in_a_string_of_a_program_ends_no_thinking() -> None:
+    text = "Use this:\n```python\ndef f(x):\n    return x.split('</think>')[-1]\n```"
+    assert split_thinking(text).thinking == ""
+    assert "split" in (extract(text, Wanted(names={"f"})).code or "")
+
+
+PIECES = ["```", "```python", "~~~", "def f(x):", "    return 1", '"""', "'''", "<think>", "</think>", "words", "", "> ",
+          "[DONE]",
+          "print(1)", "\x00", "{", '{"code": "x"}', "<code>", "</s>", ">>> f(1)", "return", "\u00a0x = 1"]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=20), st.booleans())
+def test_any_answer_ends_in_a_rule_and_the_same_one_each_time(pieces: list[str], program: bool) -> None:
+    wanted = Wanted() if program else Wanted(names={"f"}, prompt='def f(x):\n    """One."""\n', continues=True)
+    text = "\n".join(pieces)
+    found = extract(text, wanted)
+    assert (found.code is None) == (found.rule in {"no program", "refused", "empty", "unclosed thinking"})
+    assert extract(text, wanted) == found
+
+
+LARGE = {
+    "fences": "```\n",
+    "opened fences": "```python\nx = 1\n",
+    "fences on one line": "``` ",
+    "docstrings with fences": '```python\n"""\n```\n"""\n```\n',
+    "open strings": '```\n"""\n```\n',
+    "words": "some words that are no code, and a stop.\n",
+    "quotes": "> ",
+    "spaces": " ",
+    "definitions that do not parse": "def f(:\n",
+    "open brackets": "f(\n",
+    "thinking": "<think>",
+    "tags": "<code>",
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_answer_takes_no_more_than_its_share_of_time(name: str) -> None:
+    """Sixteen times the text may take some thirty times as long, and not two hundred and fifty-six times."""
+    wanted = Wanted(names={"f"})
+
+    def seconds(size: int) -> float:
+        text = LARGE[name] * (size // len(LARGE[name]))
+        started = time.process_time()
+        extract(text, wanted)
+        return time.process_time() - started
+
+    small = max(min(seconds(2**15) for _ in range(3)), 0.0005)
+    assert seconds(2**19) < 64 * small + 0.2
