@@ -14,11 +14,17 @@ from wmtp.config import load_configuration
 from wmtp.judging.judge import SandboxJudge
 
 OLD = Path(__file__).parent / "old_runs"
-TIMES = ("seconds", "cpu_seconds", "wall_seconds", "peak_mib")
+TIMES = (
+    "seconds",
+    "cpu_seconds",
+    "wall_seconds",
+    "peak_mib",
+    "extra",
+)  # extra: newer samples name the rule of extraction
 
 
 def _rows(folder: Path, kind: str) -> list[dict[str, Any]]:
-    """The last line of every sample, without its times."""
+    """The last line of every sample, without its times and what older code did not store."""
     lines = (folder / kind / "mbpp-v1.jsonl").read_text(encoding="utf-8").splitlines()
     last = {(row["problem"], row["index"]): row for row in map(json.loads, lines)}
     return [{k: v for k, v in last[key].items() if k not in TIMES} for key in sorted(last)]

@@ -29,6 +29,7 @@ from wmtp.kit.prompts import PromptForm
 
 Key = tuple[str, int]
 NOTES = 20  # of what is missing, named one by one
+NO_TESTS = "the problem has no tests, so every program would pass"
 log = logging.getLogger("wmtp.evaluation")
 
 
@@ -72,14 +73,18 @@ class CodeBenchmark:
         """What the tests need of a program, for `code`; ``None`` takes completions as they stand."""
         return None
 
-    def code(self, problem: Problem, completion: Completion) -> Extraction | str | None:
+    def code(self, problem: Problem, completion: Completion) -> str | None:
         """The program in a completion, or ``None`` if there is none (the verdict is then ``no-code``).
 
         By default what `wmtp.kit.extract` finds of what is `wanted`; the rule that found it is stored with the sample.
         """
+        found = self._extraction(problem, completion)
+        return completion.text if found is None else found.code
+
+    def _extraction(self, problem: Problem, completion: Completion) -> Extraction | None:
         wanted = self.wanted(problem)
         if wanted is None:
-            return completion.text
+            return None
         return extract(completion.text, wanted, thinking_opened=bool(completion.extra.get("thinking_opened")))
 
     def program(self, problem: Problem, code: str) -> CallTests | StdioTests:
@@ -250,9 +255,9 @@ class CodeBenchmark:
         extra = dict(completion.extra)
         if extra.pop("field", "") == "solution":
             return completion.text, {**extra, "rule": "stored program"}
-        found = self.code(problem, completion)
-        if not isinstance(found, Extraction):
-            return found, extra
+        found = self._extraction(problem, completion) if type(self).code is CodeBenchmark.code else None
+        if found is None:
+            return self.code(problem, completion), extra
         extra["rule"] = found.rule
         if found.thinking:
             extra["thinking"] = found.thinking
@@ -369,7 +374,11 @@ class _Work:
             detail = f"the completion holds no program ({why})" if why else "the completion holds no program"
             self._write(sample, Outcome(status="no-code", detail=detail))
             return
-        future = self._task.judge.submit(sample.code, self._benchmark.program(problem, sample.code))
+        tests = self._benchmark.program(problem, sample.code)
+        if isinstance(tests, CallTests) and not any(test.strip() for test in tests.tests):
+            self._write(sample, Outcome(status="infrastructure", detail=NO_TESTS))
+            return
+        future = self._task.judge.submit(sample.code, tests)
         self._waiting.append((sample, future))
         # Whatever has ended is written at once, in whatever order: what is not on disk is lost to a kill.
         waiting, self._waiting = self._waiting, []
@@ -385,9 +394,6 @@ class _Work:
         self._waiting = []
 
     def _write(self, sample: Sample, outcome: Outcome) -> None:
-        if outcome.passed and not outcome.tests:
-            detail = "the problem has no tests, so every program would pass"
-            outcome = attrs.evolve(outcome, status="infrastructure", detail=detail)
         verdict = Verdict(
             key=sample.key,
             code_sha256=sha256(sample.code or ""),

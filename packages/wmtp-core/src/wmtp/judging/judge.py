@@ -267,7 +267,10 @@ def _run(pair: Pair, code: str, tests: CallTests | StdioTests, limits: dict[str,
         return pair.run(job)
     limits |= {"input_file": tests.input_file, "output_file": tests.output_file}
     job |= {"mode": "stdio", "compare": tests.compare, "deadline": 1e6}  # each case has its own
-    return pair.run_cases(job, tests.cases)
+    found = pair.run_cases(job, tests.cases)
+    if found["status"] == "passed" and not found["tests"]:
+        return {**found, "status": "infrastructure", "detail": "the problem has no tests, so every program would pass"}
+    return found
 
 
 def _count(tests: CallTests | StdioTests) -> int:

