@@ -16,6 +16,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
         False,
     ),
     ("report", "wmtp.cli.report:command", "Write report.html of a run, or of several beside one another.", False),
+    ("runs", "wmtp.cli.runs:command", "List runs: their state, and their metrics.", False),
     ("metrics", "wmtp.cli.metrics:command", "List the metrics that the installed plugins answer for.", False),
     ("plugins", "wmtp.cli.plugins:command", "List plugins: their state, and what each provides.", False),
     ("config", "wmtp.cli.config:command", "Check, describe or migrate configuration files.", False),

@@ -45,13 +45,23 @@ _TRANSFORMERS_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 
 @hookimpl
 def wmtp_storages() -> list[StorageSpec]:
-    return [StorageSpec(mode="local", summary="folders of this machine", schemes=("file",), open=_open_local)]
+    return [
+        StorageSpec(
+            mode="local", summary="folders of this machine", schemes=("file",), open=_open_local, open_url=_open_file
+        )
+    ]
 
 
 def _open_local(settings: Any) -> Storage:
     from wmtp.storage.local import open_local
 
     return open_local(settings)
+
+
+def _open_file(url: str, settings: Any) -> tuple[Storage, str]:
+    from wmtp.storage.local import open_file
+
+    return open_file(url)
 
 
 @hookimpl
@@ -62,12 +72,14 @@ def wmtp_loaders() -> list[LoaderSpec]:
             summary="folders and hub ids in transformers format",
             matches=_is_transformers,
             load=_load_transformers,
+            fetches=True,
         ),
         LoaderSpec(
             name="meta-mtp",
             summary="Meta's multi-token-prediction checkpoints",
             matches=_is_meta_mtp,
             load=_load_meta_mtp,
+            fetches=True,
         ),
         LoaderSpec(
             name="reference",
@@ -80,6 +92,9 @@ def wmtp_loaders() -> list[LoaderSpec]:
             summary="replays stored completions: samples:FILE.jsonl",
             matches=_is_samples,
             load=_load_samples,
+            replays=True,
+            local_path=_samples_file,
+            absolute=_absolute_samples,
         ),
     ]
 
@@ -88,8 +103,19 @@ def _is_reference(reference: str) -> bool:
     return reference == "reference:"
 
 
+_SAMPLES = "samples:"
+
+
 def _is_samples(reference: str) -> bool:
-    return reference.startswith("samples:")
+    return reference.startswith(_SAMPLES)
+
+
+def _samples_file(reference: str) -> Path:
+    return Path(reference.removeprefix(_SAMPLES))
+
+
+def _absolute_samples(reference: str, folder: Path) -> str:
+    return f"{_SAMPLES}{Path(folder, _samples_file(reference).expanduser())}"
 
 
 def _is_meta_mtp(reference: str) -> bool:
@@ -117,7 +143,7 @@ def _load_reference(request: LoadRequest) -> Engine:
 def _load_samples(request: LoadRequest) -> Engine:
     from wmtp.generation.replay import SamplesEngine
 
-    return SamplesEngine(Path(request.reference.removeprefix("samples:")))
+    return SamplesEngine(_samples_file(request.reference))
 
 
 def _load_transformers(request: LoadRequest) -> Engine:

@@ -137,6 +137,7 @@ class DataLoader:
         self._remotes = remotes
         self.storage = storage
         self._resource: Resource | None = None
+        self._resources: dict[tuple[str, ...] | None, Resource] = {}
 
     @property
     def s3_manager(self) -> Storage | None:
@@ -153,11 +154,11 @@ class DataLoader:
 
     @property
     def found(self) -> Resource | None:
-        """The resource, if its rows have been asked for; ``None`` for a data set that comes with its plugin."""
+        """The resource last asked for, if any was; ``None`` for a data set that comes with its plugin."""
         return self._resource
 
     def _fetch(self, patterns: tuple[str, ...] | None = None) -> Resource:
-        if self._resource is None:
+        if patterns not in self._resources:
             name = self._spec.name
             places = [Place(f"local copy (paths.datasets.{name}_local)", self._from_local)]
             if self._url:
@@ -165,9 +166,10 @@ class DataLoader:
             else:
                 places += self._remotes.of_key(self.storage, f"datasets/{name}/", patterns)
             if self._spec.hub_id:
-                places.append(Place(f"hub ({self._spec.hub_id})", self._from_hub))
+                places.append(Place(f"hub ({self._spec.hub_id})", lambda: self._from_hub(patterns)))
             advice = f"Set paths.datasets.{name}_local in config.yaml to the file or folder that holds it."
-            self._resource = resolve(f"data set {name!r}", places, advice)
+            self._resources[patterns] = resolve(f"data set {name!r}", places, advice)
+        self._resource = self._resources[patterns]
         return self._resource
 
     def _from_local(self) -> Resource:
@@ -177,13 +179,14 @@ class DataLoader:
             raise NotHere(f"{self._local} does not exist")
         return Resource(self._local, "local")
 
-    def _from_hub(self) -> Resource:
+    def _from_hub(self, patterns: tuple[str, ...] | None) -> Resource:
         assert self._spec.hub_id
-        return from_hub(self._spec.hub_id, "dataset", revision=None, patterns=self._spec.hub_patterns or None)
+        wanted = patterns or self._spec.hub_patterns or None
+        return from_hub(self._spec.hub_id, "dataset", revision=None, patterns=wanted)
 
-    def rows(self, split: str) -> Iterable[Mapping[str, Any]]:
-        """The rows of a split, as the data set's plugin reads them."""
-        request = DatasetRequest(dataset=self._spec.name, split=split, fetch=self._fetch)
+    def rows(self, split: str, limit: int | None = None) -> Iterable[Mapping[str, Any]]:
+        """The rows of a split, as the data set's plugin reads them. limit: no more than this many will be read."""
+        request = DatasetRequest(dataset=self._spec.name, split=split, fetch=self._fetch, limit=limit)
         return self._spec.load(request)
 
 
@@ -269,16 +272,17 @@ class ModelLoader:
     @property
     def replays(self) -> bool:
         """Whether the samples are written already, and how many there are is not ours to choose."""
-        return self.reference.startswith("samples:")
+        try:
+            return bool(self._loader().replays)
+        except WmtpError:  # told when the model is opened
+            return False
 
     def stamp(self) -> dict[str, str]:
         """A cheap stamp of what would be loaded, without loading it: the reference, and files' sizes and times if local."""
         stamp = {"reference": self.reference, "variant": self.variant or ""}
         stamp["revision"] = self._model.revision or ""
         stamp["devices"] = f"{self._config.devices.device} {self._config.devices.dtype}"
-        folder = Path(self.reference.removeprefix("samples:"))
-        if not self._is_path() and not self.reference.startswith("samples:") and self._copy:
-            folder = Path(self._copy.path)
+        folder = self._local_path() or Path(self.reference)
         for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder] if folder.is_file() else []:
             if path.is_file():
                 status = path.stat()
@@ -286,6 +290,23 @@ class ModelLoader:
                     f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
                 )
         return stamp
+
+    def _local_path(self) -> Path | None:
+        """What the reference names on this machine, where its loader knows better than its text says; else a local copy."""
+        chosen = [o.spec for o in self._plugins.loaders.values() if self._model.loader in (None, o.spec.name)]
+        for spec in chosen:
+            if spec.local_path is not None and spec.matches(self.reference):
+                found: Path | None = spec.local_path(self.reference)
+                return found
+        return Path(self._copy.path) if self._copy and not self._is_path() else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What another process needs to find the model by the same chain: configuration alone. Its plugins are its own."""
+        if self.storage is not None:
+            raise TypeError(
+                "a storage that was handed over cannot travel to another process; configure it in config.yaml"
+            )
+        return _reopened, (self._config, self._recipe, self.role, self.reference, self.variant)
 
     def load(self) -> Engine:
         """Opens the model with the one loader that matches. Raises ConfigError where none or several do."""
@@ -319,7 +340,12 @@ class ModelLoader:
             return self._plugins.loaders[chosen].spec
         if self._is_path():
             _ = self.resolve()  # a folder that is not there is told before asking who could read it
-        matching = [o for o in self._plugins.loaders.values() if o.spec.matches(self.reference)]
+        scheme, url, _ = self.reference.partition("://")
+        foreign = bool(url) and scheme not in self._plugins.schemes  # no storage opens it: it is for engines of its own
+        specs = self._plugins.loaders.values()
+        matching = [o for o in specs if o.spec.matches(self.reference) and not (foreign and o.spec.fetches)]
+        if not matching and foreign:
+            raise ConfigError(self._plugins.missing("URL scheme", scheme, self._plugins.schemes))
         if len(matching) == 1:
             return matching[0].spec
         names = ", ".join(sorted(self._plugins.loaders))
@@ -330,6 +356,15 @@ class ModelLoader:
             )
         claims = ", ".join(f"{o.spec.name} ({o.distribution})" for o in matching)
         raise ConfigError(f"several loaders match model {self.reference!r}: {claims}; choose one with model.loader")
+
+
+def _reopened(config: Config, recipe: Recipe, role: Role, reference: str, variant: str | None) -> ModelLoader:
+    """A loader that came from another process, with this process's plugins."""
+    from wmtp.plugins import create_plugin_manager
+
+    loader = ModelLoader(config, recipe, create_plugin_manager(), None, role)
+    loader.reference, loader.variant = reference, variant
+    return loader
 
 
 def _folder(path: Path) -> Resource:

@@ -40,7 +40,7 @@ class ModelReader(SectionReader[ModelConfig]):
     record = ModelConfig
 
     def base_id(self, value: Any) -> str | None:
-        return None if value is None else model_reference(value)
+        return None if value is None else model_reference(value, self.catalog)
 
     def loader(self, value: Any) -> str | None:
         name: str | None = structure_scalar(value, str | None)
@@ -53,8 +53,8 @@ class ModelReader(SectionReader[ModelConfig]):
         return settings_by_name("loader", value, self.catalog, self.converter)
 
 
-def model_reference(value: Any) -> str:
-    """A model's reference. Folders and the FILE of ``samples:FILE`` are made absolute against the recipe's folder.
+def model_reference(value: Any, catalog: Catalog) -> str:
+    """A model's reference. Folders, and the paths that a loader knows in its own, are made absolute against the recipe's.
 
     ``org/name`` is a hub id unless it starts like a path (``./``, ``../``, ``/``, ``~``) or is a folder there.
     """
@@ -62,10 +62,15 @@ def model_reference(value: Any) -> str:
     if not text:
         raise InvalidValue("is empty; name a model, or leave the key out")
     folder = value.folder if isinstance(value, Text) else Path.cwd()
-    kind, colon, rest = text.partition(":")
-    if colon and kind == "samples" and rest:
-        return f"samples:{absolute(Text(rest, folder))}"
-    if text.startswith(("./", "../", "/", "~")) or text in (".", "..") or (not colon and Path(folder, text).is_dir()):
+    for owned in catalog.registry("loader").values():
+        spec = owned.spec
+        if spec.absolute is not None and spec.matches(text):
+            return str(spec.absolute(text, folder))
+    if (
+        text.startswith(("./", "../", "/", "~"))
+        or text in (".", "..")
+        or (":" not in text and Path(folder, text).is_dir())
+    ):
         return absolute(Text(text, folder))
     return str(text)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol, get_args, runtime_checkable
 
 import attrs
 
@@ -143,6 +143,15 @@ class Rows(Protocol):
     """Rows of the evaluator's data set; another split of the same data set for few-shot examples."""
 
     def __call__(self, split: str) -> Iterable[Mapping[str, Any]]: ...
+
+
+@runtime_checkable
+class FirstRows(Protocol):
+    """What a task's `rows` may offer beside being called: a data set that reads no more than it must."""
+
+    def first(self, split: str, limit: int) -> Iterable[Mapping[str, Any]]:
+        """The first `limit` rows of a split; the data set may yield more."""
+        ...
 
 
 class Generate(Protocol):

@@ -113,7 +113,7 @@ class LoadRequest:
     """
 
     reference: str
-    fetch: Fetch
+    fetch: Fetch = attrs.field(eq=False, repr=False)
     revision: str | None = None
     variant: str | None = None
     device: str = "auto"
@@ -133,6 +133,11 @@ class LoaderSpec:
             the string names one; it never touches the network.
         load: does the work, and may take minutes.
         settings: attrs class of its options under ``model.loaders.<name>`` in the recipe, or ``None`` if it takes none.
+        fetches: it reads files that core brings here, so of references ``scheme://…`` only those are its own that some
+            storage opens.
+        replays: its engines' samples are written already (`wmtp.Replays`): ``n: auto`` means all of them.
+        local_path: reference → the file or folder of this machine that it names, or ``None``. Core looks there for changes.
+        absolute: (reference, folder of the recipe) → the reference with its paths made absolute.
     """
 
     name: str = attrs.field(validator=identifier)
@@ -140,6 +145,10 @@ class LoaderSpec:
     matches: Callable[[str], bool] = attrs.field(validator=factory)
     load: Callable[[LoadRequest], Engine] = attrs.field(validator=factory)
     settings: type[Any] | None = attrs.field(default=None, validator=optional_attrs_class)
+    fetches: bool = attrs.field(default=False, validator=true_or_false)
+    replays: bool = attrs.field(default=False, validator=true_or_false)
+    local_path: Callable[[str], Path | None] | None = attrs.field(default=None, validator=optional_factory)
+    absolute: Callable[[str, Path], str] | None = attrs.field(default=None, validator=optional_factory)
 
 
 @attrs.frozen(kw_only=True)

@@ -12,15 +12,16 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import attrs
 
 from wmtp.contracts.engines import Completion, GenerationRequest, Message, SampleKey
-from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, Problem, Sample, Verdict
+from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, FirstRows, MetricValue, Problem, Sample, Verdict
 from wmtp.contracts.judging import CallTests, Outcome, StdioTests
-from wmtp.errors import ConfigError
+from wmtp.errors import ConfigError, PluginError, WmtpError
 from wmtp.evaluation.failures import Failures
 from wmtp.evaluation.metrics import pass_at_k, summarise
 from wmtp.evaluation.taken_out import TakenOut
@@ -153,14 +154,27 @@ class CodeBenchmark:
     def begin(self, task: EvaluationTask) -> dict[str, Problem]:
         """Takes the task on and reads its problems: id → problem, in order, as far as the task's limit."""
         self.task, self.settings = task, task.settings
-        found: dict[str, Problem] = {}
-        for problem in itertools.islice(self.problems(self.task.rows(self.split)), self.task.limit):
-            if problem.id in found:
-                raise ConfigError(f"{self.task.evaluator}: problem {problem.id} is in the data twice")
-            found[problem.id] = problem
+        limit, rows = task.limit, task.rows
+        if limit is not None and isinstance(rows, FirstRows):
+            found = self._read(rows.first(self.split, limit), limit)
+            if len(found) == limit:  # fewer: the split ends there, or not every row is a problem
+                return found
+        found = self._read(rows(self.split), limit)
         if not found:
             raise ConfigError(f"{self.task.evaluator}: the data set has no problems in split {self.split!r}")
         return found
+
+    def _read(self, rows: Iterable[Mapping[str, Any]], limit: int | None) -> dict[str, Problem]:
+        found: dict[str, Problem] = {}
+        problems = itertools.islice(self.problems(rows), limit)
+        while True:
+            with self._own("problems", f"row {len(found)}"):
+                problem = next(problems, None)
+            if problem is None:
+                return found
+            if problem.id in found:
+                raise ConfigError(f"{self.task.evaluator}: problem {problem.id} is in the data twice")
+            found[problem.id] = problem
 
     def _counts(self, problems: Iterable[str]) -> dict[str, int]:
         """Problem → how many samples it gets: n, or as many as are stored. Raises ConfigError if too few for a metric."""
@@ -178,7 +192,26 @@ class CodeBenchmark:
 
     def _prompt(self, problem: Problem) -> str | list[Message]:
         """The prompt; none where what is judged was written elsewhere, and nobody knows what it was asked with."""
-        return self.form().ask(self.prompt(problem)) if self.task.available is None else ""
+        if self.task.available is not None:
+            return ""
+        with self._own("prompt", f"problem {problem.id}"):
+            prompt = self.form().ask(self.prompt(problem))
+            if not prompt:
+                raise ValueError("the prompt is empty")
+            return prompt
+
+    @contextmanager
+    def _own(self, method: str, what: str) -> Iterator[None]:
+        """Names the method of the plugin that failed, and on what: its own error alone tells a user nothing."""
+        try:
+            yield
+        except (WmtpError, OSError):
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"{type(self).__name__}.{method} of {self.task.evaluator} failed on {what}: {type(error).__name__}: {error}. "
+                "That is the plugin's own; its traceback is in the run's log.txt."
+            ) from error
 
     def _stored_samples(
         self, counts: Mapping[str, int], prompts: Mapping[str, str], generation_key: str
@@ -233,7 +266,8 @@ class CodeBenchmark:
                 errors.append(f"problem {completion.key.problem}, sample {completion.key.index}: {completion.error}")
                 continue
             problem = problems[completion.key.problem]
-            code, extra = self._taken_out(problem, completion)
+            with self._own("code", f"problem {problem.id}, sample {completion.key.index}"):
+                code, extra = self._taken_out(problem, completion)
             sample = Sample(
                 key=completion.key,
                 completion=completion.text,
@@ -349,7 +383,9 @@ class CodeBenchmark:
             if base == self.pass_metric and base:
                 found[name] = pass_at_k(len(verdicts), sum(v.outcome.passed for v in verdicts), int(k))
                 continue
-            own = self.score(problem, samples, verdicts) if own is None else own
+            if own is None:
+                with self._own("score", f"problem {problem.id}"):
+                    own = self.score(problem, samples, verdicts)
             if name not in own:
                 raise ConfigError(f"{type(self).__name__}.score gave no value for {name}")
             found[name] = own[name]
@@ -374,7 +410,8 @@ class _Work:
             detail = f"the completion holds no program ({why})" if why else "the completion holds no program"
             self._write(sample, Outcome(status="no-code", detail=detail))
             return
-        tests = self._benchmark.program(problem, sample.code)
+        with self._benchmark._own("program", f"problem {problem.id}, sample {sample.key.index}"):
+            tests = self._benchmark.program(problem, sample.code)
         if isinstance(tests, CallTests) and not any(test.strip() for test in tests.tests):
             self._write(sample, Outcome(status="infrastructure", detail=NO_TESTS))
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from wmtp.config.config import Config
 from wmtp.config.plain import to_plain, to_yaml
 from wmtp.config.recipe import Recipe
 from wmtp.contracts.engines import Sampling
-from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, OwnerRun, Rows
+from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, OwnerRun
 from wmtp.contracts.judging import Judge
 from wmtp.contracts.specs import Listener, Resource
 from wmtp.errors import ConfigError, WmtpError
@@ -215,7 +215,7 @@ class RunDriver:
             settings=self._recipe.eval.evaluators.get(evaluator),
             sampling=sampling,
             limit=self._recipe.eval.limit,
-            rows=self._rows(owned.spec.dataset if owned else None),
+            rows=_Rows(self._loader, owned.spec.dataset if owned else None),
             store=files,
             generate=self._engine.generate,
             available=partial(self._engine.available, whole=self._recipe.eval.limit is None) if every else None,
@@ -224,17 +224,12 @@ class RunDriver:
             judged=lambda sample, verdict: self._emit(SampleJudged(sample=sample, verdict=verdict)),
         )
 
-    def _rows(self, dataset: str | None) -> Rows:
-        def rows(split: str) -> Iterable[Mapping[str, Any]]:
-            if dataset is None:
-                raise ConfigError("this evaluator declares no data set, so it has no rows")
-            if dataset not in self._loaders:
-                self._loaders[dataset] = create_data_loader(
-                    self._config, dataset, plugins=self._plugins, report=self._moved
-                )
-            return self._loaders[dataset].rows(split)
-
-        return rows
+    def _loader(self, dataset: str) -> DataLoader:
+        if dataset not in self._loaders:
+            self._loaders[dataset] = create_data_loader(
+                self._config, dataset, plugins=self._plugins, report=self._moved
+            )
+        return self._loaders[dataset]
 
     def _results(self, result: EvaluationResult, started: float) -> Results:
         record = assemble(
@@ -286,6 +281,25 @@ class RunDriver:
             self._folder, "all" if before is None else f"the first {before}", limit, limit,
         )  # fmt: skip
         return f".limit-{limit}"
+
+
+@attrs.frozen
+class _Rows:
+    """Rows of one data set, or of none. See `wmtp.contracts.evaluation.FirstRows`."""
+
+    _loader: Callable[[str], DataLoader]
+    _dataset: str | None
+
+    def __call__(self, split: str) -> Iterable[Mapping[str, Any]]:
+        return self._of(split, None)
+
+    def first(self, split: str, limit: int) -> Iterable[Mapping[str, Any]]:
+        return self._of(split, limit)
+
+    def _of(self, split: str, limit: int | None) -> Iterable[Mapping[str, Any]]:
+        if self._dataset is None:
+            raise ConfigError("this evaluator declares no data set, so it has no rows")
+        return self._loader(self._dataset).rows(split, limit)
 
 
 def _source(resource: Resource | None) -> dict[str, str]:

@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from wmtp.contracts.storage import Changed, Entry
+from wmtp.errors import ConfigError
 from wmtp.storage.keys import relative
 
 CHUNK = 1 << 20
@@ -17,6 +19,19 @@ CHUNK = 1 << 20
 def open_local(settings: Any) -> LocalStorage:
     """The storage of ``storage.mode: local``: the working directory."""
     return LocalStorage(Path.cwd())
+
+
+def open_file(url: str) -> tuple[LocalStorage, str]:
+    """The storage and key of ``file:///absolute/path``: a folder's own, or the folder of a file.
+
+    Raises:
+        ConfigError: The URL names another machine, or no absolute path.
+    """
+    parts = urlsplit(url)
+    path = Path(unquote(parts.path))
+    if parts.netloc not in ("", "localhost") or not path.is_absolute():
+        raise ConfigError(f"{url}: write file:///absolute/path, of a file or folder of this machine")
+    return (LocalStorage(path), "") if path.is_dir() else (LocalStorage(path.parent), path.name)
 
 
 class LocalStorage:
