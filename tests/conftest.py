@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent / "servers"))
 from server_fixtures import hub, moto, online, proxy, rclone, rclone_folder, swift
 
 __all__ = ["hub", "moto", "online", "proxy", "rclone", "rclone_folder", "swift"]
+ROOT = Path(__file__).resolve().parent.parent
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -31,8 +33,12 @@ def plugins() -> Plugins:
 
 @pytest.fixture
 def wmtp_env(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The environment of a subprocess: one thread for torch, no network, plugins as they are installed."""
+    """The environment of a subprocess: one thread for torch, no network, and of plugins those of this repository: whoever runs
+    the tests may have installed some of their own."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("WMTP_")}
+    ours = {p.parent.name for p in ROOT.glob("packages/*/pyproject.toml")}
+    installed = {point.dist.name for point in metadata.entry_points(group="wmtp") if point.dist}
+    clean["WMTP_PLUGINS"] = ",".join(sorted(ours & installed))
     return {**clean, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TERM": "dumb", "COLUMNS": "120"}
 
 

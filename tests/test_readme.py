@@ -67,7 +67,7 @@ def test_make_target_exists(command: str) -> None:
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("pip install ")])
 def test_pip_line_names_our_distributions(command: str) -> None:
-    names = [re.split(r"[\[<>=]", word)[0] for word in shlex.split(command)[2:]]
+    names = [re.split(r"[\[<>=]", word.removeprefix("./packages/"))[0] for word in shlex.split(command)[2:]]
     assert names
     assert [n for n in names if not (ROOT / "packages" / n / "pyproject.toml").is_file()] == []
 

@@ -20,9 +20,11 @@ UPLOAD = "upload"
 @contextmanager
 def progress() -> Iterator[Callable[[str, str, int], None] | None]:
     """A bar for each evaluator's samples and verdicts, and for what is fetched (with bytes a second), on stderr, if that is a
-    terminal; else ``None``."""
+    terminal; else a line a minute."""
     if not sys.stderr.isatty():
-        yield None
+        from wmtp.cli.progress_lines import ProgressLines
+
+        yield ProgressLines().report
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
