@@ -140,6 +140,12 @@ def _judged(folder: Path, verdicts: Path, keys: Mapping[str, Any]) -> Judged:
     )
 
 
+def read_judged(folder: Path, evaluator: str) -> Judged:
+    """Read one evaluator's outcomes of a run that need not be finished; none where it has not judged yet."""
+    path = folder / "verdicts" / f"{evaluator}.jsonl"
+    return _judged(folder, path, _object(folder / "keys.json") or {}) if path.exists() else Judged(passed={})
+
+
 def _with_versions(judged: Judged, results: Mapping[str, Any]) -> Judged:
     """Programs are taken out of completions by plugins: their versions are what extraction was done with."""
     plugins = {

@@ -55,8 +55,17 @@ class ModelConfig:
 
 
 @attrs.frozen(kw_only=True)
+class DecideConfig:
+    """``eval.decide``: the difference of pass@1 that sampling against another run is to find (0.02 is two points)."""
+
+    difference: float = attrs.field(default=0.02, validator=[attrs.validators.gt(0), attrs.validators.lt(1)])
+
+
+@attrs.frozen(kw_only=True)
 class EvalConfig:
     """``eval``. `evaluators` maps an evaluator id to its settings, structured by the class its plugin declares.
+
+    `against` is the folder of a finished run to beat: sampling stops once `decide` stands, at `sampling.n` at the latest.
 
     Evaluators that the metrics need are always in it, with their defaults where the file says nothing.
     """
@@ -68,6 +77,8 @@ class EvalConfig:
     limit: int | None = attrs.field(default=None, validator=at_least(1))
     metric_prefix: Mapping[str, str] = attrs.field(factory=dict)
     evaluators: Mapping[str, Any] = attrs.field(factory=dict)
+    against: str | None = None
+    decide: DecideConfig = DecideConfig()
 
 
 @attrs.frozen(kw_only=True)

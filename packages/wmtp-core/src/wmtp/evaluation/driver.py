@@ -27,6 +27,7 @@ from wmtp.evaluation.listeners import HookListener, Progress, ProgressListener, 
 from wmtp.evaluation.meta_mtp import EVALUATOR_ID, MetaMtpEvaluator
 from wmtp.evaluation.report import report
 from wmtp.evaluation.results import Results, assemble
+from wmtp.evaluation.until_decided import until_decided
 from wmtp.events import BytesMoved, Emitter, RunFinished, RunStarted, SampleJudged, StageFinished
 from wmtp.judging import open_judge
 from wmtp.loaders import DataLoader, create_data_loader, create_model_loader
@@ -181,12 +182,25 @@ class RunDriver:
         """What an owner answers, under the names the user asked for."""
         started, failure = time.time(), None
         try:
-            return _renamed(self._plugins.evaluate(task, owned), names)
+            return _renamed(self._evaluated(owned, task), names)
         except Exception as error:
             failure = error
             raise
         finally:
             self._emit(StageFinished(name=task.evaluator, seconds=time.time() - started, error=failure))
+
+    def _evaluated(self, owned: Any, task: EvaluationTask) -> EvaluationResult:
+        section = self._recipe.eval
+        if section.against is None or not owned.spec.samples:
+            return self._plugins.evaluate(task, owned)
+        return until_decided(
+            task,
+            lambda part: self._plugins.evaluate(part, owned),
+            folder=self._folder,
+            against=Path(section.against),
+            difference=section.decide.difference,
+            first=self._plugins.largest_k(section.metrics, section.metric_prefix),
+        )
 
     def _owner_task(
         self, stack: ExitStack, owned: Any, metrics: tuple[str, ...], protocol: str | None = None
