@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,7 +93,8 @@ def locked(folder: Path, *, fresh: bool) -> Iterator[Path]:
 
 def _own_name(name: str) -> str:
     """The file that a temporary one, left behind by a kill, was to become."""
-    return name.removesuffix(TEMPORARY)[1:] if name.endswith(TEMPORARY) else name
+    name = name.removesuffix(TEMPORARY)[1:] if name.endswith(TEMPORARY) else name
+    return re.sub(r"\.limit-\d+(?=\.(json|md)$)", "", name)  # a look at the first N problems
 
 
 TEMPORARY = ".tmp"
