@@ -42,7 +42,9 @@ def _fill(source: str) -> str:
 def _tests(case: dict[str, Any]) -> CallTests | StdioTests:
     if case["kind"] == "call":
         return CallTests(tests=tuple(case["tests"]), time_limit=SECONDS)
-    return StdioTests(cases=[StdioCase(*pair) for pair in case["tests"]], time_limit=SECONDS)
+    return StdioTests(
+        cases=[StdioCase(input=given, expected=wanted) for given, wanted in case["tests"]], time_limit=SECONDS
+    )
 
 
 def _ours(judge: SandboxJudge) -> set[int]:

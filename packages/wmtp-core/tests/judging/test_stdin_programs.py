@@ -46,7 +46,7 @@ RIGHT = {
 
 @pytest.mark.parametrize("code", RIGHT.values(), ids=RIGHT)
 def test_right_programs_pass(code: str, judge: SandboxJudge) -> None:
-    outcome = judge.submit(code, StdioTests(cases=DOUBLE)).result()
+    outcome = judge.submit(code, StdioTests(cases=DOUBLE, compare="tokens")).result()
     assert (outcome.status, outcome.tests_passed) == ("passed", 2), outcome
 
 
@@ -88,7 +88,7 @@ def test_the_first_failure_ends_it_and_cases_are_read_one_by_one(judge: SandboxJ
     def cases() -> Iterator[StdioCase]:
         for number in range(100):
             taken.append(number)
-            yield StdioCase(f"{number}\n", "0\n" if number < 3 else "1\n")
+            yield StdioCase(input=f"{number}\n", expected="0\n" if number < 3 else "1\n")
 
     outcome = judge.submit("print(0)", StdioTests(cases=cases())).result()
     assert (outcome.status, outcome.tests_passed, outcome.tests) == ("failed", 3, 4)
@@ -125,4 +125,6 @@ def test_files_in_place_of_streams(judge: SandboxJudge) -> None:
 def test_much_input_and_output_at_once(judge: SandboxJudge) -> None:
     text = "123456789 " * 300_000
     code = "import sys\nfor word in sys.stdin.read().split(): print(word)"
-    assert judge.submit(code, StdioTests(cases=[StdioCase(input=text, expected=text)])).result().passed
+    assert (
+        judge.submit(code, StdioTests(cases=[StdioCase(input=text, expected=text)], compare="tokens")).result().passed
+    )

@@ -58,6 +58,7 @@ class CodeContests(wmtp.CodeBenchmark):
         memory = max(LEAST_MIB, math.ceil((row["memory_limit_bytes"] or 0) / 2**20))
         return wmtp.StdioTests(
             cases=_Cases(row, self.settings.max_tests),
+            compare="tokens",
             input_file=row["input_file"] or "",
             output_file=row["output_file"] or "",
             time_limit=limit,

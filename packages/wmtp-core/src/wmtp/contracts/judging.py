@@ -14,6 +14,16 @@ Status = Literal["passed", "failed", "error", "timeout", "memory", "output", "bl
 Level = Literal["strict", "process", "auto"]
 
 
+def _some(record: object, field: attrs.Attribute[tuple[str, ...]], tests: tuple[str, ...]) -> None:
+    if not tests:
+        raise ValueError("CallTests.tests is empty: a program would pass whatever it does")
+
+
+def _plain_name(record: object, field: attrs.Attribute[str], name: str) -> None:
+    if "/" in name or "\0" in name or name in (".", ".."):
+        raise ValueError(f"StdioTests.{field.name} must be a plain file name, not {name!r}")
+
+
 @attrs.frozen(kw_only=True)
 class CallTests:
     """Tests that call into the program: it runs first, then `setup`, then each of `tests`, all sharing names.
@@ -26,7 +36,7 @@ class CallTests:
         memory_mib: Memory in MiB, in place of the judge's own.
     """
 
-    tests: tuple[str, ...] = attrs.field(converter=as_tuple, validator=text_tuple)
+    tests: tuple[str, ...] = attrs.field(converter=as_tuple, validator=[text_tuple, _some])
     setup: str = attrs.field(default="", validator=any_text)
     time_limit: float | None = attrs.field(default=None, validator=number(0, above=True, besides=(None,)))
     memory_mib: int | None = attrs.field(default=None, validator=number(1, whole=True, besides=(None,)))
@@ -46,19 +56,21 @@ class StdioTests:
 
     Attributes:
         cases: Iterated once, lazily, in the parent.
-        compare: ``"tokens"``: split on whitespace, lower-cased, equal counts, numbers within 1e-5; or ``"exact"``.
-        input_file: A name in the working directory that stands for stdin, where a problem asks for it.
+        compare: ``"lines"``: the same text, but for white space at the ends of lines and at its own end; ``"exact"``: the same
+            text; ``"tokens"``: the same words whatever their case, whole numbers equal, others within 1e-5 or, where they are
+            large, within 1e-9 of the expected one (docs/decisions/0040).
+        input_file: A plain name in the working directory that stands for stdin, where a problem asks for it.
         output_file: The same for stdout.
         time_limit: CPU seconds a case, in place of the judge's own.
         memory_mib: Memory a case in MiB, in place of the judge's own.
     """
 
     cases: Iterable[StdioCase]
-    compare: Literal["tokens", "exact"] = attrs.field(
-        default="tokens", validator=attrs.validators.in_(("tokens", "exact"))
+    compare: Literal["lines", "tokens", "exact"] = attrs.field(
+        default="lines", validator=attrs.validators.in_(("lines", "tokens", "exact"))
     )
-    input_file: str = attrs.field(default="", validator=any_text)
-    output_file: str = attrs.field(default="", validator=any_text)
+    input_file: str = attrs.field(default="", validator=[any_text, _plain_name])
+    output_file: str = attrs.field(default="", validator=[any_text, _plain_name])
     time_limit: float | None = attrs.field(default=None, validator=number(0, above=True, besides=(None,)))
     memory_mib: int | None = attrs.field(default=None, validator=number(1, whole=True, besides=(None,)))
 

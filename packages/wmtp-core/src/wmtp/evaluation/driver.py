@@ -135,6 +135,7 @@ class RunDriver:
             time_limit=judging.time_limit,
             memory_mib=judging.memory_mib,
             packages=judging.packages,
+            private=[self._folder],
             notify=log.warning,
         )
 

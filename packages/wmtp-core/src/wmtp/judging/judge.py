@@ -18,6 +18,7 @@ from wmtp.contracts.judging import CallTests, Level, Outcome, StdioTests
 from wmtp.errors import JudgeError
 from wmtp.judging.host.packages import Package, find
 from wmtp.judging.host.pair import PROCESSES, Overlong, Pair, PairDied
+from wmtp.judging.sandbox import lockdown
 
 JUDGE_VERSION = "3"
 """Part of every judge_key. It rises when a verdict could come out differently."""
@@ -218,6 +219,8 @@ class SandboxJudge:
                 continue
             if over_memory and answer.get("status") != "passed":
                 answer |= {"status": "memory", "detail": "its processes held too much memory together"}
+            if isinstance(tests, StdioTests) and answer.get("status") == "passed" and not answer["tests_passed"]:
+                return {"status": "infrastructure", "detail": "the problem has no tests"}
             if "broken" in answer:
                 return {"status": "infrastructure", "detail": answer["broken"]}
             return answer
@@ -294,6 +297,7 @@ def open_judge(
     time_limit: float = 10.0,
     memory_mib: int = 1024,
     packages: Sequence[str] = (),
+    private: Sequence[str | os.PathLike[str]] = (),
     notify: Callable[[str], None] | None = None,
 ) -> SandboxJudge:
     """Starts a judge; use it as a context manager.
@@ -302,6 +306,7 @@ def open_judge(
     workers     programs judged side by side; ``auto``: one a core.
     time_limit  CPU seconds a program; memory_mib: MiB a program, beyond the bare interpreter's.
     packages    names of installed distributions that programs may import beside the standard library, and what they need.
+    private     paths that no program may read (run folder, data): strict refuses to start where one could.
     notify      called with each loud note, which `notes` also keeps.
 
     Raises JudgeError naming the layer where ``strict`` cannot hold, or the package that is missing, and what to do.
@@ -310,6 +315,10 @@ def open_judge(
         raise JudgeError(f"no such level of judging: {level!r}; there are strict, process and auto")
     count = len(os.sched_getaffinity(0)) if workers == "auto" else workers
     found = find(packages)
+    if level != "process":
+        for path in private:
+            if lockdown.is_readable(os.fspath(path)):
+                raise JudgeError(f"programs could read {path}, among the interpreter's libraries: move it elsewhere")
     if level == "process":
         return SandboxJudge("process", count, time_limit, memory_mib, found)
     try:

@@ -31,7 +31,11 @@ FILE_MIB = 32
 PROCESSES = 64
 FILES = 200
 _ROOT = Path(__file__).resolve().parents[3]
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from wmtp.judging.{0} import main; main(*map(int, sys.argv[2:]))"
+# The package is found by its own folder, which is on nobody's path: what is installed beside it stays out of reach.
+_BOOT = (
+    "import sys, types; package = sys.modules['wmtp'] = types.ModuleType('wmtp'); package.__path__ = [sys.argv[1] + '/wmtp']; "
+    "from wmtp.judging.{0} import main; main(*map(int, sys.argv[2:]))"
+)
 
 
 class PairDied(Exception):  # noqa: N818

@@ -27,7 +27,7 @@ _BOX = "/box"
 STDIN = "/box/tmp/stdin"  # where /dev/stdin leads: there is no /proc in which to find it
 PACKAGES = "/packages"  # distributions that candidates may import, if any
 CANARY = "/canary"  # readable by mode, forbidden by Landlock: shows that Landlock holds
-_SYSTEM = ("/usr", "/lib", "/lib64", "/bin")
+_SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/lib", "/lib64")
 _DEVICES = ("/dev/null", "/dev/urandom", "/dev/random")  # /dev/zero, mapped, would be memory that nobody sees
 
 
@@ -58,10 +58,29 @@ def _set_mount(path: str, attributes: int, *, recursive: bool) -> None:
 
 
 def readable_paths() -> list[str]:
-    """Folders that a candidate may read: the system's libraries and the interpreter's own, nothing of the host's."""
+    """Folders that a candidate may read: libraries of the system and of the interpreter, but for what is installed among them
+    (`_installed`)."""
     prefixes = {os.path.realpath(sys.base_prefix), os.path.realpath(sys.base_exec_prefix)}
-    extra = sorted(p for p in prefixes if not p.startswith("/usr/") and p != "/usr")
+    extra = sorted(p for prefix in prefixes if (p := f"{prefix}/lib") not in _SYSTEM)
     return [p for p in (*_SYSTEM, *extra) if os.path.isdir(p)]
+
+
+def _installed(path: str) -> list[str]:
+    """Folders of installed distributions below a folder of libraries."""
+    names = [name for name in os.listdir(path) if name.startswith("python")]
+    folders = [f"{path}/{name}/{kind}" for name in names for kind in ("site-packages", "dist-packages")]
+    return [folder for folder in folders if os.path.isdir(folder)]
+
+
+def is_readable(path: str) -> bool:
+    """Whether a candidate at level strict can read what lies at `path`."""
+    real = os.path.realpath(path)
+
+    def below(folder: str) -> bool:
+        return real == folder or real.startswith(folder.rstrip("/") + "/")
+
+    folders = {os.path.realpath(folder) for folder in readable_paths()}
+    return any(map(below, folders)) and not any(below(hidden) for folder in folders for hidden in _installed(folder))
 
 
 def _bind_file(path: str, target: str) -> None:
@@ -80,7 +99,11 @@ def _build_root(where: str, packages: list[str]) -> None:
             os.symlink(os.readlink(path), target)
             continue
         os.makedirs(target, exist_ok=True)
-        _mount(path, target, None, _BIND | _REC)
+        _mount(path, target, None, _BIND)
+        for folder in _installed(path):
+            _mount(
+                "tmpfs", where + folder, "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC, "size=4k,nr_inodes=2,mode=0555"
+            )
     for path in _DEVICES:
         _bind_file(path, where + path)
     os.symlink(STDIN, where + "/dev/stdin")

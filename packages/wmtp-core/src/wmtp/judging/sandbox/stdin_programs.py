@@ -9,6 +9,7 @@ from __future__ import annotations
 import _socket
 import atexit
 import contextlib
+import gc
 import io
 import json
 import os
@@ -64,6 +65,11 @@ def _open_streams() -> None:
     sys.stderr = sys.__stderr__ = io.TextIOWrapper(  # type: ignore[misc]
         io.BufferedWriter(io.FileIO(2, "w", closefd=False)), "utf-8", "backslashreplace", line_buffering=True
     )
+    named: list[tuple[Any, str, str]] = [
+        (sys.stdin, "<stdin>", "r"), (sys.stdout, "<stdout>", "w"), (sys.stderr, "<stderr>", "w"),
+    ]  # fmt: skip
+    for stream, name, mode in named:  # as CPython has them
+        stream.buffer.raw.name, stream.mode = name, mode
 
 
 def _new_file(name: str, data: bytes) -> int:
@@ -169,8 +175,37 @@ def _run_program(code: types.CodeType, space: dict[str, Any]) -> None:
     except BaseException:  # the program's, whatever it is  # noqa: BLE001
         sys.__excepthook__(*sys.exc_info())
         status = 1
+    status = status or _flush()
+    _forget(space)
+    os._exit((status or _flush()) & 0xFF)
+
+
+def _flush() -> int:
+    """The exit status of an interpreter that can write, or cannot, what its streams still hold. One that is closed or gone
+    holds nothing."""
+    status = 0
+    for name in ("stdout", "__stdout__"):
+        stream = getattr(sys, name, None)
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except BaseException:  # a broken stdout is an error exit, as in Python itself  # noqa: BLE001
+            status = 120
+    return status
+
+
+def _forget(space: dict[str, Any]) -> None:
+    """Lets go of the program's objects, as an interpreter does at its end: files that are open still write what they hold, and
+    finalizers run, which may use the program's functions and modules."""
     try:
-        sys.stdout.flush()
-    except BaseException:  # a broken stdout is an error exit, as in Python itself  # noqa: BLE001
-        status = status or 120
-    os._exit(status & 0xFF)
+        for name in [n for n, v in space.items() if not isinstance(v, _LASTING) and not n.startswith("__")]:
+            space.pop(name, None)
+        gc.collect()
+        for name in [n for n in space if n != "__builtins__"]:
+            space.pop(name, None)
+        gc.collect()
+    except BaseException:  # the program's: it has ended, and what it printed stands  # noqa: BLE001
+        pass
+
+
+_LASTING = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)

@@ -1,0 +1,100 @@
+"""Nothing that a program leaves is seen by the next, and no answer makes a verdict ours."""
+
+from __future__ import annotations
+
+import pytest
+
+from wmtp.contracts.judging import CallTests, StdioCase, StdioTests
+from wmtp.judging.checker.compare import same_output
+from wmtp.judging.judge import SandboxJudge
+
+CHANNELS = {
+    "times": (
+        "import os\nos.utime('/tmp', ns=(BIT * 10**9, BIT * 10**9))",
+        "os.stat('/tmp').st_atime_ns == BIT * 10**9",
+    ),
+    "mode": ("import os\nos.chmod('/tmp', 0o5755)", "os.stat('/tmp').st_mode & 0o7777 == 0o5755"),
+    "pids": (
+        "import os\nfor _ in range(9):\n  p = os.fork()\n  if not p: os._exit(0)\n  os.waitpid(p, 0)",
+        "os.getpid() != 101",
+    ),
+    "inodes": ("for n in range(9): open(str(n), 'w')", "os.stat('.').st_ino > 3"),
+    "names": ("", "os.getcwd() != '/box/tmp/program'"),
+}
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_a_channel_tells_the_next_program_nothing(channel: str, strict: SandboxJudge) -> None:
+    send, receive = (part.replace("BIT", str(1 << 34)) for part in CHANNELS[channel])
+    look = CallTests(tests=("assert f() is False",))
+    for bit in (1, 1, 0, 1, 0):
+        sent = strict.submit((send if bit else "") + "\ndef f(): return False", look).result()
+        assert sent.passed, sent
+        assert strict.submit(f"import os\ndef f(): return {receive}", look).result().passed
+
+
+@pytest.mark.parametrize(
+    ("code", "tests"),
+    [
+        ("def f(x): return 10**5000", ("assert f(3) == 5, f(3)",)),
+        ("def f(x): return 10**5000", ("assert {1: 2}[f(3)]",)),
+        ("def f(g): return g(5, 'real')", ("assert f(getattr) == 7",)),
+        ("def f(g): return g('a', 'a')", ("import re\nassert f(re.match) == 7",)),
+    ],
+)
+def test_no_answer_makes_the_verdict_ours(code: str, tests: tuple[str, ...], judge: SandboxJudge) -> None:
+    outcome = judge.submit(code, CallTests(tests=tests)).result()
+    assert outcome.status in ("failed", "error"), outcome
+
+
+def test_star_imports_of_a_setup_are_the_judges(judge: SandboxJudge) -> None:
+    wrong = (
+        "import sys, types\nfake = types.ModuleType('math'); fake.pi = 0\nsys.modules['math'] = fake\ndef f(): return 0"
+    )
+    outcome = judge.submit(wrong, CallTests(tests=("assert f() == pi",), setup="from math import *")).result()
+    assert outcome.status == "failed"
+
+
+STREAMS = {
+    "mode and name": (
+        "import sys\nassert (sys.stdin.mode, sys.stdout.mode, sys.stdin.name) == ('r', 'w', '<stdin>')\n"
+        "print(int(input()) * 2)"
+    ),
+    "closed": "import sys\nprint(int(input()) * 2)\nsys.stdout.close()",
+    "None": "import sys\nprint(int(input()) * 2, flush=True)\nsys.stdout = None",
+    "deleted": "import sys\nprint(int(input()) * 2, flush=True)\ndel sys.stdout",
+    "a file over 1, left open": "out = open(1, 'w', closefd=False)\nout.write(str(int(input()) * 2))",
+    "a finalizer": "class A:\n def __del__(self): print(int(input()) * 2)\na = A()",
+    "many digits": "n = int(input())\nassert len(str(3**20000)) == 9543\nprint(n * 2)",
+}
+
+
+@pytest.mark.parametrize("code", STREAMS.values(), ids=STREAMS)
+def test_streams_are_as_cpython_makes_and_leaves_them(code: str, judge: SandboxJudge) -> None:
+    cases = [StdioCase(input="1\n", expected="2\n"), StdioCase(input="2\n", expected="4\n")]
+    assert judge.submit(code, StdioTests(cases=cases)).result().passed
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "same"),
+    [
+        ("9007199254740993", "9007199254740992", False),
+        ("1000", "1_000", False),
+        ("12", "\uff11\uff12", False),
+        ("3141592653.589793", "3141592653.5899", True),
+        ("inf", "Infinity", True),
+        ("a b", "a\fb", False),
+        ("YES", "yes", True),
+        ("5", "5.0", True),
+    ],
+)
+def test_tokens(expected: str, printed: str, same: bool) -> None:
+    assert same_output(expected, printed, "tokens") is same
+
+
+def test_no_tests_are_refused(judge: SandboxJudge) -> None:
+    with pytest.raises(ValueError, match="empty"):
+        CallTests(tests=())
+    assert judge.submit("1", StdioTests(cases=[])).result().status == "infrastructure"
+    with pytest.raises(ValueError, match="plain file name"):
+        StdioTests(cases=[], input_file="/root/x")
