@@ -345,6 +345,9 @@ class ModelLoader:
         specs = self._plugins.loaders.values()
         matching = [o for o in specs if o.spec.matches(self.reference) and not (foreign and o.spec.fetches)]
         if not matching and foreign:
+            kind, colon, _ = scheme.partition(":")
+            if colon:  # a reference like openai:http://…, whose loader is not installed
+                raise ConfigError(self._plugins.missing("loader", kind, self._plugins.loaders))
             raise ConfigError(self._plugins.missing("URL scheme", scheme, self._plugins.schemes))
         if len(matching) == 1:
             return matching[0].spec

@@ -1,0 +1,112 @@
+"""What a server answered, taken apart: a completion, or a reason why it is none.
+
+Servers and what stands before them answer 200 with an error page, with half a JSON, with no choices at all, and the openai
+client raises nothing for those. Only an answer that says why it ended is an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+
+class BadAnswer(Exception):  # noqa: N818  (never shown as it is: it becomes the reason of a further attempt)
+    """An answer that is no completion. The text says what was wrong with it."""
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """One choice of a server's answer.
+
+    Attributes:
+        text: What was written, as the server sent it.
+        finish: Why it ended, in the server's word: ``stop``, ``length``, ``tool_calls``, ``content_filter``, ``error`` …
+        tokens: How many were generated, as the server counts them, or ``None``.
+        extra: Reasoning, tool calls, speculation and the finish reason, where there is something to keep.
+    """
+
+    text: str
+    finish: str
+    tokens: int | None
+    extra: Mapping[str, Any]
+
+
+def read_answer(body: Any, *, chat: bool) -> Answer:
+    """Takes one choice out of the body of an answer, which may be anything.
+
+    Raises:
+        BadAnswer: It is no completion with one choice and a reason for its end.
+    """
+    if not isinstance(body, Mapping):
+        raise BadAnswer(f"the answer is no object but {_shown(body)}")
+    if error := body.get("error"):
+        raise BadAnswer(f"an error inside an answer of status 200: {_shown(error)}")
+    choices = body.get("choices")
+    if (
+        not isinstance(choices, Sequence)
+        or isinstance(choices, str)
+        or not all(isinstance(c, Mapping) for c in choices)
+    ):
+        raise BadAnswer(f"'choices' is {_shown(choices)}")
+    if len(choices) != 1:
+        raise BadAnswer(f"{len(choices)} choices where one was asked for")
+    choice = choices[0]
+    finish = choice.get("finish_reason")
+    if not isinstance(finish, str) or not finish:
+        raise BadAnswer("the answer does not say why it ended (finish_reason); it was cut off")
+    return Answer(
+        text=_text(choice, chat=chat), finish=finish, tokens=_tokens(body), extra=_extra(body, choice, finish)
+    )
+
+
+def _text(choice: Mapping[str, Any], *, chat: bool) -> str:
+    text = _message(choice).get("content") if chat else choice.get("text")
+    if text is None and chat and _message(choice):
+        return ""  # only reasoning, or a call of a tool
+    if not isinstance(text, str):
+        raise BadAnswer(f"{'message.content' if chat else 'text'} is {_shown(text)}")
+    return text
+
+
+def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    message = choice.get("message")
+    return message if isinstance(message, Mapping) else {}
+
+
+def _tokens(body: Mapping[str, Any]) -> int | None:
+    usage = body.get("usage")
+    count = usage.get("completion_tokens") if isinstance(usage, Mapping) else None
+    return count if isinstance(count, int) and count >= 0 else None
+
+
+def _extra(body: Mapping[str, Any], choice: Mapping[str, Any], finish: str) -> dict[str, Any]:
+    """What is kept beside the text. Speculation is where vLLM (``metrics``) and SGLang (``meta_info``) put it."""
+    message = _message(choice)
+    extra: dict[str, Any] = {}
+    if reasoning := message.get("reasoning_content") or message.get("reasoning"):
+        extra["reasoning"] = reasoning
+    if calls := message.get("tool_calls"):
+        extra["tool_calls"] = calls
+    if finish not in ("stop", "length"):
+        extra["finish_reason"] = finish
+    for holder in (choice, body):
+        metrics, info = holder.get("metrics"), holder.get("meta_info")
+        if isinstance(metrics, Mapping) and metrics.get("speculative_decoding"):
+            extra["speculation"] = metrics["speculative_decoding"]
+        elif isinstance(info, Mapping) and (found := {k: v for k, v in info.items() if k.startswith("spec_")}):
+            extra["speculation"] = found
+    return extra
+
+
+def _shown(value: Any) -> str:
+    """A short look at what came, on one line."""
+    text = " ".join(str(value).split())
+    return f"{type(value).__name__} {text[:80]!r}" if value is not None else "missing"
+
+
+def cut_at_stop(text: str, stops: Sequence[str]) -> tuple[str, bool]:
+    """The text before the first of the stop strings, and whether one stood there."""
+    positions = [text.index(stop) for stop in stops if stop in text]
+    return (text[: min(positions)], True) if positions else (text, False)

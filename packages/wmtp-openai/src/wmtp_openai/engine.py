@@ -1,0 +1,219 @@
+"""The engine: requests go to the servers from an event loop on a thread of its own, completions come back as they are there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import openai
+
+import wmtp
+from wmtp_openai.answers import BadAnswer, read_answer
+from wmtp_openai.copies import Copies
+from wmtp_openai.pool import Pool, Server
+from wmtp_openai.probe import ServerInfo, draft_counters, probe
+from wmtp_openai.prompts import Prompts
+from wmtp_openai.requests import Asker, Refused, post
+from wmtp_openai.settings import OpenAISettings, parse_reference
+
+T = TypeVar("T")
+
+AHEAD = 16
+"""Requests beyond those under way that wait for a server, so that none waits for us."""
+DRAWS = 3
+"""Pairs of unseeded draws, all equal, after which a server counts as one that does not draw."""
+SEEDS_ARE_HINTS = (
+    "seeds are sent, but a server that computes requests beside one another may not write the same text again: samples that "
+    "are stored stay, those that are asked for again may differ"
+)
+
+
+def open_engine(reference: str, settings: OpenAISettings) -> OpenAIEngine:
+    """Asks the servers what they are.
+
+    Raises:
+        ConfigError: The reference, the model's name or the key is wrong, or the servers are of different models.
+        GenerationError: A server does not answer.
+    """
+    url, model = parse_reference(reference)
+    engine = OpenAIEngine(dict.fromkeys([url, *(u.rstrip("/") for u in settings.urls)]), model, settings)
+    try:
+        engine.start()
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+class OpenAIEngine:
+    """Servers of one model as an engine. Made by `open_engine`."""
+
+    def __init__(self, urls: Iterable[str], model: str, settings: OpenAISettings) -> None:
+        self._urls, self._model, self._settings = tuple(urls), model, settings
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="openai", daemon=True)
+        self._tokens, self._seconds, self._uncounted = 0, 0.0, 0
+        self._copies = Copies()
+        self._drawn = False
+        self.identity: Mapping[str, str] = {}
+        self.origin: Mapping[str, str] = {}
+
+    def start(self) -> None:
+        """Probes the servers; see `open_engine`."""
+        self._thread.start()
+        infos = self._wait(self._open())
+        first = infos[0]
+        if other := next((i for i in infos if (i.kind, i.model) != (first.kind, first.model)), None):
+            raise wmtp.ConfigError(
+                f"model.loaders.openai.urls: {first.origin['server']} serves {first.model} ({first.kind}), and "
+                f"{other.origin['server']} {other.model} ({other.kind}); samples of one run come from one model"
+            )
+        prompts = Prompts(self._settings, first.kind)
+        self._asker = Asker(self._pool, first, prompts, self._settings)
+        extra = {f"extra {key}": str(value) for key, value in self._settings.extra_body.items()}
+        self.identity = {
+            "engine": "openai", "server": first.kind, "name": first.model, "api": self._settings.api,
+            "prompts": prompts.form, **extra,
+        }  # fmt: skip
+        self.origin = {**first.origin, "id": first.model, "servers": " ".join(self._urls)}
+
+    async def _open(self) -> list[ServerInfo]:
+        key = os.environ.get(self._settings.key_env) or "none"
+        clients = [
+            openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=self._settings.timeout_s)
+            for url in self._urls
+        ]
+        servers = [Server(url, c, self._settings.concurrency) for url, c in zip(self._urls, clients, strict=True)]
+        self._pool = Pool(servers, self._settings.patience_s)
+        infos = [await probe(server, self._model) for server in servers]
+        self._counted = await self._counters()
+        return infos
+
+    async def _counters(self) -> list[tuple[int, tuple[int, ...]]]:
+        return [await draft_counters(server) for server in self._pool.servers]
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def generate(
+        self, requests: Iterable[wmtp.GenerationRequest], sampling: wmtp.Sampling
+    ) -> Iterator[wmtp.Completion]:
+        """Completions as they come. Raises GenerationError where no request can be served any more."""
+        if sampling.temperature > 0 and not self._drawn:
+            self._wait(self._check_draws())
+            self._drawn = True
+        source, done = iter(requests), SimpleQueue[Future[wmtp.Completion]]()
+        under_way: set[Future[wmtp.Completion]] = set()
+        window = self._settings.concurrency * len(self._urls) + AHEAD
+        started, more = time.monotonic(), True
+        try:
+            while True:
+                while more and len(under_way) < window:
+                    request = next(source, None)
+                    if request is None:
+                        more = False
+                        break
+                    future = asyncio.run_coroutine_threadsafe(self._asker.complete(request, sampling), self._loop)
+                    under_way.add(future)
+                    future.add_done_callback(done.put)
+                if not under_way:
+                    return
+                future = done.get()
+                under_way.discard(future)
+                completion = future.result()
+                self._count(completion, sampling)
+                yield completion
+        finally:
+            for future in under_way:
+                future.cancel()
+            self._seconds += time.monotonic() - started
+
+    def _count(self, completion: wmtp.Completion, sampling: wmtp.Sampling) -> None:
+        if completion.finish_reason == "error":
+            return
+        self._tokens += completion.tokens
+        self._uncounted += completion.tokens == 0 and bool(completion.text)
+        if sampling.temperature > 0:
+            self._copies.add(completion)
+
+    async def _check_draws(self) -> None:
+        """Two draws without a seed must differ at some time: a server may take a temperature and be greedy all the same."""
+        asked = wmtp.GenerationRequest(
+            key=wmtp.SampleKey(evaluator="probe", problem="draws", index=0),
+            prompt="Some words, none twice: ",
+            max_new_tokens=24,
+        )
+        path, body = self._asker.body(asked, wmtp.Sampling(temperature=1.5))
+        del body["seed"]
+        server = self._pool.servers[0]
+        for _ in range(DRAWS):
+            try:
+                one, other = [
+                    read_answer(await post(server, path, body), chat=path.startswith("/chat")).text for _ in range(2)
+                ]
+            except (openai.APIError, BadAnswer, Refused) as error:
+                raise wmtp.GenerationError(f"{server.url} does not answer a first request ({path}): {error}") from None
+            if one != other:
+                return
+        raise wmtp.GenerationError(
+            f"{server.url} wrote the same text {DRAWS} times in a row at temperature 1.5 without a seed: it does not draw. "
+            "transformers serve draws only where generation_config.json of the model says do_sample: true; elsewhere see "
+            "model.loaders.openai.extra_body. Or set eval.sampling.temperature: 0."
+        )
+
+    @property
+    def stats(self) -> wmtp.GenerationStats:
+        """Totals; drafts are the difference of the servers' own counters, where they have them (vLLM)."""
+        notes = [SEEDS_ARE_HINTS] if self._drawn else []
+        notes += self._copies.notes()
+        if self._uncounted:
+            notes.append(f"the server did not count the tokens of {self._uncounted} answers")
+        drafted, accepted = self._drafts()
+        return wmtp.GenerationStats(
+            tokens=self._tokens, seconds=self._seconds, drafted=drafted, accepted=accepted, notes=tuple(notes)
+        )
+
+    def _drafts(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        if not any(positions for _, positions in self._counted) or self._loop.is_closed():
+            return (), ()
+        now = self._wait(self._counters())
+        width = max(len(positions) for _, positions in now)
+        drafts = sum(after[0] - before[0] for after, before in zip(now, self._counted, strict=True))
+        accepted = tuple(
+            sum(
+                (a[1][i : i + 1] or (0,))[0] - (b[1][i : i + 1] or (0,))[0]
+                for a, b in zip(now, self._counted, strict=True)
+            )
+            for i in range(width)
+        )
+        return (drafts,) * width, accepted
+
+    @property
+    def batch_invariant(self) -> bool:
+        """Nobody promises it: a server computes requests beside whatever others ask it."""
+        return False
+
+    def close(self) -> None:
+        """Ends the loop and its connections. Requests under way are dropped; nothing is stored of them."""
+        if self._loop.is_closed():
+            return
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._drop(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._loop.close()
+
+    async def _drop(self) -> None:
+        others = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        if hasattr(self, "_pool"):
+            for server in self._pool.servers:
+                await server.client.close()

@@ -1,0 +1,99 @@
+"""Several servers as one: who is asked next, how many requests at once, and when a server counts as gone.
+
+All of it runs on one event loop. The number of requests at once follows what a server can take: halved where it says that it is
+too much, one more after as many answers as there were requests at once (additive increase, multiplicative decrease).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import wmtp
+
+LONGEST_PAUSE_S = 20.0
+"""Between two attempts at a server that does not answer, where it does not say itself how long to wait."""
+
+
+class Server:
+    """One server: its client, how much it is asked at once, and since when it fails."""
+
+    def __init__(self, url: str, client: Any, concurrency: int) -> None:
+        self.url, self.client = url, client
+        self._most = concurrency
+        self.limit = float(concurrency)
+        self.active = 0
+        self.resting_until = 0.0
+        self.failing_since: float | None = None
+        self.failure = ""
+        self._failures = 0
+
+    @property
+    def room(self) -> int:
+        """How many more requests it may get now, were it not resting."""
+        if self.failing_since is not None:
+            return 1 - self.active  # one at a time asks whether it is back
+        return int(self.limit) - self.active
+
+    def answered(self) -> None:
+        """It served a request: it may get a little more at once."""
+        self.failing_since, self._failures = None, 0
+        self.limit = min(self._most, self.limit + 1 / self.limit)
+
+    def failed(self, why: str, wait_s: float | None, now: float) -> None:
+        """It refused work, or did not answer. wait_s: how long it asked to be left alone."""
+        first = self.failing_since is None
+        self.failing_since, self.failure = (now if first else self.failing_since), why
+        if first:  # those that were sent with this one fail for the same reason
+            self.limit = max(1.0, self.limit / 2)
+            self._failures += 1
+        elif now >= self.resting_until:
+            self._failures += 1
+        pause = min(LONGEST_PAUSE_S, 0.25 * 2**self._failures) if wait_s is None else wait_s
+        self.resting_until = max(self.resting_until, now + pause)
+
+
+class Pool:
+    """The servers of one engine. Raises GenerationError once none of them has served anything for `patience_s` seconds."""
+
+    def __init__(self, servers: Sequence[Server], patience_s: float) -> None:
+        self.servers = tuple(servers)
+        self._patience_s = patience_s
+        self._changed = asyncio.Event()
+
+    @asynccontextmanager
+    async def server(self) -> AsyncIterator[Server]:
+        """The freest server, as soon as one has room."""
+        chosen = await self._next()
+        chosen.active += 1
+        try:
+            yield chosen
+        finally:
+            chosen.active -= 1
+            self._changed.set()
+
+    async def _next(self) -> Server:
+        while True:
+            now = time.monotonic()
+            ready = [s for s in self.servers if s.room > 0 and s.resting_until <= now]
+            if ready:
+                return max(ready, key=lambda s: s.room)
+            self._give_up(now)
+            resting = [s.resting_until - now for s in self.servers if s.room > 0]
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), min(resting, default=None))
+            except TimeoutError:
+                continue
+
+    def _give_up(self, now: float) -> None:
+        since = [s.failing_since for s in self.servers]
+        if all(s is not None and now - s > self._patience_s for s in since):
+            reasons = "\n".join(f"  {s.url}: {s.failure}" for s in self.servers)
+            raise wmtp.GenerationError(
+                f"no server has answered for {self._patience_s:g} s:\n{reasons}\nWhat was answered is kept; once a server is "
+                "back, the same command asks for the rest (model.loaders.openai.patience_s says how long to wait)."
+            )

@@ -1,0 +1,115 @@
+"""What a server is and what it can do, asked once before the first request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import httpx2
+
+import openai
+import wmtp
+from wmtp_openai.pool import Server
+
+SPECULATIVE = re.compile(r"speculative|deterministic|batch_invariant|^version$|quantization|dtype", re.IGNORECASE)
+COUNTERS = re.compile(
+    r"^vllm:spec_decode_num_(drafts|accepted_tokens_per_pos)(?:_total)?\{([^}]*)\}\s+([0-9.eE+]+)", re.MULTILINE
+)
+
+
+@attrs.frozen(kw_only=True)
+class ServerInfo:
+    """What a server said of itself.
+
+    Attributes:
+        kind: ``vllm``, ``sglang``, ``llama.cpp``, or ``unknown``.
+        model: The model's name, as requests must say it.
+        origin: Everything else for the record: version, context, speculative settings. It decides nothing.
+        always: Keys that every request to this kind of server carries.
+    """
+
+    kind: str
+    model: str
+    origin: Mapping[str, str]
+    always: Mapping[str, Any]
+
+
+async def probe(server: Server, named: str) -> ServerInfo:
+    """Asks a server what it is. named: the model, or ``""`` for the only one there is.
+
+    Raises:
+        ConfigError: No such model, or several and none named; no OpenAI API under this address; the key is not taken.
+        GenerationError: Nobody answers.
+    """
+    rows = await _models(server)
+    names = [str(row.get("id")) for row in rows]
+    if named and named not in names:
+        raise wmtp.ConfigError(f"{server.url} serves no model {named!r}; it serves {', '.join(names) or 'none'}")
+    if not named and len(names) != 1:
+        raise wmtp.ConfigError(
+            f"{server.url} serves {', '.join(names) or 'no model'}; name one behind a '#' in model.base_id"
+        )
+    row = rows[names.index(named)] if named else rows[0]
+    root = server.url.removesuffix("/v1")
+    origin = {"server": server.url, "name": str(row.get("id"))}
+    if (length := row.get("max_model_len")) is not None:
+        origin["context"] = str(length)
+    props = await _object(server, f"{root}/props")
+    if "build_info" in props or "default_generation_settings" in props:
+        settings = props.get("default_generation_settings")
+        origin |= {"version": str(props.get("build_info", "")), "slots": str(props.get("total_slots", ""))}
+        if isinstance(settings, Mapping):
+            origin["context"] = str(settings.get("n_ctx", ""))
+        # The warm cache moves logits by as much as 4e-4: a sample would depend on what was asked before it.
+        return ServerInfo(kind="llama.cpp", model=named or names[0], origin=origin, always={"cache_prompt": False})
+    kind = {"vllm": "vllm", "sglang": "sglang"}.get(str(row.get("owned_by", "")).lower(), "unknown")
+    for path in ("/version", "/get_server_info", "/server_info"):
+        for key, value in (await _object(server, f"{root}{path}")).items():
+            if SPECULATIVE.search(key) and isinstance(value, str | int | float | bool):
+                origin[key] = str(value)
+    return ServerInfo(kind=kind, model=str(row.get("id")), origin=origin, always={})
+
+
+async def _models(server: Server) -> list[Mapping[str, Any]]:
+    try:
+        body = await server.client.get("/models", cast_to=object)
+    except openai.AuthenticationError as error:
+        raise wmtp.ConfigError(f"{server.url} does not take the key: {error.message}") from None
+    except openai.NotFoundError:
+        raise wmtp.ConfigError(f"{server.url} has no OpenAI API under this path; it usually ends in /v1") from None
+    except openai.APIConnectionError as error:
+        raise wmtp.GenerationError(
+            f"no server answers at {server.url} ({error.__cause__ or error}); start it, or mend the address in model.base_id"
+        ) from None
+    except openai.APIStatusError as error:
+        raise wmtp.GenerationError(f"{server.url} answers {error.status_code} when asked for its models") from None
+    rows = body.get("data") if isinstance(body, Mapping) else None
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise wmtp.ConfigError(f"{server.url} answers with something that is no list of models; it usually ends in /v1")
+    return rows
+
+
+async def _object(server: Server, url: str) -> Mapping[str, Any]:
+    """What a server answers beside the API, where it does; an empty mapping where it has nothing to say."""
+    try:
+        body = await server.client.get(url, cast_to=object)
+    except openai.APIError:
+        return {}
+    return body if isinstance(body, Mapping) else {}
+
+
+async def draft_counters(server: Server) -> tuple[int, tuple[int, ...]]:
+    """Drafts made and drafts accepted at each position, over the server's life, as vLLM's Prometheus page has them."""
+    try:
+        raw = await server.client.get(f"{server.url.removesuffix('/v1')}/metrics", cast_to=httpx2.Response)
+    except openai.APIError:
+        return 0, ()
+    drafts, by_position = 0, dict[int, int]()
+    for name, labels, value in COUNTERS.findall(raw.text):
+        if name == "drafts":
+            drafts += int(float(value))
+        elif position := re.search(r'position="(\d+)"', labels):
+            by_position[int(position[1])] = by_position.get(int(position[1]), 0) + int(float(value))
+    return drafts, tuple(by_position.get(i, 0) for i in range(max(by_position, default=-1) + 1))

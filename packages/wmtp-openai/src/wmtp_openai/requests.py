@@ -1,0 +1,184 @@
+"""One request: how it is asked, what may go wrong, and when it is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import httpx2
+
+import openai
+import wmtp
+from wmtp_openai.answers import Answer, BadAnswer, cut_at_stop, read_answer
+from wmtp_openai.pool import Pool, Server
+from wmtp_openai.probe import ServerInfo
+from wmtp_openai.prompts import Prompts
+from wmtp_openai.seeds import request_seed
+from wmtp_openai.settings import OpenAISettings
+
+ATTEMPTS = 6
+"""Bad answers to one request before it is left unanswered. A server that is away, or says that it has no room, costs none."""
+AWAY = frozenset({429, 502, 503, 504, 529})
+STOPS = 4
+"""Stop strings that every server takes. All are cut here as well."""
+ENDED = {
+    "stop": "stop",
+    "eos": "stop",
+    "end_turn": "stop",
+    "tool_calls": "stop",
+    "function_call": "stop",
+    "length": "length",
+}
+
+
+class Refused(Exception):  # noqa: N818  (never shown as it is: it becomes the completion's error)
+    """The server will not serve this request, however often it is asked."""
+
+
+@attrs.frozen
+class Asker:
+    """Asks for completions. Everything it holds is the same for all requests of an engine."""
+
+    pool: Pool
+    info: ServerInfo
+    prompts: Prompts
+    settings: OpenAISettings
+
+    async def complete(self, request: wmtp.GenerationRequest, sampling: wmtp.Sampling) -> wmtp.Completion:
+        """One completion. Its ``finish_reason`` is ``"error"`` where the request stays unanswered: never a stand-in.
+
+        Raises:
+            GenerationError: No request can be served: no server answers, the key is not taken.
+        """
+        started = time.monotonic()
+        try:
+            path, body = self.body(request, sampling)
+            answer = await self._answered(path, body)
+        except Refused as error:
+            return wmtp.Completion(
+                key=request.key,
+                text="",
+                finish_reason="error",
+                tokens=0,
+                seconds=time.monotonic() - started,
+                error=str(error),
+            )
+        text = self.prompts.without_prefill(request, answer.text)
+        text, stopped = cut_at_stop(text, request.stop)
+        return wmtp.Completion(
+            key=request.key,
+            text=text,
+            finish_reason="stop" if stopped or ENDED[answer.finish] == "stop" else "length",
+            tokens=answer.tokens or 0,
+            seconds=time.monotonic() - started,
+            extra=answer.extra,
+        )
+
+    def body(self, request: wmtp.GenerationRequest, sampling: wmtp.Sampling) -> tuple[str, dict[str, Any]]:
+        """Path and body of a request. What is not wanted is left out: an empty list or a null may mean something."""
+        path, asked = self.prompts.ask(request)
+        body: dict[str, Any] = {
+            "model": self.info.model,
+            **asked,
+            "max_tokens": request.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": request_seed(sampling.seed or 0, request.key),
+            **self.info.always,
+            **sampling.extra,
+            **self.settings.extra_body,
+        }
+        if request.stop:
+            body["stop"] = list(request.stop[:STOPS])
+        return path, body
+
+    async def _answered(self, path: str, body: Mapping[str, Any]) -> Answer:
+        reasons: list[str] = []
+        while len(reasons) < ATTEMPTS:
+            if reasons:
+                await asyncio.sleep(min(8.0, 0.1 * 2 ** len(reasons)))
+            async with self.pool.server() as server:
+                try:
+                    answer = read_answer(await post(server, path, body), chat=path == "/chat/completions")
+                    if answer.finish == "content_filter":
+                        raise Refused("the server's content filter ended the answer")
+                    if answer.finish not in ENDED:
+                        raise BadAnswer(f"finish_reason is {answer.finish!r}")
+                except openai.APIStatusError as error:
+                    self._status(server, error, reasons)
+                except openai.APITimeoutError:
+                    reasons.append(f"no answer within {self.settings.timeout_s:g} s (model.loaders.openai.timeout_s)")
+                except (openai.APIConnectionError, OSError) as error:
+                    server.failed(f"cannot be reached: {_cause(error)}", None, time.monotonic())
+                except BadAnswer as error:
+                    reasons.append(str(error))
+                else:
+                    server.answered()
+                    return answer
+        raise Refused(f"asked {ATTEMPTS} times without an answer; the last time: {reasons[-1]}")
+
+    def _status(self, server: Server, error: openai.APIStatusError, reasons: list[str]) -> None:
+        """What an error status means: for the whole run, for the server, or for this request."""
+        status, said = error.status_code, _said(error)
+        if status in (401, 403):
+            raise wmtp.GenerationError(
+                f"{server.url} does not take the key ({status}: {said}); it is read from the environment variable "
+                f"{self.settings.key_env} (model.loaders.openai.key_env)"
+            ) from None
+        if status == 404:
+            raise wmtp.GenerationError(
+                f"{server.url} has no such path or model (404: {said}); see model.base_id"
+            ) from None
+        if status in AWAY:
+            server.failed(f"{status}: {said}", _retry_after(error), time.monotonic())
+        elif status < 500 and status not in (408, 409, 425):
+            raise Refused(f"the server refuses the request ({status}): {said}") from None
+        else:
+            reasons.append(f"{status}: {said}")
+
+
+async def post(server: Server, path: str, body: Mapping[str, Any]) -> Any:
+    """The body of an answer of status 2xx, read as JSON, whatever it is.
+
+    Raises:
+        openai.APIError: Another status, no connection, no answer in time.
+        BadAnswer: It is no JSON.
+    """
+    raw = await server.client.post(path, cast_to=httpx2.Response, body=dict(body))
+    data = raw.content
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        kind = raw.headers.get("content-type", "no content type")
+        raise BadAnswer(f"the answer is no JSON ({kind}, {len(data)} bytes): {data[:60]!r}") from None
+
+
+def _said(error: openai.APIStatusError) -> str:
+    """What the server said, on one line: its message where the body has one."""
+    body = error.body
+    if isinstance(body, Mapping):
+        inner = body.get("error", body)
+        body = inner.get("message", inner) if isinstance(inner, Mapping) else inner
+    return " ".join(str(body if body is not None else error.message).split())[:300]
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason of a failed connection: openai's own text is 'Connection error.' for all of them."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def _retry_after(error: openai.APIStatusError) -> float | None:
+    """Seconds that the server asks to be left alone, as a number or as a date; ``None`` where it does not say."""
+    said = error.response.headers.get("retry-after", "")
+    try:
+        return max(0.0, float(said))
+    except ValueError:
+        moment = email.utils.parsedate_to_datetime(said) if said else None
+        return max(0.0, moment.timestamp() - time.time()) if moment else None

@@ -1,0 +1,302 @@
+"""The engine for OpenAI-style servers: what is asked, what is taken, and that nothing else ever becomes a sample."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from openai_server import FAULTS, StandIn, _status, drawn
+
+import wmtp
+from wmtp_openai.engine import OpenAIEngine, open_engine
+from wmtp_openai.seeds import SEEDS, request_seed
+from wmtp_openai.settings import OpenAISettings
+
+Opened = Callable[..., OpenAIEngine]
+GREEDY, SAMPLED = wmtp.Sampling(), wmtp.Sampling(temperature=0.8, top_p=0.9, n=3, seed=7)
+
+
+def wanted(problems: int, n: int = 1, **fields: Any) -> list[wmtp.GenerationRequest]:
+    """Requests for `n` samples of each problem."""
+    fields = {"stop": (" END",), "max_new_tokens": 8} | fields
+    return [
+        wmtp.GenerationRequest(
+            key=wmtp.SampleKey(evaluator="e", problem=str(p), index=i), **({"prompt": f"prompt {p}:"} | fields)
+        )
+        for p in range(problems)
+        for i in range(n)
+    ]
+
+
+def right(request: wmtp.GenerationRequest, sampling: wmtp.Sampling) -> str:
+    """What the stand-in writes for a request, cut where it should be."""
+    body = {
+        "prompt": request.prompt,
+        "temperature": sampling.temperature,
+        "seed": request_seed(sampling.seed or 0, request.key),
+    }
+    return drawn(body).partition(" END")[0]
+
+
+def test_a_request_says_everything_and_nothing_that_is_not_wanted(server: StandIn, opened: Opened) -> None:
+    (request,) = wanted(1, stop=())
+    list(opened(server).generate([request], SAMPLED))
+    assert server.seen[-1] == {
+        "model": "our/model", "prompt": "prompt 0:", "max_tokens": 8, "temperature": 0.8, "top_p": 0.9,
+        "seed": request_seed(7, request.key),
+    }  # fmt: skip
+
+
+def test_each_sample_has_a_seed_of_its_own_that_no_attempt_changes(server: StandIn, opened: Opened) -> None:
+    requests = wanted(4, 3)
+    server.faults = [lambda h, b: h.json(200, b)] * 2 + [_status(500), _status(500)]  # the two draws fail first
+    with pytest.raises(wmtp.GenerationError, match="does not answer a first request"):
+        list(opened(server).generate(requests, SAMPLED))
+    server.faults = []
+    engine = opened(server)
+    list(engine.generate(requests[:1], SAMPLED))
+    server.faults = [_status(500), _status(500)]
+    found = {c.key: c.text for c in engine.generate(requests, SAMPLED)}
+    assert found == {r.key: right(r, SAMPLED) for r in requests}
+    assert len({request_seed(7, r.key) for r in requests}) == len(requests)
+
+
+def test_seeds_are_far_from_one_another_and_never_the_one_that_means_random() -> None:
+    keys = [wmtp.SampleKey(evaluator="e", problem=str(p), index=i) for p in range(20) for i in range(50)]
+    seeds = sorted(request_seed(0, key) for key in keys)
+    assert all(0 <= seed < SEEDS for seed in seeds)
+    assert min(b - a for a, b in itertools.pairwise(seeds)) > 1
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_ends_in_the_right_completion(name: str, server: StandIn, opened: Opened) -> None:
+    requests = wanted(3)
+    server.faults = [FAULTS[name]]
+    found = {c.key: c for c in opened(server, timeout_s=0.7, patience_s=20).generate(requests, GREEDY)}
+    assert {k: c.text for k, c in found.items()} == {r.key: right(r, GREEDY) for r in requests}
+    assert all(c.finish_reason == "stop" for c in found.values())
+    assert not server.asked_again()
+
+
+@pytest.mark.parametrize("name", [n for n in FAULTS if not n.startswith(("429", "50", "529", "late", "reset"))])
+def test_a_fault_that_stays_ends_in_a_missing_sample(name: str, server: StandIn, opened: Opened) -> None:
+    (request,) = wanted(1)
+    server.faults = [FAULTS[name]] * 100
+    (found,) = opened(server, patience_s=0.2).generate([request], GREEDY) if name not in AWAY else (None,)
+    if found is not None:
+        assert (found.finish_reason, found.text) == ("error", "")
+        assert "asked 6 times" in found.error
+
+
+AWAY = ("half and reset",)  # a connection that breaks is a server that is away, however often
+
+
+@pytest.mark.parametrize("name", ["429 without", "503", "502 page", "reset before", "half and reset"])
+def test_a_server_that_stays_away_ends_the_run_and_says_so(name: str, server: StandIn, opened: Opened) -> None:
+    server.faults = [FAULTS[name]] * 1000
+    with pytest.raises(wmtp.GenerationError, match="no server has answered for 1 s") as error:
+        list(opened(server, patience_s=1.0).generate(wanted(20), GREEDY))
+    assert server.url in str(error.value)
+    assert "the same command" in str(error.value)
+
+
+@pytest.mark.parametrize(("status", "says"), [(400, "context"), (422, "context"), (413, "context")])
+def test_a_request_that_is_refused_is_missing_and_the_others_go_on(
+    status: int, says: str, server: StandIn, opened: Opened
+) -> None:
+    server.faults = [_status(status, {"error": {"message": "maximum context length exceeded"}})]
+    found = list(opened(server, concurrency=1).generate(wanted(3), GREEDY))
+    assert sorted(c.finish_reason for c in found) == ["error", "stop", "stop"]
+    assert says in next(c.error for c in found if c.finish_reason == "error")
+    assert len(server.seen) == 3
+
+
+def test_a_key_that_is_refused_in_the_middle_ends_the_run(server: StandIn, opened: Opened) -> None:
+    server.faults = [_status(401)]
+    with pytest.raises(wmtp.GenerationError, match="OPENAI_API_KEY"):
+        list(opened(server).generate(wanted(3), GREEDY))
+
+
+def test_the_key_comes_from_the_variable_that_is_named(
+    server: StandIn, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.key = "s3cret"
+    with pytest.raises(wmtp.ConfigError, match="does not take the key"):
+        opened(server)
+    monkeypatch.setenv("OUR_KEY", "s3cret")
+    engine = opened(server, key_env="OUR_KEY")
+    assert "s3cret" not in json.dumps([dict(engine.identity), dict(engine.origin)])
+
+
+def test_more_stops_than_a_server_takes_are_cut_here(server: StandIn, opened: Opened) -> None:
+    (request,) = wanted(1, stop=("1", "2", "3", "4", "END"))
+    server.write = lambda body: " a b END c"
+    (found,) = opened(server).generate([request], GREEDY)
+    assert server.seen[-1]["stop"] == ["1", "2", "3", "4"]
+    assert (found.text, found.finish_reason) == (" a b ", "stop")
+
+
+def test_a_length_stays_a_length_and_a_call_of_a_tool_is_kept(server: StandIn, opened: Opened) -> None:
+    engine = opened(server)
+    (found,) = engine.generate(wanted(1, stop=()), GREEDY)
+    assert found.finish_reason == "length"
+
+    def tools(body: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        message = {"content": None, "tool_calls": [{"id": 1}], "reasoning_content": "thought"}
+        answer["choices"][0] |= {"finish_reason": "tool_calls", "message": message}
+        return answer
+
+    server.shape = tools
+    (found,) = engine.generate(wanted(1, prompt=None, messages=({"role": "user", "content": "x"},)), GREEDY)
+    assert (found.text, found.finish_reason) == ("", "stop")
+    assert found.extra == {"reasoning": "thought", "tool_calls": [{"id": 1}], "finish_reason": "tool_calls"}
+
+
+def test_what_a_content_filter_ended_is_missing_not_wrong(server: StandIn, opened: Opened) -> None:
+    server.shape = lambda body, answer: (
+        answer | {"choices": [answer["choices"][0] | {"finish_reason": "content_filter"}]}
+    )
+    (found,) = opened(server).generate(wanted(1), GREEDY)
+    assert found.finish_reason == "error"
+    assert "content filter" in found.error
+
+
+def test_a_server_that_does_not_draw_is_refused(server: StandIn, opened: Opened) -> None:
+    server.write = lambda body: " the same END"
+    with pytest.raises(wmtp.GenerationError, match="does not draw"):
+        list(opened(server).generate(wanted(1), SAMPLED))
+    list(opened(server).generate(wanted(1), GREEDY))
+
+
+def test_copies_are_told_loudly(server: StandIn, opened: Opened) -> None:
+    """A server that draws without a seed and has one text for all seeds, as under lm-evaluation-harness' one seed for all."""
+    server.write = lambda body: drawn(body | {"seed": 1}) if "seed" in body else drawn(body)
+    engine = opened(server)
+    list(engine.generate(wanted(5, 3), SAMPLED))
+    assert any(note.startswith("COPIES") for note in engine.stats.notes)
+
+
+def test_samples_that_differ_are_not_called_copies(server: StandIn, opened: Opened) -> None:
+    engine = opened(server)
+    list(engine.generate(wanted(5, 3), SAMPLED))
+    assert not any(note.startswith("COPIES") for note in engine.stats.notes)
+
+
+def test_a_dead_server_is_left_out_and_tried_again(server: StandIn, opened: Opened) -> None:
+    other = StandIn().started()
+    try:
+        engine = opened(server, urls=(other.url,), concurrency=2)
+        port = other.server_address[1]
+        other.stop()
+        requests = wanted(30)
+        assert {c.text for c in engine.generate(requests, GREEDY)} == {right(r, GREEDY) for r in requests}
+        other = StandIn(port=port).started()
+        time.sleep(0.6)
+        list(engine.generate(wanted(30), GREEDY))
+        assert other.answered, "back, and asked again"
+    finally:
+        other.stop()
+
+
+def test_a_server_that_is_restarted_meanwhile_costs_nothing(server: StandIn, opened: Opened) -> None:
+    engine, port = opened(server, patience_s=30), server.server_address[1]
+    server.delay_s = 0.02
+    back: list[StandIn] = []
+
+    def restart() -> None:
+        time.sleep(0.15)
+        server.stop()
+        time.sleep(0.5)
+        back.append(StandIn(port=port).started())
+
+    thread = threading.Thread(target=restart)
+    thread.start()
+    requests = wanted(300)
+    found = {c.key: c for c in engine.generate(requests, GREEDY)}
+    thread.join()
+    back[0].stop()
+    assert {k: c.text for k, c in found.items()} == {r.key: right(r, GREEDY) for r in requests}
+
+
+def test_a_server_that_says_too_much_is_asked_less(server: StandIn, opened: Opened) -> None:
+    server.delay_s = 0.05
+    server.faults = [_status(429, None, Retry_After="0.1")] * 4
+    requests = wanted(40)
+    assert len(list(opened(server, concurrency=16).generate(requests, GREEDY))) == 40
+    assert not server.asked_again()
+
+
+def test_speculation_is_kept_with_the_sample_and_counted_as_the_server_counts(server: StandIn, opened: Opened) -> None:
+    engine = opened(server)
+    server.shape = lambda body, answer: answer | {"metrics": {"speculative_decoding": {"num_drafts": 4}}}
+    (found,) = engine.generate(wanted(1), GREEDY)
+    assert found.extra["speculation"] == {"num_drafts": 4}
+    list(engine.generate(wanted(5), GREEDY))
+    assert (engine.stats.drafted, engine.stats.accepted) == ((6, 6), (6, 3))
+
+
+def test_what_the_servers_are_is_kept(opened: Opened) -> None:
+    for kind, key, value in (("vllm", "version", "0.33.0"), ("sglang", "speculative_algorithm", "NEXTN")):
+        server = StandIn(kind).started()
+        engine = opened(server)
+        assert (engine.identity["server"], engine.identity["name"]) == (kind, "our/model")
+        assert engine.origin[key] == value
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("reference", "says"),
+    [
+        ("openai:", "must be an address"), ("openai:localhost:8000/v1", "must be an address"),
+        ("openai:http://me:pw@127.0.0.1:1/v1", "must be an address"), ("openai:http://127.0.0.1:9/v1", "no server answers"),
+    ],
+)  # fmt: skip
+def test_a_wrong_reference_is_told_without_its_password(reference: str, says: str) -> None:
+    with pytest.raises(wmtp.WmtpError, match=says) as error:
+        open_engine(reference, OpenAISettings(timeout_s=1))
+    assert "pw" not in str(error.value)
+
+
+def test_wrong_paths_and_names_are_told(server: StandIn) -> None:
+    base = server.url.removesuffix("/v1")
+    for reference, says in (
+        (f"openai:{base}", "usually ends in /v1"),
+        (f"openai:{server.url}#other", "serves no model 'other'; it serves our/model"),
+    ):  # fmt: skip
+        with pytest.raises(wmtp.ConfigError, match=says):
+            open_engine(reference, OpenAISettings())
+
+
+def test_servers_of_different_models_are_no_engine(server: StandIn, opened: Opened) -> None:
+    other = StandIn(model="our/other").started()
+    with pytest.raises(wmtp.ConfigError, match="samples of one run come from one model"):
+        opened(server, urls=(other.url,))
+    other.stop()
+
+
+def test_settings_refuse_what_is_ours() -> None:
+    with pytest.raises(ValueError, match="must not hold 'seed'"):
+        OpenAISettings(extra_body={"seed": 1})
+    with pytest.raises(ValueError, match="name of an environment variable"):
+        OpenAISettings(key_env="sk-123")
+
+
+def test_requests_are_pulled_as_there_is_room(server: StandIn, opened: Opened) -> None:
+    pulled = 0
+
+    def source() -> Any:
+        nonlocal pulled
+        for request in wanted(200):
+            pulled += 1
+            yield request
+
+    completions = opened(server, concurrency=2).generate(source(), GREEDY)
+    next(completions)
+    assert pulled <= 2 + 16 + 1
+    completions.close()  # type: ignore[attr-defined]
+    assert server.most_at_once <= 2

@@ -1,0 +1,241 @@
+"""A stand-in for vLLM, SGLang and a plain server: their answers field by field, and faults to switch on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Fault = Callable[["Handler", dict[str, Any]], None]
+
+
+class StandIn(ThreadingHTTPServer):
+    """Answers each request with a text that is a function of prompt, seed and temperature.
+
+    Attributes:
+        faults: one is taken from the front and done to each request of a completion, instead of the answer.
+        answered: bodies of requests that got a whole answer; seen: all.
+        write: body → text. Replace it to have another model.
+    """
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self, kind: str = "vllm", model: str = "our/model", port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.kind, self.model = kind, model
+        self.faults: list[Fault] = []
+        self.seen: list[dict[str, Any]] = []
+        self.answered: list[dict[str, Any]] = []
+        self.write: Callable[[dict[str, Any]], str] = drawn
+        self.shape: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]] = lambda body, answer: answer
+        self.key: str | None = None
+        self.delay_s = 0.0
+        self.most_at_once = 0
+        self._active = 0
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def started(self) -> StandIn:
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that is gone is no news."""
+
+    def asked_again(self) -> Counter[tuple[str, int]]:
+        """Requests that were sent again after they had been answered: (prompt, seed) → how often."""
+        times = Counter((json.dumps(b.get("prompt") or b.get("messages")), b.get("seed", -1)) for b in self.answered)
+        return Counter({k: n for k, n in times.items() if n > 1 and k[1] != -1})
+
+
+def drawn(body: dict[str, Any]) -> str:
+    """A text of words; greedy at temperature 0, and a function of the seed above it. Without a seed every call differs."""
+    asked = json.dumps(body.get("prompt") or body.get("messages"))
+    seed = body.get("seed", time.monotonic_ns()) if body["temperature"] else "greedy"
+    return f" w{hashlib.sha256(f'{asked} {seed}'.encode()).hexdigest()[:12]} END rest"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: StandIn
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return
+
+    def send(self, status: int, body: bytes, kind: str = "application/json", **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def json(self, status: int, body: Any, **headers: str) -> None:
+        self.send(status, json.dumps(body).encode(), **headers)
+
+    def reset(self) -> None:
+        """The connection ends with a reset, as when a server is killed."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        self.connection.close()
+
+    def do_GET(self) -> None:
+        kind, model = self.server.kind, self.server.model
+        if self.path == "/v1/models":
+            if self.server.key and self.headers.get("Authorization") != f"Bearer {self.server.key}":
+                self.json(401, {"error": {"message": "invalid key"}})
+                return
+            row: dict[str, Any] = {"id": model, "object": "model", "owned_by": kind}
+            if kind == "vllm":
+                row["max_model_len"] = 4096
+            self.json(200, {"object": "list", "data": [row]})
+        elif self.path == "/version" and kind == "vllm":
+            self.json(200, {"version": "0.33.0"})
+        elif self.path == "/get_server_info" and kind == "sglang":
+            self.json(
+                200, {"version": "0.5.23", "speculative_algorithm": "NEXTN", "enable_deterministic_inference": False}
+            )
+        elif self.path == "/metrics" and kind == "vllm":
+            drafts = len(self.server.answered)
+            text = f'vllm:spec_decode_num_drafts_total{{engine="0"}} {drafts}.0\n' + "".join(
+                f'vllm:spec_decode_num_accepted_tokens_per_pos_total{{engine="0",position="{i}"}} {drafts // (i + 1)}.0\n'
+                for i in range(2)
+            )
+            self.send(200, text.encode(), "text/plain")
+        else:
+            self.json(404, {"detail": "Not Found"})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server = self.server
+        with server.lock:
+            server.seen.append(body)
+            fault = server.faults.pop(0) if server.faults else None
+            server._active += 1
+            server.most_at_once = max(server.most_at_once, server._active)
+        try:
+            if server.delay_s:
+                time.sleep(server.delay_s)
+            if self.path not in ("/v1/completions", "/v1/chat/completions"):
+                self.json(404, {"detail": "Not Found"})
+            elif body["model"] != server.model:
+                self.json(404, {"error": {"message": f"The model `{body['model']}` does not exist."}})
+            elif fault:
+                fault(self, body)
+            else:
+                answer = self.answer(body)
+                with server.lock:
+                    server.answered.append(body)
+                self.json(200, answer)
+        finally:
+            with server.lock:
+                server._active -= 1
+
+    def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        text, finish = self.server.write(body), "length"
+        for stop in body.get("stop", ()):
+            if stop in text:
+                text, finish = text[: text.index(stop)], "stop"
+        choice: dict[str, Any] = {"index": 0, "finish_reason": finish, "logprobs": None}
+        if self.path.endswith("/chat/completions"):
+            choice["message"] = {"role": "assistant", "content": text}
+        else:
+            choice["text"] = text
+        whole = {
+            "id": "x", "object": "text_completion", "created": 0, "model": body["model"], "choices": [choice],
+            "usage": {"prompt_tokens": 3, "completion_tokens": len(text.split()), "total_tokens": 9},
+        }  # fmt: skip
+        return self.server.shape(body, whole)
+
+
+def _status(status: int, body: Any = None, **headers: str) -> Fault:
+    return lambda h, b: h.json(status, body or {"error": {"message": f"fault {status}"}}, **headers)
+
+
+def _page(status: int) -> Fault:
+    return lambda h, b: h.send(status, b"<html><body>502 Bad Gateway</body></html>", "text/html")
+
+
+def _changed(change: Callable[[dict[str, Any]], Any]) -> Fault:
+    return lambda h, b: h.json(200, change(h.answer(b)))
+
+
+def _choice(**fields: Any) -> Fault:
+    def change(answer: dict[str, Any]) -> dict[str, Any]:
+        answer["choices"][0] |= fields
+        return answer
+
+    return _changed(change)
+
+
+def _half(h: Handler, body: dict[str, Any]) -> None:
+    data = json.dumps(h.answer(body)).encode()
+    h.send_response(200)
+    h.send_header("Content-Type", "application/json")
+    h.send_header("Content-Length", str(len(data)))
+    h.end_headers()
+    h.wfile.write(data[: len(data) // 2])
+    h.wfile.flush()
+    h.reset()
+
+
+def _short(h: Handler, body: dict[str, Any]) -> None:
+    data = json.dumps(h.answer(body)).encode()
+    h.send(200, data[: len(data) // 2])
+
+
+def _late(h: Handler, body: dict[str, Any]) -> None:
+    time.sleep(1.5)
+    h.json(200, h.answer(body))
+
+
+FAULTS: dict[str, Fault] = {
+    "429 with Retry-After": _status(429, None, Retry_After="0.2"),
+    "429 with a date": _status(429, None, Retry_After="Sat, 01 Jan 2022 00:00:00 GMT"),
+    "429 without": _status(429),
+    "500": _status(500),
+    "500 with text": lambda h, b: h.send(500, b"Internal Server Error", "text/plain"),
+    "502 page": _page(502),
+    "503": _status(503),
+    "504 page": _page(504),
+    "529": _status(529),
+    "408": _status(408),
+    "409": _status(409),
+    "200 page": _page(200),
+    "200 empty": lambda h, b: h.send(200, b""),
+    "200 null": lambda h, b: h.json(200, None),
+    "200 list": lambda h, b: h.json(200, []),
+    "200 text": lambda h, b: h.json(200, "ok"),
+    "200 error inside": lambda h, b: h.json(200, {"error": {"message": "out of memory"}}),
+    "no choices": _changed(lambda a: a | {"choices": []}),
+    "choices null": _changed(lambda a: a | {"choices": None}),
+    "choices no list": _changed(lambda a: a | {"choices": {}}),
+    "choices of text": _changed(lambda a: a | {"choices": ["x"]}),
+    "two choices": _changed(lambda a: a | {"choices": a["choices"] * 2}),
+    "text null": _choice(text=None, message=None),
+    "text a number": _choice(text=3, message={"content": 3}),
+    "no finish reason": _choice(finish_reason=None),
+    "finish reason empty": _choice(finish_reason=""),
+    "finish reason error": _choice(finish_reason="error"),
+    "finish reason abort": _choice(finish_reason="abort"),
+    "half and reset": _half,
+    "half JSON": _short,
+    "reset before": lambda h, b: h.reset(),
+    "late": _late,
+}
