@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 import httpx2
-
 import openai
+
 import wmtp
 from wmtp_openai.pool import Server
 

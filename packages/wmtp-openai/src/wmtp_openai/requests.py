@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 import httpx2
-
 import openai
+
 import wmtp
 from wmtp_openai.answers import Answer, BadAnswer, cut_at_stop, read_answer
 from wmtp_openai.pool import Pool, Server
