@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-import wmtp.generation.engine
+import wmtp.generation.decoder
 from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
 from wmtp.generation.engine import DecodingEngine
 from wmtp.models import load_model
@@ -212,11 +212,11 @@ def main() -> int:
     for name, part in parts.items():
         if arguments.part and name not in arguments.part:
             continue
-        first_weighing = wmtp.generation.engine.FIRST_WEIGHING
+        first_weighing = wmtp.generation.decoder.DRAFTING_CHECK_AFTER
         if name != "many":
-            wmtp.generation.engine.FIRST_WEIGHING = 1 << 60
+            wmtp.generation.decoder.DRAFTING_CHECK_AFTER = 1 << 60
         missed += part(prompts, arguments.quick)
-        wmtp.generation.engine.FIRST_WEIGHING = first_weighing
+        wmtp.generation.decoder.DRAFTING_CHECK_AFTER = first_weighing
     for line in missed:
         print(f"MISSED: {line}")
     return 1 if missed else 0

@@ -174,10 +174,10 @@ def test_where_drafting_was_given_up_results_and_report_say_so(
     results: Callable[..., dict[str, Any]],
 ) -> None:
     """Acceptance stands beside it, as if drafting had gone on; a later session adds its own line."""
-    import wmtp.generation.engine as engine
+    import wmtp.generation.decoder as decoder
 
-    monkeypatch.setattr(engine, "DRAFTING_LOSES", 0.0)
-    monkeypatch.setattr(engine, "FIRST_WEIGHING", 1)
+    monkeypatch.setattr(decoder, "DRAFTING_MAX_COST", 0.0)
+    monkeypatch.setattr(decoder, "DRAFTING_CHECK_AFTER", 1)
     demo = Path(__file__).parents[1] / "examples/demo-model"
     write_files(problems=PROBLEMS, model={"base_id": str(demo)}, eval=_section(["mbpp_pass@1"], n=1))
     for limit in (1, 2):

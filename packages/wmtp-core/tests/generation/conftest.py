@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from wmtp.generation.compiled import CompilerError, Product, load
+from wmtp.generation.kernels.native import CompilerError, Product, load
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,13 +15,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import wmtp.generation.cache
-import wmtp.generation.engine
-import wmtp.generation.queue
+import wmtp.generation.decoder
+import wmtp.generation.ragged_cache
+import wmtp.generation.scheduling
 from wmtp.contracts.engines import Completion, GenerationRequest, SampleKey, Sampling
 from wmtp.errors import GenerationError
-from wmtp.generation.cache import RaggedCache
 from wmtp.generation.engine import DecodingEngine
+from wmtp.generation.ragged_cache import RaggedCache
 
 PROMPTS = [f"def f{i}(x):" + " " * (3 * i % 17) + "#" * i for i in range(13)]
 TOKENS = 24
@@ -135,9 +135,9 @@ def test_giving_up_drafting_in_mid_run_changes_no_token(
     """Rows in flight, rows that come later and the next call all go on plainly."""
     model, sampling, wanted = mtp_model(kind), Sampling(temperature=0.8, top_p=0.95, seed=4), requests(PROMPTS[:6], n=2)
     plain = decode(engine(model, tokenizer, speculative="off", batch_size=batch), wanted, sampling)
-    monkeypatch.setattr(wmtp.generation.engine, "DRAFTING_LOSES", 0.0)
+    monkeypatch.setattr(wmtp.generation.decoder, "DRAFTING_MAX_COST", 0.0)
     for first in (1, 7, 20):
-        monkeypatch.setattr(wmtp.generation.engine, "FIRST_WEIGHING", first)
+        monkeypatch.setattr(wmtp.generation.decoder, "DRAFTING_CHECK_AFTER", first)
         made = engine(model, tokenizer, batch_size=batch)
         assert decode(made, wanted, sampling) == plain
         drafted = made.stats.drafted
@@ -155,10 +155,10 @@ def test_weighing_leaves_no_trace(mtp_model: Any, tokenizer: Any, monkeypatch: p
         Sampling(temperature=0.8, top_p=0.95, seed=4),
         requests(PROMPTS[:6], n=2),
     )
-    monkeypatch.setattr(wmtp.generation.engine, "DRAFTING_LOSES", 1e9)
+    monkeypatch.setattr(wmtp.generation.decoder, "DRAFTING_MAX_COST", 1e9)
     found = []
     for first in (1, 1 << 30):
-        monkeypatch.setattr(wmtp.generation.engine, "FIRST_WEIGHING", first)
+        monkeypatch.setattr(wmtp.generation.decoder, "DRAFTING_CHECK_AFTER", first)
         made = engine(model, tokenizer, batch_size=3)
         found.append((decode(made, wanted, sampling), made.stats.drafted, made.stats.accepted, made.stats.rows))
     assert found[0] == found[1]
@@ -166,7 +166,7 @@ def test_weighing_leaves_no_trace(mtp_model: Any, tokenizer: Any, monkeypatch: p
 
 def test_trained_heads_are_accepted_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo's model, on a problem it was trained on: several tokens a forward, and the same text."""
-    monkeypatch.setattr(wmtp.generation.engine, "FIRST_WEIGHING", 1 << 30)  # a busy machine must not decide this
+    monkeypatch.setattr(wmtp.generation.decoder, "DRAFTING_CHECK_AFTER", 1 << 30)  # a busy machine must not decide this
     from wmtp.models import load_model
 
     folder = Path(__file__).parents[4] / "examples"
@@ -304,12 +304,12 @@ def test_slots_stay_within_the_planned_memory(mtp_model: Any, tokenizer: Any, mo
 
         monkeypatch.setattr(RaggedCache, name, watched)
 
-    for name in ("start", "grow", "keep"):
+    for name in ("start", "grow", "select_slots"):
         watch(name)
     # Two layers and three heads' of 2 · 2 · 12 float32 each: four rows of 64 positions, two of 128, one of more.
     share = 4 * 64 * 5 * 192
-    monkeypatch.setattr(wmtp.generation.engine, "available_bytes", lambda _: 2 * share)
-    monkeypatch.setattr(wmtp.generation.queue, "LOOK_AHEAD", 4)
+    monkeypatch.setattr(wmtp.generation.decoder, "available_bytes", lambda _: 2 * share)
+    monkeypatch.setattr(wmtp.generation.scheduling, "LOOK_AHEAD", 4)
     assert decode(engine(model, tokenizer), wanted, sampling) == plain
     capacities = {capacity: max(rows for rows, c, _ in sizes if c == capacity) for _, capacity, _ in sizes}
     assert capacities == {64: 4, 128: 2, 192: 1}
@@ -321,16 +321,17 @@ def test_shapes_and_addresses_stay_from_step_to_step(
 ) -> None:
     """What a CUDA graph needs: whatever a forward takes lies where the last one of its shape lay, refills or not, and shapes
     change only where rows pass a multiple of 64 positions (of fewer on the CPU), or slots are given up at the end."""
-    monkeypatch.setattr(wmtp.generation.engine, "FIRST_WEIGHING", 1 << 30)
-    monkeypatch.setattr(wmtp.generation.cache, "READ", wmtp.generation.cache.ROUND)  # as on CUDA
+    monkeypatch.setattr(wmtp.generation.decoder, "DRAFTING_CHECK_AFTER", 1 << 30)
+    cache_module = wmtp.generation.ragged_cache
+    monkeypatch.setattr(cache_module, "CPU_LENGTH_STEP", cache_module.CUDA_LENGTH_STEP)  # as on CUDA
     model = mtp_model("bad")
     seen: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
     steps = 0
-    run = model.head_states
+    run = model.trunk_states
 
-    def watched(ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, cache: Any, heads: int) -> torch.Tensor:
+    def watched(ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, cache: Any) -> torch.Tensor:
         nonlocal steps
-        states: torch.Tensor = run(ids, positions, mask, cache, heads)
+        states: torch.Tensor = run(ids, positions, mask, cache)
         if len(ids) > 1:  # a prompt's own forward has its length
             steps += 1
             assert positions is cache.positions
@@ -339,7 +340,7 @@ def test_shapes_and_addresses_stay_from_step_to_step(
             seen.setdefault((len(ids), cache.capacity, *mask.shape[2:]), set()).add(addresses)
         return states
 
-    monkeypatch.setattr(model, "head_states", watched)
+    monkeypatch.setattr(model, "trunk_states", watched)
     made = engine(model, tokenizer, batch_size=4)
     decode(made, requests(PROMPTS, n=2, tokens=60), Sampling(temperature=0.8))
     assert steps > 100
@@ -353,13 +354,14 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
+import wmtp.generation.decoder as decoder
 import wmtp.generation.engine as engine
 from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
 from wmtp.models import load_model
 loaded = load_model(Path(sys.argv[1]), device="cpu")
 share = 64 << 20
-engine.available_bytes = lambda _: int(share / engine.MEMORY_SHARE)
-engine.MOST_ROWS = {"cpu": 1000}  # memory decides
+decoder.available_bytes = lambda _: int(share / decoder.MEMORY_SHARE)
+decoder.MAX_ROWS = {"cpu": 1000}  # memory decides
 def status(field):
     return next(int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(field)) << 10
 def run(count, tokens):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from wmtp.contracts.engines import Sampling
 from wmtp.generation.noise import gumbel, row_key, uniform_bits
-from wmtp.generation.sampler import draw, nucleus
+from wmtp.generation.sampling import nucleus, sample_tokens
 
 torch.set_num_threads(1)
 KEY = row_key(0, "e", "p", 0)
@@ -63,7 +63,7 @@ def test_draws_follow_the_distribution(temperature: float, top_p: float) -> None
     allowed = nucleus(scaled[None], top_p)[0] if top_p < 1 else torch.ones(8, dtype=torch.bool)
     wanted = torch.softmax(scaled.masked_fill(~allowed, float("-inf")), -1) * count
     places = [(row_key(5, "chi", str(i), 0), i % 7) for i in range(count)]
-    tokens = draw(logits.expand(count, 8), Sampling(temperature=temperature, top_p=top_p), places)
+    tokens = sample_tokens(logits.expand(count, 8), Sampling(temperature=temperature, top_p=top_p), places)
     found = torch.bincount(tokens, minlength=8).double()
     assert (found[~allowed] == 0).all()
     statistic = ((found - wanted) ** 2 / wanted)[allowed].sum().item()
@@ -84,4 +84,6 @@ def test_the_nucleus_is_the_smallest_that_suffices(values: list[float], top_p: f
 
 def test_greedy_takes_the_largest_whatever_the_noise() -> None:
     logits = torch.randn(5, 30)
-    assert torch.equal(draw(logits, Sampling(temperature=0.0), [(KEY, i) for i in range(5)]), logits.argmax(-1))
+    assert torch.equal(
+        sample_tokens(logits, Sampling(temperature=0.0), [(KEY, i) for i in range(5)]), logits.argmax(-1)
+    )

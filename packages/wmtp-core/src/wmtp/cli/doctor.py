@@ -80,7 +80,7 @@ def _models() -> Iterator[Check]:
         return
     import torch
 
-    from wmtp.generation.compiled import CompilerError, load
+    from wmtp.generation.kernels.native import CompilerError, load
 
     yield Check("torch", True, torch.__version__)
     try:

@@ -38,21 +38,23 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ ((x >> 16) & 0xFFFF)
 
 
-def uniform_bits(places: Sequence[tuple[bytes, int]], vocabulary: int, device: torch.device | str = "cpu") -> Tensor:
-    """32 hashed bits for each (row key, position) and token: int32 [places, vocabulary]."""
-    words = torch.tensor([_words(key, position) for key, position in places], dtype=torch.int32, device=device)
+def uniform_bits(
+    noise_keys: Sequence[tuple[bytes, int]], vocabulary: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """32 hashed bits for each (row key, position) and token: int32 [keys, vocabulary]."""
+    words = torch.tensor([_words(key, position) for key, position in noise_keys], dtype=torch.int32, device=device)
     tokens = torch.arange(vocabulary, dtype=torch.int32, device=device) * _GOLDEN
     mixed = _mix(tokens[None] ^ words[:, :1])
     return _mix(mixed ^ words[:, 1:])
 
 
-def gumbel(places: Sequence[tuple[bytes, int]], vocabulary: int, device: torch.device | str = "cpu") -> Tensor:
-    """Standard Gumbel noise, float32 [places, vocabulary].
+def gumbel(noise_keys: Sequence[tuple[bytes, int]], vocabulary: int, device: torch.device | str = "cpu") -> Tensor:
+    """Standard Gumbel noise, float32 [keys, vocabulary].
 
     The uniform is taken near 0, where float32 is fine: an exponential is −log1p(−v), and the token with the smallest
     one wins.
     """
-    bits = uniform_bits(places, vocabulary, device)
+    bits = uniform_bits(noise_keys, vocabulary, device)
     v = (bits.to(torch.float32) + 2147483648.5) * 2.0**-32
     exponential = -torch.log1p(-v.clamp(2.0**-33, 1.0 - 2.0**-24))
     return -torch.log(exponential)

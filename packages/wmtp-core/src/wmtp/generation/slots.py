@@ -1,29 +1,14 @@
-"""The fixed places in which completions grow: a free one is refilled, and none moves while others come and go."""
+"""The fixed slots in which completions grow: a free one is refilled, and none moves while others come and go."""
 
 from __future__ import annotations
 
-import attrs
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from wmtp.contracts.engines import FinishReason, GenerationRequest
-from wmtp.generation.cache import RaggedCache
-from wmtp.generation.text import Continuation
-
-
-@attrs.define(eq=False)
-class Row:
-    """One completion being written."""
-
-    request: GenerationRequest
-    key: bytes
-    text: Continuation
-    budget: int
-    started: float
-    position: int  # where the next input token goes
-    ids: list[int] = attrs.Factory(list)
-    pending: list[int] = attrs.Factory(list)  # the last token and the drafts behind it: the next input
-    finish: FinishReason | None = None
+from wmtp.generation.ragged_cache import RaggedCache
+from wmtp.generation.sequences import ActiveSequence
 
 
 class Slots:
@@ -32,7 +17,7 @@ class Slots:
     def __init__(self, layers: int) -> None:
         self._layers = layers
         self._most_bytes: int | None = None
-        self._rows: list[Row | None] = []
+        self._rows: list[ActiveSequence | None] = []
         self._cache: RaggedCache | None = None
 
     @property
@@ -55,7 +40,7 @@ class Slots:
         """Slots that hold a row."""
         return [slot for slot, row in enumerate(self._rows) if row is not None]
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ActiveSequence]:
         """What the active slots hold, in their order."""
         return [row for row in self._rows if row is not None]
 
@@ -81,21 +66,21 @@ class Slots:
             return False
         if count < self.count:
             free = [slot for slot, row in enumerate(self._rows) if row is None]
-            self._keep(sorted([*going, *free[: count - len(going)]]))
+            self._select(sorted([*going, *free[: count - len(going)]]))
         self.cache.grow(capacity)
         return True
 
-    def _keep(self, slots: list[int]) -> None:
-        self.cache.keep(slots)
+    def _select(self, slots: list[int]) -> None:
+        self.cache.select_slots(slots)
         self._rows = [self._rows[slot] for slot in slots]
 
-    def put(self, row: Row, prompt: RaggedCache, length: int) -> None:
+    def put(self, row: ActiveSequence, prompt: RaggedCache, length: int) -> None:
         """Gives the row a free slot, with the first `length` positions of its prompt's cache."""
         slot = self._rows.index(None)
         self.cache.copy_row(prompt, slot, length)
         self._rows[slot] = row
 
-    def release(self, *, compact: bool) -> list[Row]:
+    def release(self, *, compact: bool) -> list[ActiveSequence]:
         """Frees the slots of finished rows and returns these. compact: nothing will refill them, so give up the free ones
         once they are half of all."""
         done = [row for row in self._rows if row is not None and row.finish]
@@ -103,7 +88,7 @@ class Slots:
             self._rows = [None if row is None or row.finish else row for row in self._rows]
             going = self.active()
             if compact and going and len(going) <= len(self._rows) // 2:
-                self._keep(going)
+                self._select(going)
         return done
 
     def inputs(self, width: int) -> tuple[list[list[int]], list[int]]:
@@ -114,9 +99,20 @@ class Slots:
             [0 if row is None else row.position for row in rows],
         )
 
-    def of_active(self, states: Tensor) -> Tensor:
-        """[…, slots, …] along dimension 1 → what belongs to rows."""
+    def next_positions(self) -> list[int]:
+        """Where the next input of every slot goes."""
+        return [0 if row is None else row.position for row in self._rows]
+
+    def of(self, rows: Sequence[ActiveSequence]) -> list[int]:
+        """The slots that hold these rows."""
+        slot_of = {id(row): slot for slot, row in self.occupied()}
+        return [slot_of[id(row)] for row in rows]
+
+    def occupied(self) -> list[tuple[int, ActiveSequence]]:
+        """Active slots with their rows."""
+        return [(slot, row) for slot, row in enumerate(self._rows) if row is not None]
+
+    def active_index(self, device: torch.device) -> Tensor | None:
+        """The active slots; ``None`` if all are."""
         active = self.active()
-        if len(active) == self.count:
-            return states
-        return states.index_select(1, torch.tensor(active, device=states.device))
+        return None if len(active) == self.count else torch.tensor(active, device=device)

@@ -104,19 +104,55 @@ class MtpLlamaForCausalLM(LlamaForCausalLM):  # type: ignore[misc]
         Returns:
             States, [heads, batch, width, hidden].
         """
-        model = self.model
-        hidden = model.embed_tokens(input_ids)
-        shared = {
+        trunk = self.trunk_states(input_ids, position_ids, attention_mask, past_key_values)
+        return self.run_heads(trunk, range(n_heads), position_ids, attention_mask, past_key_values)
+
+    def head_count(self) -> int:
+        """All heads, the next-token head included."""
+        return int(self.config.n_future_tokens)
+
+    def trunk_states(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        attention_mask: Tensor | BlockMask | None,
+        past_key_values: Cache | None,
+    ) -> Tensor:
+        """The trunk's output, which every head takes: [batch, width, hidden]. Arguments as in `head_states`."""
+        hidden = self.model.embed_tokens(input_ids)
+        shared = self._shared(hidden, position_ids, attention_mask, past_key_values)
+        for layer in self.model.layers[:-1]:
+            hidden = layer(hidden, **shared)
+        return hidden  # type: ignore[no-any-return]
+
+    def run_heads(
+        self,
+        trunk: Tensor,
+        heads: range,
+        position_ids: Tensor,
+        attention_mask: Tensor | BlockMask | None,
+        past_key_values: Cache | None,
+    ) -> Tensor:
+        """Outputs of these heads before norm and output matrix: [heads, batch, width, hidden]."""
+        shared = self._shared(trunk, position_ids, attention_mask, past_key_values)
+        blocks = [self.extra_heads[i - 1] if i else self.model.layers[-1] for i in heads]
+        return torch.stack([block(trunk, **shared) for block in blocks])
+
+    def _shared(
+        self,
+        hidden: Tensor,
+        position_ids: Tensor,
+        attention_mask: Tensor | BlockMask | None,
+        past_key_values: Cache | None,
+    ) -> dict[str, Any]:
+        """What every block takes beside its input."""
+        return {
             "attention_mask": self._attention_mask(attention_mask, hidden, position_ids, past_key_values),
             "position_ids": position_ids,
             "past_key_values": past_key_values,
             "use_cache": past_key_values is not None,
-            "position_embeddings": model.rotary_emb(hidden, position_ids=position_ids),
+            "position_embeddings": self.model.rotary_emb(hidden, position_ids=position_ids),
         }
-        *trunk, first = model.layers
-        for layer in trunk:
-            hidden = layer(hidden, **shared)
-        return torch.stack([head(hidden, **shared) for head in (first, *self.extra_heads[: n_heads - 1])])
 
     def _attention_mask(
         self, given: Tensor | BlockMask | None, hidden: Tensor, position_ids: Tensor, cache: Cache | None

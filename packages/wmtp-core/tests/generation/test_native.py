@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from wmtp.generation import compiled
-from wmtp.generation.compiled import CompilerError, Product
+from wmtp.generation.kernels import native
+from wmtp.generation.kernels.native import CompilerError, Product
 
 
 @pytest.fixture
@@ -32,12 +32,12 @@ def test_it_is_compiled_once(product: Product, home: Path, tmp_path: Path, monke
     log = tmp_path / "log"
     real = shutil.which(os.environ.get("CC") or "cc")
     monkeypatch.setenv("CC", script(tmp_path / "counting", f'echo "$@" >> {log}\nexec {real} "$@"'))
-    assert compiled.load().most == product.most
-    assert compiled.load().most == product.most
+    assert native.load().most == product.most
+    assert native.load().most == product.most
     assert len(log.read_text(encoding="utf-8").splitlines()) == 2, "compiled and linked, once"
     assert [path.suffix for path in (home / "wmtp/compiled").iterdir()] == [".so"]
-    monkeypatch.setattr(compiled, "_features", lambda: "of another processor")
-    compiled.load()
+    monkeypatch.setattr(native, "_features", lambda: "of another processor")
+    native.load()
     assert len(list((home / "wmtp/compiled").iterdir())) == 2
 
 
@@ -50,7 +50,7 @@ def test_it_is_compiled_once(product: Product, home: Path, tmp_path: Path, monke
         ('while [ "$1" != -o ]; do shift; done; echo nonsense > "$2"', "too short|invalid ELF"),
         (
             'case "$*" in *-c*) echo "int x;" > $PWD/x.c; exec cc -fPIC -c $PWD/x.c -o "${@: -1}";; *) exec cc "$@";; esac',
-            "wmtp_thin",
+            "wmtp_skinny_gemm",
         ),
     ],
     ids=["refuses", "makes nothing", "says nothing", "makes nonsense", "makes something else"],
@@ -61,18 +61,18 @@ def test_a_compiler_that_does_not_serve_is_told(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CC", script(tmp_path / "bad", text))
     with pytest.raises(CompilerError, match=told):
-        compiled.load()
+        native.load()
     assert list((home / "wmtp/compiled").iterdir()) == [], "nothing is kept that does not serve"
 
 
 @pytest.mark.parametrize("size", [0, 100, 4096, 8192, 12000])
 def test_a_torn_library_is_made_again(product: Product, home: Path, size: int) -> None:
     """To load one would end the process without a word."""
-    compiled.load()
+    native.load()
     (library,) = (home / "wmtp/compiled").iterdir()
     whole = library.read_bytes()
     library.write_bytes(whole[:size])
-    code = "import torch\nfrom wmtp.generation.compiled import load\nprint(load().most)"
+    code = "import torch\nfrom wmtp.generation.kernels.native import load\nprint(load().most)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == str(product.most), done.stderr
     assert library.read_bytes() == whole
@@ -80,30 +80,30 @@ def test_a_torn_library_is_made_again(product: Product, home: Path, size: int) -
 
 def test_a_blank_name_is_none(product: Product, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "  ")
-    assert compiled.load().most == product.most
+    assert native.load().most == product.most
 
 
 def test_no_compiler_and_no_folder_are_told(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
     with pytest.raises(CompilerError, match="no-such-compiler"):
-        compiled.load()
+        native.load()
     monkeypatch.setenv("CC", "true")
     home.write_text("a file")
     with pytest.raises(CompilerError, match="home"):
-        compiled.load()
+        native.load()
 
 
 def test_a_processor_without_the_instructions_is_told(
     product: Product, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled, "FLAGS", (*compiled.FLAGS, "-mno-avx512f", "-mno-avx2"))
+    monkeypatch.setattr(native, "FLAGS", (*native.FLAGS, "-mno-avx512f", "-mno-avx2"))
     with pytest.raises(CompilerError, match="AVX2"):
-        compiled.load()
+        native.load()
 
 
 def test_narrower_vectors_give_the_same_products(product: Product, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "FLAGS", (*compiled.FLAGS, "-mno-avx512f"))
-    narrow = compiled.load()
+    monkeypatch.setattr(native, "FLAGS", (*native.FLAGS, "-mno-avx512f"))
+    narrow = native.load()
     assert narrow.most == 8
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 2**-7)):
         x, weight = torch.randn(7, 96).to(dtype), torch.randn(20, 96).to(dtype)
@@ -115,7 +115,7 @@ def test_narrower_vectors_give_the_same_products(product: Product, home: Path, m
 def test_it_runs_on_the_threads_of_torch(product: Product, home: Path) -> None:
     """A second set of threads would fight with torch's for the processors."""
     code = (
-        "import re, torch\nfrom wmtp.generation.compiled import load\nload()\n"
+        "import re, torch\nfrom wmtp.generation.kernels.native import load\nload()\n"
         "maps = open('/proc/self/maps').read()\n"
         "print(len({line.split()[-1] for line in maps.splitlines() if re.search(r'lib(gomp|iomp5|omp)', line)}))"
     )
@@ -125,4 +125,4 @@ def test_it_runs_on_the_threads_of_torch(product: Product, home: Path) -> None:
     alone = [sys.executable, "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", str(library)]
     done = subprocess.run(alone, capture_output=True, text=True, check=False)
     assert "undefined symbol: " in done.stderr, "it brings none of its own"
-    assert ctypes.CDLL(str(library)).wmtp_thin
+    assert ctypes.CDLL(str(library)).wmtp_skinny_gemm

@@ -2,8 +2,8 @@
 
 MKL multiplies one row at the speed of memory, but from four rows on it repacks the whole matrix first, which costs more than
 the product: a forward over four tokens took 1.5 to 2 times one over a single token, and 2.5 times in bfloat16. Our own
-product (``thin.c``) takes 1.1 times one row (1.3 in bfloat16). Where it cannot be compiled, the float32 product is cut into
-bands, a batch of small ones that MKL does not repack (1.4 times). The matrix stays where it is in both.
+product (``skinny_gemm.c``) takes 1.1 times one row (1.3 in bfloat16). Where it cannot be compiled, the float32 product
+is cut into bands, a batch of small ones that MKL does not repack (1.4 times). The matrix stays where it is in both.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from wmtp.generation.compiled import Product, thin_product
+from wmtp.generation.kernels.native import Product, skinny_product
 
 BAND = 16  # rows of the matrix in one small product; 64 and more are slower where a row is long
 FEWEST_BANDED, MOST_BANDED = 4, 32  # rows of input: below, nothing is repacked; above, arithmetic outweighs the reading
 SMALLEST = 1 << 17  # elements of a matrix: one that the innermost caches hold gains nothing
 
 
-class ThinLinear(nn.Linear):
-    """`nn.Linear` with another way to compute the same product of a few rows, in inference mode. See `read_once`."""
+class SkinnyLinear(nn.Linear):
+    """`nn.Linear` with another way to compute the same product of a few rows, in inference mode. See `skinny_products`."""
 
     def forward(self, input: Tensor) -> Tensor:
         # Not `self.weight`: a module's attributes take half a microsecond each, beside products of 50.
         weight, bias = self._parameters["weight"], self._parameters["bias"]
         if weight is None or not torch.is_inference_mode_enabled() or not _fits(input, weight):
             return super().forward(input)
-        rows, product = input.numel() // weight.shape[1], thin_product()
+        rows, product = input.numel() // weight.shape[1], skinny_product()
         if product and 0 < rows <= product.most:
             return _compiled(product, input, weight, bias, rows)
         if not product and FEWEST_BANDED <= rows <= MOST_BANDED:
@@ -72,19 +72,19 @@ def _banded(input: Tensor, weight: Tensor, rows: int) -> Tensor:
 
 
 def large_layers(model: nn.Module) -> list[nn.Linear]:
-    """The linear layers of a model for which `read_once` is worth it."""
+    """The linear layers of a model for which `skinny_products` is worth it."""
     return [module for module in model.modules() if _worth_it(module)]
 
 
 @contextmanager
-def read_once(layers: Sequence[nn.Module]) -> Iterator[None]:
-    """The layers are `ThinLinear` meanwhile, but for those that have become something else since they were chosen.
+def skinny_products(layers: Sequence[nn.Module]) -> Iterator[None]:
+    """The layers are `SkinnyLinear` meanwhile, but for those that have become something else since they were chosen.
 
     Afterwards they are what they were: what saves, prunes or quantizes a model goes by their class.
     """
     chosen = [layer for layer in layers if _worth_it(layer)]
     for layer in chosen:
-        layer.__class__ = ThinLinear
+        layer.__class__ = SkinnyLinear
     try:
         yield
     finally:
@@ -106,7 +106,7 @@ def _worth_it(module: nn.Module) -> TypeGuard[nn.Linear]:
         and bias.shape == weight.shape[:1]
     ):
         return False
-    compiled = thin_product() is not None
+    compiled = skinny_product() is not None
     return (
         weight.is_cpu
         and (weight.dtype == torch.float32 or (compiled and weight.dtype == torch.bfloat16))

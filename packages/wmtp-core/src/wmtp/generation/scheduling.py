@@ -11,7 +11,7 @@ from wmtp.contracts.engines import GenerationRequest
 LOOK_AHEAD = 512  # requests held back to start the longest prompts first
 
 
-class Queue:
+class WaitingQueue:
     """Requests, tokenized a window ahead; the longest prompts first, and a prompt's samples one after another."""
 
     def __init__(

@@ -1,6 +1,6 @@
 /* y = x wᵀ + bias for a few rows of x, as fast as w can be read from memory once. All are float32, or all are bfloat16.
 
-   Compiled by wmtp.generation.compiled, for the processor that runs it. A tile is four rows of w and up to four of x,
+   Compiled by wmtp.generation.kernels.native, for the processor that runs it. A tile is four rows of w and up to four of x,
    whose products stay in registers; the rows of w that come next are asked for meanwhile. However many rows there are,
    every element of y is summed in the same order: what a row gives does not depend on its neighbours. */
 
@@ -125,10 +125,10 @@ INLINE void product(
 }
 
 /* Rows of x from which on a product that repacks w is as fast. */
-const int wmtp_thin_most = LANES;
+const int wmtp_skinny_gemm_most = LANES;
 
 /* x [rows, width], w [outs, width], bias [outs] or none, y [rows, outs], contiguous; width a multiple of 16, outs of 4. */
-void wmtp_thin(
+void wmtp_skinny_gemm(
     const void *x, const void *w, const void *bias, void *y, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t outs, int bytes,
     int threads)
 {

@@ -9,8 +9,10 @@ from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
-ROUND = 64  # capacities are rounded up to this, and on CUDA the length that attention reads: few shapes for graphs
-READ = 16  # elsewhere attention reads no further than it must: shapes cost nothing, keys that are masked do
+CUDA_LENGTH_STEP = (
+    64  # capacities are rounded up to this, and on CUDA the length that attention reads: few shapes for graphs
+)
+CPU_LENGTH_STEP = 16  # elsewhere attention reads no further than it must: shapes cost nothing, keys that are masked do
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[misc]
@@ -50,11 +52,11 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
 
 
 class RaggedCache(Cache):  # type: ignore[misc]
-    """Fixed slots of `capacity` positions. Set the positions of the coming forward with `place` before each one.
+    """Fixed slots of `capacity` positions. Set the positions of the coming forward with `set_positions` before each one.
 
     What a forward reads and writes here has the same shape and stays at the same address from one forward to the next, until
-    rows have grown past a multiple of `ROUND` (`READ` on the CPU) or slots are made anew: what a CUDA graph or a compiled
-    forward needs. Not so with `steady` false, for a cache whose forwards all differ in width.
+    rows have grown past a multiple of `CUDA_LENGTH_STEP` (`CPU_LENGTH_STEP` on the CPU) or slots are made anew: what a CUDA
+    graph or a compiled forward needs. Not so with `steady` false, for a cache whose forwards all differ in width.
     """
 
     def __init__(self, layers: int, capacity: int, *, steady: bool = True) -> None:
@@ -62,23 +64,23 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self._steady = steady
         self.positions = torch.empty(0, 0, dtype=torch.int64)
         self.length = 0
-        self._kept: dict[tuple[Any, ...], Tensor] = {}
+        self._scratch: dict[tuple[Any, ...], Tensor] = {}
         super().__init__(layers=[_Layer(self) for _ in range(layers)])
 
-    def place(self, positions: Tensor, end: int) -> None:
+    def set_positions(self, positions: Tensor, end: int) -> None:
         """Positions [rows, width] of the coming forward, all of them before `end`."""
-        self.positions = self.kept("positions", positions)
-        step = ROUND if positions.device.type == "cuda" else READ
+        self.positions = self.scratch("positions", positions)
+        step = CUDA_LENGTH_STEP if positions.device.type == "cuda" else CPU_LENGTH_STEP
         self.length = min(self.capacity, -(-end // step) * step)
 
-    def kept(self, name: str, value: Tensor) -> Tensor:
+    def scratch(self, name: str, value: Tensor) -> Tensor:
         """The value, where the last one of this name and shape lay."""
         if not self._steady:
             return value
         key = (name, *value.shape)
-        if key not in self._kept:
-            self._kept[key] = torch.empty_like(value)
-        return self._kept[key].copy_(value)
+        if key not in self._scratch:
+            self._scratch[key] = torch.empty_like(value)
+        return self._scratch[key].copy_(value)
 
     def mask(self, dtype: torch.dtype) -> Tensor:
         """What is added to attention scores: 0 where a position sees another, −∞ elsewhere; [rows, 1, width, length].
@@ -87,12 +89,12 @@ class RaggedCache(Cache):  # type: ignore[misc]
         """
         rows, width = self.positions.shape
         key = ("mask", rows, width)
-        mask = self._kept.get(key)
+        mask = self._scratch.get(key)
         if mask is None:
             reach = self.capacity if self._steady else self.length
             mask = torch.empty(rows, 1, width, reach, dtype=dtype, device=self.positions.device)
             if self._steady:
-                self._kept[key] = mask
+                self._scratch[key] = mask
         mask = mask[..., : self.length]  # one piece of memory for every length
         hidden = torch.arange(self.length, device=self.positions.device) > self.positions[:, None, :, None]
         return mask.zero_().masked_fill_(hidden, float("-inf"))
@@ -107,7 +109,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
                     new[:, :, : self.capacity] = old
                     setattr(layer, name, new)
         self.capacity = capacity
-        self._kept.clear()
+        self._scratch.clear()
 
     def copy_row(self, source: RaggedCache, row: int, length: int) -> None:
         """Puts the first `length` positions of a one-row cache into a slot."""
@@ -116,13 +118,13 @@ class RaggedCache(Cache):  # type: ignore[misc]
                 mine.keys[row, :, :length] = theirs.keys[0, :, :length]
                 mine.values[row, :, :length] = theirs.values[0, :, :length]
 
-    def keep(self, slots: list[int]) -> None:
+    def select_slots(self, slots: list[int]) -> None:
         """Keeps these slots, in this order, and frees the others."""
         rows = torch.tensor(slots, device=self.layers[0].keys.device)
         for layer in self.layers:
             if layer.is_initialized:
                 layer.keys, layer.values = layer.keys[rows], layer.values[rows]
-        self._kept.clear()
+        self._scratch.clear()
 
     def start(self, like: RaggedCache, rows: int) -> None:
         """Allocates `rows` slots of the shapes and types of a cache that has been written."""

@@ -10,9 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import wmtp.generation.thin
-from wmtp.generation.compiled import Product
-from wmtp.generation.thin import FEWEST_BANDED, MOST_BANDED, ThinLinear, large_layers, read_once
+import wmtp.generation.kernels.skinny_linear
+from wmtp.generation.kernels.native import Product
+from wmtp.generation.kernels.skinny_linear import (
+    FEWEST_BANDED,
+    MOST_BANDED,
+    SkinnyLinear,
+    large_layers,
+    skinny_products,
+)
 
 SHAPES = [(1,), (1, 4), (2, 2), (4,), (3, 3, 3), (8,), (16,), (17,), (MOST_BANDED,), (MOST_BANDED + 1,), (5, 40)]
 
@@ -22,14 +28,14 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "compiled":
         request.getfixturevalue("product")
     else:
-        monkeypatch.setattr(wmtp.generation.thin, "thin_product", lambda: None)
+        monkeypatch.setattr(wmtp.generation.kernels.skinny_linear, "skinny_product", lambda: None)
     return str(request.param)
 
 
 def read_matrices_once(model: nn.Module) -> None:
     """For good."""
     for layer in large_layers(model):
-        layer.__class__ = ThinLinear
+        layer.__class__ = SkinnyLinear
 
 
 def large(bias: bool = False, **options: object) -> nn.Linear:
@@ -44,7 +50,7 @@ def test_the_product_is_the_same(way: str, bias: bool, shape: tuple[int, ...]) -
     read_matrices_once(thin)
     x = torch.randn(*shape, 384)
     with torch.inference_mode():
-        assert type(thin[0]) is ThinLinear
+        assert type(thin[0]) is SkinnyLinear
         torch.testing.assert_close(thin(x), plain(x), atol=2e-5, rtol=0)
 
 
@@ -55,7 +61,7 @@ def test_the_product_of_bfloat16_is_the_exact_one_rounded(product: Product, bias
     plain = large(bias, dtype=torch.bfloat16)
     thin = nn.Sequential(large(bias, dtype=torch.bfloat16))
     read_matrices_once(thin)
-    assert type(thin[0]) is ThinLinear
+    assert type(thin[0]) is SkinnyLinear
     x = torch.randn(*shape, 384).bfloat16()
     with torch.inference_mode():
         exact = x.double() @ plain.weight.double().T + (plain.bias.double() if bias else 0)
@@ -113,7 +119,7 @@ def test_sums_are_rounded_to_bfloat16_as_torch_rounds(product: Product) -> None:
 
 def test_it_is_computed_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a compiler: for a few rows by small products, for one or many by the large one."""
-    monkeypatch.setattr(wmtp.generation.thin, "thin_product", lambda: None)
+    monkeypatch.setattr(wmtp.generation.kernels.skinny_linear, "skinny_product", lambda: None)
     thin, small = nn.Sequential(large()), []
     read_matrices_once(thin)
     bmm = torch.bmm
@@ -134,19 +140,19 @@ def test_it_is_compiled_for_a_few_rows_and_never_where_gradients_are_wanted(
         calls.append(arguments[4])
         product.multiply(*arguments)
 
-    monkeypatch.setattr(wmtp.generation.thin, "thin_product", lambda: Product(counted, product.most))
+    monkeypatch.setattr(wmtp.generation.kernels.skinny_linear, "skinny_product", lambda: Product(counted, product.most))
     thin = nn.Sequential(large())
     layers = large_layers(thin)
-    with torch.inference_mode(), read_once(layers):
+    with torch.inference_mode(), skinny_products(layers):
         for rows in (1, product.most, product.most + 1, 0):
             thin(torch.randn(rows, 384))
         thin(torch.randn(384, 4).T)  # not contiguous
     assert calls == [1, product.most, 4]
     thin.to(torch.float64)  # converted since
-    with torch.inference_mode(), read_once(layers):
+    with torch.inference_mode(), skinny_products(layers):
         thin(torch.randn(2, 384, dtype=torch.float64))
     thin.to(torch.float32)
-    with read_once(layers):
+    with skinny_products(layers):
         with torch.no_grad():
             thin(torch.randn(4, 384))
         thin(torch.randn(4, 384)).sum().backward()
@@ -170,7 +176,7 @@ def test_it_is_compiled_for_a_few_rows_and_never_where_gradients_are_wanted(
 def test_others_are_left_alone(other: nn.Module) -> None:
     model = nn.Sequential(other)
     read_matrices_once(model)
-    assert type(model[0]) is not ThinLinear
+    assert type(model[0]) is not SkinnyLinear
 
 
 def test_the_layers_are_what_they_were_afterwards() -> None:
@@ -178,8 +184,8 @@ def test_the_layers_are_what_they_were_afterwards() -> None:
     layers = large_layers(model)
 
     def broken() -> None:
-        with read_once(layers):
-            assert [type(module) is ThinLinear for module in model] == [True, False]
+        with skinny_products(layers):
+            assert [type(module) is SkinnyLinear for module in model] == [True, False]
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -206,7 +212,7 @@ def test_a_layer_that_was_changed_since_is_computed_as_it_is(way: str) -> None:
     assert layers == [model[0]]
 
     def is_right(inputs: Tensor = x) -> bool:
-        with torch.inference_mode(), read_once(layers):
+        with torch.inference_mode(), skinny_products(layers):
             return torch.allclose(model(inputs), inputs @ model[0].weight.T + model[0].bias, atol=2e-5)
 
     for outs, width in ((513, 384), (512, 387), (518, 384)):
@@ -218,10 +224,10 @@ def test_a_layer_that_was_changed_since_is_computed_as_it_is(way: str) -> None:
     assert is_right()
     prune.remove(model[0], "weight")
     assert is_right()
-    with torch.inference_mode(), read_once(layers), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), skinny_products(layers), torch.autocast("cpu", torch.bfloat16):
         assert model(x).dtype is torch.bfloat16
     model[0].bias = nn.Parameter(torch.randn(512, dtype=torch.float64))
-    with torch.inference_mode(), read_once(layers), pytest.raises(RuntimeError):
+    with torch.inference_mode(), skinny_products(layers), pytest.raises(RuntimeError):
         model(x)
 
 
@@ -231,15 +237,15 @@ def test_tensors_that_are_none_are_left_to_torch(way: str) -> None:
     real = nn.Sequential(large())
     with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode():
         for model in (nn.Sequential(nn.Linear(384, 512)), real):
-            with read_once(large_layers(model)):
+            with skinny_products(large_layers(model)):
                 assert model(torch.randn(4, 384)).shape == (4, 512)
 
 
 def test_bfloat16_is_left_alone_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wmtp.generation.thin, "thin_product", lambda: None)
+    monkeypatch.setattr(wmtp.generation.kernels.skinny_linear, "skinny_product", lambda: None)
     model = nn.Sequential(large(dtype=torch.bfloat16))
     read_matrices_once(model)
-    assert type(model[0]) is not ThinLinear
+    assert type(model[0]) is not SkinnyLinear
 
 
 def test_weights_stay_where_they_are_and_can_be_replaced(way: str, tmp_path: Path) -> None:

@@ -39,12 +39,12 @@ def _threshold(descending: Tensor, top_p: float) -> Tensor:
     return descending.gather(-1, last)
 
 
-def draw(logits: Tensor, sampling: Sampling, places: Sequence[tuple[bytes, int]]) -> Tensor:
-    """One token for each row of logits [rows, vocabulary], row i under the noise of places[i]: int64 [rows]."""
+def sample_tokens(logits: Tensor, sampling: Sampling, noise_keys: Sequence[tuple[bytes, int]]) -> Tensor:
+    """One token for each row of logits [rows, vocabulary], row i under the noise of noise_keys[i]: int64 [rows]."""
     scores = logits.float()
     if sampling.temperature <= 0:
         return scores.argmax(-1)
     scores = scores / sampling.temperature
     if sampling.top_p < 1:
         scores = scores.masked_fill(~nucleus(scores, sampling.top_p), float("-inf"))
-    return (scores + gumbel(places, scores.shape[-1], scores.device)).argmax(-1)
+    return (scores + gumbel(noise_keys, scores.shape[-1], scores.device)).argmax(-1)

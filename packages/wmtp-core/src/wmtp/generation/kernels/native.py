@@ -1,6 +1,6 @@
 """The one function of ours that is written in C: compiled on the machine that runs it, once, and kept in the user's cache.
 
-Nothing needs it. Where no compiler is, or it does not serve, `thin_product` says so in the log and `wmtp doctor`, and torch
+Nothing needs it. Where no compiler is, or it does not serve, `skinny_product` says so in the log and `wmtp doctor`, and torch
 multiplies.
 """
 
@@ -23,18 +23,20 @@ import attrs
 
 log = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_name("thin.c")
+SOURCE = Path(__file__).with_name("skinny_gemm.c")
 # Contracted to fused multiply-adds, which every row gets alike; nothing else about the arithmetic is left to the compiler.
 FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fopenmp", "-fPIC")
-PATIENCE = 60  # seconds; it takes one
-NAMED = 300  # characters of what a compiler said
+COMPILER_TIMEOUT_S = 60  # seconds; it takes one
+MAX_MESSAGE_CHARACTERS = 300  # characters of what a compiler said
 
 
 @attrs.frozen
 class Product:
-    """``thin.c``. multiply: addresses of x, w, bias (``None``: none) and y; rows, width, outs; bytes of an element; threads.
+    """``skinny_gemm.c``.
 
-    most: rows of x, from which on a product that repacks the matrix is as fast.
+    Attributes:
+        multiply: addresses of x, w, bias (``None``: none) and y; rows, width, outs; bytes of an element; threads.
+        most: rows of x, from which on a product that repacks the matrix is as fast.
     """
 
     multiply: Callable[[int, int, int | None, int, int, int, int, int, int], None]
@@ -46,8 +48,8 @@ class CompilerError(Exception):
 
 
 @functools.cache
-def thin_product() -> Product | None:
-    """The product of ``thin.c``, or ``None``. torch has been imported: its threads are the ones that compute."""
+def skinny_product() -> Product | None:
+    """The product of ``skinny_gemm.c``, or ``None``. torch has been imported: its threads are the ones that compute."""
     try:
         return load()
     except CompilerError as reason:
@@ -63,13 +65,13 @@ def load() -> Product:
         if not shutil.which(compiler[0]):
             raise CompilerError(f"no C compiler ({named}) on the PATH")
         key = _key(compiler)
-        return _kept(key) or _compile(compiler, key)
+        return _find_compiled(key) or _compile(compiler, key)
     except subprocess.CalledProcessError as error:
         lines = [line for line in error.stderr.splitlines() if "error" in line] or error.stderr.splitlines()
-        said = " ".join(lines)[:NAMED] or f"exit status {error.returncode}"
+        said = " ".join(lines)[:MAX_MESSAGE_CHARACTERS] or f"exit status {error.returncode}"
         raise CompilerError(f"{named}: {said}") from None
     except (OSError, ValueError, RuntimeError, AttributeError, subprocess.TimeoutExpired) as error:
-        raise CompilerError(f"{named}: {str(error)[-NAMED:]}") from None
+        raise CompilerError(f"{named}: {str(error)[-MAX_MESSAGE_CHARACTERS:]}") from None
 
 
 def _folder() -> Path:
@@ -87,36 +89,36 @@ def _digest(library: Path) -> str:
     return hashlib.sha256(library.read_bytes()).hexdigest()[:16]
 
 
-def _kept(key: str) -> Product | None:
+def _find_compiled(key: str) -> Product | None:
     """What was compiled before. A file that is not what its name says is passed over: a torn one would kill the process."""
-    found = sorted(_folder().glob(f"thin-{key}-*.so"))
+    found = sorted(_folder().glob(f"skinny-{key}-*.so"))
     whole = next((path for path in found if path.is_file() and path.stem.endswith(_digest(path))), None)
-    return _opened(whole) if whole else None
+    return _open_library(whole) if whole else None
 
 
 def _compile(compiler: list[str], key: str) -> Product:
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        made, linked = Path(name) / "thin.o", Path(name) / "thin.so"
+        made, linked = Path(name) / "skinny.o", Path(name) / "skinny.so"
         _run(*compiler, *FLAGS, "-c", str(SOURCE), "-o", str(made))
         # The parallel loop is left unlinked, so that it runs on the threads that torch has brought and no second set of them.
         _run(*compiler, "-shared", str(made), "-o", str(linked))
-        product = _opened(linked)  # nothing is kept that does not serve
-        linked.replace(folder / f"thin-{key}-{_digest(linked)}.so")  # whole, for whoever else looks for it
+        product = _open_library(linked)  # nothing is kept that does not serve
+        linked.replace(folder / f"skinny-{key}-{_digest(linked)}.so")  # whole, for whoever else looks for it
     return product
 
 
-def _opened(library: Path) -> Product:
+def _open_library(library: Path) -> Product:
     loaded = ctypes.CDLL(str(library))
-    multiply = loaded.wmtp_thin
+    multiply = loaded.wmtp_skinny_gemm
     multiply.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_ssize_t] * 3 + [ctypes.c_int] * 2
     multiply.restype = None
-    return Product(multiply, ctypes.c_int.in_dll(loaded, "wmtp_thin_most").value)
+    return Product(multiply, ctypes.c_int.in_dll(loaded, "wmtp_skinny_gemm_most").value)
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True, errors="replace", timeout=PATIENCE)
+    subprocess.run(command, check=True, capture_output=True, text=True, errors="replace", timeout=COMPILER_TIMEOUT_S)
 
 
 def _features() -> str:

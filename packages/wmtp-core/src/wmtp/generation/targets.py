@@ -1,0 +1,96 @@
+"""Target models: any decoder of transformers that runs on ragged rows, and those whose extra heads share its trunk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from wmtp.contracts.models import DecodingCache, DecodingParts, ParallelHeadsModel
+from wmtp.errors import GenerationError
+from wmtp.generation.drafting import NoDrafts, ParallelHeads, whole_text
+
+
+class CausalTarget:
+    """A causal language model of transformers. It hands a drafter nothing: hidden states are empty."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        config = model.config.get_text_config()
+        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+        window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+        if kinds != {"full_attention"} or window or getattr(config, "is_encoder_decoder", False):
+            raise GenerationError(
+                f"{type(model).__name__} does not use full attention in every layer (sliding windows, recurrent or "
+                "encoder layers); the decoder supports plain decoder-only models"
+            )
+        self.layers = int(config.num_hidden_layers)
+        self.vocabulary = int(config.vocab_size)
+        self.context = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
+
+    def verify(self, ids: Tensor, cache: DecodingCache) -> tuple[Tensor, Tensor]:
+        """States are logits."""
+        return self._forward(ids, cache)
+
+    def prefill(self, ids: Tensor, cache: DecodingCache) -> tuple[Tensor, Tensor]:
+        """A prompt's other logits are never computed."""
+        return self._forward(ids, cache, logits_to_keep=1)
+
+    def _forward(self, ids: Tensor, cache: DecodingCache, **options: Any) -> tuple[Tensor, Tensor]:
+        out = self._model(
+            input_ids=ids,
+            attention_mask=cache.mask(self._model.dtype),
+            position_ids=cache.positions,
+            past_key_values=cache,
+            use_cache=True,
+            **options,
+        )
+        return out.logits[..., :0], out.logits
+
+    def whole(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self._model(input_ids=ids, use_cache=False).logits
+        return logits[..., :0], logits
+
+    def project(self, states: Tensor) -> Tensor:
+        return states
+
+
+class TrunkTarget(CausalTarget):
+    """The next-token head of a model with parallel heads. It hands over the trunk's output."""
+
+    def verify(self, ids: Tensor, cache: DecodingCache) -> tuple[Tensor, Tensor]:
+        """States are the head's, before norm and output matrix."""
+        mask = cache.mask(self._model.dtype)
+        trunk = self._model.trunk_states(ids, cache.positions, mask, cache)
+        return trunk, self._model.run_heads(trunk, range(1), cache.positions, mask, cache)[0]
+
+    def prefill(self, ids: Tensor, cache: DecodingCache) -> tuple[Tensor, Tensor]:
+        trunk, states = self.verify(ids, cache)
+        return trunk, states[:, -1:]
+
+    def whole(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        positions, mask = whole_text(ids, self._model.dtype)
+        trunk = self._model.trunk_states(ids, positions, mask, None)
+        return trunk, self._model.run_heads(trunk, range(1), positions, mask, None)[0]
+
+    def project(self, states: Tensor) -> Tensor:
+        return self._model.project(states)  # type: ignore[no-any-return]
+
+
+def decoding_parts(model: Any) -> DecodingParts:
+    """A loaded model as the decoder takes it: with its extra heads if it has parallel ones, else without drafts."""
+    if isinstance(model, ParallelHeadsModel):
+        target = TrunkTarget(model)
+        return DecodingParts(
+            target=target,
+            max_depth=model.head_count() - 1,
+            drafter=lambda depth: ParallelHeads(model, depth) if depth else NoDrafts(),
+        )
+    return DecodingParts(target=CausalTarget(model), drafter=lambda depth: NoDrafts())
+
+
+def drafting_depth(parts: DecodingParts, n_heads: int | None) -> int:
+    """Drafts for `model.mtp.n_heads`, which counts the next-token head (``None``: all). Raises GenerationError."""
+    if n_heads is not None and n_heads > parts.max_depth + 1:
+        raise GenerationError(f"model.mtp.n_heads is {n_heads}, but the model has {parts.max_depth + 1}")
+    return parts.max_depth if n_heads is None else n_heads - 1
