@@ -222,11 +222,21 @@ def test_a_damaged_record_of_the_run_is_named(
     assert done.returncode == 2
     assert f"{name}: damaged" in done.stderr
     assert "--fresh" in done.stderr
+    assert "emove" in done.stderr
     assert "Traceback" not in done.stderr
+    lines = tmp_path / "runs" / "run" / "samples" / "mbpp-v1.jsonl"
+    before = lines.read_bytes()
+    file.unlink()
+    done = wmtp("eval", "config.yaml", "recipe.yaml")
+    assert done.returncode == 0, done.stderr  # what the message advises helps, and nothing is sampled again
+    assert lines.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("largest", "full"), [(3000, "prompts/mbpp-v1.jsonl"), (11000, "samples/mbpp-v1.jsonl")], ids=["prompts", "samples"]
+)
 def test_a_disk_that_fills_up_ends_the_run_and_loses_nothing(
-    tmp_path: Path, wmtp_env: dict[str, str], wmtp: Any, write_files: Callable[..., None]
+    tmp_path: Path, wmtp_env: dict[str, str], wmtp: Any, write_files: Callable[..., None], largest: int, full: str
 ) -> None:
     """A limit on the size of a file stands for the disk's: the same partial writes, another word for the cause."""
     write_files(problems=40)
@@ -236,15 +246,19 @@ def test_a_disk_that_fills_up_ends_the_run_and_loses_nothing(
         env=wmtp_env,
         capture_output=True,
         text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY)),
         check=False,
     )
     assert done.returncode == 1, done.stderr
-    for text in ("File too large", "mbpp-v1.jsonl", "What was done is kept"):
+    for text in ("File too large", full, "What was done is kept"):
         assert text in done.stderr
     assert "Traceback" not in done.stderr
     kept = (tmp_path / "runs" / "run" / "samples" / "mbpp-v1.jsonl").read_bytes()
-    assert kept.endswith(b"\n")
+    if full.startswith("samples"):
+        assert kept.endswith(b"\n")
+    else:
+        assert kept == b""  # prompts come first: nothing was sampled
+    assert not list((tmp_path / "runs").rglob("*.tmp"))  # a full disk is left no half files
     again = wmtp("eval", "config.yaml", "recipe.yaml", "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["metrics"]["mbpp_exact"]["problems"] == 40

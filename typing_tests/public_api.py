@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import attrs
-
 import wmtp
 
 
@@ -23,7 +21,8 @@ def wmtp_datasets() -> list[wmtp.DatasetSpec]:
 class Echo:
     """An engine as the protocol asks for it."""
 
-    identity: Mapping[str, str] = attrs.field(factory=dict)
+    def __init__(self) -> None:
+        self.identity: Mapping[str, str] = {"model": "echo"}
 
     def generate(
         self, requests: Iterable[wmtp.GenerationRequest], sampling: wmtp.Sampling

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ def write_atomically(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()  # on a full disk half a file takes what the next try needs
         error.filename = str(path)
         raise
 
@@ -59,7 +61,8 @@ def _without(path: Path) -> str:
         )
     if path.name == "engine.json":
         return (
-            f"Remove {path}: the model is then opened once to say what it is, and earlier sessions' speed is forgotten."
+            f"Remove {path}: the model is then opened once to say what it is, and earlier sessions' speed is forgotten. "
+            "Or use --fresh to start the run again, or another run.name."
         )
     return f"Remove {path}: the same command writes it anew."
 
