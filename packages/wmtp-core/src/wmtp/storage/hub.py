@@ -23,15 +23,7 @@ def from_hub(
 
     Raises NotHere with what is wrong and what to do: no such repository or revision, gated, offline, cut off.
     """
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import snapshot_download
 
     try:
         path = snapshot_download(
@@ -41,41 +33,56 @@ def from_hub(
             allow_patterns=list(patterns) if patterns else None,
             local_files_only=offline(),
         )
-    except GatedRepoError:
-        raise NotHere(
-            f"{repository} is gated: accept its conditions on its hub page, then log in with `hf auth login` (or set "
-            "HF_TOKEN) with a token that may read it",
-            f"Get access to {repository} on the hub, or name another model or a local copy.",
-        ) from None
-    except RevisionNotFoundError:
-        raise NotHere(f"{repository} has no revision {revision!r}") from None
-    except RepositoryNotFoundError as error:
-        if _refused_token(error):
-            raise NotHere(_BAD_TOKEN, _TOKEN_ADVICE) from None
-        raise NotHere(f"no {kind} repository {repository!r}, or it is private and no token may read it") from None
-    except LocalEntryNotFoundError:
-        why = "the hub cannot be reached"
-        if constants.HF_HUB_OFFLINE or offline():
-            why = "it is offline (HF_HUB_OFFLINE or WMTP_OFFLINE)"
-        raise NotHere(f"{why}, and {repository} is not complete in the hub's cache") from None
-    except HFValidationError:
-        raise NotHere(f"{repository!r} cannot be the name of a hub repository") from None
-    except HfHubHTTPError as error:
-        if _refused_token(error):
-            raise NotHere(_BAD_TOKEN, _TOKEN_ADVICE) from None
-        raise NotHere(f"the hub answered: {str(error).splitlines()[0]}") from None
-    except Exception as error:  # a cut connection comes as whatever HTTP library this version of the client has
-        what = f"{type(error).__name__}: {error}"
-        if _of_this_machine(error):
-            raise NotHere(
-                f"the hub's cache {constants.HF_HUB_CACHE} cannot be written: {error}",
-                "Free space, or set HF_HOME to a folder that can be written: the hub's client keeps downloads there.",
-            ) from error
-        raise NotHere(f"downloading from the hub broke off ({what}); run it again, what is whole is kept") from error
+    except Exception as error:
+        raise _not_here(error, repository, kind, revision) from error
     folder = Path(path)
     if not any(folder.iterdir()):
         raise NotHere(f"{repository} has no file that matches {', '.join(patterns or ('*',))}")
     return Resource(folder, "hub", folder.name)
+
+
+def _not_here(error: Exception, repository: str, kind: str, revision: str | None) -> NotHere:
+    """What the hub's client ran into, in words, and what to do about it. More special errors come before their bases."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return NotHere(
+            f"{repository} is gated: accept its conditions on its hub page, then log in with `hf auth login` (or set "
+            "HF_TOKEN) with a token that may read it",
+            f"Get access to {repository} on the hub, or name another model or a local copy.",
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return NotHere(f"{repository} has no revision {revision!r}")
+    if isinstance(error, errors.HfHubHTTPError) and _refused_token(error):
+        return NotHere(_BAD_TOKEN, _TOKEN_ADVICE)
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return NotHere(f"no {kind} repository {repository!r}, or it is private and no token may read it")
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        return NotHere(f"{_why_not_asked()}, and {repository} is not complete in the hub's cache")
+    if isinstance(error, errors.HFValidationError):
+        return NotHere(f"{repository!r} cannot be the name of a hub repository")
+    if isinstance(error, errors.HfHubHTTPError):
+        return NotHere(f"the hub answered: {str(error).splitlines()[0]}")
+    return _broken_off(error)
+
+
+def _why_not_asked() -> str:
+    from huggingface_hub import constants
+
+    off = constants.HF_HUB_OFFLINE or offline()
+    return "it is offline (HF_HUB_OFFLINE or WMTP_OFFLINE)" if off else "the hub cannot be reached"
+
+
+def _broken_off(error: Exception) -> NotHere:
+    from huggingface_hub import constants
+
+    what = f"{type(error).__name__}: {error}"
+    if _of_this_machine(error):
+        return NotHere(
+            f"the hub's cache {constants.HF_HUB_CACHE} cannot be written: {error}",
+            "Free space, or set HF_HOME to a folder that can be written: the hub's client keeps downloads there.",
+        )
+    return NotHere(f"downloading from the hub broke off ({what}); run it again, what is whole is kept")
 
 
 _BAD_TOKEN = (
@@ -89,7 +96,7 @@ def _refused_token(error: Any) -> bool:
     there is no such repository."""
     from huggingface_hub import get_token
 
-    return get_token() is not None and getattr(error.response, "status_code", None) == 401
+    return get_token() is not None and getattr(getattr(error, "response", None), "status_code", None) == 401
 
 
 def _of_this_machine(error: BaseException) -> bool:
