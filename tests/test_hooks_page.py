@@ -79,12 +79,7 @@ CALLS: dict[str, tuple[dict[str, Any], Any]] = {
     "wmtp_scorers": ({}, lambda found: found[0][0].name == "given-v1"),
     "wmtp_controls": ({}, lambda found: found[0][0].create(None)(3, None, None) == 2),
     "wmtp_trainers": ({}, lambda found: found[0][0].name == "my-loop"),
-    "wmtp_architectures": (
-        {},
-        lambda found: (
-            found[0][0].matches({"model_type": "my_model", "num_mtp_layers": 1}) and not found[0][0].matches({})
-        ),
-    ),
+    "wmtp_architectures": ({}, lambda found: found[0][0].convention.concat == "he"),
     "wmtp_trackers": ({}, lambda found: tracked(found[0][0]) == "int\nstr\n"),
     "wmtp_reporters": ({}, lambda found: reported(found[0][0]) == "done\n"),
     "wmtp_sections": ({}, lambda found: found[0][0].settings(times=2).name == "world"),

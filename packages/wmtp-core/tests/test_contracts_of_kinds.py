@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 import wmtp
 import wmtp.builtin
-from wmtp.testing import CommandContract, ControlContract, FakeEngine
+from wmtp.testing import ArchitectureContract, CommandContract, ControlContract, FakeEngine
 
 
 class Core:
@@ -42,6 +44,26 @@ class TestEval(Core, CommandContract):
 
 class TestPlugins(Core, CommandContract):
     command = "plugins"
+
+
+class TestQwen35(Core, ArchitectureContract):
+    architecture = "qwen3.5"
+    config: ClassVar = {"model_type": "qwen3_5_text", "num_hidden_layers": 24, "mtp_num_hidden_layers": 1}
+    names = (
+        "model.layers.0.linear_attn.A_log", "model.layers.23.self_attn.q_proj.weight", "model.norm.weight",
+        "mtp.fc.weight", "mtp.pre_fc_norm_embedding.weight", "mtp.pre_fc_norm_hidden.weight", "mtp.norm.weight",
+        "mtp.layers.0.self_attn.q_proj.weight",
+    )  # fmt: skip
+
+
+class TestDeepSeek(Core, ArchitectureContract):
+    architecture = "deepseek-v3"
+    config: ClassVar = {"model_type": "deepseek_v3", "num_hidden_layers": 4}
+    names = (
+        "model.layers.3.self_attn.o_proj.weight", "model.norm.weight", "model.layers.4.enorm.weight",
+        "model.layers.4.hnorm.weight", "model.layers.4.eh_proj.weight", "model.layers.4.shared_head.norm.weight",
+        "model.layers.4.self_attn.o_proj.weight",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from .config import load_recipe as load_recipe
 from .config.config import Config as Config
 from .config.recipe import DEFAULT_MODEL_IDS as DEFAULT_MODEL_IDS
 from .config.recipe import Recipe as Recipe
+from .contracts.architectures import ArchitectureSpec as ArchitectureSpec
+from .contracts.architectures import Convention as Convention
 from .contracts.engines import Closes as Closes
 from .contracts.engines import Completion as Completion
 from .contracts.engines import Engine as Engine
@@ -37,7 +39,6 @@ from .contracts.judging import StdioCase as StdioCase
 from .contracts.judging import StdioTests as StdioTests
 from .contracts.runs import RunRecord as RunRecord
 from .contracts.specs import CORE_API as CORE_API
-from .contracts.specs import ArchitectureSpec as ArchitectureSpec
 from .contracts.specs import Check as Check
 from .contracts.specs import Choice as Choice
 from .contracts.specs import CommandSpec as CommandSpec
@@ -100,6 +101,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "ControlSpec",
+    "Convention",
     "DatasetRequest",
     "DatasetSpec",
     "Engine",

@@ -18,6 +18,7 @@ from wmtp._commands import COMMANDS
 from wmtp.config.config import DevicesConfig, JudgingConfig, PathsConfig, StorageConfig
 from wmtp.config.recipe import EvalConfig, ModelConfig, RunConfig
 from wmtp.contracts.specs import (
+    ArchitectureSpec,
     CommandSpec,
     ControlSpec,
     EvaluatorSpec,
@@ -182,8 +183,16 @@ def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
     from wmtp.models import load_model
 
     resource = request.fetch(patterns)
-    loaded = load_model(resource.path, variant=request.variant, device=request.device, dtype=request.dtype)
+    loaded = load_model(
+        resource.path,
+        variant=request.variant,
+        device=request.device,
+        dtype=request.dtype,
+        architectures=request.architectures,
+    )
     named = {"id": request.reference, "revision": resource.version, "variant": loaded.variant}
+    if heads := str(loaded.heads):
+        named["heads"] = heads
     return DecodingEngine(
         loaded.model,
         loaded.tokenizer,
@@ -193,6 +202,13 @@ def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
         speculative=request.speculative,
         batch_size=request.batch_size,
     )
+
+
+@hookimpl
+def wmtp_architectures() -> tuple[ArchitectureSpec, ...]:
+    from wmtp.models.architectures.families import FAMILIES
+
+    return FAMILIES
 
 
 @hookimpl

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
-from attrs import validators
+
+from wmtp.contracts.validators import as_tuple, identifier, one_line, one_of, texts, true_or_false
 
 ROLES = ("eh_proj", "enorm", "hnorm", "norm", "head", "embed_tokens", "block")
 """What a tensor of a module can be for: the projection of [embedding, hidden state], the norms of the two, the norm in front
@@ -20,14 +21,14 @@ class Convention:
     Attributes:
         concat: order inside the projection: ``eh`` is [embedding, hidden state].
         hidden: the trunk's state that the first module takes: ``post`` its final norm, or ``pre``.
-        chain: the state that a module hands to the next draft step: ``post`` the norm in front of the output matrix, or ``pre``.
+        chain: the state that a module hands to the next draft step: ``post`` its norm, or ``pre``.
         zero_first: the embedding beside the trunk's first position is zeroed.
     """
 
-    concat: Literal["eh", "he"] = attrs.field(default="eh", validator=validators.in_(("eh", "he")))
-    hidden: Literal["pre", "post"] = attrs.field(default="post", validator=validators.in_(("pre", "post")))
-    chain: Literal["pre", "post"] = attrs.field(default="post", validator=validators.in_(("pre", "post")))
-    zero_first: bool = attrs.field(default=False, validator=validators.instance_of(bool))
+    concat: Literal["eh", "he"] = attrs.field(default="eh", validator=one_of("eh", "he"))
+    hidden: Literal["pre", "post"] = attrs.field(default="post", validator=one_of("pre", "post"))
+    chain: Literal["pre", "post"] = attrs.field(default="post", validator=one_of("pre", "post"))
+    zero_first: bool = attrs.field(default=False, validator=true_or_false)
 
     def __str__(self) -> str:
         order = "[embedding, hidden]" if self.concat == "eh" else "[hidden, embedding]"
@@ -35,10 +36,14 @@ class Convention:
         return f"{order}, {self.hidden}-norm hidden state, {self.chain}-norm between steps{zeroed}"
 
 
-def _roles(record: Any, attribute: attrs.Attribute[Any], value: Mapping[str, str]) -> None:
-    unknown = sorted({role for role in value.values() if role not in ROLES})
-    if unknown or not value:
-        raise ValueError(f"{attribute.name} of architecture {record.name!r}: {unknown} are none of {', '.join(ROLES)}")
+def _tensor_roles(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Beginnings of names → roles; a layer and a projection there must be."""
+    if not isinstance(value, Mapping) or not all(isinstance(start, str) and start for start in value):
+        raise TypeError(f"ArchitectureSpec.tensors is {value!r}; a mapping of beginnings of names to roles")
+    if unknown := sorted({str(role) for role in value.values()} - set(ROLES)):
+        raise TypeError(f"ArchitectureSpec.tensors holds {unknown[0]!r}; roles are {', '.join(ROLES)}")
+    if not instance.refusal and (missing := {"block", "eh_proj", "enorm", "hnorm"} - set(value.values())):
+        raise TypeError(f"ArchitectureSpec.tensors has no name for {', '.join(sorted(missing))}")
 
 
 @attrs.frozen(kw_only=True)
@@ -66,15 +71,15 @@ class ArchitectureSpec:
         refusal: why modules of this family are found and named but not run; empty where they are.
     """
 
-    name: str = attrs.field(validator=validators.matches_re(r"[a-z0-9][a-z0-9._-]*"))
-    summary: str = attrs.field(validator=validators.instance_of(str))
-    model_types: tuple[str, ...] = ()
-    tensors: Mapping[str, str] = attrs.field(validator=_roles, hash=False)
-    declared: tuple[str, ...] = ("num_nextn_predict_layers",)
-    convention: Convention = attrs.field(factory=Convention, validator=validators.instance_of(Convention))
+    name: str = attrs.field(validator=identifier)
+    summary: str = attrs.field(validator=one_line)
+    model_types: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=texts)
+    tensors: Mapping[str, str] = attrs.field(validator=_tensor_roles, hash=False)
+    declared: tuple[str, ...] = attrs.field(default=("num_nextn_predict_layers",), converter=as_tuple, validator=texts)
+    convention: Convention = attrs.field(factory=Convention, validator=attrs.validators.instance_of(Convention))
     engines: str = ""
-    out_norm: Literal["own", "trunk"] = attrs.field(default="own", validator=validators.in_(("own", "trunk")))
-    recursive: bool = attrs.field(default=False, validator=validators.instance_of(bool))
+    out_norm: Literal["own", "trunk"] = attrs.field(default="own", validator=one_of("own", "trunk"))
+    recursive: bool = attrs.field(default=False, validator=true_or_false)
     block: Mapping[str, str] = attrs.field(factory=dict, hash=False)
     trunk: str = ""
     refusal: str = ""
@@ -99,3 +104,10 @@ class HeadsFound:
     used: bool = False
     why: str = ""
     convention: str = ""
+
+    def __str__(self) -> str:
+        """One line; empty where a checkpoint neither has modules nor says that it has."""
+        if not (self.family or self.why):
+            return ""
+        count = f"{self.modules} {self.family} module{'' if self.modules == 1 else 's'}" if self.family else "none"
+        return f"{count}; {self.why}" if self.why else count

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import attrs
 
+from wmtp.contracts.architectures import ArchitectureSpec as ArchitectureSpec
 from wmtp.contracts.engines import Engine
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask
 from wmtp.contracts.storage import Storage
@@ -110,6 +111,7 @@ class LoadRequest:
     device, dtype   ``"auto"`` or a torch name (``"cuda:0"``, ``"bfloat16"``).
     fetch       brings the model's files to this machine.
     settings    an instance of `LoaderSpec.settings`, from the recipe's ``model.loaders.<name>``.
+    architectures   records of the families whose multi-token-prediction modules are known.
     """
 
     reference: str
@@ -122,6 +124,7 @@ class LoadRequest:
     speculative: str = "auto"
     batch_size: int | None = None
     settings: Any = None
+    architectures: tuple[ArchitectureSpec, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -293,21 +296,6 @@ class CommandSpec:
     summary: str = attrs.field(validator=one_line)
     target: str = attrs.field(validator=import_target)
     resumable: bool = attrs.field(default=False, validator=true_or_false)
-
-
-@attrs.frozen(kw_only=True)
-class ArchitectureSpec:
-    """How the multi-token-prediction modules of a family of checkpoints are found and run.
-
-    Attributes:
-        matches: the content of a checkpoint's config.json → whether it is of this family. It decides by that alone.
-        open: does the work; it may import torch and read weights.
-    """
-
-    name: str = attrs.field(validator=identifier)
-    summary: str = attrs.field(validator=one_line)
-    matches: Callable[[Mapping[str, Any]], bool] = attrs.field(validator=factory)
-    open: Callable[[Any], Any] = attrs.field(validator=factory)
 
 
 class Listener(Protocol):

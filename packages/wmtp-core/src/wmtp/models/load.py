@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,11 @@ from typing import Any
 import attrs
 import torch
 
+from wmtp.contracts.architectures import ArchitectureSpec, HeadsFound
 from wmtp.errors import ConfigError, ResourceError
+from wmtp.models.architectures.found import model_types
+from wmtp.models.architectures.load import Checkpoint
+from wmtp.models.architectures.module import SequentialModules
 
 log = logging.getLogger("wmtp.models")
 _DECISIVE = ("config.json", "generation_config.json", "*token*", "*vocab*", "merges.txt", "chat_template*")
@@ -28,12 +32,15 @@ class LoadedModel:
     weights and of what else decides a sample (configuration and tokenizer).
 
     variant: which variant of a checkpoint of Meta's it is, as the files themselves say; ``""`` where they do not.
+    modules: its sequential multi-token-prediction modules, where it has any that can be run. heads: what was found of such.
     """
 
     model: Any
     tokenizer: Any
     identity: Mapping[str, str]
     variant: str = ""
+    modules: SequentialModules | None = None
+    heads: HeadsFound = attrs.field(factory=HeadsFound)
 
 
 def choose_device(name: str) -> str:
@@ -59,17 +66,27 @@ def choose_dtype(name: str) -> torch.dtype | None:
     return DTYPES[name]
 
 
-def load_model(path: Path, *, variant: str | None = None, device: str = "auto", dtype: str = "auto") -> LoadedModel:
+def load_model(
+    path: Path,
+    *,
+    variant: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    architectures: Sequence[ArchitectureSpec] = (),
+) -> LoadedModel:
     """Loads a folder in transformers format, or in Meta's layout (`variant` chooses among several).
 
-    A folder that `convert` wrote says which variant it is, and another one asked for is a ConfigError.
+    A folder that `convert` wrote says which variant it is, and another one asked for is a ConfigError. `architectures` are the
+    records by which modules behind a trunk are known.
 
     Raises ResourceError (what is missing or damaged, and where) and ConfigError (device, dtype, variant).
     """
     target, kind = choose_device(device), choose_dtype(dtype)
     if (path / "config.json").is_file():
         used = _converted_variant(path, variant)
-        model, tokenizer, weights = _from_transformers(path, target, kind)
+        checkpoint = Checkpoint.look(path, architectures)
+        model, tokenizer, weights = _from_transformers(checkpoint, target, kind)
+        modules, heads = checkpoint.open(model)
         form, others = "transformers", [file for name in _DECISIVE for file in sorted(path.glob(name))]
     else:
         from wmtp.models import meta
@@ -80,6 +97,8 @@ def load_model(path: Path, *, variant: str | None = None, device: str = "auto", 
         tokenizer = meta.load_tokenizer(folder, model.config.vocab_size)
         form, weights = "meta-mtp", [folder / "consolidated.pth"]
         others = [folder / "params.json", meta.tokenizer_file(folder)]
+        extra = model.config.n_future_tokens - 1
+        modules, heads = None, HeadsFound(family="parallel" if extra else "", modules=extra, used=bool(extra))
     identity = {
         "format": form,
         "architecture": type(model).__name__,
@@ -88,7 +107,9 @@ def load_model(path: Path, *, variant: str | None = None, device: str = "auto", 
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": torch.device(target).type,
     }
-    return LoadedModel(model, tokenizer, identity, used)
+    if heads.why:
+        log.info("multi-token-prediction modules: %s", heads.why)
+    return LoadedModel(model, tokenizer, identity, used, modules, heads)
 
 
 def _converted_variant(path: Path, asked: str | None) -> str:
@@ -109,21 +130,24 @@ def _converted_variant(path: Path, asked: str | None) -> str:
     return recorded
 
 
-def _from_transformers(path: Path, device: str, dtype: torch.dtype | None) -> tuple[Any, Any, list[Path]]:
+def _from_transformers(checkpoint: Checkpoint, device: str, dtype: torch.dtype | None) -> tuple[Any, Any, list[Path]]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     import wmtp.models.mtp_llama  # noqa: F401  (registers the class with transformers' Auto classes)
 
+    path = checkpoint.folder
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
         raise ResourceError(f"{path} has a config.json but no *.safetensors; convert the checkpoint to safetensors")
     for file in weights:
         with file.open("rb"):  # transformers would call a file that may not be read missing
             pass
+    if trunk := checkpoint.trunk_type():
+        _register(next(iter(model_types(checkpoint.config))), trunk)
     try:
-        with _quiet():
+        with _quiet(), checkpoint.loadable() as folder:
             model, report = AutoModelForCausalLM.from_pretrained(
-                str(path),
+                str(folder),
                 dtype=dtype or "auto",
                 device_map=device,
                 output_loading_info=True,
@@ -131,7 +155,7 @@ def _from_transformers(path: Path, device: str, dtype: torch.dtype | None) -> tu
             )
     except Exception as error:  # transformers and safetensors raise what they like for a damaged folder
         raise ResourceError(f"the model in {path} cannot be loaded: {type(error).__name__}: {error}") from error
-    _check(path, report)
+    _check(checkpoint, report)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(path))
     except Exception as error:
@@ -163,17 +187,35 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _check(path: Path, report: Mapping[str, Any]) -> None:
-    """Raises ResourceError where weights and config.json part: transformers makes up what is missing and drops the rest."""
+def _register(name: str, trunk: str) -> None:
+    """Makes transformers run a ``model_type`` that it does not know with the classes of one that it does."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if name in CONFIG_MAPPING:
+        return
+    known = CONFIG_MAPPING[trunk]
+    model = AutoModelForCausalLM._model_mapping[known]
+    config = type(f"{known.__name__}Of_{name}", (known,), {"model_type": name})  # names are keys in transformers
+    AutoConfig.register(name, config)
+    AutoModelForCausalLM.register(config, type(model.__name__, (model,), {"config_class": config}))
+
+
+def _check(checkpoint: Checkpoint, report: Mapping[str, Any]) -> None:
+    """Raises ResourceError where weights and config.json part: transformers makes up what is missing and drops the rest.
+
+    Tensors of multi-token-prediction modules are no fault: they are read apart from the trunk.
+    """
     for kind, meaning in (
         ("missing_keys", "config.json asks for tensors that the weights lack"),
         ("unexpected_keys", "the weights have tensors that config.json has no place for"),
         ("mismatched_keys", "tensors have other shapes than config.json says"),
     ):
         found = sorted(" ".join(map(str, key)) if isinstance(key, tuple) else key for key in report.get(kind) or ())
+        found = [name for name in found if kind != "unexpected_keys" or not checkpoint.is_module(name)]
         if found:
             named = ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
-            raise ResourceError(f"{path}: {meaning}: {named}. They belong to different models.")
+            raise ResourceError(f"{checkpoint.folder}: {meaning}: {named}. They belong to different models.")
 
 
 def cached_digest(files: list[Path]) -> str:

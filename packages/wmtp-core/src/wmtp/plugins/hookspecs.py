@@ -206,22 +206,31 @@ def wmtp_trainers() -> Iterable[TrainerSpec]:
 def wmtp_architectures() -> Iterable[ArchitectureSpec]:
     """Architectures: how a checkpoint's multi-token-prediction modules are found and run.
 
-    Returns: any number of `wmtp.ArchitectureSpec`. `matches` sees the content of config.json and nothing else.
+    Returns: any number of `wmtp.ArchitectureSpec`: plain data, by which core finds the modules in a checkpoint, builds them on
+    the trunk's own decoder layer, scores them and drafts with them.
 
     Example:
 
         import wmtp
 
-        def open_heads(request):
-            from my_plugin.heads import open_heads   # torch is imported in there
-            return open_heads(request)
-
-        def matches(config):
-            return config.get("model_type") == "my_model" and config.get("num_mtp_layers", 0) > 0
-
         @wmtp.hookimpl
         def wmtp_architectures():
-            return [wmtp.ArchitectureSpec(name="my-model", summary="My Model's heads", matches=matches, open=open_heads)]
+            return [
+                wmtp.ArchitectureSpec(
+                    name="my-model",
+                    summary="My Model: a module behind the trunk's layers",
+                    model_types=("my_model",),
+                    tensors={
+                        "model.mtp.{i}.layer.": "block",
+                        "model.mtp.{i}.project.": "eh_proj",
+                        "model.mtp.{i}.norm_embedding.": "enorm",
+                        "model.mtp.{i}.norm_hidden.": "hnorm",
+                        "model.mtp.{i}.norm_out.": "norm",
+                    },
+                    declared=("num_mtp_layers",),
+                    convention=wmtp.Convention(concat="he"),
+                )
+            ]
     """
     raise NotImplementedError
 

@@ -125,19 +125,34 @@ class ReporterContract(Citizen):
 
 
 class ArchitectureContract(Citizen):
-    """An architecture: it knows its checkpoints by config.json alone, and minds no other's.
+    """An architecture: it knows its modules by config.json and the names of tensors alone, and has a place for every one.
 
     Attributes:
-        architecture: its name. config: the content of a config.json that is its own.
+        architecture: its name. config: the content of a config.json that is its own, with the number of its layers.
+        names: the names of all tensors of such a checkpoint, those of the trunk among them.
+        modules: how many modules these are.
     """
 
     architecture: ClassVar[str]
     config: ClassVar[Mapping[str, Any]]
+    names: ClassVar[Sequence[str]]
+    modules: ClassVar[int] = 1
 
-    def test_it_matches_its_own_checkpoints_only(self) -> None:
-        matches = self.plugins().architectures[self.architecture].spec.matches
-        assert matches(self.config) is True
-        assert [c for c in ({}, {"model_type": "no_such_model"}, {"model_type": None}) if matches(c)] == []
+    def test_it_finds_its_own_modules(self) -> None:
+        from wmtp.models.architectures.found import find_modules
+
+        specs = [owned.spec for owned in self.plugins().architectures.values()]
+        found = find_modules(self.names, self.config, specs)
+        assert found.spec is not None
+        assert (found.spec.name, len(found.modules), found.strange) == (self.architecture, self.modules, ())
+
+    def test_it_takes_no_trunk_for_a_module(self) -> None:
+        from wmtp.models.architectures.found import find_modules
+
+        specs = [owned.spec for owned in self.plugins().architectures.values()]
+        found = find_modules(self.names, self.config, specs)
+        assert found.names < set(self.names)
+        assert find_modules(set(self.names) - found.names, self.config, specs).modules == ()
 
 
 class TrainerContract(Citizen):

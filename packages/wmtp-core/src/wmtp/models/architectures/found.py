@@ -16,6 +16,7 @@ from wmtp.errors import ResourceError
 _MODULE = re.compile(r"(^|\.)(mtp|nextn)[._\d]|(^|\.)mtp$")
 _LAYER = re.compile(r"(^|\.)layers\.(\d+)\.")
 _MARKS = ("eh_proj", "enorm", "hnorm")
+_I, _DIGITS = re.escape("{i}"), r"\d+"
 INDEX = "model.safetensors.index.json"
 
 
@@ -70,7 +71,9 @@ def stored_tensors(folder: Path) -> Stored:
             with safe_open(str(path), framework="pt") as file:
                 files.update(dict.fromkeys(file.keys(), path))
         except SafetensorError as error:
-            raise ResourceError(f"{path} is cut off or damaged ({error}); fetch it again") from None
+            raise ResourceError(
+                f"{path} cannot be loaded: it is cut off or damaged ({error}); fetch it again"
+            ) from None
     return Stored(files, _absent(folder))
 
 
@@ -115,13 +118,15 @@ def module_names(names: Iterable[str], layers: int, specs: Sequence[Architecture
     names = list(names)
     behind = {m[2] for name in names if any(mark in name for mark in _MARKS) and (m := _LAYER.search(name))}
     behind = {number for number in behind if int(number) >= layers}
-    fixed = tuple(start for spec in specs for start in spec.tensors if "{" not in start)
-    found = {n for n in names if (m := _LAYER.search(n)) and m[2] in behind}
-    return frozenset(found | {n for n in names if _MODULE.search(n) or n.startswith(fixed)})
+    starts = {start for spec in specs for start in spec.tensors if "{layer}" not in start}
+    known = re.compile("|".join([_MODULE.pattern, *(rf"^{re.escape(s).replace(_I, _DIGITS)}" for s in sorted(starts))]))
+    return frozenset(n for n in names if known.search(n) or ((m := _LAYER.search(n)) and m[2] in behind))
 
 
 def _fit(spec: ArchitectureSpec, names: frozenset[str], layers: int) -> Found:
-    patterns = sorted(((_pattern(start), role) for start, role in spec.tensors.items()), key=lambda p: -len(p[0].pattern))
+    patterns = sorted(
+        ((_pattern(start), role) for start, role in spec.tensors.items()), key=lambda p: -len(p[0].pattern)
+    )
     modules: dict[int, dict[str, dict[str, str]]] = {}
     shared: dict[str, dict[str, str]] = {}
     strange = []

@@ -36,8 +36,8 @@ class MtpModule(nn.Module):
 class SequentialModules(nn.Module):
     """All modules of a checkpoint, with the trunk that they stand behind.
 
-    Draft steps are numbered from 0 on: step d of a position p takes the embedding of token p + 1 + d and predicts token p + 2 + d.
-    Steps beyond the last module run the last one once more on its own output.
+    Draft steps are numbered from 0 on: step d of a position p takes the embedding of token p + 1 + d, and predicts token
+    p + 2 + d. Steps beyond the last module run the last one once more on its own output.
 
     Attributes:
         spec: the family's record.
@@ -200,7 +200,9 @@ def build_modules(
                 raise ResourceError(f"module {number} has no norm in front of the output matrix")
             part = getattr(module, role)
             if part is not None:
-                _assign(part, {rest: _plain(read, name) for rest, name in names.items()}, trunk, f"module {number}'s {role}")
+                _assign(
+                    part, {rest: _plain(read, name) for rest, name in names.items()}, trunk, f"module {number}'s {role}"
+                )
         module.head = _own(stored, "head", trunk.model.get_output_embeddings().weight, read)
         module.embed_tokens = _own(stored, "embed_tokens", trunk.model.get_input_embeddings().weight, read)
         modules.append(module)
@@ -211,9 +213,7 @@ def _plain(read: Read, name: str) -> Callable[[], Tensor]:
     return lambda: read(name)
 
 
-def block_weights(
-    spec: ArchitectureSpec, stored: Mapping[str, str], read: Read
-) -> dict[str, Callable[[], Tensor]]:
+def block_weights(spec: ArchitectureSpec, stored: Mapping[str, str], read: Read) -> dict[str, Callable[[], Tensor]]:
     """The decoder layer's tensors under the names that transformers has in memory, where experts are one tensor."""
     weights: dict[str, Callable[[], Tensor]] = {}
     experts: dict[str, dict[int, dict[str, str]]] = {}
@@ -242,19 +242,19 @@ def _joined(found: Mapping[int, Mapping[str, str]], read: Read, parts: Sequence[
 
 
 def _like(trunk: Trunk, weights: Mapping[str, Any], kind: str, number: int) -> nn.Module:
-    """An empty copy of the trunk's layer that has the same tensors, under another number; of the same kind if there is one."""
-    best: tuple[int, list[str]] | None = None
-    order = sorted(range(len(trunk.layers)), key=lambda i: (trunk.layer_type(i) != kind, -i))
-    for index in order:
-        have = {name for name, _ in trunk.layers[index].named_parameters()}
-        have |= {name for name in trunk.layers[index].state_dict()}
-        differ = sorted(have ^ set(weights))
+    """An empty copy of the trunk's layer of this kind that has the same tensors, under another number.
+
+    Of this kind: a copy of a layer with another kind of attention could turn positions another way, or not at all.
+    """
+    told = f"the trunk has no layer of kind {kind} for a module's decoder layer to be like"
+    for index in reversed(range(len(trunk.layers))):
+        if trunk.layer_type(index) != kind:
+            continue
+        differ = sorted(set(trunk.layers[index].state_dict()) ^ set(weights))
         if not differ:
             return _copied(trunk, index, number)
-        if best is None or len(differ) < len(best[1]):
-            best = index, differ
-    told = f": {', '.join(best[1][:4])} differ from layer {best[0]}" if best else ""
-    raise ResourceError(f"a module's decoder layer is like none of the trunk's{told}")
+        told = f"a module's decoder layer is like none of the trunk's of kind {kind}: {', '.join(differ[:4])} differ"
+    raise ResourceError(told)
 
 
 def _copied(trunk: Trunk, index: int, number: int) -> nn.Module:
@@ -271,7 +271,7 @@ def _copied(trunk: Trunk, index: int, number: int) -> nn.Module:
 
 
 def _assign(part: nn.Module, weights: Mapping[str, Callable[[], Tensor]], trunk: Trunk, told: str) -> None:
-    shapes = {name: tensor for name, tensor in part.state_dict().items()}
+    shapes = dict(part.state_dict().items())
     if set(shapes) != set(weights):
         raise ResourceError(f"{told} lacks or has too much of {', '.join(sorted(set(shapes) ^ set(weights))[:4])}")
     device = next(trunk.model.parameters()).device

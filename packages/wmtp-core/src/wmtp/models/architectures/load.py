@@ -1,0 +1,203 @@
+"""What a folder in transformers format has to predict further tokens with: found before the trunk is loaded, built after."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from wmtp.contracts.architectures import ArchitectureSpec, HeadsFound
+from wmtp.errors import ResourceError
+from wmtp.models.architectures.found import (
+    INDEX,
+    Found,
+    Stored,
+    declared_modules,
+    find_modules,
+    model_types,
+    module_names,
+    stored_tensors,
+    trunk_layers,
+)
+from wmtp.models.architectures.module import SequentialModules, build_modules
+from wmtp.models.architectures.trunk import Trunk
+
+
+@attrs.frozen(eq=False)
+class Checkpoint:
+    """A folder, looked at: what is stored, and what of it are modules.
+
+    Attributes:
+        folder: in transformers format.
+        config: the content of its config.json.
+        stored: its tensors by name.
+        found: its modules.
+        specs: the records that were asked.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    stored: Stored
+    found: Found
+    specs: tuple[ArchitectureSpec, ...]
+
+    @classmethod
+    def look(cls, folder: Path, specs: Sequence[ArchitectureSpec]) -> Checkpoint:
+        """Raises ResourceError for a config.json, an index or a file that cannot be read, and for missing trunk tensors."""
+        config = _read_config(folder)
+        stored = stored_tensors(folder)
+        absent = [name for names in stored.absent.values() for name in names]
+        found = find_modules([*stored.files, *absent], config, specs)
+        for file, names in stored.absent.items():
+            if lost := [name for name in names if name not in found.names]:
+                raise ResourceError(
+                    f"{folder / file} is missing: {INDEX} says that it holds {lost[0]}"
+                    + (f" and {len(lost) - 1} more tensors" if len(lost) > 1 else "")
+                    + ". Fetch it as well"
+                )
+        return cls(folder, config, stored, found, tuple(specs))
+
+    def is_module(self, name: str) -> bool:
+        """Whether a tensor's name, as transformers reports it, belongs to modules: stored so, or joined of stored ones."""
+        if name in self.found.names:
+            return True
+        return bool(module_names([name, *self.found.names], trunk_layers(self.config), self.specs) - self.found.names)
+
+    @contextmanager
+    def loadable(self) -> Iterator[Path]:
+        """The folder, or one beside it that names no files that are not there (they hold modules alone)."""
+        if not self.stored.absent:
+            yield self.folder
+            return
+        with TemporaryDirectory(prefix="wmtp-") as place:
+            for path in self.folder.iterdir():
+                if path.name != INDEX:
+                    os.symlink(path.resolve(), Path(place, path.name))
+            index = json.loads((self.folder / INDEX).read_bytes())
+            index["weight_map"] = {n: f for n, f in index["weight_map"].items() if f not in self.stored.absent}
+            Path(place, INDEX).write_text(json.dumps(index), encoding="utf-8")
+            yield Path(place)
+
+    def trunk_type(self) -> str:
+        """The ``model_type`` of transformers to run the trunk with, where config.json's own is not known there."""
+        types = model_types(self.config)
+        return next((spec.trunk for spec in self.specs if spec.trunk and types & set(spec.model_types)), "")
+
+    def open(self, model: Any) -> tuple[SequentialModules | None, HeadsFound]:
+        """Builds the modules behind a loaded trunk. Modules that cannot be run are told, and never keep the trunk from it."""
+        if extra := getattr(model, "extra_heads", None):
+            return None, HeadsFound(family="parallel", modules=len(extra), declared=len(extra), used=True)
+        declared = declared_modules(self.config, self.specs)
+        spec, modules = self.found.spec, self.found.modules
+        told = HeadsFound(family=spec.name if spec else "", modules=len(modules), declared=declared)
+        if why := self._unusable():
+            unknown = bool(self.found.names) and (spec is None or not modules)
+            return None, attrs.evolve(told, family="unknown" if unknown else told.family, why=why)
+        if spec is None:
+            return None, told
+        told = attrs.evolve(told, convention=str(spec.convention))
+        try:
+            built = build_modules(Trunk(model), spec, modules, self._read)
+        except (ResourceError, AttributeError, TypeError) as error:
+            return None, attrs.evolve(told, why=f"not used: {error}")
+        return built, attrs.evolve(told, used=True, why=self._doubts(built, declared))
+
+    def _unusable(self) -> str:
+        spec, modules, names = self.found.spec, self.found.modules, self.found.names
+        declared = declared_modules(self.config, self.specs) or 0
+        if not names:
+            if declared:
+                return (
+                    f"config.json declares {_count(declared)}, but no tensors of such are stored: nothing to draft with"
+                )
+            return ""
+        if absent := sorted(f for f, held in self.stored.absent.items() if set(held) & names):
+            return f"not used: {', '.join(absent)} is missing, which holds them; fetch it as well"
+        if spec is None or not modules:
+            some = ", ".join(sorted(names)[:3])
+            return f"not used: {len(names)} tensors of modules of no known family ({some} …)"
+        if spec.refusal:
+            return f"not used: {spec.refusal}"
+        if self.found.strange:
+            return f"not used: {spec.name} has no place for {', '.join(self.found.strange[:3])}"
+        return ""
+
+    def _doubts(self, built: SequentialModules, declared: int | None) -> str:
+        doubts = []
+        if not model_types(self.config) & set(built.spec.model_types):
+            doubts.append(
+                f"taken for {built.spec.name} by the names of their tensors; no record is for model type "
+                f"{' or '.join(sorted(model_types(self.config))) or 'unknown'}"
+            )
+        if declared is not None and declared != built.count:
+            doubts.append(f"config.json declares {_count(declared)}, and {built.count} stored")
+        if all(_untouched(module.enorm) and _untouched(module.hnorm) for module in built.items):
+            doubts.append("they look untrained: every weight of their norms is what it is before training")
+        return "; ".join(doubts)
+
+    def _read(self, name: str) -> Tensor:
+        from safetensors import safe_open
+
+        with safe_open(str(self.stored.files[name]), framework="pt") as file:
+            return file.get_tensor(name)  # type: ignore[no-any-return]
+
+
+def _untouched(norm: Any) -> bool:
+    weight: Tensor = norm.weight
+    return bool(torch.all(weight == 1)) or bool(torch.all(weight == 0))
+
+
+def _count(number: int) -> str:
+    return f"{number} multi-token-prediction module" + ("s" if number != 1 else "")
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ResourceError(f"{path} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise ResourceError(f"{path} holds no object")
+    return found
+
+
+def copy_modules(source: Path, destination: Path, specs: Sequence[ArchitectureSpec]) -> int:
+    """Puts the stored modules of one checkpoint beside the trunk in another, as they are; returns how many tensors.
+
+    `save_pretrained` loses them: transformers does not know that they are there. The destination gets a file of its own for
+    them and an index that names it.
+    """
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    checkpoint = Checkpoint.look(source, specs)
+    names = sorted(name for name in checkpoint.found.names if name in checkpoint.stored.files)
+    there = stored_tensors(destination)
+    names = [name for name in names if name not in there.files]
+    if not names:
+        return 0
+    tensors = {name: checkpoint._read(name) for name in names}
+    file = "model-mtp.safetensors"
+    save_file(tensors, str(destination / file), metadata={"format": "pt"})
+    weight_map = {name: path.name for name, path in there.files.items()} | dict.fromkeys(names, file)
+    size = sum(t.numel() * t.element_size() for t in tensors.values())
+    for path in set(there.files.values()):
+        with safe_open(str(path), framework="pt") as opened:
+            size += sum(_bytes(opened, name) for name in opened.keys())  # noqa: SIM118
+    index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
+    (destination / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    return len(names)
+
+
+def _bytes(opened: Any, name: str) -> int:
+    tensor = opened.get_tensor(name)
+    return int(tensor.numel() * tensor.element_size())
