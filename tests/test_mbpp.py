@@ -243,7 +243,12 @@ def foreign(tmp_path: Path, write_problems: Callable[..., Path]) -> Callable[[st
                 if form == "human-eval":
                     rows.append({"task_id": i, "completion": text})
                 else:
-                    rows.append({"task_id": f"Mbpp/{i}", "solution": f"Here:\n```python\n{text}```\n"})
+                    rows.append(
+                        {
+                            "task_id": f"Mbpp/{i}",
+                            "solution": text if form == "evalplus" else f"Here:\n```python\n{text}```\n",
+                        }
+                    )
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         return path
 
@@ -273,6 +278,17 @@ def test_score_reads_what_others_wrote(foreign: Callable[[str], Path], wmtp: Any
     }
     assert body["verdicts"] == {"mbpp-v1": {"failed": 2, "passed": 6}}
     assert body["metrics"]["mbpp_pass@1"]["samples"] == 8
+
+
+def test_a_stored_solution_is_a_program_and_nothing_is_taken_out_of_it(
+    foreign: Callable[[str], Path], wmtp: Any
+) -> None:
+    """EvalPlus stores programs in that field: what is no program there is wrong, however right a block in it would be."""
+    done = wmtp("score", str(foreign("evalplus, not sanitized")), *SCORE, "--json")
+    assert done.returncode == 0, done.stderr
+    body = json.loads(done.stdout)
+    assert body["metrics"]["mbpp_pass@1"]["value"] == 0.0
+    assert body["verdicts"]["mbpp-v1"].get("passed", 0) == 0
 
 
 def test_score_with_another_judge_does_not_lead_to_itself(foreign: Callable[[str], Path], wmtp: Any) -> None:
