@@ -64,6 +64,12 @@ class Teacher:
         return [wmtp.TrackerSpec(name="diary", summary="a diary", create=print, settings=Server)]
 
 
+@pytest.fixture(autouse=True)
+def conflicts_are_no_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CI makes every conflict an error; here one is made on purpose."""
+    monkeypatch.delenv("WMTP_STRICT_PLUGINS", raising=False)
+
+
 def manager(*plugins: Any) -> wmtp.Plugins:
     return create_plugin_manager(plugins=plugins or [Teacher()], entry_points=False)
 
