@@ -496,7 +496,7 @@ def test_a_sharded_model_comes_through_s3_and_answers(
     watched.seen.clear()
     text, loader = answer("our/sharded")
     assert text
-    assert watched.listings == 1
+    assert watched.listings == 2, "once for config.json, which may refuse the model before its weights come"
     assert sum(".safetensors?" in seen.path or seen.path.endswith(".safetensors") for seen in watched.reads) == len(
         shards
     )

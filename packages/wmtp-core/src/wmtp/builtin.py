@@ -154,6 +154,9 @@ def _load_transformers(request: LoadRequest) -> Engine:
         small = request.fetch(("config.json", f"{request.variant}/params.json", "tokenizer.model"))
         if not (small.path / "config.json").is_file():
             return _load_meta_mtp(request)
+    from wmtp.models.causal import check_early
+
+    check_early(request.fetch(("config.json", "*params.json")).path)  # before anything large comes
     found = request.fetch(_TRANSFORMERS_FILES).path
     if not (found / "config.json").is_file() and _is_meta_mtp(str(found)):
         from wmtp.models import meta

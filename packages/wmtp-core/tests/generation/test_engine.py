@@ -95,15 +95,14 @@ def test_other_decoders_are_decoded_plainly(tokenizer: Any, kind: str) -> None:
         assert found[str(i), 0][2] == len(generated(model, tokenizer, prompt, 16))
 
 
-def test_sliding_windows_are_refused(tokenizer: Any) -> None:
-    from transformers import MistralConfig, MistralForCausalLM
+def test_encoders_are_refused_by_name(tokenizer: Any) -> None:
+    from transformers import BertConfig, BertLMHeadModel
 
-    config = MistralConfig(
-        vocab_size=259, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=2, sliding_window=8,
-    )  # fmt: skip
-    with pytest.raises(GenerationError, match="full attention"):
-        engine(MistralForCausalLM(config), tokenizer)
+    config = BertConfig(
+        vocab_size=259, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2
+    )
+    with pytest.raises(GenerationError, match="bert reads in both directions"):
+        engine(BertLMHeadModel(config), tokenizer)
 
 
 @pytest.mark.parametrize("temperature", [0.2, 0.8, 1.0])

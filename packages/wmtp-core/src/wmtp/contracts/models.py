@@ -49,11 +49,13 @@ class TargetModel(Protocol):
     Attributes:
         layers: layers of keys and values it has in a cache.
         vocabulary: width of its logits.
+        rows: of its embedding: ids from there on are none that it can read.
         context: positions it can take.
     """
 
     layers: int
     vocabulary: int
+    rows: int
     context: int
 
     def verify(self, ids: Tensor, cache: DecodingCache) -> tuple[Tensor, Tensor]:

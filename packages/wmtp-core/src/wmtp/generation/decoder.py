@@ -21,9 +21,9 @@ from wmtp.contracts.models import Drafter, TargetModel
 from wmtp.generation.drafting import NoDrafts
 from wmtp.generation.memory import available_bytes
 from wmtp.generation.ragged_cache import CUDA_LENGTH_STEP, RaggedCache
-from wmtp.generation.sampling import sample_tokens
+from wmtp.generation.sampling import check_finite, sample_tokens
 from wmtp.generation.scheduling import WaitingQueue
-from wmtp.generation.sequences import ActiveSequence, Counters, new_sequence, refusal
+from wmtp.generation.sequences import ActiveSequence, Counters, new_sequence, refusal, unfit
 from wmtp.generation.slots import Slots
 
 log = logging.getLogger(__name__)
@@ -101,8 +101,8 @@ class RaggedDecoder:
         new: list[tuple[ActiveSequence, _Prompt]] = []
         while slots.free() and (item := queue.next()):
             ids, request = item
-            if len(ids) + 1 > self._target.context:
-                refused.append(refusal(request, len(ids), self._target.context))
+            if why := unfit(request, ids, self._target.context, self._target.rows):
+                refused.append(refusal(request, why))
                 continue
             if self._prompt is None or self._prompt.ids != ids:
                 self._prompt = self._prefill(ids)
@@ -147,9 +147,10 @@ class RaggedDecoder:
         """The first token and drafts come from the prompt's own last position, under each sample's noise."""
         rows = [row for row, _ in new]
         logits = self._target.project(torch.cat([prompt.states for _, prompt in new]))
-        tokens = sample_tokens(logits, sampling, [(row.noise_key, 0) for row in rows]).tolist()
+        tokens = sample_tokens(logits, sampling, [(row.noise_key, 0) for row in rows])
+        check_finite(logits, tokens)
         self._counters.rows += len(rows)
-        for row, token in zip(rows, tokens, strict=True):
+        for row, token in zip(rows, tokens.tolist(), strict=True):
             self._append_tokens(row, [token])
         going = [(row, prompt.drafts_from) for row, prompt in new if not row.finish]
         if not going:
@@ -198,7 +199,10 @@ class RaggedDecoder:
         rows, active = slots.rows(), slots.active_index(self._device)
         logits = self._target.project(states if active is None else states[active])
         keys = [(row.noise_key, len(row.ids) + i) for row in rows for i in range(width)]
-        drawn = sample_tokens(logits.reshape(len(rows) * width, -1), sampling, keys).view(len(rows), width)
+        flat = logits.reshape(len(rows) * width, -1)
+        drawn = sample_tokens(flat, sampling, keys)
+        check_finite(flat, drawn)
+        drawn = drawn.view(len(rows), width)
         if active is None:
             return hidden, drawn
         return hidden, drawn.new_zeros(slots.count, width).index_copy_(0, active, drawn)

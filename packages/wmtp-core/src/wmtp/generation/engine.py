@@ -19,9 +19,11 @@ from wmtp.contracts.engines import (
 )
 from wmtp.contracts.models import DecodingParts
 from wmtp.errors import GenerationError
+from wmtp.generation.aligned import AlignedDecoder
 from wmtp.generation.decoder import RaggedDecoder
 from wmtp.generation.kernels.skinny_linear import large_layers, skinny_products
 from wmtp.generation.likelihood import head_scores
+from wmtp.generation.paths import ChosenPath, choose_path
 from wmtp.generation.scheduling import WaitingQueue
 from wmtp.generation.sequences import Counters
 from wmtp.generation.targets import decoding_parts, drafting_depth
@@ -61,25 +63,37 @@ class DecodingEngine:
         self._large = large_layers(model)
         self._tokenizer = tokenizer
         self._device = next(model.parameters()).device
+        given = parts is not None
         parts = parts or decoding_parts(model)
         depth = drafting_depth(parts, n_heads)
         self._target = parts.target
         self._scoring_drafter = parts.drafter(depth)  # all heads, whether they draft or not
         self._counters = Counters()
-        self._decoder = RaggedDecoder(
-            parts.target,
-            parts.drafter(0 if speculative == "off" else depth),
-            tokenizer,
-            self._counters,
-            device=self._device,
-            eos_ids=_eos_ids(model, tokenizer),
-            batch_size=batch_size,
-            # Where rounding depends on the batch's shape, a choice by the clock would make runs differ.
-            may_stop_drafting=self._device.type == "cpu" and model.dtype == torch.float32,
-        )
+        self.path = ChosenPath("ragged") if given or depth else choose_path(model)
+        shared: dict[str, Any] = {
+            "device": self._device,
+            "eos_ids": _eos_ids(model, tokenizer),
+            "batch_size": batch_size,
+        }
+        self._decoder: RaggedDecoder | AlignedDecoder
+        if self.path.stepper is None:
+            self._decoder = RaggedDecoder(
+                parts.target,
+                parts.drafter(0 if speculative == "off" else depth),
+                tokenizer,
+                self._counters,
+                # Where rounding depends on the batch's shape, a choice by the clock would make runs differ.
+                may_stop_drafting=self._device.type == "cpu" and model.dtype == torch.float32,
+                **shared,
+            )
+        else:
+            stepper = self.path.stepper
+            shared |= {"context": parts.target.context, "vocabulary": parts.target.rows}
+            self._decoder = AlignedDecoder(stepper, tokenizer, self._counters, **shared)
+            self._counters.notes.append(f"Decoded {self.path.path}: {self.path.why}.")
         # Speculation is not part of it: it changes no token.
         self.identity: Mapping[str, str] = {**identity, "engine": ENGINE_VERSION}
-        self.origin: Mapping[str, str] = dict(origin or {})
+        self.origin: Mapping[str, str] = {**(origin or {}), "decoding": self.path.path}
         self._thinking_opened: set[SampleKey] = set()  # by the template, in the prompts of these
 
     @property
@@ -115,7 +129,9 @@ class DecodingEngine:
             raise GenerationError(
                 f"eval.sampling.extra: this engine knows no {', '.join(map(repr, sorted(sampling.extra)))}"
             )
-        steps = self._decoder.decode(WaitingQueue(requests, self._tokenize), sampling)
+        aligned = isinstance(self._decoder, AlignedDecoder)
+        queue = WaitingQueue(requests, self._tokenize, shortest_first=aligned)
+        steps = self._decoder.decode(queue, sampling)
         while True:
             # Left before each completion is handed out: what its reader does with torch is the reader's own.
             with torch.inference_mode(), skinny_products(self._large):
@@ -139,7 +155,10 @@ class DecodingEngine:
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Tokens that end an answer."""
-    ends = model.generation_config.eos_token_id if model.generation_config else None
-    ends = tokenizer.eos_token_id if ends is None else ends
-    return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+    """Tokens that end an answer: those that generation_config.json names, and the tokenizer's.
+
+    A chat model may end its turn with a token that only one of the two knows.
+    """
+    named = model.generation_config.eos_token_id if model.generation_config else None
+    ends = [tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])]
+    return frozenset(end for end in ends if end is not None)

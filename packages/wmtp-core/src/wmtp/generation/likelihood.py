@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from wmtp.contracts.engines import HeadScores
 from wmtp.contracts.models import Drafter, TargetModel
+from wmtp.errors import GenerationError
 
 AT_ONCE = 1 << 24  # logits held at a time: 64 MiB in float32
 
@@ -32,6 +34,9 @@ def head_scores(
         losses.append(loss)
         right.append(hits)
         counts.append(len(ids) - first)
+    if not all(math.isfinite(loss) for loss in losses):
+        kind = str(states.dtype).removeprefix("torch.")
+        raise GenerationError(f"the model's logits are not finite (computed in {kind}): no loss can be made of them")
     return HeadScores(loss=tuple(losses), right=tuple(right), tokens=tuple(counts))
 
 

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from wmtp.contracts.engines import Sampling
+from wmtp.errors import GenerationError
 from wmtp.generation.noise import gumbel
 
+GREEDY_BELOW = 1e-6  # a temperature at which noise decides nothing but exact ties, and near which dividing overflows
 TOP_FIRST = 256  # most distributions have their nucleus among so many tokens; sorting all is for the others
 
 
@@ -42,9 +44,28 @@ def _threshold(descending: Tensor, top_p: float) -> Tensor:
 def sample_tokens(logits: Tensor, sampling: Sampling, noise_keys: Sequence[tuple[bytes, int]]) -> Tensor:
     """One token for each row of logits [rows, vocabulary], row i under the noise of noise_keys[i]: int64 [rows]."""
     scores = logits.float()
-    if sampling.temperature <= 0:
+    if sampling.temperature < GREEDY_BELOW:
         return scores.argmax(-1)
     scores = scores / sampling.temperature
     if sampling.top_p < 1:
         scores = scores.masked_fill(~nucleus(scores, sampling.top_p), float("-inf"))
     return (scores + gumbel(noise_keys, scores.shape[-1], scores.device)).argmax(-1)
+
+
+def check_finite(logits: Tensor, tokens: Tensor) -> None:
+    """Raises GenerationError where a drawn token's logit is no number: what was drawn is no answer of the model's.
+
+    Args:
+        logits: [rows, vocabulary].
+        tokens: [rows].
+    """
+    if not bool(torch.isfinite(logits.gather(-1, tokens[:, None])).all()):
+        kind = str(logits.dtype).removeprefix("torch.")
+        advice = (
+            "the weights hold something that is no number"
+            if logits.dtype in (torch.float32, torch.float64)
+            else "try devices.dtype: float32 (bfloat16 also overflows later than float16); else the weights are damaged"
+        )
+        raise GenerationError(
+            f"the model's logits are not finite (computed in {kind}): {advice}. Nothing is stored of them."
+        )

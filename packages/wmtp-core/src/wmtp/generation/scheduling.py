@@ -8,15 +8,20 @@ from collections.abc import Callable, Iterable
 
 from wmtp.contracts.engines import GenerationRequest
 
-LOOK_AHEAD = 512  # requests held back to start the longest prompts first
+LOOK_AHEAD = 512  # requests held back to start prompts in the order of their lengths
 
 
 class WaitingQueue:
-    """Requests, tokenized a window ahead; the longest prompts first, and a prompt's samples one after another."""
+    """Requests, tokenized a window ahead, in the order of their prompts' lengths; a prompt's samples one after another."""
 
     def __init__(
-        self, requests: Iterable[GenerationRequest], tokenize: Callable[[GenerationRequest], list[int]]
+        self,
+        requests: Iterable[GenerationRequest],
+        tokenize: Callable[[GenerationRequest], list[int]],
+        *,
+        shortest_first: bool = False,
     ) -> None:
+        self._order = 1 if shortest_first else -1
         self._source = iter(requests)
         self._tokenize = tokenize
         self._heap: list[tuple[int, int, list[int], deque[GenerationRequest]]] = []
@@ -31,7 +36,7 @@ class WaitingQueue:
             key = tuple(ids)
             if key not in self._groups:
                 self._groups[key] = deque()
-                heapq.heappush(self._heap, (-len(ids), self._seen, ids, self._groups[key]))
+                heapq.heappush(self._heap, (self._order * len(ids), self._seen, ids, self._groups[key]))
                 self._seen += 1
             self._groups[key].append(request)
             self._held += 1

@@ -107,16 +107,28 @@ def new_sequence(
     )
 
 
-def refusal(request: GenerationRequest, length: int, context: int) -> Completion:
-    """The ``error`` completion of a prompt that does not fit the context."""
+def unfit(request: GenerationRequest, ids: Sequence[int], context: int, rows: int) -> str:
+    """Why a model cannot take a prompt; empty where it can. rows: of its embedding."""
+    if len(ids) + 1 > context:
+        return (
+            f"the prompt has {len(ids)} tokens, and the model's context only {context}. Give fewer examples in it, if it has "
+            f"any (eval.evaluators.{request.key.evaluator}.shots), or use a model with a longer context."
+        )
+    if ids and max(ids) >= rows:
+        return (
+            f"the prompt holds the token id {max(ids)}, and the model has embeddings for ids up to {rows - 1} only: the "
+            "tokenizer was given tokens that the model never was."
+        )
+    return ""
+
+
+def refusal(request: GenerationRequest, error: str) -> Completion:
+    """The ``error`` completion of a prompt that a model cannot take."""
     return Completion(
         key=request.key,
         text="",
         finish_reason="error",
         tokens=0,
         seconds=0.0,
-        error=(
-            f"the prompt has {length} tokens, and the model's context only {context}. Give fewer examples in it, if it has "
-            f"any (eval.evaluators.{request.key.evaluator}.shots), or use a model with a longer context."
-        ),
+        error=error,
     )

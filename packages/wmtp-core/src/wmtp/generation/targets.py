@@ -9,6 +9,7 @@ from torch import Tensor
 from wmtp.contracts.models import DecodingCache, DecodingParts, ParallelHeadsModel
 from wmtp.errors import GenerationError
 from wmtp.generation.drafting import NoDrafts, ParallelHeads, whole_text
+from wmtp.generation.paths import context_of, text_config
 
 
 class CausalTarget:
@@ -16,17 +17,11 @@ class CausalTarget:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        config = model.config.get_text_config()
-        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-        window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-        if kinds != {"full_attention"} or window or getattr(config, "is_encoder_decoder", False):
-            raise GenerationError(
-                f"{type(model).__name__} does not use full attention in every layer (sliding windows, recurrent or "
-                "encoder layers); the decoder supports plain decoder-only models"
-            )
+        config = text_config(model)
         self.layers = int(config.num_hidden_layers)
         self.vocabulary = int(config.vocab_size)
-        self.context = int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
+        self.rows = embedding_rows(model) or self.vocabulary
+        self.context = context_of(config)
 
     def verify(self, ids: Tensor, cache: DecodingCache) -> tuple[Tensor, Tensor]:
         """States are logits."""
@@ -75,6 +70,12 @@ class TrunkTarget(CausalTarget):
 
     def project(self, states: Tensor) -> Tensor:
         return self._model.project(states)  # type: ignore[no-any-return]
+
+
+def embedding_rows(model: Any) -> int:
+    """Rows of the matrix that token ids look up; 0 where there is no such matrix."""
+    weight = getattr(model.get_input_embeddings(), "weight", None)
+    return 0 if weight is None else int(weight.shape[0])
 
 
 def decoding_parts(model: Any) -> DecodingParts:

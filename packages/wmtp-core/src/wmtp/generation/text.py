@@ -46,9 +46,21 @@ def encoded(
 ) -> tuple[list[int], bool]:
     """Token ids of a prompt, and whether it ends inside thinking that the template opened."""
     if isinstance(prompt, str):
-        return list(tokenizer(prompt)["input_ids"]), False
+        return _without_end(tokenizer, prompt, list(tokenizer(prompt)["input_ids"])), False
     text = rendered(tokenizer, prompt, template_args)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"]), opened_by(text)
+
+
+def _without_end(tokenizer: Any, text: str, ids: list[int]) -> list[int]:
+    """The ids of a prompt without what the tokenizer puts behind every text: a model is not asked to go on behind an end."""
+    special = set(getattr(tokenizer, "all_special_ids", ()))
+    if not ids or ids[-1] not in special:
+        return ids
+    alone = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    for start in range(len(ids) - len(alone) + 1):
+        if ids[start : start + len(alone)] == alone:
+            return ids[: start + len(alone)]
+    return ids
 
 
 def thinking_tokens(tokenizer: Any) -> dict[int, str]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,9 +21,11 @@ from wmtp.errors import ConfigError, ResourceError
 from wmtp.models.architectures.found import model_types
 from wmtp.models.architectures.load import Checkpoint
 from wmtp.models.architectures.module import SequentialModules
+from wmtp.models.causal import check_config
 
 log = logging.getLogger("wmtp.models")
 _DECISIVE = ("config.json", "generation_config.json", "*token*", "*vocab*", "merges.txt", "chat_template*")
+_NUMBER = re.compile(r"\d+")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
 
@@ -136,14 +139,15 @@ def _from_transformers(checkpoint: Checkpoint, device: str, dtype: torch.dtype |
     import wmtp.models.mtp_llama  # noqa: F401  (registers the class with transformers' Auto classes)
 
     path = checkpoint.folder
+    if trunk := checkpoint.trunk_type():
+        _register(next(iter(model_types(checkpoint.config))), trunk)
+    check_config(path)
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
         raise ResourceError(f"{path} has a config.json but no *.safetensors; convert the checkpoint to safetensors")
     for file in weights:
         with file.open("rb"):  # transformers would call a file that may not be read missing
             pass
-    if trunk := checkpoint.trunk_type():
-        _register(next(iter(model_types(checkpoint.config))), trunk)
     try:
         with _quiet(), checkpoint.loadable() as folder:
             model, report = AutoModelForCausalLM.from_pretrained(
@@ -155,7 +159,7 @@ def _from_transformers(checkpoint: Checkpoint, device: str, dtype: torch.dtype |
             )
     except Exception as error:  # transformers and safetensors raise what they like for a damaged folder
         raise ResourceError(f"the model in {path} cannot be loaded: {type(error).__name__}: {error}") from error
-    _check(checkpoint, report)
+    _check(checkpoint, report, set(model.state_dict()))
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(path))
     except Exception as error:
@@ -165,10 +169,12 @@ def _from_transformers(checkpoint: Checkpoint, device: str, dtype: torch.dtype |
         ) from error
     largest = max(tokenizer.get_vocab().values(), default=0)
     if largest >= model.get_input_embeddings().weight.shape[0]:
-        raise ResourceError(
-            f"{path}: the tokenizer has token ids up to {largest}, but the model's vocabulary is "
-            f"{model.get_input_embeddings().weight.shape[0]}; they belong to different models"
-        )
+        # A [PAD] that was added for training, infilling tokens of a class: nothing, as long as no prompt holds them.
+        log.warning(
+            "%s: the tokenizer has token ids up to %d, and the model embeddings for ids up to %d only; a prompt that holds "
+            "one of the others is refused",
+            path, largest, model.get_input_embeddings().weight.shape[0] - 1,
+        )  # fmt: skip
     return model.eval(), tokenizer, weights
 
 
@@ -201,21 +207,36 @@ def _register(name: str, trunk: str) -> None:
     AutoModelForCausalLM.register(config, type(model.__name__, (model,), {"config_class": config}))
 
 
-def _check(checkpoint: Checkpoint, report: Mapping[str, Any]) -> None:
+def _check(checkpoint: Checkpoint, report: Mapping[str, Any], known: set[str]) -> None:
     """Raises ResourceError where weights and config.json part: transformers makes up what is missing and drops the rest.
 
-    Tensors of multi-token-prediction modules are no fault: they are read apart from the trunk.
+    Tensors of multi-token-prediction modules are no fault: they are read apart from the trunk. Tensors that are like none of
+    the model's (buffers of older versions, a value head) are dropped with a warning. Those that are like some of them, in a
+    layer that config.json does not count, are what the model was trained with.
     """
+    unexpected = sorted(name for name in report.get("unexpected_keys") or () if not checkpoint.is_module(name))
+    alike = {_NUMBER.sub("#", name) for name in known}
+    foreign = {_layer(name) for name in unexpected if _NUMBER.sub("#", name) not in alike}
+    dropped = [name for name in unexpected if _layer(name) in foreign]
+    if dropped:
+        named = ", ".join(dropped[:4]) + (f" and {len(dropped) - 4} more" if len(dropped) > 4 else "")
+        log.warning("%s: the weights have tensors that this model does not use: %s", checkpoint.folder, named)
+    report = {**report, "unexpected_keys": [name for name in unexpected if name not in dropped]}
     for kind, meaning in (
         ("missing_keys", "config.json asks for tensors that the weights lack"),
         ("unexpected_keys", "the weights have tensors that config.json has no place for"),
         ("mismatched_keys", "tensors have other shapes than config.json says"),
     ):
         found = sorted(" ".join(map(str, key)) if isinstance(key, tuple) else key for key in report.get(kind) or ())
-        found = [name for name in found if kind != "unexpected_keys" or not checkpoint.is_module(name)]
         if found:
             named = ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
             raise ResourceError(f"{checkpoint.folder}: {meaning}: {named}. They belong to different models.")
+
+
+def _layer(name: str) -> str:
+    """The layer that a tensor belongs to, by the first number in its name; the whole name where there is none."""
+    number = _NUMBER.search(name)
+    return name[: number.end()] if number else name
 
 
 def cached_digest(files: list[Path]) -> str:

@@ -1,0 +1,67 @@
+"""What can be said of a model by its config.json alone, before anything large is fetched or read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from wmtp.errors import ResourceError
+
+
+def refusal(config: Any) -> str:
+    """Why a model with this configuration of transformers writes no text from left to right; empty where it may.
+
+    Args:
+        config: as `transformers.AutoConfig` reads it.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+
+    kind = config.model_type
+    if getattr(config, "is_encoder_decoder", False):
+        return f"{kind} is an encoder and a decoder; what continues a prompt here is a decoder alone"
+    remote = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not remote:
+        return f"{kind} is no causal language model: transformers has no AutoModelForCausalLM for it"
+    text = config.get_text_config(decoder=True)
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and getattr(text, "is_decoder", True) is False:
+        return f"{kind} reads in both directions; it decodes only where config.json says is_decoder: true"
+    return ""
+
+
+def check_config(folder: Path, *, trust_remote_code: bool = False) -> None:
+    """Raises ResourceError for a folder whose config.json tells that its model cannot be decoded, or cannot be known."""
+    from transformers import AutoConfig
+
+    import wmtp.models.mtp_llama  # noqa: F401  (registers the class with transformers' Auto classes)
+
+    path = folder / "config.json"
+    try:
+        raw = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ResourceError(f"{path} cannot be read: {error}") from None
+    if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
+        raise ResourceError(f"{path} names no model_type, so nothing says what kind of model this is")
+    try:
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
+    except Exception as error:  # transformers raises what it likes for a configuration that it does not know
+        lines = str(error).splitlines() or [""]
+        raise ResourceError(f"{path} (model_type {raw['model_type']}): {type(error).__name__}: {lines[0]}") from error
+    if why := refusal(config):
+        raise ResourceError(f"{path}: {why}")
+
+
+def check_early(folder: Path) -> None:
+    """Raises ResourceError as `check_config` does, but only for what no later look can mend; for when weights are not here yet.
+
+    A folder without config.json, or with a type that transformers alone does not know, is left to whoever reads it all.
+    """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    try:
+        raw = json.loads((folder / "config.json").read_bytes())
+        known = raw["model_type"] in CONFIG_MAPPING and "auto_map" not in raw
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if known:
+        check_config(folder)
