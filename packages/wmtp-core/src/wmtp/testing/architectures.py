@@ -43,6 +43,7 @@ LONG = {
 }  # fmt: skip
 FULL = {"sliding_window": None}
 
+LEFT_OUT: Any = ...  # a type takes its own default for this name
 SPECIAL: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [1]},
     "deepseek_v32": {"num_key_value_heads": 4},
@@ -50,6 +51,12 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "deepseek_v3": {"num_key_value_heads": 4},
     "diffllama": {"num_key_value_heads": 4},
     "doge": {"keep_window_size": WINDOW},
+    "falcon": {"head_dim": LEFT_OUT},
+    "glm4_moe_lite": {"head_dim": LEFT_OUT, "num_key_value_heads": 4},
+    "longcat_flash": {"head_dim": LEFT_OUT, "num_key_value_heads": 4},
+    "axk1": {"head_dim": LEFT_OUT, "num_key_value_heads": 4},
+    "axk2": {"head_dim": LEFT_OUT, "num_key_value_heads": 4},
+    "glm_moe_dsa": {"head_dim": LEFT_OUT, "num_key_value_heads": 4},
     "falcon_mamba": {"time_step_rank": 4},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
@@ -84,7 +91,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama, rope yarn": ("llama", _rope("yarn", factor=4.0, original_max_position_embeddings=48)),
     "llama, rope dynamic, past its length": ("llama", {"max_position_embeddings": 48, **_rope("dynamic", factor=4.0)}),
     "llama, rope longrope": ("llama", _rope("longrope", **LONG)),
-    "llama, a stray sliding_window": ("llama", {"sliding_window": WINDOW}),
     "phi3, rope longrope": (
         "phi3",
         {**FULL, "original_max_position_embeddings": 48, **_rope("longrope", **LONG)},
@@ -112,17 +118,14 @@ class Found:
     """What one model wrote.
 
     Attributes:
-        path: how it was decoded, or ``refused`` or ``cannot be made``.
+        path: how it was decoded, or ``refused``.
         wrong: prompts and batch sizes whose tokens were other than ``generate``'s.
-        note: the reason of a refusal.
-        depends: for how many of `LENGTHS` the first token of the prompt changes what is written; where it is 0, equality
-            says little.
+        note: why it was not the fastest path, or why it was refused.
     """
 
     path: str
     wrong: tuple[str, ...] = ()
     note: str = ""
-    depends: int = 0
 
 
 def tiny_model(model_type: str, changes: Mapping[str, Any] | None = None) -> Any:
@@ -134,7 +137,8 @@ def tiny_model(model_type: str, changes: Mapping[str, Any] | None = None) -> Any
     made = CONFIG_MAPPING[model_type]
     known = made()
     sizes = {name: value for name, value in SMALL.items() if hasattr(known, name)}
-    config = made(**{**sizes, **SPECIAL.get(model_type, {}), **(changes or {})})
+    chosen = {**sizes, **SPECIAL.get(model_type, {}), **(changes or {})}
+    config = made(**{name: value for name, value in chosen.items() if value is not LEFT_OUT})
     torch.manual_seed(1)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     model.generation_config.eos_token_id = None
@@ -174,6 +178,65 @@ def reference(model: Any, prompt: list[int], tokens: int) -> list[int]:
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False, pad_token_id=0
         )
     return out[0, len(prompt) :].tolist()  # type: ignore[no-any-return]
+
+
+def engine_tokens(
+    engine: Any, *, n: int = 1, temperature: float = 0.0, tokens: int = 14, order: int = 1
+) -> dict[tuple[int, int], list[int] | str]:
+    """(prompt, sample) → what an engine writes behind each of `prompts`, or its error. order: -1 asks in reverse."""
+    from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
+
+    wanted = [
+        GenerationRequest(
+            key=SampleKey(evaluator="e", problem=str(i), index=j),
+            prompt=" ".join(map(str, prompt)),
+            max_new_tokens=tokens,
+        )
+        for i, prompt in enumerate(prompts())
+        for j in range(n)
+    ]
+    found = engine.generate(iter(wanted[::order]), Sampling(temperature=temperature, seed=5))
+    return {
+        (int(c.key.problem), c.key.index): c.error if c.finish_reason == "error" else [int(w) for w in c.text.split()]
+        for c in found
+    }
+
+
+def examine(name: str) -> Found:
+    """Decodes a type (or one of `VARIANTS`) greedily at batch 1 and 4, with 1 and 3 samples, beside ``generate``.
+
+    Raises:
+        AssertionError: a sampled token depends on batch size or order.
+        ValueError: transformers itself cannot make or run the small model.
+    """
+    from wmtp.errors import GenerationError
+    from wmtp.generation.engine import DecodingEngine
+
+    kind, changes = VARIANTS.get(name, (name, {}))
+    try:
+        model = tiny_model(kind, changes)
+        wanted = [reference(model, prompt, 14) for prompt in prompts()]
+    except Exception as error:  # whatever a type raises that is not made for these sizes
+        raise ValueError(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+
+    def engine(batch: int) -> Any:
+        return DecodingEngine(model, NumberTokenizer(), identity={}, batch_size=batch)
+
+    try:
+        path = engine(1).path
+    except GenerationError as error:
+        return Found(path="refused", note=str(error))
+    wrong = []
+    for batch, n in ((1, 1), (4, 3)):
+        found = engine_tokens(engine(batch), n=n)
+        wrong += [f"{LENGTHS[i]} tokens, batch {batch}" for (i, _), ids in found.items() if ids != wanted[i]]
+    one, other = (
+        engine_tokens(engine(3), n=3, temperature=0.9),
+        engine_tokens(engine(7), n=2, temperature=0.9, order=-1),
+    )
+    assert other == {key: one[key] for key in other}, f"{name}: samples depend on what they are decoded beside"
+    assert len({str(ids) for ids in one.values()}) > len(LENGTHS), f"{name}: all samples are alike"
+    return Found(path=path.path, wrong=tuple(wrong), note=path.why)
 
 
 def forget_positions(model: Any) -> None:

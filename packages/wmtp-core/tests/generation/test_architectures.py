@@ -1,0 +1,169 @@
+"""Every type of transformers writes what transformers writes, by whichever path, or is refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import wmtp.generation.paths
+from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
+from wmtp.errors import GenerationError
+from wmtp.generation.engine import DecodingEngine
+from wmtp.generation.paths import ALIGNED, RAGGED, choose_path, compare
+from wmtp.generation.stepping import OwnCache, State, join_rows, select_rows
+from wmtp.testing.architectures import VARIANTS, NumberTokenizer, engine_tokens, examine, prompts, reference, tiny_model
+
+IN_CI = {
+    "llama": "ragged",
+    "deepseek_v3": "ragged",
+    "phi3, no window": "ragged",
+    "mistral": "aligned",
+    "gemma3_text": "aligned",
+    "gpt_neo": "aligned",
+    "gpt_oss": "aligned",
+    "bloom": "aligned",
+    "falcon, alibi": "aligned",
+    "llama, rope longrope": "aligned",
+    "llama, rope dynamic, past its length": "aligned",
+    "phi3, rope longrope": "aligned",
+    "mamba2": "aligned",
+    "qwen3_next": "aligned",
+    "ctrl": "aligned",
+}
+
+
+@pytest.mark.parametrize("name", IN_CI)
+def test_a_dozen_types_write_what_generate_writes(name: str) -> None:
+    found = examine(name)
+    assert (found.path, found.wrong) == (IN_CI[name], ())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted({*RAGGED - {"mtp_llama"}, *ALIGNED, *VARIANTS}))
+def test_listed_types_write_what_generate_writes(name: str) -> None:
+    try:
+        found = examine(name)
+    except ValueError as reason:
+        pytest.skip(f"transformers does not run it at these sizes: {reason}")
+    assert found.wrong == ()
+    assert found.path in ("ragged", "aligned")
+
+
+def test_a_difference_that_nobody_listed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that forgets its first keys, as a type would that reads a window nobody names."""
+    model = tiny_model("llama")
+    assert compare(model, OwnCache(model)) == ""
+
+    class Forgets(OwnCache):
+        def step(self, ids: torch.Tensor, state: State) -> tuple[State, torch.Tensor]:
+            for layer in state.kept["past_key_values"].layers:
+                layer.keys[:, :, :2] = 0
+            return super().step(ids, state)
+
+    assert "logits differ by" in compare(model, Forgets(model))
+    monkeypatch.setattr(wmtp.generation.paths, "RAGGED", frozenset())
+    monkeypatch.setattr(wmtp.generation.paths, "OwnCache", Forgets)
+    chosen = choose_path(model)
+    assert chosen.path == "recomputed"
+    made = DecodingEngine(model, NumberTokenizer(), identity={}, batch_size=4)
+    assert made.origin["decoding"] == "recomputed"
+    assert "Decoded recomputed" in made.stats.notes[0]
+    found = engine_tokens(made)
+    assert [found[i, 0] for i in range(len(prompts()))] == [reference(model, p, 14) for p in prompts()]
+
+
+def test_a_stray_sliding_window_changes_nothing_as_in_a_whole_forward() -> None:
+    """Llama's layers know no window; transformers' own generation gives it a cache that drops keys behind one."""
+    from wmtp.generation.stepping import NoCache
+
+    model = tiny_model("llama", {"sliding_window": 32})
+    made = DecodingEngine(model, NumberTokenizer(), identity={}, batch_size=4)
+    assert made.path.path == "ragged"
+    for (i, _), ids in engine_tokens(made).items():
+        text = torch.tensor([[*prompts()[i]]])
+        with torch.inference_mode():
+            for token in ids:
+                assert token == int(NoCache(model).start(text)[1].argmax())
+                text = torch.cat([text, torch.tensor([[token]])], dim=1)
+
+
+def test_rows_of_a_state_are_taken_and_put_together() -> None:
+    model = tiny_model("qwen3_next")
+    stepper = OwnCache(model)
+    ids = torch.tensor([prompts()[1], prompts()[1][::-1]])
+    with torch.inference_mode():
+        states = [stepper.start(row[None, :-1])[0] for row in ids]
+        alone = torch.cat([stepper.step(row[None], s)[1] for row, s in zip(ids, states, strict=True)])
+        states = [stepper.start(row[None, :-1])[0] for row in ids]
+        both = join_rows(states, [1, 1])
+        swapped = select_rows(both, torch.tensor([1, 0, 1]), 2)
+        torch.testing.assert_close(stepper.step(ids[[1, 0, 1]], swapped)[1], alone[[1, 0, 1]], atol=1e-4, rtol=0)
+
+
+def test_states_of_different_lengths_are_not_put_together() -> None:
+    model = tiny_model("llama")
+    with torch.inference_mode():
+        states = [OwnCache(model).start(torch.tensor([p]))[0] for p in prompts()[:2]]
+    with pytest.raises(ValueError, match="differ"):
+        join_rows(states, [1, 1])
+
+
+def test_logits_that_are_not_finite_are_no_answer() -> None:
+    model = tiny_model("llama")
+    model.model.norm.weight.data[3] = float("nan")
+    for temperature in (0.0, 0.8):
+        with pytest.raises(GenerationError, match=r"not finite \(computed in float32\)"):
+            engine_tokens(DecodingEngine(model, NumberTokenizer(), identity={}), temperature=temperature)
+    mamba = tiny_model("mamba2")
+    mamba.backbone.norm_f.weight.data[3] = float("nan")
+    with pytest.raises(GenerationError, match="not finite"):
+        engine_tokens(DecodingEngine(mamba, NumberTokenizer(), identity={}))
+
+
+@pytest.mark.parametrize("temperature", [1e-6 / 2, 1e-30, 1e-38, 1e-45, 1e-310])
+def test_a_temperature_next_to_nothing_is_greedy(temperature: float) -> None:
+    model = tiny_model("llama")
+    made = DecodingEngine(model, NumberTokenizer(), identity={})
+    assert engine_tokens(made, temperature=temperature) == engine_tokens(made)
+
+
+@pytest.mark.parametrize("kind", ["llama", "mamba2"])
+def test_a_prompt_with_an_id_that_has_no_row_is_refused_alone(kind: str) -> None:
+    made = DecodingEngine(tiny_model(kind), NumberTokenizer(), identity={})
+    wanted = [
+        GenerationRequest(key=SampleKey(evaluator="e", problem=text, index=0), prompt=text, max_new_tokens=4)
+        for text in ("5 6 7", "5 260 7")
+    ]
+    found = {c.key.problem: c for c in made.generate(wanted, Sampling())}
+    assert found["5 6 7"].finish_reason == "length"
+    assert "token id 260, and the model has embeddings for ids up to 259 only" in found["5 260 7"].error
+
+
+def test_the_ends_of_tokenizer_and_generation_config_both_count() -> None:
+    model = tiny_model("llama")
+    free = engine_tokens(DecodingEngine(model, NumberTokenizer(), identity={}))[0, 0]
+    assert isinstance(free, list)
+    first, later = free[1], next(token for token in free[2:] if token not in free[:2])
+
+    class Ends(NumberTokenizer):
+        eos_token_id: Any = later
+
+    assert engine_tokens(DecodingEngine(model, Ends(), identity={}))[0, 0] == free[: free.index(later)]
+    model.generation_config.eos_token_id = [first]
+    assert engine_tokens(DecodingEngine(model, Ends(), identity={}))[0, 0] == free[: free.index(first)]
+
+
+def test_what_a_tokenizer_puts_behind_a_text_is_not_part_of_a_prompt() -> None:
+    from wmtp.generation.text import encoded
+
+    class Appends(NumberTokenizer):
+        all_special_ids = (1, 2)
+
+        def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+            ids = [int(word) for word in text.split()]
+            return {"input_ids": [1, *ids, 2] if add_special_tokens else ids}
+
+    assert encoded(Appends(), "5 6") == ([1, 5, 6], False)
+    assert encoded(Appends(), "5 2") == ([1, 5, 2], False)
