@@ -15,29 +15,13 @@ import torch
 from torch import Tensor
 
 from wmtp.errors import GenerationError
+from wmtp.generation.compared import ALIGNED, RAGGED
 from wmtp.generation.stepping import NoCache, OwnCache, State, Stepper, join_rows, select_rows
 from wmtp.models.causal import refusal
 
 log = logging.getLogger(__name__)
 
 Path = Literal["ragged", "aligned", "recomputed"]
-
-RAGGED = frozenset({
-    "apertus", "arcee", "bitnet", "codegen", "cohere", "dbrx", "deepseek_v2", "deepseek_v3", "diffllama", "dots1",
-    "ernie4_5", "ernie4_5_moe", "falcon", "flex_olmo", "gemma", "glm", "glm4", "glm4_moe", "glm4_moe_lite", "gpt2",
-    "gpt_bigcode", "gpt_neox", "gptj", "granite", "granitemoe", "granitemoeshared", "helium", "hunyuan_v1_dense",
-    "hunyuan_v1_moe", "hy_v3", "iquestcoder", "jais2", "jetmoe", "llama", "minimax_m2", "ministral3", "mistral", "mixtral",
-    "mtp_llama", "nanochat", "nemotron", "olmo", "olmo2", "olmoe", "opt", "persimmon", "phi", "phi3", "phimoe", "qwen2",
-    "qwen2_moe", "qwen3", "qwen3_moe", "seed_oss", "smollm3", "solar_open", "stablelm", "starcoder2", "youtu",
-})  # fmt: skip
-"""Types that a test has decoded at each row's own pace, with full attention in all layers (docs/models.md)."""
-
-ALIGNED = frozenset({
-    "bamba", "bloom", "cohere2", "doge", "exaone4", "falcon_h1", "falcon_mamba", "gemma2", "gemma3_text", "gpt_neo",
-    "gpt_oss", "granitemoehybrid", "jamba", "lfm2", "llama4_text", "mamba", "mamba2", "mpt", "nemotron_h", "olmo3",
-    "qwen3_5_text", "qwen3_next",
-})  # fmt: skip
-"""Types that a test has decoded by rows of equal length. Those of `RAGGED` with windows and scaled positions are as well."""
 
 ROPE_BY_POSITION = frozenset({"default", "linear", "llama3", "yarn"})
 """Kinds of rotary positions that look at nothing but a token's own position."""

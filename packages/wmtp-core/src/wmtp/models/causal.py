@@ -8,6 +8,11 @@ from typing import Any
 
 from wmtp.errors import ResourceError
 
+UNSUPPORTED = {
+    "xlnet": "it writes with a permutation mask over two streams that only transformers' own generation makes",
+    "reformer": "its hashed attention depends on what stands beside a text",
+}
+
 
 def refusal(config: Any) -> str:
     """Why a model with this configuration of transformers writes no text from left to right; empty where it may.
@@ -18,6 +23,8 @@ def refusal(config: Any) -> str:
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
     kind = config.model_type
+    if kind in UNSUPPORTED:
+        return f"{kind} is not decoded: {UNSUPPORTED[kind]}"
     if getattr(config, "is_encoder_decoder", False):
         return f"{kind} is an encoder and a decoder; what continues a prompt here is a decoder alone"
     remote = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})

@@ -11,6 +11,9 @@ from typing import Any
 
 import attrs
 
+from wmtp.generation.compared import ALIGNED, RAGGED
+from wmtp.models.causal import UNSUPPORTED
+
 LENGTHS = (3, 17, 33, 65, 90)
 VOCABULARY = 260
 WINDOW = 32
@@ -45,6 +48,25 @@ FULL = {"sliding_window": None}
 
 LEFT_OUT: Any = ...  # a type takes its own default for this name
 SPECIAL: dict[str, dict[str, Any]] = {
+    "bailing_hybrid": {"layer_types": ["linear_attention", "full_attention"]},
+    "kimi_linear": {"layer_types": ["linear_attention", "full_attention"], "num_key_value_heads": 4},
+    "lfm3": {"layer_types": ["linear_attention", "full_attention"]},
+    "qwen3_5_moe_text": {"layer_types": ["linear_attention", "full_attention"]},
+    "qwen4_exp_text": {"layer_types": ["linear_attention", "full_attention"]},
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 10000.0},
+        "ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2},
+    },
+    "gemma4_text": {"num_kv_shared_layers": 0, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": VOCABULARY},
+    "reformer": {
+        "axial_pos_embds": False, "attn_layers": ["local", "local"], "local_attn_chunk_length": 16, "is_decoder": True,
+    },
+    "xlnet": {"max_position_embeddings": LEFT_OUT},
+    "xlstm": {"v_head_dim": LEFT_OUT, "qk_head_dim": LEFT_OUT, "head_dim": LEFT_OUT},
+    "xmod": {"languages": ["en_XX"], "default_language": "en_XX"},
+    "youtu": {"head_dim": LEFT_OUT, "num_key_value_heads": 4},
+    "zamba": {"num_hidden_layers": 3, "layers_block_type": ["mamba", "hybrid", "mamba"], "head_dim": LEFT_OUT},
+    "zamba2": {"num_hidden_layers": 3, "layers_block_type": ["mamba", "hybrid", "mamba"], "head_dim": LEFT_OUT},
     "bamba": {"attn_layer_indices": [1]},
     "deepseek_v32": {"num_key_value_heads": 4},
     "deepseek_v2": {"num_key_value_heads": 4},
@@ -113,6 +135,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 """Rows beyond one a type: what a type does at another setting."""
 
 
+LISTED = sorted({*RAGGED - {"mtp_llama"}, *ALIGNED, *UNSUPPORTED, "rwkv", *VARIANTS})
+"""What docs/models.md has a row for."""
+
+
 @attrs.frozen(kw_only=True)
 class Found:
     """What one model wrote.
@@ -136,13 +162,21 @@ def tiny_model(model_type: str, changes: Mapping[str, Any] | None = None) -> Any
 
     made = CONFIG_MAPPING[model_type]
     known = made()
-    sizes = {name: value for name, value in SMALL.items() if hasattr(known, name)}
+    sizes = {name: value for name, value in SMALL.items() if _knows(known, name)}
     chosen = {**sizes, **SPECIAL.get(model_type, {}), **(changes or {})}
     config = made(**{name: value for name, value in chosen.items() if value is not LEFT_OUT})
     torch.manual_seed(1)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     model.generation_config.eos_token_id = None
     return model
+
+
+def _knows(config: Any, name: str) -> bool:
+    """Whether a configuration has a name, and one value for it."""
+    try:
+        return hasattr(config, name)
+    except Exception:  # a value that differs by layer  # noqa: BLE001
+        return True
 
 
 def prompts() -> list[list[int]]:

@@ -1,0 +1,27 @@
+"""Types of transformers that tests have decoded beside its own ``generate``: what docs/models.md lists."""
+
+from __future__ import annotations
+
+RAGGED = frozenset({
+    "apertus", "arcee", "bitnet", "codegen", "cohere", "dbrx", "deepseek_v2", "deepseek_v3", "diffllama", "dots1",
+    "ernie4_5", "ernie4_5_moe", "falcon", "flex_olmo", "gemma", "glm", "glm4", "glm4_moe", "glm4_moe_lite", "gpt2",
+    "gpt_bigcode", "gpt_neox", "gptj", "granite", "granitemoe", "granitemoeshared", "helium", "hunyuan_v1_dense",
+    "hunyuan_v1_moe", "hy_v3", "iquestcoder", "jais2", "jetmoe", "llama", "minimax_m2", "ministral3", "mistral", "mixtral",
+    "mtp_llama", "nanochat", "nemotron", "olmo", "olmo2", "olmoe", "opt", "persimmon", "phi", "phi3", "phimoe", "qwen2",
+    "qwen2_moe", "qwen3", "qwen3_moe", "seed_oss", "smollm3", "solar_open", "stablelm", "starcoder2", "youtu",
+})  # fmt: skip
+"""Types that a test has decoded at each row's own pace, with full attention in all layers (docs/models.md)."""
+
+ALIGNED = frozenset({
+    "afmoe", "aria_text", "axk1", "axk2", "bamba", "beam", "bert", "bert-generation", "big_bird", "biogpt", "bloom",
+    "camembert", "cohere2", "cohere2_moe", "cpmant", "ctrl", "cwm", "data2vec-text", "deepseek_v32", "deepseek_v4",
+    "doge", "electra", "ernie", "exaone4", "exaone_moe", "falcon_h1", "falcon_mamba", "flint", "gemma2",
+    "gemma3_text", "gemma4_text", "glm_moe_dsa", "gpt_neo", "gpt_neox_japanese", "gpt_oss", "granite_swa",
+    "granitemoe_swa", "granitemoehybrid", "hrm_text", "hy_v4", "hyperclovax", "inkling2_text", "inkling_text",
+    "internlm3", "jamba", "kimi_linear", "kolibri1", "laguna", "lfm2", "lfm2_moe", "llama4_text", "mamba", "mamba2",
+    "megatron-bert", "mellum", "mimo_v2_flash", "minicpm3", "minimax", "minimax_m3_vl_text", "ministral",
+    "modernbert-decoder", "mpt", "nemotron_h", "olmo3", "olmo_hybrid", "openai-gpt", "qwen3_5_moe_text",
+    "qwen3_5_text", "qwen3_next", "recurrent_gemma", "rembert", "roberta", "roberta-prelayernorm", "roc_bert",
+    "roformer", "vaultgemma", "xglm", "xlm", "xlm-roberta", "xlm-roberta-xl", "xmod", "zamba2",
+})  # fmt: skip
+"""Types that a test has decoded by rows of equal length. Those of `RAGGED` with windows and scaled positions are as well."""

@@ -1,0 +1,64 @@
+"""Writes docs/models.md: what tiny models of transformers' types write beside its own ``generate``. Takes minutes."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+import transformers
+
+from wmtp.testing.architectures import LENGTHS, LISTED, WINDOW, examine
+
+PAGE = Path(__file__).resolve().parent.parent / "docs/models.md"
+TEXT = """# Which models are decoded, and how
+
+Any causal language model that transformers loads is decoded, in one of three ways. `results.json` says which
+(`provenance.model.decoding`), and the report has a line where it was not the first.
+
+| way | what it is |
+|---|---|
+| ragged | every row advances at its own pace, with drafts where a model has heads: the fastest |
+| aligned | rows of equal length go together through the model's own cache; the shortest goes first, and groups merge |
+| recomputed | the whole text is run again for every token: slow |
+
+*ragged* is for attention that our masks and positions describe. *aligned* is for windows, recurrent states, ALiBi, positions
+that are scaled by length. *recomputed* is for models whose cache does not give what a whole forward gives.
+
+A type that is not listed here is compared once, when it is loaded: two texts, one longer than every window or threshold that
+config.json names (up to 640 tokens), stepped through side by side and run whole. A difference leaves *recomputed*, and a model
+that not even that decodes is refused. Encoders, and encoders with decoders, are refused from config.json alone, before
+weights are fetched.
+
+The table is made by `python scripts/make_models_page.py` with transformers {version}: a random model of two to four layers a
+type, windows and thresholds of {window} tokens, prompts of {lengths} tokens, float32, greedy at batch 1 and at batch 4
+with three samples each, token for token beside `generate` at batch 1; and samples at temperature 0.9 that do not depend on
+batch size or order. A slow test holds it.
+
+| type | way | |
+|---|---|---|
+"""
+
+
+def main() -> None:
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    transformers.utils.logging.set_verbosity_error()
+    lengths = ", ".join(map(str, LENGTHS))
+    lines = [TEXT.format(version=transformers.__version__, window=WINDOW, lengths=lengths)]
+    for name in LISTED:
+        try:
+            found = examine(name)
+        except ValueError as reason:
+            lines.append(f"| {name} | not tried | transformers does not run it at these sizes: {reason} |\n")
+            continue
+        note = found.note.split(":", 1)[-1].strip() if found.path == "refused" else ""
+        if found.wrong:
+            raise SystemExit(f"{name}: other tokens than generate: {found.wrong}")
+        lines.append(f"| {name} | {found.path} | {note} |\n")
+        print(lines[-1], end="", flush=True)
+    PAGE.write_text("".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
