@@ -15,7 +15,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-CACHE_NAMES = ("past_key_values", "cache_params", "state", "mems", "past_buckets_states")
+CACHE_NAMES = ("cache", "past_key_values", "cache_params", "state", "mems", "past_buckets_states")
 MODULE_STATES = ("conv1d_state", "recurrent_states")
 """Attributes in which modules of some models keep a recurrent state between forwards, beside any cache."""
 
@@ -72,9 +72,7 @@ class OwnCache:
         if self._model._supports_default_dynamic_cache():
             from transformers import DynamicCache
 
-            linear = "mamba" in type(self._model).__name__.lower()  # as transformers decides it
-            name = "cache_params" if linear else self._cache_name()
-            kept[name] = DynamicCache(config=self._model.config.get_text_config(decoder=True))
+            kept[self._cache_name()] = DynamicCache(config=self._model.config.get_text_config(decoder=True))
         return self._forward(ids, State(kept), None)
 
     def step(self, ids: Tensor, state: State) -> tuple[State, Tensor]:
@@ -83,7 +81,10 @@ class OwnCache:
         return self._forward(ids, state, 1)
 
     def _cache_name(self) -> str:
-        return "past_key_values" if "past_key_values" in self._accepts or "cache" not in self._accepts else "cache"
+        """What the model's forward calls its cache: ``cache`` from transformers 5.24 on."""
+        if "cache" in self._accepts:
+            return "cache"
+        return "cache_params" if "cache_params" in self._accepts else "past_key_values"
 
     def _forward(self, ids: Tensor, state: State, width: int | None) -> tuple[State, Tensor]:
         for module in self._rotary:
@@ -98,11 +99,10 @@ class OwnCache:
         )
         out = self._model(**inputs, return_dict=True)
         kept = dict(state.kept)
-        for name in (*CACHE_NAMES, "cache"):
-            if out.get(name) is not None:
-                # The names that come out are not always those that go in.
-                kept[self._cache_name() if name in ("mems", "past_buckets_states") else name] = out[name]
-                break
+        name = next((name for name in CACHE_NAMES if out.get(name) is not None), None)
+        if name is not None:
+            # One name only, and the one that goes in: copies of one cache under two names would part.
+            kept[name if name == "state" else self._cache_name()] = out[name]
         return State(kept, tuple(getattr(module, name) for module, name in self._holders)), out.logits[:, -1]
 
 
