@@ -104,9 +104,3 @@ def _shown(value: Any) -> str:
     """A short look at what came, on one line."""
     text = " ".join(str(value).split())
     return f"{type(value).__name__} {text[:80]!r}" if value is not None else "missing"
-
-
-def cut_at_stop(text: str, stops: Sequence[str]) -> tuple[str, bool]:
-    """The text before the first of the stop strings, and whether one stood there."""
-    positions = [text.index(stop) for stop in stops if stop in text]
-    return (text[: min(positions)], True) if positions else (text, False)

@@ -14,7 +14,8 @@ import httpx2
 import openai
 
 import wmtp
-from wmtp_openai.answers import Answer, BadAnswer, cut_at_stop, read_answer
+from wmtp.kit import cut_at_stop
+from wmtp_openai.answers import Answer, BadAnswer, read_answer
 from wmtp_openai.pool import Pool, Server
 from wmtp_openai.probe import ServerInfo
 from wmtp_openai.prompts import Prompts
@@ -68,12 +69,12 @@ class Asker:
                 seconds=time.monotonic() - started,
                 error=str(error),
             )
-        text = self.prompts.without_prefill(request, answer.text)
-        text, stopped = cut_at_stop(text, request.stop)
+        whole = self.prompts.without_prefill(request, answer.text)
+        text = cut_at_stop(whole, request.stop)
         return wmtp.Completion(
             key=request.key,
             text=text,
-            finish_reason="stop" if stopped or ENDED[answer.finish] == "stop" else "length",
+            finish_reason="stop" if text != whole or ENDED[answer.finish] == "stop" else "length",
             tokens=answer.tokens or 0,
             seconds=time.monotonic() - started,
             extra=answer.extra,
