@@ -41,7 +41,7 @@ demo: $(STAMP)
 	$(BIN)/wmtp eval examples/demo-config.yaml examples/demo-model.yaml
 	$(BIN)/wmtp eval examples/demo-config.yaml examples/demo-model.yaml --set model.mtp.speculative=off --set run.name=demo-plain
 
-# COVERAGE=1 measures branches too and holds the floors of scripts/coverage_floors.py; it takes about half as long again.
+# COVERAGE=1 measures branches too and holds the floors of scripts/coverage_floors.py; it takes about a quarter as long again.
 COVERAGE ?=
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow" $(if $(COVERAGE),--cov=wmtp --cov-branch --cov-report=json:.cache/coverage.json --cov-report=)
