@@ -22,6 +22,7 @@ from wmtp.models.architectures.found import model_types
 from wmtp.models.architectures.load import Checkpoint
 from wmtp.models.architectures.module import SequentialModules
 from wmtp.models.causal import check_config
+from wmtp.models.tokenizer import load_tokenizer
 
 log = logging.getLogger("wmtp.models")
 _DECISIVE = ("config.json", "generation_config.json", "*token*", "*vocab*", "merges.txt", "chat_template*")
@@ -134,7 +135,7 @@ def _converted_variant(path: Path, asked: str | None) -> str:
 
 
 def _from_transformers(checkpoint: Checkpoint, device: str, dtype: torch.dtype | None) -> tuple[Any, Any, list[Path]]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     import wmtp.models.mtp_llama  # noqa: F401  (registers the class with transformers' Auto classes)
 
@@ -160,13 +161,7 @@ def _from_transformers(checkpoint: Checkpoint, device: str, dtype: torch.dtype |
     except Exception as error:  # transformers and safetensors raise what they like for a damaged folder
         raise ResourceError(f"the model in {path} cannot be loaded: {type(error).__name__}: {error}") from error
     _check(checkpoint, report, set(model.state_dict()))
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path))
-    except Exception as error:
-        raise ResourceError(
-            f"{path} has no tokenizer that transformers can load (tokenizer.json, or the files of a slow one with "
-            f"tokenizer_config.json). Save it beside the model. {type(error).__name__}: {str(error).splitlines()[0]}"
-        ) from error
+    tokenizer = load_tokenizer(path)
     largest = max(tokenizer.get_vocab().values(), default=0)
     if largest >= model.get_input_embeddings().weight.shape[0]:
         # A [PAD] that was added for training, infilling tokens of a class: nothing, as long as no prompt holds them.
