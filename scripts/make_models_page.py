@@ -30,6 +30,18 @@ config.json names (up to 640 tokens), stepped through side by side and run whole
 that not even that decodes is refused. Encoders, and encoders with decoders, are refused from config.json alone, before
 weights are fetched.
 
+## What is read beside the weights
+
+Token ids are those of the folder's own file: `tokenizer.json`, or a SentencePiece file (`tokenizer.model`, `spiece.model`),
+whatever `tokenizer_class` and `model_type` say. A SentencePiece file gives SentencePiece's ids with `<s>` in front
+(`add_bos_token: false` in tokenizer_config.json leaves it out); one that drops spaces or line ends, and one of a class that
+numbers its pieces by a rule of its own, is refused with the reason.
+
+Python files that come with a model (`auto_map` in config.json) are not run unless the recipe says `model.trust_remote_code: true`,
+and then they are part of what a run is known by.
+
+## The table
+
 The table is made by `python scripts/make_models_page.py` with transformers {version}: a random model of two to four layers a
 type, windows and thresholds of {window} tokens, prompts of {lengths} tokens, float32, greedy at batch 1 and at batch 4
 with three samples each, token for token beside `generate` at batch 1; and samples at temperature 0.9 that do not depend on

@@ -156,14 +156,18 @@ def _load_transformers(request: LoadRequest) -> Engine:
             return _load_meta_mtp(request)
     from wmtp.models.causal import check_early
 
-    check_early(request.fetch(("config.json", "*params.json")).path)  # before anything large comes
-    found = request.fetch(_TRANSFORMERS_FILES).path
+    # before anything large comes
+    folder = request.fetch(("config.json", "*params.json")).path
+    handled = {kind for spec in request.architectures if spec.trunk for kind in spec.model_types}
+    check_early(folder, trust_remote_code=request.trust_remote_code, handled=handled)
+    patterns = (*_TRANSFORMERS_FILES, "*.py") if request.trust_remote_code else _TRANSFORMERS_FILES
+    found = request.fetch(patterns).path
     if not (found / "config.json").is_file() and _is_meta_mtp(str(found)):
         from wmtp.models import meta
 
         variant = meta.variant_name(meta.choose(found, None), found, None)
         return _load_meta_mtp(attrs.evolve(request, variant=variant or None))
-    return _decoding_engine(request, _TRANSFORMERS_FILES)
+    return _decoding_engine(request, patterns)
 
 
 def _load_meta_mtp(request: LoadRequest) -> Engine:
@@ -191,6 +195,7 @@ def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
         variant=request.variant,
         device=request.device,
         dtype=request.dtype,
+        trust_remote_code=request.trust_remote_code,
         architectures=request.architectures,
     )
     named = {"id": request.reference, "revision": resource.version, "variant": loaded.variant}

@@ -324,6 +324,7 @@ class ModelLoader:
             speculative=model.mtp.speculative,
             batch_size=None if batch_size == "auto" else batch_size,
             settings=self._settings(spec),
+            trust_remote_code=model.trust_remote_code,
             architectures=tuple(owned.spec for owned in self._plugins.architectures.values()),
         )
         engine: Engine = spec.load(request)

@@ -43,7 +43,8 @@ class ModelConfig:
     """``model``. `base_id` ``None`` leaves the choice to the environment and then to `DEFAULT_MODEL_IDS`.
 
     `loader` chooses one by name where several match; `loaders` maps a loader's name to its settings, structured by the class
-    that its plugin declares.
+    that its plugin declares. `trust_remote_code` lets Python files that come with the model run: its own
+    classes, for types that transformers does not know.
     """
 
     base_id: str | None = None
@@ -51,6 +52,7 @@ class ModelConfig:
     variant: str | None = None
     loader: str | None = None
     loaders: Mapping[str, Any] = attrs.field(factory=dict)
+    trust_remote_code: bool = False
     mtp: MtpConfig = MtpConfig()
 
 

@@ -111,6 +111,7 @@ class LoadRequest:
     device, dtype   ``"auto"`` or a torch name (``"cuda:0"``, ``"bfloat16"``).
     fetch       brings the model's files to this machine.
     settings    an instance of `LoaderSpec.settings`, from the recipe's ``model.loaders.<name>``.
+    trust_remote_code   whether Python files that come with the model may run.
     architectures   records of the families whose multi-token-prediction modules are known.
     """
 
@@ -124,6 +125,7 @@ class LoadRequest:
     speculative: str = "auto"
     batch_size: int | None = None
     settings: Any = None
+    trust_remote_code: bool = False
     architectures: tuple[ArchitectureSpec, ...] = ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ def check_config(folder: Path, *, trust_remote_code: bool = False) -> None:
         raise ResourceError(f"{path} cannot be read: {error}") from None
     if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
         raise ResourceError(f"{path} names no model_type, so nothing says what kind of model this is")
+    if _needs_its_own_code(raw) and not trust_remote_code:
+        raise ResourceError(
+            f"{path}: {raw['model_type']} is a class that comes with the model as Python files (auto_map), and those are not "
+            "run. Read them, and set model.trust_remote_code: true in the recipe if they may"
+        )
     try:
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
     except Exception as error:  # transformers raises what it likes for a configuration that it does not know
@@ -58,16 +64,28 @@ def check_config(folder: Path, *, trust_remote_code: bool = False) -> None:
         raise ResourceError(f"{path}: {why}")
 
 
-def check_early(folder: Path) -> None:
+def _needs_its_own_code(raw: Mapping[str, Any]) -> bool:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    return bool(raw.get("auto_map")) and raw["model_type"] not in CONFIG_MAPPING
+
+
+def check_early(folder: Path, *, trust_remote_code: bool = False, handled: Collection[str] = ()) -> None:
     """Raises ResourceError as `check_config` does, but only for what no later look can mend; for when weights are not here yet.
 
     A folder without config.json, or with a type that transformers alone does not know, is left to whoever reads it all.
+
+    Args:
+        folder: where config.json lies.
+        trust_remote_code: whether Python files that come with the model may run; they are not here yet.
+        handled: types that are run with another's classes.
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     try:
         raw = json.loads((folder / "config.json").read_bytes())
-        known = raw["model_type"] in CONFIG_MAPPING and "auto_map" not in raw
+        own = _needs_its_own_code(raw) and raw["model_type"] not in handled
+        known = raw["model_type"] in CONFIG_MAPPING or (own and not trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError):
         return
     if known:

@@ -76,12 +76,13 @@ def load_model(
     variant: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    trust_remote_code: bool = False,
     architectures: Sequence[ArchitectureSpec] = (),
 ) -> LoadedModel:
     """Loads a folder in transformers format, or in Meta's layout (`variant` chooses among several).
 
     A folder that `convert` wrote says which variant it is, and another one asked for is a ConfigError. `architectures` are the
-    records by which modules behind a trunk are known.
+    records by which modules behind a trunk are known. `trust_remote_code` lets the folder's own Python files run.
 
     Raises ResourceError (what is missing or damaged, and where) and ConfigError (device, dtype, variant).
     """
@@ -89,9 +90,10 @@ def load_model(
     if (path / "config.json").is_file():
         used = _converted_variant(path, variant)
         checkpoint = Checkpoint.look(path, architectures)
-        model, tokenizer, weights = _from_transformers(checkpoint, target, kind)
+        model, tokenizer, weights = _from_transformers(checkpoint, target, kind, trust_remote_code)
         modules, heads = checkpoint.open(model)
         form, others = "transformers", [file for name in _DECISIVE for file in sorted(path.glob(name))]
+        others += sorted(path.rglob("*.py")) if trust_remote_code else []
     else:
         from wmtp.models import meta
 
@@ -111,6 +113,8 @@ def load_model(
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": torch.device(target).type,
     }
+    if trust_remote_code:
+        identity["trust_remote_code"] = "true"
     if heads.why:
         log.info("multi-token-prediction modules: %s", heads.why)
     return LoadedModel(model, tokenizer, identity, used, modules, heads)
@@ -134,7 +138,9 @@ def _converted_variant(path: Path, asked: str | None) -> str:
     return recorded
 
 
-def _from_transformers(checkpoint: Checkpoint, device: str, dtype: torch.dtype | None) -> tuple[Any, Any, list[Path]]:
+def _from_transformers(
+    checkpoint: Checkpoint, device: str, dtype: torch.dtype | None, trust_remote_code: bool
+) -> tuple[Any, Any, list[Path]]:
     from transformers import AutoModelForCausalLM
 
     import wmtp.models.mtp_llama  # noqa: F401  (registers the class with transformers' Auto classes)
@@ -142,7 +148,7 @@ def _from_transformers(checkpoint: Checkpoint, device: str, dtype: torch.dtype |
     path = checkpoint.folder
     if trunk := checkpoint.trunk_type():
         _register(next(iter(model_types(checkpoint.config))), trunk)
-    check_config(path)
+    check_config(path, trust_remote_code=trust_remote_code)
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
         raise ResourceError(f"{path} has a config.json but no *.safetensors; convert the checkpoint to safetensors")
@@ -157,11 +163,12 @@ def _from_transformers(checkpoint: Checkpoint, device: str, dtype: torch.dtype |
                 device_map=device,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
+                trust_remote_code=trust_remote_code,
             )
     except Exception as error:  # transformers and safetensors raise what they like for a damaged folder
         raise ResourceError(f"the model in {path} cannot be loaded: {type(error).__name__}: {error}") from error
     _check(checkpoint, report, set(model.state_dict()))
-    tokenizer = load_tokenizer(path)
+    tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
     largest = max(tokenizer.get_vocab().values(), default=0)
     if largest >= model.get_input_embeddings().weight.shape[0]:
         # A [PAD] that was added for training, infilling tokens of a class: nothing, as long as no prompt holds them.
