@@ -37,8 +37,8 @@ whatever `tokenizer_class` and `model_type` say. A SentencePiece file gives Sent
 (`add_bos_token: false` in tokenizer_config.json leaves it out); one that drops spaces or line ends, and one of a class that
 numbers its pieces by a rule of its own, is refused with the reason.
 
-Python files that come with a model (`auto_map` in config.json) are not run unless the recipe says `model.trust_remote_code: true`,
-and then they are part of what a run is known by.
+Python files that come with a model (`auto_map` in config.json) are not run unless the recipe says
+`model.trust_remote_code: true`, and then they are part of what a run is known by.
 
 ## The table
 
