@@ -22,7 +22,7 @@ class StandIn(ThreadingHTTPServer):
     Attributes:
         faults: one is taken from the front and done to each request of a completion, instead of the answer.
         answered: bodies of requests that got a whole answer; seen: all.
-        write: body → text. Replace it to have another model.
+        write: body → text. Replace it to have another model. template: body → what turns end in, as a prompt.
     """
 
     daemon_threads = True
@@ -36,6 +36,7 @@ class StandIn(ThreadingHTTPServer):
         self.answered: list[dict[str, Any]] = []
         self.write: Callable[[dict[str, Any]], str] = drawn
         self.shape: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]] = lambda body, answer: answer
+        self.template: Callable[[dict[str, Any]], str] = lambda body: "<assistant>"
         self.key: str | None = None
         self.delay_s = 0.0
         self.most_at_once = 0
@@ -111,6 +112,8 @@ class Handler(BaseHTTPRequestHandler):
             self.json(
                 200, {"version": "0.5.23", "speculative_algorithm": "NEXTN", "enable_deterministic_inference": False}
             )
+        elif self.path == "/props" and kind == "llama.cpp":
+            self.json(200, {"build_info": "b11549", "total_slots": 4, "default_generation_settings": {"n_ctx": 4096}})
         elif self.path == "/metrics" and kind == "vllm":
             drafts = len(self.server.answered)
             text = f'vllm:spec_decode_num_drafts_total{{engine="0"}} {drafts}.0\n' + "".join(
@@ -124,6 +127,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         server = self.server
+        if self.path in ("/tokenize", "/detokenize", "/apply-template"):
+            self.beside(body)
+            return
         with server.lock:
             server.seen.append(body)
             fault = server.faults.pop(0) if server.faults else None
@@ -146,6 +152,17 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             with server.lock:
                 server._active -= 1
+
+    def beside(self, body: dict[str, Any]) -> None:
+        """What vLLM and llama.cpp's server tell of their chat template."""
+        if self.server.kind == "llama.cpp" and self.path == "/apply-template":
+            self.json(200, {"prompt": self.server.template(body)})
+        elif self.server.kind == "vllm" and self.path == "/tokenize":
+            self.json(200, {"tokens": list(self.server.template(body).encode())})
+        elif self.server.kind == "vllm" and self.path == "/detokenize":
+            self.json(200, {"prompt": bytes(body["tokens"]).decode()})
+        else:
+            self.json(404, {"detail": "Not Found"})
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         text, finish = self.server.write(body), "length"

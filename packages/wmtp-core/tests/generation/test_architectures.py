@@ -168,7 +168,7 @@ def test_the_ends_of_tokenizer_and_generation_config_both_count() -> None:
 
 
 def test_what_a_tokenizer_puts_behind_a_text_is_not_part_of_a_prompt() -> None:
-    from wmtp.generation.text import encoded
+    from wmtp.kit import encoded
 
     class Appends(NumberTokenizer):
         all_special_ids = (1, 2)

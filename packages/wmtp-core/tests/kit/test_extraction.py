@@ -161,3 +161,12 @@ def test_a_large_answer_takes_no_more_than_its_share_of_time(name: str) -> None:
 
     small = max(min(seconds(2**15) for _ in range(3)), 0.0005)
     assert seconds(2**19) < 64 * small + 0.2
+
+
+def test_what_a_server_took_out_as_reasoning_is_thinking_and_never_the_program() -> None:
+    wanted = Wanted(names=["double"])
+    code = "def double(x):\n    return 2 * x\n"
+    found = extract(f"```python\n{code}```", wanted, reasoning="```python\nwrong()\n```")
+    assert (found.code, found.thinking) == (code, "closed")
+    assert extract("", wanted, reasoning=code).rule == "unclosed thinking"
+    assert extract("  ", wanted, reasoning=code).thinking == "unclosed"

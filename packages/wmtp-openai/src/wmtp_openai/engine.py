@@ -21,6 +21,7 @@ from wmtp_openai.probe import ServerInfo, draft_counters, probe
 from wmtp_openai.prompts import Prompts
 from wmtp_openai.requests import Asker, Refused, post
 from wmtp_openai.settings import OpenAISettings, parse_reference
+from wmtp_openai.templates import Templates
 
 T = TypeVar("T")
 
@@ -75,7 +76,7 @@ class OpenAIEngine:
                 f"{other.origin['server']} {other.model} ({other.kind}); samples of one run come from one model"
             )
         prompts = Prompts(self._settings, first.kind)
-        self._asker = Asker(self._pool, first, prompts, self._settings)
+        self._asker = Asker(self._pool, first, prompts, self._settings, Templates(first.kind, first.model))
         extra = {f"extra {key}": str(value) for key, value in self._settings.extra_body.items()}
         self.identity = {
             "engine": "openai", "server": first.kind, "name": first.model, "api": self._settings.api,
@@ -149,7 +150,8 @@ class OpenAIEngine:
             prompt="Some words, none twice: ",
             max_new_tokens=24,
         )
-        path, body = self._asker.body(asked, wmtp.Sampling(temperature=1.5))
+        form, body = self._asker.body(asked, wmtp.Sampling(temperature=1.5))
+        path = form.path
         del body["seed"]
         server = self._pool.servers[0]
         for _ in range(DRAWS):

@@ -18,9 +18,10 @@ from wmtp.kit import cut_at_stop
 from wmtp_openai.answers import Answer, BadAnswer, read_answer
 from wmtp_openai.pool import Pool, Server
 from wmtp_openai.probe import ServerInfo
-from wmtp_openai.prompts import Prompts
+from wmtp_openai.prompts import Asked, Prompts
 from wmtp_openai.seeds import request_seed
 from wmtp_openai.settings import OpenAISettings
+from wmtp_openai.templates import Templates
 
 ATTEMPTS = 6
 """Bad answers to one request before it is left unanswered. A server that is away, or says that it has no room, costs none."""
@@ -49,6 +50,7 @@ class Asker:
     info: ServerInfo
     prompts: Prompts
     settings: OpenAISettings
+    templates: Templates
 
     async def complete(self, request: wmtp.GenerationRequest, sampling: wmtp.Sampling) -> wmtp.Completion:
         """One completion. Its ``finish_reason`` is ``"error"`` where the request stays unanswered: never a stand-in.
@@ -58,8 +60,8 @@ class Asker:
         """
         started = time.monotonic()
         try:
-            path, body = self.body(request, sampling)
-            answer = await self._answered(path, body)
+            asked, body = self.body(request, sampling)
+            answer, server = await self._answered(asked.path, body)
         except Refused as error:
             return wmtp.Completion(
                 key=request.key,
@@ -71,21 +73,26 @@ class Asker:
             )
         whole = self.prompts.without_prefill(request, answer.text)
         text = cut_at_stop(whole, request.stop)
+        opened = asked.opened
+        if opened is None:
+            # Where a server takes thinking out, an answer that ended by itself has no mark, and is an answer all the same.
+            unclosed = ENDED[answer.finish] == "length" and "reasoning" not in answer.extra
+            opened = unclosed and await self.templates.opens_thinking(server, body)
         return wmtp.Completion(
             key=request.key,
             text=text,
             finish_reason="stop" if text != whole or ENDED[answer.finish] == "stop" else "length",
             tokens=answer.tokens or 0,
             seconds=time.monotonic() - started,
-            extra=answer.extra,
+            extra={**answer.extra, "thinking_opened": True} if opened else answer.extra,
         )
 
-    def body(self, request: wmtp.GenerationRequest, sampling: wmtp.Sampling) -> tuple[str, dict[str, Any]]:
-        """Path and body of a request. What is not wanted is left out: an empty list or a null may mean something."""
-        path, asked = self.prompts.ask(request)
+    def body(self, request: wmtp.GenerationRequest, sampling: wmtp.Sampling) -> tuple[Asked, dict[str, Any]]:
+        """The body of a request. What is not wanted is left out: an empty list or a null may mean something."""
+        asked = self.prompts.ask(request)
         body: dict[str, Any] = {
             "model": self.info.model,
-            **asked,
+            **asked.body,
             "max_tokens": request.max_new_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -96,9 +103,9 @@ class Asker:
         }
         if request.stop:
             body["stop"] = list(request.stop[:STOPS])
-        return path, body
+        return asked, body
 
-    async def _answered(self, path: str, body: Mapping[str, Any]) -> Answer:
+    async def _answered(self, path: str, body: Mapping[str, Any]) -> tuple[Answer, Server]:
         reasons: list[str] = []
         while len(reasons) < ATTEMPTS:
             if reasons:
@@ -120,7 +127,7 @@ class Asker:
                     reasons.append(str(error))
                 else:
                     server.answered()
-                    return answer
+                    return answer, server
         raise Refused(f"asked {ATTEMPTS} times without an answer; the last time: {reasons[-1]}")
 
     def _status(self, server: Server, error: openai.APIStatusError, reasons: list[str]) -> None:

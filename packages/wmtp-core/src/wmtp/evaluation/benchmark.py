@@ -38,6 +38,15 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def thinking(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """What an engine said of a completion's thinking, as `extract` takes it."""
+    reasoning = extra.get("reasoning")
+    return {
+        "thinking_opened": bool(extra.get("thinking_opened")),
+        "reasoning": reasoning if isinstance(reasoning, str) else "",
+    }
+
+
 class CodeBenchmark:
     """Override `problems`, `prompt`, `code`, `program`, and `score` for metrics of your own; then ``evaluate(task)``.
 
@@ -86,7 +95,7 @@ class CodeBenchmark:
         wanted = self.wanted(problem)
         if wanted is None:
             return None
-        return extract(completion.text, wanted, thinking_opened=bool(completion.extra.get("thinking_opened")))
+        return extract(completion.text, wanted, **thinking(completion.extra))
 
     def program(self, problem: Problem, code: str) -> CallTests | StdioTests:
         """How the program is judged."""
@@ -301,8 +310,7 @@ class CodeBenchmark:
         """The program that a plainer rule takes out, for the audit."""
         wanted = self.wanted(problem)
         assert wanted is not None, "only samples with a rule are audited"
-        opened = bool(sample.extra.get("thinking_opened"))
-        return extract(sample.completion, wanted, choose=choice, thinking_opened=opened).code
+        return extract(sample.completion, wanted, choose=choice, **thinking(sample.extra)).code
 
     def _rejudge(self, problem: Problem, code: str) -> Callable[[], Outcome]:
         return self.task.judge.submit(code, self.program(problem, code)).result

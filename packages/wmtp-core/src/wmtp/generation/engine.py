@@ -27,7 +27,7 @@ from wmtp.generation.paths import ChosenPath, choose_path
 from wmtp.generation.scheduling import WaitingQueue
 from wmtp.generation.sequences import Counters
 from wmtp.generation.targets import decoding_parts, drafting_depth
-from wmtp.generation.text import encoded
+from wmtp.kit.tokenizing import encoded
 
 ENGINE_VERSION = "2"
 """Part of generation_key. It rises when a sample could come out differently."""

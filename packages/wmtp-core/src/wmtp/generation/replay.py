@@ -192,6 +192,8 @@ class SamplesEngine:
             extra["field"] = "solution"
         if told.get("thinking_opened"):
             extra["thinking_opened"] = True
+        if isinstance(told.get("reasoning"), str):  # what a server took out of the answer
+            extra["reasoning"] = told["reasoning"]
         return attrs.evolve(_completion(request, text, finish), extra=extra)
 
     def close(self) -> None:

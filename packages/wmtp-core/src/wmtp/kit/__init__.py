@@ -1,6 +1,7 @@
 """For authors of benchmarks: rows from files, programs out of answers, prompt forms. Public; needs no torch.
 
 Rows: `read_rows`, `RowFile`. Answers: `extract`, `Wanted`, `Extraction`, `cut_at_stop`. Asking: `PromptForm` and its forms.
+For engines: `rendered` and `encoded`, a prompt as the model's tokenizer has it; `opened_by`, `thinking_tokens`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from wmtp.kit.files import files_of_split
 from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat, cut_at_stop, few_shot
 from wmtp.kit.python import called_names, parse
 from wmtp.kit.rows import Row, RowFile, check_fields, read_rows
-from wmtp.kit.thinking import FAMILIES, Marks, split_thinking
+from wmtp.kit.thinking import FAMILIES, Marks, opened_by, split_thinking
+from wmtp.kit.tokenizing import encoded, rendered, thinking_tokens
 
 __all__ = [
     "FAMILIES",
@@ -27,10 +29,14 @@ __all__ = [
     "chat",
     "check_fields",
     "cut_at_stop",
+    "encoded",
     "extract",
     "few_shot",
     "files_of_split",
+    "opened_by",
     "parse",
     "read_rows",
+    "rendered",
     "split_thinking",
+    "thinking_tokens",
 ]

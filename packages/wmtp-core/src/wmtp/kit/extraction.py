@@ -99,7 +99,9 @@ RULES = {
 }
 
 
-def extract(text: str, wanted: Wanted, *, choose: Choice = "ours", thinking_opened: bool = False) -> Extraction:
+def extract(
+    text: str, wanted: Wanted, *, choose: Choice = "ours", thinking_opened: bool = False, reasoning: str = ""
+) -> Extraction:
     """The program in an answer.
 
     Args:
@@ -107,10 +109,16 @@ def extract(text: str, wanted: Wanted, *, choose: Choice = "ours", thinking_open
         wanted: what the tests need.
         choose: ``"ours"``; or one of the two plain rules that the extraction audit compares it with.
         thinking_opened: whether the prompt had opened thinking already.
+        reasoning: what was thought, where a server has taken it out of the answer.
 
     Returns:
         The program, which rule found it, and what became of thinking.
     """
+    if reasoning:
+        if not text.strip():  # all of it was thought
+            return Extraction(code=None, rule="unclosed thinking", thinking="unclosed")
+        answer = extract(text, wanted, choose=choose)
+        return attrs.evolve(answer, thinking=answer.thinking or "closed")
     text = _trimmed(text, wanted)
     if not text.strip():
         return Extraction(code=None, rule="empty")
