@@ -117,8 +117,8 @@ def extract(
     if reasoning:
         if not text.strip():  # all of it was thought
             return Extraction(code=None, rule="unclosed thinking", thinking="unclosed")
-        answer = extract(text, wanted, choose=choose)
-        return attrs.evolve(answer, thinking=answer.thinking or "closed")
+        apart = extract(text, wanted, choose=choose)
+        return attrs.evolve(apart, thinking=apart.thinking or "closed")
     text = _trimmed(text, wanted)
     if not text.strip():
         return Extraction(code=None, rule="empty")
