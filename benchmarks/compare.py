@@ -6,8 +6,9 @@
   sample and fewer than 100 discordant problems never above 0.055), and a Kolmogorov-Smirnov test of p-values made continuous
   by adding a random share of the observation's own probability (limit fixed beforehand: 0.001, the number of cells being 36).
 * **coverage** of the difference's interval: 94 to 96 %.
-* **until decided**: A/A pairs stopped as soon as an answer stands (limit 5 % false ones), and 5 points at 500 problems: samples
-  used beside a fixed design of equal power (limit 0.6).
+* **until decided**, by the batches and looks of ``wmtp eval --until-decided``: A/A pairs (limit 5 % found better or worse), a
+  gain of the very size that is looked for (limit 5 % found equivalent), and 5 points at 500 problems: samples drawn beside a
+  fixed design of equal power (limit 0.6).
 * **speed**: 974 problems, 20 samples, two runs: `wmtp.compare` beside reading both runs' lines by plain `json` (limit 3 times).
 * **coupling**: shared noise against independent noise, 0.6 of samples coupled: variance of the difference, and size.
 
@@ -31,10 +32,11 @@ from typing import Any
 import numpy as np
 
 from wmtp.comparison.compare import compare
+from wmtp.evaluation.until_decided import UntilDecided
 from wmtp.statistics.paired import PassCounts, compare_passes, difference_limits
 from wmtp.statistics.permutation import moved_between_runs, tails
-from wmtp.statistics.sequential import SequentialComparison
 
+PARTS = ("speed", "until-decided", "coverage", "coupling", "size")
 PROBLEMS, SAMPLES = (164, 500, 974), (1, 4, 16)
 Rates = Callable[[np.random.Generator, int], Any]
 RATES: dict[str, Rates] = {
@@ -54,13 +56,15 @@ def kolmogorov(p_values: Any) -> float:
     return float(min(1.0, max(0.0, 2 * sum((-1) ** (j - 1) * math.exp(-2 * j * j * x * x) for j in range(1, 101)))))
 
 
-def size(generator: np.random.Generator, runs: int) -> list[dict[str, Any]]:
+def size(generator: np.random.Generator, runs: int, only: str = "") -> list[dict[str, Any]]:
     found = []
     print(f"{'A/A':34} {'≤ 0.05':>8} {'KS':>7}")
     for problems in PROBLEMS:
         for n in SAMPLES:
             table = tuple(range(n + 1))
             for name, rates in RATES.items():
+                if only not in f"{problems} {n} {name}":
+                    continue
                 rejected, uniform, discordant = 0, np.empty(runs), 0
                 for i in range(runs):
                     p = rates(generator, problems)
@@ -152,34 +156,56 @@ def coupling(generator: np.random.Generator, runs: int) -> list[dict[str, Any]]:
     ]
 
 
-def until_decided(generator: np.random.Generator, runs: int) -> list[dict[str, Any]]:
-    def one(p: Any, q: Any, rounds: int) -> SequentialComparison:
-        bet = SequentialComparison(difference=0.05)
-        for _ in range(rounds):
-            for a, b in zip(
-                (generator.random(len(p)) < p).tolist(), (generator.random(len(p)) < q).tolist(), strict=True
-            ):
-                bet.add(a, b)
-                if bet.pairs % 50 == 0 and bet.decision:
-                    return bet
-        return bet
+class Simulated(UntilDecided):
+    """The tool's own order of samples, looks and decisions, against outcomes that are at hand instead of a run folder."""
 
-    rates = [generator.random(100) for _ in range(runs)]
-    false = sum(bool(one(p, p, 40).decision) for p in rates) / runs
-    bets = []
-    for _ in range(max(50, runs // 5)):
-        p = generator.random(500) * 0.9
-        bets.append(one(p, p + 0.05, 12))
-    power = min(0.99, sum(b.decision == "better" for b in bets) / len(bets))
+    def __init__(self, theirs: Any, difference: float) -> None:
+        self._theirs = {str(p): dict(enumerate(of)) for p, of in enumerate(theirs.tolist())}
+        self._difference, self._first, self.most = difference, 1, theirs.shape[1]
+
+    def _check(self, rows: Any, prompts: Any) -> None:
+        """Nothing differs."""
+
+    def samples(self, ours: Any) -> int:
+        """Sample until it is decided. Returns how many were drawn."""
+        passed: dict[tuple[str, int], bool] = {}
+        for batch in self.batches(rows=dict.fromkeys(self._theirs, ""), prompts={}, passed=passed):
+            passed.update({(p, i): bool(ours[int(p), i]) for p, i in batch})
+        return len(passed)
+
+
+def until_decided(generator: np.random.Generator, runs: int) -> list[dict[str, Any]]:
+    def one(p: Any, q: Any, rounds: int, looked_for: float = 0.05) -> tuple[str, int]:
+        theirs, ours = (generator.random((len(r), rounds)) < r[:, None] for r in (p, q))
+        run = Simulated(theirs, looked_for)
+        used = run.samples(ours)
+        assert run.bet is not None
+        return run.bet.decision, used
+
+    def told(found: list[tuple[str, int]]) -> dict[str, float]:
+        return {d or "none": sum(f[0] == d for f in found) / len(found) for d in ("better", "worse", "equivalent", "")}
+
+    alike = [one(p, p, 40) for p in (generator.random(200) for _ in range(runs))]
+    looked = [one(p, p, 60, 0.02) for p in (generator.random(200) for _ in range(runs // 4))]
+    edge = [one(p, p + 0.05, 40) for p in (generator.random(200) * 0.95 for _ in range(runs // 4))]
+    found = [one(p, p + 0.05, 12) for p in (generator.random(500) * 0.9 for _ in range(max(50, runs // 5)))]
+    power = min(0.99, told(found)["better"])
     big = generator.random(1_000_000) * 0.9
     variance = float((big * (1 - big) + (big + 0.05) * (0.95 - big)).mean())
     fixed = (NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(power)) ** 2 * variance / 0.05**2
-    ratio = sum(b.pairs for b in bets) / len(bets) / fixed
-    print(
-        f"until decided: {runs} A/A, false decisions {false:.4f}; 5 points: {ratio:.2f} of a fixed design (power {power:.2f})"
-    )
+    ratio = sum(used for _, used in found) / len(found) / fixed
+    print(f"until decided, {runs} A/A pairs of 200 problems, looking for 5 points: {told(alike)}")
+    print(f"  looking for 2 points, {len(looked)}: {told(looked)}; a true gain of 5 points, looked for: {told(edge)}")
+    print(f"  5 points at 500 problems, {len(found)} runs: {ratio:.2f} of a fixed design's samples (power {power:.3f})")
+    false = max(told(f)["better"] + told(f)["worse"] for f in (alike, looked))
+    slack = 3 * math.sqrt(0.05 * 0.95 / len(edge))
     return [
         {"cell": "until decided, false", "value": false, "wrong": false > 0.05},
+        {
+            "cell": "until decided, falsely equivalent or worse",
+            "value": told(edge)["equivalent"] + told(edge)["worse"],
+            "wrong": told(edge)["equivalent"] > 0.05 + slack,
+        },
         {"cell": "until decided, samples", "value": ratio, "wrong": ratio > 0.6},
     ]
 
@@ -231,10 +257,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="500 comparisons a cell instead of 10,000")
     parser.add_argument("--json", type=Path, help="write the cells there, too")
+    parser.add_argument("--only", choices=PARTS, action="append", help="this part alone; may be repeated")
+    parser.add_argument(
+        "--cell", metavar="TEXT", default="", help="of size: cells whose name contains this, e.g. '164 1 5 %%'"
+    )
+    parser.add_argument("--runs", type=int, help="comparisons a cell")
     options = parser.parse_args()
-    runs, generator = 500 if options.quick else 10_000, np.random.default_rng(20261128)
-    found = [*speed(), *until_decided(generator, min(runs, 2000))]
-    found += [*coverage(generator, runs), *coupling(generator, min(runs, 3000)), *size(generator, runs)]
+    runs, generator = options.runs or (500 if options.quick else 10_000), np.random.default_rng(20261128)
+    parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "speed": speed,
+        "until-decided": lambda: until_decided(generator, min(runs, 2000)),
+        "coverage": lambda: coverage(generator, runs),
+        "coupling": lambda: coupling(generator, min(runs, 3000)),
+        "size": lambda: size(generator, runs, options.cell),
+    }
+    found = [cell for name in options.only or PARTS for cell in parts[name]()]
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     wrong = [f["cell"] for f in found if f["wrong"]]

@@ -84,6 +84,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=HERE / "demo-model")
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument(
+        "--also-at", type=int, action="append", default=[], metavar="STEP", help="write OUT-STEP then, too"
+    )
     arguments = parser.parse_args()
     torch.manual_seed(SEED)
     coder = tokenizer()
@@ -104,10 +107,16 @@ def main() -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()
+        if step + 1 in arguments.also_at:
+            save(model, coder, arguments.out.with_name(f"{arguments.out.name}-{step + 1}"))
         if step % 50 == 0 or step == arguments.steps - 1:
             print(f"step {step}: loss {loss.item():.4f}, {time.time() - started:.0f} s", flush=True)
-    model.eval().save_pretrained(arguments.out)
-    coder.save_pretrained(arguments.out)
+    save(model, coder, arguments.out)
+
+
+def save(model: MtpLlamaForCausalLM, coder: PreTrainedTokenizerFast, folder: Path) -> None:
+    model.save_pretrained(folder)
+    coder.save_pretrained(folder)
 
 
 if __name__ == "__main__":

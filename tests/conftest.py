@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -185,3 +187,22 @@ def same_as_reference(shared: Path) -> Callable[[Path, str], None]:
         assert ids == direct.tokenizer("def f(x):")["input_ids"]
 
     return check
+
+
+@pytest.fixture
+def kill() -> Callable[..., None]:
+    """Starts a run and kills it `linger` seconds after its samples have so many lines."""
+
+    def run(command: list[str], cwd: Path, env: dict[str, str], file: Path, already: int, linger: float = 0) -> None:
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(command, cwd=cwd, env=env, text=True, **pipes)
+        deadline = time.monotonic() + 120
+        while (file.read_bytes().count(b"\n") if file.exists() else 0) < already and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.002)
+        time.sleep(linger)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+
+    return run

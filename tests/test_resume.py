@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,23 +47,11 @@ def verdicts(folder: Path) -> list[dict[str, Any]]:
     return _lines(folder, "verdicts", ("cpu_seconds", "wall_seconds", "peak_mib"))
 
 
-def kill(command: list[str], cwd: Path, env: dict[str, str], file: Path, already: int, linger: float = 0) -> None:
-    """Starts a run and kills it `linger` seconds after its samples have so many lines."""
-    process = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while (file.read_bytes().count(b"\n") if file.exists() else 0) < already and time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.002)
-    time.sleep(linger)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-
-
 def test_same_samples_for_any_batch_size_and_after_kills(
     tmp_path: Path,
     tiny_llama: Path,
     wmtp: Any,
+    kill: Callable[..., None],
     evaluate: Callable[..., Any],
     wmtp_env: dict[str, str],
     write_files: Callable[..., None],
@@ -105,6 +90,7 @@ def test_same_samples_for_any_batch_size_and_after_kills(
 def test_a_killed_run_that_drafts_writes_what_plain_decoding_writes(
     tmp_path: Path,
     wmtp: Any,
+    kill: Callable[..., None],
     evaluate: Callable[..., Any],
     wmtp_env: dict[str, str],
     write_files: Callable[..., None],

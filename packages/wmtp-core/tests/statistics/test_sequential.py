@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wmtp.statistics.sequential import SequentialComparison, after_rounds
+from wmtp.statistics.sequential import SequentialComparison
 
 
 def pairs_until(generator: np.random.Generator, p: np.ndarray, q: np.ndarray, rounds: int) -> tuple[str, int]:
@@ -18,9 +18,9 @@ def pairs_until(generator: np.random.Generator, p: np.ndarray, q: np.ndarray, ro
     for _ in range(rounds):
         for a, b in zip(generator.random(len(p)) < p, generator.random(len(p)) < q, strict=True):
             bet.add(bool(a), bool(b))
-            if bet.pairs % 50 == 0 and bet.decision:
+            if bet.pairs % 50 == 0 and bet.look():
                 return bet.decision, bet.pairs
-    return bet.decision, bet.pairs
+    return bet.look(), bet.pairs
 
 
 def test_false_decisions_stay_below_their_level_over_all_times() -> None:
@@ -30,7 +30,7 @@ def test_false_decisions_stay_below_their_level_over_all_times() -> None:
         p, bet = generator.random(100), SequentialComparison(difference=0.05)
         for a, b in generator.random((3000, 2)) < np.tile(p, 30)[:, None]:
             bet.add(bool(a), bool(b))
-            if bet.decision:
+            if bet.look():
                 wrong += 1
                 break
     assert wrong <= 400 * 0.05 + 2 * (400 * 0.05 * 0.95) ** 0.5
@@ -64,12 +64,49 @@ def test_the_wealth_is_fair(start: list[bool]) -> None:
     assert (wealth([*start, True]) + wealth([*start, False])) / 2 == pytest.approx(wealth(start))
 
 
-def test_pairs_are_counted_index_by_index_where_both_runs_have_them() -> None:
-    a = {"x": {0: False, 1: False}, "y": {0: True}}
-    b = {"x": {0: True, 1: True, 2: True}, "y": {0: True}}
-    bet = after_rounds(a, b, difference=0.02)
-    assert (bet.pairs, bet.won, bet.lost) == (3, 2, 0)
-    assert bet.decision == ""
+def until_equivalent(generator: np.random.Generator, p: np.ndarray, q: np.ndarray, rounds: int) -> str:
+    bet = SequentialComparison(difference=0.1)
+    for _ in range(rounds):
+        for a, b in zip(generator.random(len(p)) < p, generator.random(len(p)) < q, strict=True):
+            bet.add(bool(a), bool(b))
+        bet.end_round()
+        if bet.look():
+            break
+    return bet.decision
+
+
+def test_runs_that_are_alike_are_found_equivalent_and_those_that_differ_by_so_much_rarely_are() -> None:
+    """The gain lies on half of the problems alone: a problem's own mean is not the difference of the runs."""
+    generator = np.random.default_rng(5)
+    p = np.full(100, 0.4)
+    q = np.where(np.arange(100) < 50, 0.6, 0.4)
+    alike = [until_equivalent(generator, p, p, 30) for _ in range(100)]
+    assert alike.count("equivalent") >= 90
+    apart = [until_equivalent(generator, p, q, 30) for _ in range(400)]
+    assert apart.count("equivalent") <= 400 * 0.05 + 2 * (400 * 0.05 * 0.95) ** 0.5
+    assert apart.count("better") >= 350
+
+
+def test_a_round_in_which_a_problem_has_no_pair_says_nothing_of_equivalence() -> None:
+    bet = SequentialComparison(difference=0.5)
+    for _ in range(50):
+        for _ in range(20):
+            bet.add(True, True)
+        bet.skip_round()
+    assert (bet.look(), bet.equivalence_e_value) == ("", 1.0)
+    for _ in range(20):
+        bet.add(True, True)
+    bet.end_round()
+    assert bet.look() == "equivalent"
+
+
+def test_a_decision_stays_when_later_pairs_say_otherwise() -> None:
+    bet = SequentialComparison(difference=0.3)
+    for won in [True] * 30 + [False] * 200:
+        bet.add(not won, won)
+        bet.look()
+    assert bet.decision == "better"
+    assert bet.lost == 200
 
 
 @pytest.mark.parametrize("difference", [0, 1, -0.1])

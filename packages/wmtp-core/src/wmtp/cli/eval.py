@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import click
 
 from wmtp.cli.session import Session
@@ -13,6 +16,19 @@ from wmtp.cli.session import Session
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. eval.limit=20.")
 @click.option("--judge", type=click.Choice(["strict", "process", "auto"]), help="Level of the sandbox.")
 @click.option("--runs", type=click.Path(file_okay=False), default="runs", help="Folder of run directories.")
+@click.option(
+    "--until-decided",
+    "against",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="RUN",
+    help="Stop sampling once it stands whether this is better than RUN, worse, or equivalent (eval.against).",
+)
+@click.option(
+    "--difference",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="D",
+    help="With --until-decided: the difference to look for (eval.decide.difference; 0.02 is two points).",
+)
 @click.option("--fresh", is_flag=True, help="Start the run again: what it holds is deleted.")
 @click.option("--json", "as_json", is_flag=True, help="Print the object of results.json.")
 @click.pass_obj
@@ -23,6 +39,8 @@ def command(
     overrides: tuple[str, ...],
     judge: str | None,
     runs: str,
+    against: str | None,
+    difference: float | None,
     fresh: bool,
     as_json: bool,
 ) -> int:
@@ -35,7 +53,14 @@ def command(
     from wmtp.errors import ConfigError
     from wmtp.evaluation.driver import evaluate
 
-    settings = [*overrides, *([f"judging.level={judge}"] if judge else [])]
+    if difference is not None and against is None:
+        raise click.UsageError("--difference belongs to --until-decided RUN; a recipe says eval.decide.difference")
+    settings = [
+        *overrides,
+        *([f"judging.level={judge}"] if judge else []),
+        *([f"eval.against={json.dumps(os.path.abspath(against))}"] if against is not None else []),
+        *([f"eval.decide.difference={difference}"] if difference is not None else []),
+    ]
     configuration, structured = load_configuration(config, recipe, plugins=session.plugins, overrides=settings)
     if recipe is None and not structured.eval.metrics:
         raise ConfigError(

@@ -54,7 +54,9 @@ def _sets(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, str]:
     return said(a, b), said(b, a)
 
 
-def refuse(found: Sequence[Mapping[str, str]], despite: Sequence[str]) -> list[Mapping[str, str]]:
+def refuse(
+    found: Sequence[Mapping[str, str]], despite: Sequence[str], *, despite_is_offered: bool = True
+) -> list[Mapping[str, str]]:
     """The differences that `despite` lets pass. Raises ConfigError naming every other one, with both values."""
     left = [d for d in found if d["key"] not in despite]
     if left:
@@ -62,7 +64,8 @@ def refuse(found: Sequence[Mapping[str, str]], despite: Sequence[str]) -> list[M
         keys = " ".join(
             f"--despite {k!r}" if " " in k else f"--despite {k}" for k in dict.fromkeys(d["key"] for d in left)
         )
-        raise ConfigError(f"the runs did not measure the same thing:\n{told}\nTo compare them all the same: {keys}")
+        way = f"\nTo compare them all the same: {keys}" if despite_is_offered else ""
+        raise ConfigError(f"the runs did not measure the same thing:\n{told}{way}")
     unused = [k for k in despite if k not in {d["key"] for d in found}]
     if unused:
         raise ConfigError(

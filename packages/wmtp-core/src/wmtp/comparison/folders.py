@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,19 @@ def read_folder(folder: Path) -> RunData:
         values={metric: of for metric, (_, of) in values.items()},
         seed=seeds.pop() if len(seeds) == 1 else None,
         model=" ".join(str(model[k]) for k in ("id", "variant") if model.get(k)),
-        notes=(f"{folder.name} has no value for {', '.join(missing)}",) if missing else (),
+        notes=tuple(_notes(folder.resolve().name, missing, recipe)),
     )
+
+
+def _notes(name: str, missing: Sequence[str], recipe: Mapping[str, Any]) -> Iterator[str]:
+    if missing:
+        yield f"{name} has no value for {', '.join(missing)}"
+    against = recipe.get("eval", {}).get("against")
+    if against:
+        yield (
+            f"{name} was sampled until it was decided against {Path(against).name}: p-values and intervals below do not know "
+            "that it stopped when it did; the e-value in that run's notes does"
+        )
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -130,20 +141,19 @@ def _judged(folder: Path, verdicts: Path, keys: Mapping[str, Any]) -> Judged:
     if samples.exists():
         for row in lines(samples):
             prompts[row.get("problem", "")] = row.get("prompt_sha256", "")
-    made, judging = keys.get("generation", {}).get(verdicts.stem, {}), keys.get("judge", {}).get(verdicts.stem, {})
-    found = {f"prompt {k}": v for k, v in made.items() if k not in NOT_OF_THE_PROMPT and not k.startswith("model ")}
     return Judged(
         passed={problem: of for problem, of in passed.items() if of},
-        keys={**found, **{f"judge {k}": v for k, v in judging.items()}},
+        keys=prompt_and_judge_keys(keys, verdicts.stem),
         rows=rows,
         prompts=prompts,
     )
 
 
-def read_judged(folder: Path, evaluator: str) -> Judged:
-    """Read one evaluator's outcomes of a run that need not be finished; none where it has not judged yet."""
-    path = folder / "verdicts" / f"{evaluator}.jsonl"
-    return _judged(folder, path, _object(folder / "keys.json") or {}) if path.exists() else Judged(passed={})
+def prompt_and_judge_keys(keys: Mapping[str, Any], evaluator: str) -> dict[str, Any]:
+    """What decides an evaluator's prompts and verdicts, by name, out of keys.json; not what a comparison may be about."""
+    made, judging = (keys.get(kind, {}).get(evaluator, {}) for kind in ("generation", "judge"))
+    found = {f"prompt {k}": v for k, v in made.items() if k not in NOT_OF_THE_PROMPT and not k.startswith("model ")}
+    return {**found, **{f"judge {k}": v for k, v in judging.items()}}
 
 
 def _with_versions(judged: Judged, results: Mapping[str, Any]) -> Judged:

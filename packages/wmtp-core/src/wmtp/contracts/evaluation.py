@@ -205,6 +205,27 @@ class EvaluatorStore(Protocol):
         ...
 
 
+class Stopping(Protocol):
+    """Says while a run samples whether it has seen enough (``eval.against``)."""
+
+    def batches(
+        self, *, rows: Mapping[str, str], prompts: Mapping[str, str], passed: Mapping[tuple[str, int], bool]
+    ) -> Iterator[Sequence[tuple[str, int]]]:
+        """Yield the samples that are wanted next, as (problem, index); nothing more once enough was seen.
+
+        The same outcomes lead to the same batches, so a run that was stopped goes on to the same end. A metric is over the
+        samples of all batches, each problem's from 0 on without a gap.
+
+        Args:
+            rows: Problem, in the split's order → digest of its data row and of judging. prompts: problem → its prompt's digest.
+            passed: Outcomes of (problem, index). The caller adds those of a batch before asking for the next one.
+
+        Raises:
+            ConfigError: What is sampled towards measured something else.
+        """
+        ...
+
+
 @attrs.frozen(kw_only=True)
 class OwnerRun:
     """One owner's share of a run.
@@ -239,6 +260,8 @@ class EvaluationTask:
         available: Problems → how many samples of each there are, where they are replayed and all of them are wanted; else
             ``None``.
         head_scores: How each head of the model predicts a known text.
+        stopping: Which samples are wanted, where that depends on how earlier ones were judged; `Sampling.n` is then the most
+            that a problem may get. ``None``: n of every problem.
     """
 
     evaluator: str = attrs.field(validator=text)
@@ -254,3 +277,4 @@ class EvaluationTask:
     owners: tuple[OwnerRun, ...] = ()
     available: Callable[[Sequence[str]], Mapping[str, int]] | None = None
     head_scores: HeadScoring = _no_model
+    stopping: Stopping | None = None

@@ -143,22 +143,31 @@ class CodeBenchmark:
             "%s: %d problem%s; there already: samples %d of %d, verdicts %d of %d",
             task.evaluator, len(problems), "" if len(problems) == 1 else "s", len(have), wanted, len(judged), wanted,
         )  # fmt: skip
-        work = _Work(self, keys)
+        work = _Work(self, keys, judged)
         for sample in task.store.samples() if len(judged) < len(have) else ():
             key = (sample.key.problem, sample.key.index)
             if key in have and key not in judged:
                 work.submit(problems[sample.key.problem], sample)
-        missing = [
-            (problem, index)
-            for problem in problems.values()  # a problem's samples together: the engine runs its prompt once
-            for index in range(counts[problem.id])
-            if (problem.id, index) not in have
-        ]
         if self.task.available is None:
             task.store.add_prompts(given)
-        errors = self._generate(missing, problems, given, generation_key, work) if missing else []
-        work.finish()
-        return self._result(list(problems.values()), counts, errors)
+        errors: list[str] = []
+        reached: Counter[str] = Counter()
+        for batch in self._batches(counts, keys, prompts, judged):
+            reached.update(problem for problem, _ in batch)
+            missing = [(problems[problem], index) for problem, index in batch if (problem, index) not in have]
+            errors += self._generate(missing, problems, given, generation_key, work) if missing else []
+            work.finish()
+        return self._result(list(problems.values()), reached, errors)
+
+    def _batches(
+        self, counts: Mapping[str, int], rows: Mapping[str, str], prompts: Mapping[str, str], passed: Mapping[Key, bool]
+    ) -> Iterable[Sequence[Key]]:
+        """Which samples are wanted: all at once, or as the task's `stopping` says after each batch."""
+        if self.task.stopping is None:
+            # A problem's samples together: the engine runs its prompt once.
+            return [[(problem, index) for problem, count in counts.items() for index in range(count)]]
+        digests = {problem: sha256(text) for problem, text in prompts.items()}
+        return self.task.stopping.batches(rows=rows, prompts=digests, passed=passed)
 
     def begin(self, task: EvaluationTask) -> dict[str, Problem]:
         """Takes the task on and reads its problems: id → problem, in order, as far as the task's limit."""
@@ -240,8 +249,9 @@ class CodeBenchmark:
             have[problem, index] = sha256(sample.code or "")
         return have
 
-    def _stored_verdicts(self, keys: Mapping[str, str], have: Mapping[Key, str]) -> set[Key]:
-        judged: set[Key] = set()
+    def _stored_verdicts(self, keys: Mapping[str, str], have: Mapping[Key, str]) -> dict[Key, bool]:
+        """(problem, index) → whether it passed, for samples that are judged already. Refuses others' verdicts."""
+        judged: dict[Key, bool] = {}
         for verdict in self.task.store.verdicts():
             key = (verdict.key.problem, verdict.key.index)
             if key not in have:
@@ -252,9 +262,9 @@ class CodeBenchmark:
                     "another run.name, or --fresh."
                 )
             if verdict.outcome.status == "infrastructure" or verdict.code_sha256 != have[key]:
-                judged.discard(key)
+                judged.pop(key, None)
             else:
-                judged.add(key)
+                judged[key] = verdict.outcome.passed
         return judged
 
     def _generate(
@@ -408,8 +418,8 @@ def _as_text(prompt: str | list[Message]) -> str:
 class _Work:
     """Programs on their way through the judge. Verdicts are written here, in the thread that owns the run."""
 
-    def __init__(self, benchmark: CodeBenchmark, keys: Mapping[str, str]) -> None:
-        self._benchmark, self._task, self._keys = benchmark, benchmark.task, keys
+    def __init__(self, benchmark: CodeBenchmark, keys: Mapping[str, str], judged: dict[Key, bool]) -> None:
+        self._benchmark, self._task, self._keys, self._judged = benchmark, benchmark.task, keys, judged
         self._waiting: list[tuple[Sample, Future[Outcome]]] = []
 
     def submit(self, problem: Problem, sample: Sample) -> None:
@@ -451,4 +461,6 @@ class _Work:
             judge_key=self._keys[sample.key.problem],
         )
         self._task.store.add_verdict(verdict)
+        if outcome.status != "infrastructure":
+            self._judged[sample.key.problem, sample.key.index] = outcome.passed
         self._task.judged(sample, verdict)

@@ -27,7 +27,7 @@ from wmtp.evaluation.listeners import HookListener, Progress, ProgressListener, 
 from wmtp.evaluation.meta_mtp import EVALUATOR_ID, MetaMtpEvaluator
 from wmtp.evaluation.report import report
 from wmtp.evaluation.results import Results, assemble
-from wmtp.evaluation.until_decided import until_decided
+from wmtp.evaluation.until_decided import UntilDecided
 from wmtp.events import BytesMoved, Emitter, RunFinished, RunStarted, SampleJudged, StageFinished
 from wmtp.judging import open_judge
 from wmtp.loaders import DataLoader, create_data_loader, create_model_loader
@@ -194,14 +194,18 @@ class RunDriver:
         section = self._recipe.eval
         if section.against is None or not owned.spec.samples:
             return self._plugins.evaluate(task, owned)
-        return until_decided(
-            task,
-            lambda part: self._plugins.evaluate(part, owned),
+        stopping = UntilDecided(
+            task.evaluator,
             folder=self._folder,
             against=Path(section.against),
             difference=section.decide.difference,
             first=self._plugins.largest_k(section.metrics, section.metric_prefix),
+            most=None if section.sampling.n == "auto" else section.sampling.n,
         )
+        sampling = attrs.evolve(task.sampling, n=stopping.most)
+        result = self._plugins.evaluate(attrs.evolve(task, sampling=sampling, stopping=stopping), owned)
+        log.info("%s: %s", task.evaluator, stopping.note)
+        return attrs.evolve(result, notes=(stopping.note, *result.notes))
 
     def _owner_task(
         self, stack: ExitStack, owned: Any, metrics: tuple[str, ...], protocol: str | None = None
