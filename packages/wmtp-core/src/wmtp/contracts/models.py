@@ -21,9 +21,13 @@ class DecodingCache(Protocol):
 
     Attributes:
         positions: [slots, width] of the coming forward.
+        capacity: positions that a slot has.
+        kept: what a drafter keeps of every slot from one forward to the next, by a name of its own: [slots, …] each.
     """
 
     positions: Tensor
+    capacity: int
+    kept: dict[str, Tensor]
 
     def set_positions(self, positions: Tensor, end: int) -> None:
         """Positions [slots, width] of the coming forward, all of them before `end`."""
@@ -145,8 +149,8 @@ class Drafter(Protocol):
         """
         ...
 
-    def project(self, states: Tensor) -> Tensor:
-        """States […, size] → logits, […, vocabulary]."""
+    def project(self, states: Tensor, depth: int) -> Tensor:
+        """States of the draft `depth` + 1 tokens behind the last one, […, size] → logits, […, vocabulary]."""
         ...
 
 
@@ -157,12 +161,17 @@ class DecodingParts:
     Attributes:
         target: verifies.
         max_depth: drafts that a drafter of it can give at most; 0: it has nothing to draft with.
+        depth: drafts that it gives unless told otherwise; ``None``: `max_depth`.
         drafter: makes a drafter of a depth, 0 to `max_depth`.
+        own_pace: whether the target is known to take rows at positions of their own. Where it is not, the engine looks, and
+            such a model scores with its drafter and is decoded without it.
     """
 
     target: TargetModel
     max_depth: int = attrs.field(default=0, validator=attrs.validators.ge(0))
+    depth: int | None = None
     drafter: Callable[[int], Drafter]
+    own_pace: bool = True
 
 
 @runtime_checkable

@@ -31,7 +31,7 @@ class NoDrafts:
     def whole(self, ids: Tensor, hidden: Tensor) -> Tensor:
         return hidden.new_empty(0, *hidden.shape)
 
-    def project(self, states: Tensor) -> Tensor:
+    def project(self, states: Tensor, depth: int) -> Tensor:
         return states
 
 
@@ -62,14 +62,15 @@ class ParallelHeads:
     def propose(
         self, state: Tensor, slots: Tensor, last: Tensor, positions: Tensor, pick: Pick, cache: DecodingCache
     ) -> Tensor:
-        tokens: Tensor = pick(self.project(state.transpose(0, 1)), 0)
+        tokens: Tensor = pick(self.project(state.transpose(0, 1), 0), 0)
         return tokens
 
     def whole(self, ids: Tensor, hidden: Tensor) -> Tensor:
         positions, mask = whole_text(ids, hidden.dtype)
         return self._model.run_heads(hidden, range(1, self.depth + 1), positions, mask, None)  # type: ignore[no-any-return]
 
-    def project(self, states: Tensor) -> Tensor:
+    def project(self, states: Tensor, depth: int) -> Tensor:
+        """One matrix for all depths."""
         return self._model.project(states)  # type: ignore[no-any-return]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -17,7 +18,7 @@ from wmtp.contracts.engines import (
     SampleKey,
     Sampling,
 )
-from wmtp.contracts.models import DecodingParts
+from wmtp.contracts.models import DecodingParts, Drafter
 from wmtp.errors import GenerationError
 from wmtp.generation.aligned import AlignedDecoder
 from wmtp.generation.decoder import RaggedDecoder
@@ -26,6 +27,7 @@ from wmtp.generation.likelihood import head_scores
 from wmtp.generation.paths import ChosenPath, choose_path
 from wmtp.generation.scheduling import WaitingQueue
 from wmtp.generation.sequences import Counters
+from wmtp.generation.sequential import SequentialHeads
 from wmtp.generation.targets import decoding_parts, drafting_depth
 from wmtp.kit.tokenizing import encoded
 
@@ -63,13 +65,11 @@ class DecodingEngine:
         self._large = large_layers(model)
         self._tokenizer = tokenizer
         self._device = next(model.parameters()).device
-        given = parts is not None
-        parts = parts or decoding_parts(model)
-        depth = drafting_depth(parts, n_heads)
+        self._parts = parts = parts or decoding_parts(model)
+        self._depth = depth = drafting_depth(parts, n_heads)
         self._target = parts.target
-        self._scoring_drafter = parts.drafter(depth)  # all heads, whether they draft or not
         self._counters = Counters()
-        self.path = ChosenPath("ragged") if given or depth else choose_path(model)
+        self.path = ChosenPath("ragged") if parts.own_pace else choose_path(model)
         shared: dict[str, Any] = {
             "device": self._device,
             "eos_ids": _eos_ids(model, tokenizer),
@@ -79,7 +79,7 @@ class DecodingEngine:
         if self.path.stepper is None:
             self._decoder = RaggedDecoder(
                 parts.target,
-                parts.drafter(0 if speculative == "off" else depth),
+                self._drafter(0 if speculative == "off" else depth),
                 tokenizer,
                 self._counters,
                 # Where rounding depends on the batch's shape, a choice by the clock would make runs differ.
@@ -91,10 +91,23 @@ class DecodingEngine:
             shared |= {"context": parts.target.context, "vocabulary": parts.target.rows}
             self._decoder = AlignedDecoder(stepper, tokenizer, self._counters, **shared)
             self._counters.notes.append(f"Decoded {self.path.path}: {self.path.why}.")
+            if depth and speculative != "off":
+                self._counters.notes.append("Its heads do not draft on this path; they are scored all the same.")
         # Speculation is not part of it: it changes no token.
         self.identity: Mapping[str, str] = {**identity, "engine": ENGINE_VERSION}
         self.origin: Mapping[str, str] = {**(origin or {}), "decoding": self.path.path}
         self._thinking_opened: set[SampleKey] = set()  # by the template, in the prompts of these
+
+    def _drafter(self, depth: int) -> Drafter:
+        drafter = self._parts.drafter(depth)
+        if isinstance(drafter, SequentialHeads):
+            self._large = [*self._large, *large_layers(drafter.modules)]
+        return drafter
+
+    @cached_property
+    def _scoring_drafter(self) -> Drafter:
+        """All heads, whether they draft or not."""
+        return self._parts.drafter(self._depth)
 
     @property
     def batch_invariant(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,7 +26,8 @@ def head_scores(
     tokens = torch.tensor([list(ids)], device=device)
     hidden, states = target.whole(tokens)
     heads: list[tuple[Tensor, Callable[[Tensor], Tensor]]] = [(states, target.project)]
-    heads += [(drafts, drafter.project) for drafts in drafter.whole(tokens, hidden)] if drafter.depth else []
+    if drafter.depth:
+        heads += [(s, partial(drafter.project, depth=d)) for d, s in enumerate(drafter.whole(tokens, hidden))]
     losses, right, counts = [], [], []
     for head, (found, project) in enumerate(heads):
         first = max(start, head + 1)

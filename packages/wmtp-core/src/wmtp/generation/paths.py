@@ -55,7 +55,7 @@ def text_config(model: Any) -> Any:
 
 def not_ragged(config: Any) -> str:
     """Why rows of a model with this configuration cannot advance at their own pace; empty where they can."""
-    if config.model_type not in RAGGED:
+    if runs_as(config) not in RAGGED:
         return f"no test has decoded {config.model_type} at each row's own pace"
     kinds = set(getattr(config, "layer_types", None) or ())
     if kinds - {"full_attention"}:
@@ -71,6 +71,11 @@ def not_ragged(config: Any) -> str:
     if odd := sorted(rope_types(config) - ROPE_BY_POSITION):
         return f"rotary positions of type {', '.join(odd)}"
     return ""
+
+
+def runs_as(config: Any) -> str:
+    """The type of transformers that runs a model: its own, or its trunk's where an architecture record names that."""
+    return str(getattr(config, "runs_as", "") or config.model_type)
 
 
 def rope_types(config: Any) -> set[str]:
@@ -98,7 +103,7 @@ def choose_path(model: Any) -> ChosenPath:
     if not why:
         return ChosenPath("ragged")
     ways: tuple[tuple[Path, Stepper], ...] = (("aligned", OwnCache(model)), ("recomputed", NoCache(model)))
-    if config.model_type in ALIGNED | RAGGED:
+    if runs_as(config) in ALIGNED | RAGGED:
         return ChosenPath(
             "aligned", f"{why}: rows of equal length go together, through the model's own cache", ways[0][1]
         )

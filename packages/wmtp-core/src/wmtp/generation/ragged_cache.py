@@ -65,6 +65,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self.positions = torch.empty(0, 0, dtype=torch.int64)
         self.length = 0
         self._scratch: dict[tuple[Any, ...], Tensor] = {}
+        self.kept: dict[str, Tensor] = {}
         super().__init__(layers=[_Layer(self) for _ in range(layers)])
 
     def set_positions(self, positions: Tensor, end: int) -> None:
@@ -124,6 +125,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         for layer in self.layers:
             if layer.is_initialized:
                 layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+        self.kept = {name: values[rows] for name, values in self.kept.items()}
         self._scratch.clear()
 
     def start(self, like: RaggedCache, rows: int) -> None:

@@ -1,4 +1,4 @@
-"""Target models: any decoder of transformers that runs on ragged rows, and those whose extra heads share its trunk."""
+"""Target models: any decoder of transformers that runs on ragged rows, and those that hand a drafter their trunk's states."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from wmtp.contracts.models import DecodingCache, DecodingParts, ParallelHeadsMod
 from wmtp.errors import GenerationError
 from wmtp.generation.drafting import NoDrafts, ParallelHeads, whole_text
 from wmtp.generation.paths import context_of, text_config
+from wmtp.generation.sequential import SequentialHeads
+from wmtp.models.architectures.load import StoredModules
+from wmtp.models.architectures.trunk import Trunk
+
+MOST_STEPS = 16  # drafts with sequential modules: the last one can be run again on its own output, ever less well
 
 
 class CausalTarget:
@@ -72,14 +77,39 @@ class TrunkTarget(CausalTarget):
         return self._model.project(states)  # type: ignore[no-any-return]
 
 
+class ListenedTarget(CausalTarget):
+    """A causal language model whose trunk's states are handed over: those that its sequential modules take.
+
+    Its logits are the model's own, so that drafts decide nothing else.
+    """
+
+    def __init__(self, trunk: Trunk, hidden: str) -> None:
+        """hidden: ``pre`` for states before the trunk's final norm, ``post`` for those behind it."""
+        super().__init__(trunk.model)
+        self._trunk = trunk
+        self._which = ("pre", "post").index(hidden)
+
+    def _forward(self, ids: Tensor, cache: DecodingCache, **options: Any) -> tuple[Tensor, Tensor]:
+        with self._trunk.listening() as heard:
+            _, logits = super()._forward(ids, cache, **options)
+        return heard[-1][self._which], logits
+
+    def whole(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        with self._trunk.listening() as heard:
+            _, logits = super().whole(ids)
+        return heard[-1][self._which], logits
+
+
 def embedding_rows(model: Any) -> int:
     """Rows of the matrix that token ids look up; 0 where there is no such matrix."""
     weight = getattr(model.get_input_embeddings(), "weight", None)
     return 0 if weight is None else int(weight.shape[0])
 
 
-def decoding_parts(model: Any) -> DecodingParts:
-    """A loaded model as the decoder takes it: with its extra heads if it has parallel ones, else without drafts."""
+def decoding_parts(model: Any, stored: StoredModules | None = None) -> DecodingParts:
+    """A loaded model as the decoder takes it: with its extra heads if it has parallel ones, with its sequential modules, or
+    without drafts. stored: modules behind it, which are read when a drafter is made of them.
+    """
     if isinstance(model, ParallelHeadsModel):
         target = TrunkTarget(model)
         return DecodingParts(
@@ -87,11 +117,25 @@ def decoding_parts(model: Any) -> DecodingParts:
             max_depth=model.head_count() - 1,
             drafter=lambda depth: ParallelHeads(model, depth) if depth else NoDrafts(),
         )
-    return DecodingParts(target=CausalTarget(model), drafter=lambda depth: NoDrafts())
+    if stored is not None:
+        return _sequential_parts(model, stored)
+    return DecodingParts(target=CausalTarget(model), drafter=lambda depth: NoDrafts(), own_pace=False)
+
+
+def _sequential_parts(model: Any, stored: StoredModules) -> DecodingParts:
+    return DecodingParts(
+        target=ListenedTarget(Trunk(model), stored.spec.convention.hidden),
+        max_depth=max(stored.count, MOST_STEPS),
+        depth=stored.count,
+        drafter=lambda depth: SequentialHeads(stored.open(), depth) if depth else NoDrafts(),
+        own_pace=False,
+    )
 
 
 def drafting_depth(parts: DecodingParts, n_heads: int | None) -> int:
     """Drafts for `model.mtp.n_heads`, which counts the next-token head (``None``: all). Raises GenerationError."""
     if n_heads is not None and n_heads > parts.max_depth + 1:
         raise GenerationError(f"model.mtp.n_heads is {n_heads}, but the model has {parts.max_depth + 1}")
-    return parts.max_depth if n_heads is None else n_heads - 1
+    if n_heads is not None:
+        return n_heads - 1
+    return parts.max_depth if parts.depth is None else parts.depth

@@ -19,7 +19,7 @@ import torch
 from wmtp.contracts.architectures import ArchitectureSpec, HeadsFound
 from wmtp.errors import ConfigError, ResourceError
 from wmtp.models.architectures.found import model_types
-from wmtp.models.architectures.load import Checkpoint
+from wmtp.models.architectures.load import Checkpoint, StoredModules
 from wmtp.models.architectures.module import SequentialModules
 from wmtp.models.causal import check_config
 from wmtp.models.tokenizer import load_tokenizer
@@ -36,15 +36,20 @@ class LoadedModel:
     weights and of what else decides a sample (configuration and tokenizer).
 
     variant: which variant of a checkpoint of Meta's it is, as the files themselves say; ``""`` where they do not.
-    modules: its sequential multi-token-prediction modules, where it has any that can be run. heads: what was found of such.
+    heads: what was found of multi-token-prediction modules. stored_modules: those that can be run, not read yet.
     """
 
     model: Any
     tokenizer: Any
     identity: Mapping[str, str]
     variant: str = ""
-    modules: SequentialModules | None = None
     heads: HeadsFound = attrs.field(factory=HeadsFound)
+    stored_modules: StoredModules | None = None
+
+    @property
+    def modules(self) -> SequentialModules | None:
+        """Its sequential modules. They are read when they are asked for."""
+        return self.stored_modules.open() if self.stored_modules else None
 
 
 def choose_device(name: str) -> str:
@@ -117,7 +122,7 @@ def load_model(
         identity["trust_remote_code"] = "true"
     if heads.why:
         log.info("multi-token-prediction modules: %s", heads.why)
-    return LoadedModel(model, tokenizer, identity, used, modules, heads)
+    return LoadedModel(model, tokenizer, identity, used, heads, modules)
 
 
 def _converted_variant(path: Path, asked: str | None) -> str:
@@ -204,7 +209,9 @@ def _register(name: str, trunk: str) -> None:
         return
     known = CONFIG_MAPPING[trunk]
     model = AutoModelForCausalLM._model_mapping[known]
-    config = type(f"{known.__name__}Of_{name}", (known,), {"model_type": name})  # names are keys in transformers
+    config = type(
+        f"{known.__name__}Of_{name}", (known,), {"model_type": name, "runs_as": trunk}
+    )  # names are keys in transformers
     AutoConfig.register(name, config)
     AutoModelForCausalLM.register(config, type(model.__name__, (model,), {"config_class": config}))
 

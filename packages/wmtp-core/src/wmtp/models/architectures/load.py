@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,6 +30,21 @@ from wmtp.models.architectures.found import (
 )
 from wmtp.models.architectures.module import SequentialModules, build_modules
 from wmtp.models.architectures.trunk import Trunk
+
+
+@attrs.frozen(eq=False)
+class StoredModules:
+    """Modules that can be run, not read yet: most runs need none of them.
+
+    Attributes:
+        spec: the family's record.
+        count: how many there are.
+        open: reads them, the first time that it is called.
+    """
+
+    spec: ArchitectureSpec
+    count: int
+    open: Callable[[], SequentialModules]
 
 
 @attrs.frozen(eq=False)
@@ -91,8 +107,12 @@ class Checkpoint:
         types = model_types(self.config)
         return next((spec.trunk for spec in self.specs if spec.trunk and types & set(spec.model_types)), "")
 
-    def open(self, model: Any) -> tuple[SequentialModules | None, HeadsFound]:
-        """Builds the modules behind a loaded trunk. Modules that cannot be run are told, and never keep the trunk from it."""
+    def open(self, model: Any) -> tuple[StoredModules | None, HeadsFound]:
+        """The modules behind a loaded trunk, where they can be run, and what was found of such.
+
+        Names and shapes are checked here, and no weight is read. Modules that cannot be run are told, and never keep the trunk
+        from it.
+        """
         if extra := getattr(model, "extra_heads", None):
             return None, HeadsFound(family="parallel", modules=len(extra), declared=len(extra), used=True)
         declared = declared_modules(self.config, self.specs)
@@ -105,10 +125,14 @@ class Checkpoint:
             return None, told
         told = attrs.evolve(told, convention=str(spec.convention))
         try:
-            built = build_modules(Trunk(model), spec, modules, self._read)
+            trunk = Trunk(model)
+            build_modules(trunk, spec, modules, self._shape)
         except (ResourceError, AttributeError, TypeError) as error:
             return None, attrs.evolve(told, why=f"not used: {error}")
-        return built, attrs.evolve(told, used=True, why=self._doubts(built, declared))
+        opened = cache(partial(build_modules, trunk, spec, modules, self._read))
+        return StoredModules(spec, len(modules), opened), attrs.evolve(
+            told, used=True, why=self._doubts(spec, declared)
+        )
 
     def _unusable(self) -> str:
         spec, modules, names = self.found.spec, self.found.modules, self.found.names
@@ -130,16 +154,17 @@ class Checkpoint:
             return f"not used: {spec.name} has no place for {', '.join(self.found.strange[:3])}"
         return ""
 
-    def _doubts(self, built: SequentialModules, declared: int | None) -> str:
-        doubts = []
-        if not model_types(self.config) & set(built.spec.model_types):
+    def _doubts(self, spec: ArchitectureSpec, declared: int | None) -> str:
+        doubts, modules = [], self.found.modules
+        if not model_types(self.config) & set(spec.model_types):
             doubts.append(
-                f"taken for {built.spec.name} by the names of their tensors; no record is for model type "
+                f"taken for {spec.name} by the names of their tensors; no record is for model type "
                 f"{' or '.join(sorted(model_types(self.config))) or 'unknown'}"
             )
-        if declared is not None and declared != built.count:
-            doubts.append(f"config.json declares {_count(declared)}, and {built.count} stored")
-        if all(_untouched(module.enorm) and _untouched(module.hnorm) for module in built.items):
+        if declared is not None and declared != len(modules):
+            doubts.append(f"config.json declares {_count(declared)}, and {len(modules)} stored")
+        norms = [name for module in modules for role in ("enorm", "hnorm") for name in module.roles[role].values()]
+        if all(_untouched(self._read(name)) for name in norms):
             doubts.append("they look untrained: every weight of their norms is what it is before training")
         return "; ".join(doubts)
 
@@ -149,9 +174,15 @@ class Checkpoint:
         with safe_open(str(self.stored.files[name]), framework="pt") as file:
             return file.get_tensor(name)  # type: ignore[no-any-return]
 
+    def _shape(self, name: str) -> Tensor:
+        """The tensor without its content."""
+        from safetensors import safe_open
 
-def _untouched(norm: Any) -> bool:
-    weight: Tensor = norm.weight
+        with safe_open(str(self.stored.files[name]), framework="pt") as file:
+            return torch.empty(file.get_slice(name).get_shape(), device="meta")
+
+
+def _untouched(weight: Tensor) -> bool:
     return bool(torch.all(weight == 1)) or bool(torch.all(weight == 0))
 
 

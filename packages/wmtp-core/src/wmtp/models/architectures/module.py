@@ -181,6 +181,8 @@ def build_modules(
 ) -> SequentialModules:
     """Modules with their stored weights, in the trunk's dtype and on its device.
 
+    Where `read` gives tensors without content (on the meta device), so do the modules: a check of names and shapes.
+
     Raises:
         ResourceError: tensors are missing, have other shapes than the trunk asks for, or no layer of the trunk is like theirs.
     """
@@ -282,7 +284,7 @@ def _assign(part: nn.Module, weights: Mapping[str, Callable[[], Tensor]], trunk:
             raise ResourceError(
                 f"{told}: {name} is {list(tensor.shape)}, the trunk's configuration makes it {list(shapes[name].shape)}"
             )
-        ready[name] = tensor.to(device=device, dtype=shapes[name].dtype)
+        ready[name] = tensor if tensor.is_meta else tensor.to(device=device, dtype=shapes[name].dtype)
     part.load_state_dict(ready, assign=True)
 
 
@@ -291,7 +293,10 @@ def _own(stored: ModuleTensors, role: str, shared: Tensor, read: Read) -> Tensor
     names = stored.roles.get(role, {})
     if "weight" not in names:
         return None
-    tensor = read(names["weight"]).to(device=shared.device, dtype=shared.dtype)
+    tensor = read(names["weight"])
     if tensor.shape != shared.shape:
         raise ResourceError(f"{names['weight']} is {list(tensor.shape)}, the trunk's is {list(shared.shape)}")
+    if tensor.is_meta:
+        return tensor
+    tensor = tensor.to(device=shared.device, dtype=shared.dtype)
     return None if torch.equal(tensor, shared) else tensor

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -70,10 +72,16 @@ class Trunk:
         Returns:
             The states before the final norm and behind it, [rows, width, hidden] each.
         """
-        before: list[Tensor] = []
-        handle = self.norm.register_forward_pre_hook(lambda _, args: before.append(args[0]))
+        with self.listening() as heard:
+            self._base(**inputs)
+        return heard[-1]
+
+    @contextmanager
+    def listening(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
+        """Of every forward that is run inside: the states before the final norm and behind it, as `run` returns them."""
+        heard: list[tuple[Tensor, Tensor]] = []
+        handle = self.norm.register_forward_hook(lambda _, args, out: heard.append((args[0], out)))
         try:
-            out = self._base(**inputs)
+            yield heard
         finally:
             handle.remove()
-        return before[-1], out.last_hidden_state

@@ -1,0 +1,260 @@
+"""Drafting with sequential modules writes what plain decoding writes, and drafts what a whole text of true tokens says."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+import torch
+
+import wmtp.generation.decoder
+from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
+from wmtp.errors import GenerationError
+from wmtp.generation.decoder import RaggedDecoder
+from wmtp.generation.engine import DecodingEngine
+from wmtp.generation.sequences import ActiveSequence
+from wmtp.generation.sequential import SequentialHeads
+from wmtp.generation.targets import decoding_parts
+from wmtp.models.architectures.families import FAMILIES
+from wmtp.models.architectures.module import SequentialModules
+from wmtp.models.load import LoadedModel, load_model
+from wmtp.testing.mtp_models import write_mtp_model
+
+Make = Callable[..., LoadedModel]
+FAMILIES_AT_OWN_PACE = ("mimo", "ernie4.5", "deepseek-v3", "glm4-moe", "glm4-moe-lite", "hy-v3")
+PROMPTS = ["", "x", *(f"def f{i}(x):" + " " * (3 * i % 17) + "#" * i for i in range(6))]
+KINDS = ("good", "random", "adversarial")
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Make:
+    """A tiny checkpoint, loaded. Heads: good (mostly right), random, adversarial (never right)."""
+    made: dict[tuple[str, int, str], LoadedModel] = {}
+
+    def get(family: str = "mimo", modules: int = 1, kind: str = "random") -> LoadedModel:
+        key = (family, modules, kind)
+        if key not in made:
+            folder = write_mtp_model(tmp_path_factory.mktemp("mtp") / "model", family, modules=modules).folder
+            tokenizer.save_pretrained(folder)
+            made[key] = load_model(folder, device="cpu", dtype="float32", architectures=FAMILIES)
+            _shape(made[key], kind)
+        return made[key]
+
+    return get
+
+
+@torch.no_grad()
+def _shape(loaded: LoadedModel, kind: str) -> None:
+    """Makes a trunk whose next token is mostly a matter of the last one, and modules that know that, or its contrary."""
+    modules = loaded.modules
+    assert modules is not None
+    for layer in modules.trunk.layers:
+        for name, parameter in layer.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight", "down_proj")):
+                parameter.mul_(0.005 if kind == "good" else 0.05)
+    if kind == "random":
+        return
+    size = int(modules.trunk.norm.weight.shape[0])
+    for module in modules.items:
+        module.enorm.weight.fill_(1)
+        halves = [torch.eye(size), torch.zeros(size, size)]
+        module.eh_proj.weight.copy_(torch.cat(halves if modules.convention.concat == "eh" else halves[::-1], dim=1))
+        for name, parameter in module.block.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight", "down_proj")):
+                parameter.mul_(0.05)  # enough to show an entry that is wrong
+        if module.norm is not None:
+            module.norm.weight.copy_(modules.trunk.norm.weight)
+        if kind == "adversarial":
+            module.head = -loaded.model.get_output_embeddings().weight.detach()
+
+
+def engine(loaded: LoadedModel, **options: Any) -> DecodingEngine:
+    parts = decoding_parts(loaded.model, loaded.stored_modules)
+    return DecodingEngine(loaded.model, loaded.tokenizer, identity={}, parts=parts, **options)
+
+
+def requests(n: int = 1, tokens: int = 20, prompts: list[str] = PROMPTS) -> list[GenerationRequest]:
+    return [
+        GenerationRequest(
+            key=SampleKey(evaluator="e", problem=str(i), index=j), prompt=p or None, max_new_tokens=tokens + i
+        )
+        for i, p in enumerate(prompts)
+        for j in range(n)
+    ]
+
+
+def decode(made: DecodingEngine, wanted: list[GenerationRequest], sampling: Sampling) -> dict[Any, Any]:
+    found = list(made.generate(iter(wanted), sampling))
+    assert len(found) == len(wanted)
+    return {c.key: (c.text, c.finish_reason, c.tokens) for c in found}
+
+
+@pytest.fixture(autouse=True)
+def _always_drafts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wmtp.generation.decoder, "DRAFTING_CHECK_AFTER", 1 << 60)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", FAMILIES_AT_OWN_PACE)
+def test_drafts_of_every_family_change_no_token(make: Make, family: str, kind: str) -> None:
+    loaded, wanted = make(family, 1, kind), requests(tokens=10)
+    for temperature, top_p in ((0.0, 1.0), (0.8, 0.95)):
+        sampling = Sampling(temperature=temperature, top_p=top_p, seed=5)
+        plain = decode(engine(loaded, speculative="off", batch_size=1), wanted, sampling)
+        for depth, batch in ((1, 8), (3, 3)):
+            made = engine(loaded, n_heads=depth + 1, batch_size=batch)
+            assert decode(made, wanted, sampling) == plain, (temperature, depth, batch)
+            if kind == "adversarial" and not temperature:
+                assert sum(made.stats.accepted) == 0
+            if kind == "good":
+                assert made.stats.accepted[0] > 0.4 * made.stats.drafted[0]
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(0.0, 1.0), (0.8, 0.95), (1.0, 1.0), (1.0, 0.95)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_drafts_change_no_token(make: Make, kind: str, temperature: float, top_p: float) -> None:
+    """Two modules: as many drafts, fewer and more; more rows than slots, so that slots are filled again."""
+    loaded, wanted = make("mimo", 2, kind), requests(n=2, tokens=14)
+    sampling = Sampling(temperature=temperature, top_p=top_p, seed=11)
+    plain = decode(engine(loaded, speculative="off", batch_size=1), wanted, sampling)
+    some = ((1, 3), (2, 8), (3, 1), (3, 8))
+    for depth, batch in itertools.product((1, 2, 3), (1, 3, 8)) if (temperature, top_p) == (0.8, 0.95) else some:
+        assert decode(engine(loaded, n_heads=depth + 1, batch_size=batch), wanted, sampling) == plain, (depth, batch)
+    assert len({text for text, _, _ in plain.values()}) > 6, "all samples are alike: nothing was tested"
+
+
+class Spy(SequentialHeads):
+    """Remembers what it drafted, and from which logits."""
+
+    def __init__(self, modules: SequentialModules, depth: int) -> None:
+        super().__init__(modules, depth)
+        self.seen: list[tuple[list[tuple[ActiveSequence, int]], list[torch.Tensor], list[list[int]]]] = []
+        self.logits: list[torch.Tensor] = []
+
+    def project(self, states: torch.Tensor, depth: int) -> torch.Tensor:
+        self.logits.append(super().project(states, depth))
+        return self.logits[-1]
+
+    def propose(self, *given: Any) -> torch.Tensor:
+        self.logits = []
+        return super().propose(*given)
+
+
+@pytest.mark.parametrize("kind", ["good", "random"])
+@pytest.mark.parametrize("modules", [1, 2, 3])
+@pytest.mark.parametrize("family", ["mimo", "ernie4.5"])
+def test_drafts_are_what_a_whole_text_of_true_tokens_says(
+    make: Make, monkeypatch: pytest.MonkeyPatch, family: str, modules: int, kind: str
+) -> None:
+    """No entry of a module is missing or stands for a draft that was refused, beside other rows and after refills."""
+    loaded = make(family, modules, kind)
+    run = loaded.modules
+    assert run is not None
+    spy = Spy(run, 3)
+    parts = attrs.evolve(decoding_parts(loaded.model, loaded.stored_modules), drafter=lambda _: spy)
+    original = RaggedDecoder._propose
+
+    def propose(self: Any, rows: Any, *rest: Any) -> None:
+        original(self, rows, *rest)
+        spy.seen.append(([(row, len(row.ids)) for row in rows], spy.logits, [row.pending[1:] for row in rows]))
+
+    monkeypatch.setattr(RaggedDecoder, "_propose", propose)
+    made = DecodingEngine(loaded.model, loaded.tokenizer, identity={}, parts=parts, n_heads=4, batch_size=3)
+    decode(made, requests(), Sampling(temperature=0.8, seed=3))
+
+    @functools.cache
+    def whole_logits(ids: tuple[int, ...]) -> list[torch.Tensor]:
+        text = torch.tensor([ids])
+        with torch.inference_mode():
+            hidden = run.first_hidden(*run.trunk.run(input_ids=text, use_cache=False))
+            return [run.project(d, states)[0] for d, states in enumerate(run.whole(text, hidden, 3))]
+
+    compared = [0, 0, 0]
+    for rows, logits, drafts in spy.seen:
+        for place, (row, count) in enumerate(rows):
+            prompt = loaded.tokenizer(row.request.prompt or "")["input_ids"]
+            ids = [*prompt, *row.ids]
+            at = len(prompt) + count - 2  # the position before the last token
+            whole = whole_logits(tuple(ids))
+            for depth in range(min(3, len(row.ids) - count + 1)):
+                if drafts[place][:depth] != row.ids[count : count + depth]:
+                    break  # the whole text has another token there
+                compared[depth] += 1
+                assert torch.allclose(logits[depth][place], whole[depth][at], atol=2e-4), (at, depth)
+    assert compared[0] > 40
+    assert kind == "random" or min(compared) > 20
+
+
+@pytest.mark.parametrize("modules", [1, 2])
+def test_giving_up_drafting_in_mid_run_changes_no_token(
+    make: Make, monkeypatch: pytest.MonkeyPatch, modules: int
+) -> None:
+    loaded, sampling, wanted = make("mimo", modules, "good"), Sampling(temperature=0.8, seed=4), requests(n=2)
+    plain = decode(engine(loaded, speculative="off", batch_size=3), wanted, sampling)
+    for cost in (0.0, 1e9):  # given up, and weighed on a step that must not be taken twice
+        monkeypatch.setattr(wmtp.generation.decoder, "DRAFTING_MAX_COST", cost)
+        for first in (1, 7):
+            monkeypatch.setattr(wmtp.generation.decoder, "DRAFTING_CHECK_AFTER", first)
+            made = engine(loaded, n_heads=4, batch_size=3)
+            assert decode(made, wanted, sampling) == plain
+            assert bool(made.stats.notes) == (cost == 0)
+
+
+def test_modules_are_read_only_where_they_are_used(make: Make) -> None:
+    loaded = make("mimo", 1, "random")
+    assert loaded.stored_modules is not None
+    calls: list[int] = []
+
+    def read() -> Any:
+        calls.append(1)
+        return loaded.modules
+
+    stored = attrs.evolve(loaded.stored_modules, open=read)
+    parts = decoding_parts(loaded.model, stored)
+    for options in ({"speculative": "off"}, {"n_heads": 1}):
+        made = DecodingEngine(loaded.model, loaded.tokenizer, identity={}, parts=parts, **options)
+        decode(made, requests(tokens=3), Sampling())
+    assert not calls
+    assert len(made.head_scores("a", "bc").loss) == 1
+    assert not calls
+    plain = DecodingEngine(loaded.model, loaded.tokenizer, identity={}, parts=parts, speculative="off")
+    assert len(plain.head_scores("a", "bc").loss) == 2
+    assert calls == [1]
+
+
+def test_a_model_whose_rows_go_together_is_decoded_plainly_and_says_so(make: Make) -> None:
+    loaded = make("qwen3.5")
+    made = engine(loaded)
+    decode(made, requests(tokens=4, prompts=PROMPTS[:3]), Sampling())
+    assert made.path.path == "aligned"
+    assert any("do not draft on this path" in note for note in made.stats.notes)
+    assert len(made.head_scores("def f(x):", " return x").loss) == 2
+
+
+def test_heads_are_counted_as_model_mtp_n_heads_counts_them(make: Make) -> None:
+    loaded = make("mimo", 2)
+    assert len(engine(loaded).head_scores("a", "bcdefg").loss) == 3, (
+        "as many as there are modules, and the next token's"
+    )
+    assert len(engine(loaded, n_heads=6).head_scores("a", "bcdefg").loss) == 6, "the last one is run again"
+    with pytest.raises(GenerationError, match="model has 17"):
+        engine(loaded, n_heads=18)
+
+
+def test_scores_of_modules_are_those_of_the_whole_text(make: Make) -> None:
+    loaded = make("ernie4.5", 2)
+    prompt, text = "def f(x):", "\n    return x\n"
+    found = engine(loaded, n_heads=4).head_scores(prompt, text)
+    ids = loaded.tokenizer(prompt + text)["input_ids"]
+    start, modules, tokens = len(loaded.tokenizer(prompt)["input_ids"]), loaded.modules, torch.tensor([ids])
+    assert modules is not None
+    with torch.inference_mode():
+        hidden = modules.first_hidden(*modules.trunk.run(input_ids=tokens, use_cache=False))
+        whole = [modules.project(d, s)[0].log_softmax(-1) for d, s in enumerate(modules.whole(tokens, hidden, 3))]
+    for depth, logits in enumerate(whole):
+        wanted = -sum(float(logits[p - 2 - depth, ids[p]]) for p in range(start, len(ids)))
+        assert found.loss[depth + 1] == pytest.approx(wanted, rel=1e-5)
