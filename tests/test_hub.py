@@ -195,6 +195,50 @@ def test_a_data_set_comes_from_the_hub(
     assert "README.md" not in hub.files_sent()
 
 
+EVALPLUS_TEST = "inputs = [[1], [2]]\nfor inp in inputs:\n    assertion(twice(*inp), 0, 0)\n"
+HUB_ROWS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "humaneval_plus": ("evalplus/humanevalplus", "data/test-00000-of-00001-5973903632b82d40.parquet", {
+        "task_id": "HumanEval/900", "entry_point": "twice", "prompt": 'def twice(x):\n    """Twice."""\n',
+        "canonical_solution": "    return 2 * x\n", "test": EVALPLUS_TEST,
+    }),
+    "mbpp_plus": ("evalplus/mbppplus", "data/test-00000-of-00001-d5781c9c51e02795.parquet", {
+        "task_id": 900, "code": "def twice(x):\n    return 2 * x\n", "prompt": "Double.", "source_file": "", "test_imports": [],
+        "test_list": ["assert twice(1) == 2"], "test": EVALPLUS_TEST,
+    }),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dataset", HUB_ROWS)
+def test_other_benchmarks_rows_come_from_the_hub(
+    hub: Hub, online: dict[str, str], tmp_path: Path, wmtp: Any, dataset: str
+) -> None:
+    """`wmtp fetch` brings the files that are read, in the names that they have there, and an evaluation reads them."""
+    repository, name, row = HUB_ROWS[dataset]
+    made = tmp_path / "made" / name
+    made.parent.mkdir(parents=True)
+    if name.endswith(".parquet"):
+        pytest.importorskip("pyarrow")
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        parquet.write_table(pa.Table.from_pylist([row]), made)
+    else:
+        made.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    files = files_of(tmp_path / "made") | {"README.md": b"x", "other.py": b"raise SystemExit"}
+    hub.repositories[f"datasets/{repository}"] = Repository({"c" * 40: files}, {"main": "c" * 40})
+    (tmp_path / "config.yaml").write_text("judging: {level: process}\n", encoding="utf-8")
+    fetched = wmtp("fetch", dataset, **online)
+    assert fetched.returncode == 0, fetched.stderr
+    assert hub.files_sent() == [Path(name).name]
+    recipe = "run: {name: hub}\nmodel: {base_id: 'reference:'}\neval: {metrics: ['%s_pass@1']}\n"
+    (tmp_path / "recipe.yaml").write_text(recipe % dataset, encoding="utf-8")
+    done = wmtp("eval", "config.yaml", "recipe.yaml", "--json", **online | {"XDG_CACHE_HOME": str(tmp_path / "cache")})
+    assert done.returncode == 0, done.stderr
+    body = json.loads(done.stdout)
+    assert body["metrics"][f"{dataset}_pass@1"]["value"] == 1.0
+    assert body["provenance"]["data"][dataset]["version"] == "c" * 40
+
+
 def test_a_sharded_model_comes_from_the_hub_and_answers(
     hub: Hub, online: dict[str, str], tmp_path: Path, wmtp: Any, write_files: Any
 ) -> None:

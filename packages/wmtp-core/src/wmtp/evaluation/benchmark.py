@@ -23,10 +23,11 @@ from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, FirstRow
 from wmtp.contracts.judging import CallTests, Outcome, StdioTests
 from wmtp.errors import ConfigError, PluginError, WmtpError
 from wmtp.evaluation.failures import Failures
-from wmtp.evaluation.metrics import pass_at_k, summarise
+from wmtp.evaluation.metrics import summarise
 from wmtp.evaluation.taken_out import TakenOut
 from wmtp.kit.extraction import Choice, Extraction, Wanted, extract
 from wmtp.kit.prompts import PromptForm
+from wmtp.kit.scores import pass_at_k
 
 Key = tuple[str, int]
 NOTES = 20  # of what is missing, named one by one

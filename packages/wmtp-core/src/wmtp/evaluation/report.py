@@ -54,7 +54,7 @@ def report(record: RunRecord, details: Mapping[str, Sequence[str]] = {}) -> str:
     lines += ["", " ".join((judged, *record.judging.notes)), ""]
     for evaluator, said in details.items():
         if said:
-            lines += [f"## What failed in {evaluator}", "", *said, ""]
+            lines += [f"## What {evaluator} says", "", *said, ""]
     lines += _generation(record.generation)
     lines += _what_was_run(record)
     lines += ["", f"Once more: `{_command(Path(run.directory))}`"]

@@ -2,6 +2,7 @@
 
 Rows: `read_rows`, `RowFile`. Answers: `extract`, `Wanted`, `Extraction`, `cut_at_stop`. Asking: `PromptForm` and its forms.
 For engines: `rendered` and `encoded`, a prompt as the model's tokenizer has it; `opened_by`, `thinking_tokens`.
+Scores: `pass_at_k`, `without_known_bad`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from wmtp.kit.files import files_of_split
 from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat, cut_at_stop, few_shot
 from wmtp.kit.python import called_names, parse
 from wmtp.kit.rows import Row, RowFile, check_fields, read_rows
+from wmtp.kit.scores import pass_at_k, without_known_bad
 from wmtp.kit.thinking import FAMILIES, Marks, opened_by, split_thinking
 from wmtp.kit.tokenizing import encoded, rendered, thinking_tokens
 
@@ -35,8 +37,10 @@ __all__ = [
     "files_of_split",
     "opened_by",
     "parse",
+    "pass_at_k",
     "read_rows",
     "rendered",
     "split_thinking",
     "thinking_tokens",
+    "without_known_bad",
 ]

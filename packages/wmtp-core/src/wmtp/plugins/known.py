@@ -10,6 +10,16 @@ KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
         "data set": ("contest",),
         "metric": ("contest_pass@{k}",),
     },
+    "wmtp-eval-evalplus": {
+        "evaluator": ("humaneval-plus-v1", "mbpp-plus-v1"),
+        "data set": ("humaneval_plus", "mbpp_plus"),
+        "metric": (
+            "humaneval_plus_pass@{k}",
+            "humaneval_base_pass@{k}",
+            "mbpp_plus_pass@{k}",
+            "mbpp_base_pass@{k}",
+        ),
+    },
     "wmtp-eval-humaneval": {
         "evaluator": ("humaneval-v1",),
         "data set": ("humaneval",),
