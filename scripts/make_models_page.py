@@ -40,6 +40,10 @@ numbers its pieces by a rule of its own, is refused with the reason.
 Python files that come with a model (`auto_map` in config.json) are not run unless the recipe says
 `model.trust_remote_code: true`, and then they are part of what a run is known by.
 
+Weights are read from safetensors, from `pytorch_model.bin`, and from a GGUF file alone in a folder (`pip install
+"wmtp-core[gguf]"`; quantised weights become float32; `model.variant` names one among several). Of a GGUF file's tokenizer, a
+SentencePiece model is put together again; another kind needs the model's `tokenizer.json` beside the file.
+
 ## The table
 
 The table is made by `python scripts/make_models_page.py` with transformers {version}: a random model of two to four layers a

@@ -129,7 +129,7 @@ def _is_meta_mtp(reference: str) -> bool:
 def _is_transformers(reference: str) -> bool:
     folder = Path(reference)
     if folder.is_dir():
-        return (folder / "config.json").is_file()
+        return (folder / "config.json").is_file() or any(folder.glob("*.gguf"))
     if "://" in reference:
         return True  # the listing that would tell is on the network: `_load_transformers` looks at what came
     return _HUB_ID.fullmatch(reference) is not None and reference not in META_MTP_IDS
@@ -151,7 +151,10 @@ def _load_transformers(request: LoadRequest) -> Engine:
     _check_installed(request)
     if request.variant:
         # Only Meta's layout has variants, so a few small files are asked for first: never another variant's weights.
-        small = request.fetch(("config.json", f"{request.variant}/params.json", "tokenizer.model"))
+        asked = (f"{request.variant}/params.json", f"{request.variant}.gguf")
+        small = request.fetch(("config.json", *asked, "tokenizer.model"))
+        if (small.path / asked[1]).is_file():
+            return _decoding_engine(request, (asked[1], "tokenizer*.json", "chat_template*"))
         if not (small.path / "config.json").is_file():
             return _load_meta_mtp(request)
     from wmtp.models.causal import check_early
@@ -162,6 +165,9 @@ def _load_transformers(request: LoadRequest) -> Engine:
     check_early(folder, trust_remote_code=request.trust_remote_code, handled=handled)
     patterns = (*_TRANSFORMERS_FILES, "*.py") if request.trust_remote_code else _TRANSFORMERS_FILES
     found = request.fetch(patterns).path
+    if not any(found.glob("*.safetensors")):
+        patterns = (*patterns, "pytorch_model*.bin", "*.gguf")  # larger than what most folders have beside them
+        found = request.fetch(patterns).path
     if not (found / "config.json").is_file() and _is_meta_mtp(str(found)):
         from wmtp.models import meta
 

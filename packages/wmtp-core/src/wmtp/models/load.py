@@ -22,6 +22,7 @@ from wmtp.models.architectures.found import model_types
 from wmtp.models.architectures.load import Checkpoint, StoredModules
 from wmtp.models.architectures.module import SequentialModules
 from wmtp.models.causal import check_config
+from wmtp.models.gguf import gguf_file, load_gguf
 from wmtp.models.tokenizer import load_tokenizer
 
 log = logging.getLogger("wmtp.models")
@@ -84,7 +85,7 @@ def load_model(
     trust_remote_code: bool = False,
     architectures: Sequence[ArchitectureSpec] = (),
 ) -> LoadedModel:
-    """Loads a folder in transformers format, or in Meta's layout (`variant` chooses among several).
+    """Loads a folder in transformers format, in Meta's layout, or a GGUF file in it (`variant` chooses among several).
 
     A folder that `convert` wrote says which variant it is, and another one asked for is a ConfigError. `architectures` are the
     records by which modules behind a trunk are known. `trust_remote_code` lets the folder's own Python files run.
@@ -99,6 +100,11 @@ def load_model(
         modules, heads = checkpoint.open(model)
         form, others = "transformers", [file for name in _DECISIVE for file in sorted(path.glob(name))]
         others += sorted(path.rglob("*.py")) if trust_remote_code else []
+    elif (file := gguf_file(path, variant)) is not None:
+        with _quiet():
+            model, tokenizer = load_gguf(file, dtype=kind, device=target)
+        form, weights, others, used = "gguf", [file], sorted(path.glob("tokenizer*.json")), file.stem
+        modules, heads = None, HeadsFound()
     else:
         from wmtp.models import meta
 
@@ -154,9 +160,9 @@ def _from_transformers(
     if trunk := checkpoint.trunk_type():
         _register(next(iter(model_types(checkpoint.config))), trunk)
     check_config(path, trust_remote_code=trust_remote_code)
-    weights = sorted(path.glob("*.safetensors"))
+    weights = sorted(path.glob("*.safetensors")) or sorted(path.glob("pytorch_model*.bin"))
     if not weights:
-        raise ResourceError(f"{path} has a config.json but no *.safetensors; convert the checkpoint to safetensors")
+        raise ResourceError(f"{path} has a config.json but no weights: no *.safetensors and no pytorch_model*.bin")
     for file in weights:
         with file.open("rb"):  # transformers would call a file that may not be read missing
             pass
