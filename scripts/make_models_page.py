@@ -44,6 +44,21 @@ Weights are read from safetensors, from `pytorch_model.bin`, and from a GGUF fil
 "wmtp-core[gguf]"`; quantised weights become float32; `model.variant` names one among several). Of a GGUF file's tokenizer, a
 SentencePiece model is put together again; another kind needs the model's `tokenizer.json` beside the file.
 
+## A model in memory
+
+A program that has a model already, in a training loop or a notebook, evaluates it without writing it out:
+
+```python
+plugins = wmtp.create_plugin_manager()
+results = wmtp.evaluate(
+    wmtp.load_config("config.yaml", plugins=plugins),
+    wmtp.load_recipe("recipe.yaml", plugins=plugins),
+    engine=wmtp.engine(model, tokenizer),
+)
+```
+
+The weights are hashed when the engine is made: a run that was begun with other weights is not gone on with.
+
 ## The table
 
 The table is made by `python scripts/make_models_page.py` with transformers {version}: a random model of two to four layers a

@@ -72,6 +72,7 @@ from .evaluation.driver import create_evaluator as create_evaluator
 from .evaluation.driver import evaluate as evaluate
 from .evaluation.head_metrics import HeadMetrics as HeadMetrics
 from .evaluation.results import Results as Results
+from .generation.in_memory import engine as engine
 from .loaders import LoaderConfig as LoaderConfig
 from .loaders import create_data_loader as create_data_loader
 from .loaders import create_model_loader as create_model_loader
@@ -161,6 +162,7 @@ __all__ = [
     "create_evaluator",
     "create_model_loader",
     "create_plugin_manager",
+    "engine",
     "evaluate",
     "hookimpl",
     "list_runs",

@@ -16,12 +16,12 @@ import attrs
 from wmtp.config.config import Config
 from wmtp.config.plain import to_plain, to_yaml
 from wmtp.config.recipe import Recipe
-from wmtp.contracts.engines import Sampling
+from wmtp.contracts.engines import Engine, Sampling
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, OwnerRun
 from wmtp.contracts.judging import Judge
 from wmtp.contracts.specs import Listener, Resource
 from wmtp.errors import ConfigError, WmtpError
-from wmtp.evaluation.engine import RunEngine
+from wmtp.evaluation.engine import GivenModel, RunEngine
 from wmtp.evaluation.judge import LazyJudge
 from wmtp.evaluation.listeners import HookListener, Progress, ProgressListener, trackers
 from wmtp.evaluation.meta_mtp import EVALUATOR_ID, MetaMtpEvaluator
@@ -74,11 +74,13 @@ def evaluate(
     listeners: Sequence[Listener] = (),
     runs: Path | str = "runs",
     fresh: bool = False,
+    engine: Engine | None = None,
 ) -> Results:
     """Runs a recipe to its end, or as far as it gets, in ``<runs>/<run name>/``.
 
     runs   the folder of run folders. fresh: start the run again. progress: counts, for a bar. listeners: hear every event of
-    the run (`wmtp.events`), each on a thread of its own; they are waited for when everything is on disk.
+    the run (`wmtp.events`), each on a thread of its own; they are waited for when everything is on disk. engine: writes the
+    samples instead of the model that the recipe names (`wmtp.engine` makes one of a model in memory); it is left open.
 
     Returns `Results`, also when some owner failed (`Results.complete` is then false). Raises `WmtpError` for what the
     user can mend before anything has been computed: no such model, a run directory made differently, a sandbox that does
@@ -102,7 +104,7 @@ def evaluate(
         every += trackers(getattr(config, "sections", {}).get("tracking"), plugins, started)
         with Emitter(every) as emitter, _log_file(folder / "log.txt"):
             emitter.emit(started)
-            driver = RunDriver(config, recipe, plugins, emitter, folder)
+            driver = RunDriver(config, recipe, plugins, emitter, folder, engine)
             ended = partial(RunFinished, name=started.name, kind=started.kind, folder=folder)
             try:
                 results = driver.run()
@@ -116,10 +118,20 @@ def evaluate(
 class RunDriver:
     """One evaluation in its run folder."""
 
-    def __init__(self, config: Config, recipe: Recipe, plugins: Plugins, emitter: Emitter, folder: Path) -> None:
+    def __init__(
+        self,
+        config: Config,
+        recipe: Recipe,
+        plugins: Plugins,
+        emitter: Emitter,
+        folder: Path,
+        engine: Engine | None = None,
+    ) -> None:
         self._config, self._recipe, self._plugins = config, recipe, plugins
         self._emit, self._folder = emitter.emit, folder
-        model = create_model_loader(config, recipe, plugins=plugins, report=self._moved)
+        model = (
+            GivenModel(engine) if engine else create_model_loader(config, recipe, plugins=plugins, report=self._moved)
+        )
         self._engine = RunEngine(model, folder)
         self._judge = LazyJudge(self._open_judge)
         self._loaders: dict[str, DataLoader] = {}

@@ -30,6 +30,25 @@ from wmtp.loaders import ModelLoader
 from wmtp.runs.folder import read_object, write_atomically
 
 
+class GivenModel:
+    """An engine that a program opened itself, where a run expects a model to load. It stays open: it is not the run's."""
+
+    reference = "in memory"
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def replays(self) -> bool:
+        return isinstance(self._engine, Replays)
+
+    def load(self) -> Engine:
+        return self._engine
+
+    def stamp(self) -> dict[str, str]:
+        return {key: str(value) for key, value in self._engine.identity.items()}
+
+
 class RunEngine:
     """Opens the model when a sample is missing. A run that only adds a metric never loads it.
 
@@ -38,7 +57,7 @@ class RunEngine:
     counted is kept there too, over all the sessions that a run took.
     """
 
-    def __init__(self, loader: ModelLoader, folder: Path) -> None:
+    def __init__(self, loader: ModelLoader | GivenModel, folder: Path) -> None:
         self._loader = loader
         self._folder = folder
         self._file = folder / "engine.json"
@@ -134,7 +153,7 @@ class RunEngine:
     def close(self) -> None:
         self.save()
         engine: object = self._engine
-        if isinstance(engine, Closes):
+        if isinstance(engine, Closes) and not isinstance(self._loader, GivenModel):
             engine.close()
 
 

@@ -1,0 +1,94 @@
+"""`engine`: a model and a tokenizer that a program has already, as an engine that a run can be evaluated with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from wmtp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wmtp.generation.engine import DecodingEngine
+
+
+def engine(
+    model: Any,
+    tokenizer: Any,
+    *,
+    n_heads: int | None = None,
+    speculative: str = "auto",
+    batch_size: int | None = None,
+) -> DecodingEngine:
+    """An engine over a model in memory, for ``wmtp.evaluate(..., engine=...)``.
+
+    The weights are hashed once, here: what a run's samples were made with is known by them, so that a run of a model that was
+    trained on meanwhile does not go on with samples of before.
+
+    Args:
+        model: a causal language model of transformers, with all its weights on the devices where it is to run. It is put into
+            eval mode.
+        tokenizer: of transformers.
+        n_heads: heads to draft with, the next-token head included; ``None``: all that the model has.
+        speculative: ``"auto"``, or ``"off"``.
+        batch_size: rows decoded together; ``None``: planned from free memory.
+
+    Raises:
+        ConfigError: the model is none that can be decoded, or parts of it have no values (a meta device).
+        GenerationError: there are fewer heads than asked for.
+    """
+    import torch
+
+    from wmtp.generation.engine import DecodingEngine
+    from wmtp.models.causal import refusal
+
+    if not isinstance(model, torch.nn.Module) or not hasattr(model, "config"):
+        raise ConfigError(
+            f"wmtp.engine takes a model of transformers and its tokenizer; the model is a {type(model).__name__}"
+        )
+    if why := refusal(model.config):
+        raise ConfigError(why)
+    model.eval()
+    identity = {
+        "format": "in memory",
+        "architecture": type(model).__name__,
+        "weights_sha256": _weights_digest(model),
+        "config_sha256": _digest_of_rest(model, tokenizer),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": str(next(model.parameters()).device.type),
+    }
+    return DecodingEngine(
+        model,
+        tokenizer,
+        identity=identity,
+        origin={"id": "in memory"},
+        n_heads=n_heads,
+        speculative=speculative,
+        batch_size=batch_size,
+    )
+
+
+def _weights_digest(model: Any) -> str:
+    import torch
+
+    whole = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if tensor.device.type == "meta":
+            raise ConfigError(f"{name} has no values (it is on torch's meta device); load the weights first")
+        plain = tensor.detach().to("cpu").contiguous().flatten().view(torch.uint8)
+        whole.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        whole.update(memoryview(plain.numpy()))
+    return whole.hexdigest()
+
+
+def _digest_of_rest(model: Any, tokenizer: Any) -> str:
+    """Of what else decides a sample: configurations, the tokenizer's pieces and rules, its chat template."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    parts = {
+        "config": model.config.to_dict(),
+        "generation": model.generation_config.to_dict() if getattr(model, "generation_config", None) else {},
+        "vocabulary": backend.to_str() if backend is not None else tokenizer.get_vocab(),
+        "special": tokenizer.special_tokens_map,
+        "template": getattr(tokenizer, "chat_template", None),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
