@@ -92,6 +92,27 @@ def test_tokens(expected: str, printed: str, same: bool) -> None:
     assert same_output(expected, printed, "tokens") is same
 
 
+@pytest.mark.parametrize(
+    ("expected", "printed", "same"),
+    [
+        ("1\n2", " 1  \n\t2\n\n", True),
+        ("1 2", "1.0 2.00", True),
+        ("1", "1e0", True),
+        ("50000000000000000", "50000000000000001", False),
+        ("0.1", "0.10000001", False),
+        ("1 2", "1\n2", False),
+        ("YES", "yes", False),
+        ("1 a", "1.0 a", False),
+        ("1", "1_0", False),
+        ("nan", "NaN", False),
+        ("1", "", False),
+        ("", "\n", True),
+    ],
+)
+def test_decimals(expected: str, printed: str, same: bool) -> None:
+    assert same_output(expected, printed, "decimals") is same
+
+
 def test_no_tests_are_refused(judge: SandboxJudge) -> None:
     with pytest.raises(ValueError, match="empty"):
         CallTests(tests=())

@@ -170,3 +170,35 @@ def test_what_a_server_took_out_as_reasoning_is_thinking_and_never_the_program()
     assert (found.code, found.thinking) == (code, "closed")
     assert extract("", wanted, reasoning=code).rule == "unclosed thinking"
     assert extract("  ", wanted, reasoning=code).thinking == "unclosed"
+
+
+LENT = """\
+import sys
+from math import sqrt, pow, gcd
+from operator import pow, add
+from typing import List, Dict
+sys.setrecursionlimit(9)
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "front"),
+    [
+        (
+            "def f(xs: List[int]):\n    return sqrt(gcd(*xs))\n",
+            "import sys\nfrom math import sqrt, gcd\nfrom typing import List\n",
+        ),
+        ("import sys\ndef f(n):\n    return sys.maxsize\n", "import sys\n"),
+        ("from operator import add\ndef f(n):\n    return add(n, 1)\n", "import sys\n"),
+        ("def f(a, sqrt):\n    return sqrt(a)\n", "import sys\n"),
+    ],
+)
+def test_of_a_prompt_that_defines_nothing_a_program_gets_the_imports_that_it_lacks(answer: str, front: str) -> None:
+    found = extract(answer, Wanted(names={"f"}, prompt=LENT))
+    assert found.code == f"{front}sys.setrecursionlimit(9)\n{answer}"
+
+
+def test_imports_of_a_prompt_come_behind_those_from_the_future() -> None:
+    answer = "from __future__ import annotations\ndef f(xs: List):\n    return 1\n"
+    code = extract(answer, Wanted(names={"f"}, prompt="from typing import List\n")).code
+    assert code == "from __future__ import annotations\nfrom typing import List\n\ndef f(xs: List):\n    return 1\n"

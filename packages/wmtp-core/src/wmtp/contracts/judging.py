@@ -57,8 +57,9 @@ class StdioTests:
     Attributes:
         cases: Iterated once, lazily, in the parent.
         compare: ``"lines"``: the same text, but for white space at the ends of lines and at its own end; ``"exact"``: the same
-            text; ``"tokens"``: the same words whatever their case, whole numbers equal, others within 1e-5 or, where they are
-            large, within 1e-9 of the expected one (docs/decisions/0040).
+            text; ``"decimals"``: lines but for white space at both ends, and a line of numbers alone by their exact values
+            (``1.0`` is ``1``); ``"tokens"``: the same words whatever their case, whole numbers equal, others within 1e-5 or,
+            where they are large, within 1e-9 of the expected one (docs/decisions/0040).
         input_file: A plain name in the working directory that stands for stdin, where a problem asks for it.
         output_file: The same for stdout.
         time_limit: CPU seconds a case, in place of the judge's own.
@@ -66,8 +67,8 @@ class StdioTests:
     """
 
     cases: Iterable[StdioCase]
-    compare: Literal["lines", "tokens", "exact"] = attrs.field(
-        default="lines", validator=attrs.validators.in_(("lines", "tokens", "exact"))
+    compare: Literal["lines", "tokens", "exact", "decimals"] = attrs.field(
+        default="lines", validator=attrs.validators.in_(("lines", "tokens", "exact", "decimals"))
     )
     input_file: str = attrs.field(default="", validator=[any_text, _plain_name])
     output_file: str = attrs.field(default="", validator=[any_text, _plain_name])

