@@ -112,6 +112,7 @@ class Completion:
         tokens: How many were generated.
         seconds: The wall time it took part in.
         error: What failed.
+        token_ids: The tokens, the end token that ended it included, where the engine knows them. They are not stored.
         extra: What the engine has to say beyond this, as plain JSON data. It is stored with the sample.
     """
 
@@ -121,6 +122,7 @@ class Completion:
     tokens: int = attrs.field(validator=number(0, whole=True))
     seconds: float = attrs.field(validator=number(0))
     error: str = attrs.field(default="", validator=any_text)
+    token_ids: tuple[int, ...] | None = attrs.field(default=None, repr=False, eq=False)
     extra: Mapping[str, Any] = attrs.field(factory=dict, validator=named_values, hash=False)
 
 
@@ -128,13 +130,21 @@ class Completion:
 class GenerationStats:
     """Totals over one engine's life.
 
+    Drafts are counted when their completion is finished, and only those whose token lies in it: not what was drafted behind
+    its end.
+
     Attributes:
         tokens: Tokens generated.
         forwards: Forwards of the model.
         rows: Rows over all forwards, so ``tokens / rows`` is the tokens that a row gets from a forward: 1 without speculation.
         seconds: Time spent generating.
         drafted: Drafts of each extra head.
+        reached: Of these, those whose predecessors in the same step were all right.
         accepted: ``accepted[i]`` of ``drafted[i]`` drafts of extra head i+1 were right.
+        histogram: ``histogram[m]`` steps had m right drafts.
+        requests: Completions with a step that drafted.
+        request_length: Sum over them of the tokens that a step yielded, the bonus token included.
+        by_problem: Evaluator and problem → (drafted, accepted), for intervals over problems.
         notes: What people must know to read these figures, one line each.
     """
 
@@ -144,6 +154,11 @@ class GenerationStats:
     seconds: float = 0.0
     drafted: tuple[int, ...] = attrs.field(default=(), converter=as_tuple)
     accepted: tuple[int, ...] = attrs.field(default=(), converter=as_tuple)
+    reached: tuple[int, ...] = attrs.field(default=(), converter=as_tuple)
+    histogram: tuple[int, ...] = attrs.field(default=(), converter=as_tuple)
+    requests: int = 0
+    request_length: float = 0.0
+    by_problem: Mapping[str, Sequence[Sequence[int]]] = attrs.field(factory=dict, hash=False)
     notes: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=text_tuple)
 
 

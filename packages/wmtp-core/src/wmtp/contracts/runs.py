@@ -34,6 +34,37 @@ class RunInfo:
 
 
 @attrs.frozen(kw_only=True)
+class SpeculationRecord:
+    """What drafts were worth. Names are vLLM's where they mean the same; but drafts behind the end of a text are not counted.
+
+    Attributes:
+        coupling: How drafts are accepted: ``gumbel``, drawn under the same noise as the target's token and equal to it.
+        num_drafts: Steps that drafted.
+        num_draft_tokens: Drafts in them.
+        num_accepted_tokens: Of these, those that were right.
+        num_accepted_tokens_per_pos: The same by position in a step.
+        per_position_acceptance_rate: Accepted over steps that have a draft there (unconditional).
+        per_position_interval: 95 % over problems, (low, high); ``None`` for a single problem.
+        conditional_acceptance_rate: Accepted over drafts whose predecessors were accepted.
+        acceptance_histogram: Steps by how many of their drafts were right, from 0 on.
+        mean_acceptance_length: Tokens a step, the bonus token included, over all steps.
+        request_acceptance_length: The same as the mean of completions' own means.
+    """
+
+    coupling: str = "gumbel"
+    num_drafts: int = 0
+    num_draft_tokens: int = 0
+    num_accepted_tokens: int = 0
+    num_accepted_tokens_per_pos: tuple[int, ...] = attrs.field(default=(), converter=as_tuple)
+    per_position_acceptance_rate: tuple[float | None, ...] = attrs.field(default=(), converter=as_tuple)
+    per_position_interval: tuple[tuple[float, ...] | None, ...] = attrs.field(default=(), converter=as_tuple)
+    conditional_acceptance_rate: tuple[float | None, ...] = attrs.field(default=(), converter=as_tuple)
+    acceptance_histogram: tuple[int, ...] = attrs.field(default=(), converter=as_tuple)
+    mean_acceptance_length: float | None = None
+    request_acceptance_length: float | None = None
+
+
+@attrs.frozen(kw_only=True)
 class GenerationRecord:
     """Totals over the stored samples, and what the run's engines counted, if any did.
 
@@ -46,6 +77,7 @@ class GenerationRecord:
         tokens_per_second: Over the same time.
         tokens_per_forward: Tokens that a row got from a forward; 1 without drafts.
         acceptance: Share of each extra head's drafts that were right.
+        speculation: More of that; ``None`` where nothing was drafted.
         notes: What must be known to read these figures.
     """
 
@@ -57,6 +89,7 @@ class GenerationRecord:
     tokens_per_second: float | None = None
     tokens_per_forward: float | None = None
     acceptance: tuple[float | None, ...] = attrs.field(default=(), converter=as_tuple)
+    speculation: SpeculationRecord | None = None
     notes: tuple[str, ...] = attrs.field(default=(), converter=as_tuple)
 
 

@@ -158,15 +158,27 @@ class RunEngine:
 
 
 def _sum(one: GenerationStats, other: GenerationStats) -> GenerationStats:
-    def heads(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
+    def heads(first: Sequence[int], second: Sequence[int]) -> tuple[int, ...]:
         return tuple(a + b for a, b in zip_longest(first, second, fillvalue=0))
 
+    problems = {
+        problem: [
+            heads(a, b)
+            for a, b in zip_longest(one.by_problem.get(problem, ()), other.by_problem.get(problem, ()), fillvalue=())
+        ]
+        for problem in {**one.by_problem, **other.by_problem}
+    }
     return GenerationStats(
         tokens=one.tokens + other.tokens,
         forwards=one.forwards + other.forwards,
         rows=one.rows + other.rows,
         seconds=one.seconds + other.seconds,
         drafted=heads(one.drafted, other.drafted),
+        reached=heads(one.reached, other.reached),
         accepted=heads(one.accepted, other.accepted),
+        histogram=heads(one.histogram, other.histogram),
+        requests=one.requests + other.requests,
+        request_length=one.request_length + other.request_length,
+        by_problem=problems,
         notes=(*one.notes, *other.notes),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import join
 
 from wmtp.contracts.evaluation import MetricValue
-from wmtp.contracts.runs import GenerationRecord, RunRecord
+from wmtp.contracts.runs import GenerationRecord, RunRecord, SpeculationRecord
 from wmtp.evaluation.printable import printable
 
 
@@ -91,6 +91,17 @@ def _failures(record: RunRecord) -> list[str]:
     return ["## What is missing", "", *lines, ""] if lines else []
 
 
+def _acceptance(drafts: SpeculationRecord) -> list[str]:
+    lines = ["| draft | accepted | 95 % interval | of those whose predecessors were | |", "|---:|---:|---:|---:|:---|"]
+    for depth, share in enumerate(drafts.per_position_acceptance_rate):
+        span = drafts.per_position_interval[depth]
+        shown = "—" if span is None else f"{100 * span[0]:.1f} – {100 * span[1]:.1f}"
+        bar = "█" * round(20 * (share or 0))
+        conditional = percent(drafts.conditional_acceptance_rate[depth])
+        lines.append(f"| {depth + 1} | {percent(share)} | {shown} | {conditional} | {bar} |")
+    return [*lines, "", "A draft is accepted where it is the token that was drawn, under the same noise.", ""]
+
+
 def _generation(generation: GenerationRecord) -> list[str]:
     rows: list[tuple[str, object]] = [("samples", generation.samples), ("tokens", generation.tokens)]
     rows += [("cut off at max_new_tokens", generation.truncated)]
@@ -98,10 +109,15 @@ def _generation(generation: GenerationRecord) -> list[str]:
         rows.append(("tokens per forward pass", generation.tokens_per_forward))
     if generation.tokens_per_second is not None:
         rows.append(("tokens per second", generation.tokens_per_second))
-    for head, share in enumerate(generation.acceptance, 1):
+    drafts = generation.speculation
+    for head, share in enumerate(generation.acceptance if drafts is None else (), 1):
         if share is not None:
             rows.append((f"drafts of extra head {head} accepted", percent(share)))
+    if drafts is not None:
+        rows.append(("tokens a step that drafted, the bonus token included", drafts.mean_acceptance_length))
+        rows.append(("the same, mean of completions' own", drafts.request_acceptance_length))
     lines = ["## Generation", "", "| | |", "|---|---:|", *(f"| {title} | {value} |" for title, value in rows), ""]
+    lines += _acceptance(drafts) if drafts is not None else []
     for note in generation.notes:
         lines += [note, ""]
     if generation.batch_invariant is False:

@@ -30,6 +30,7 @@ from wmtp.contracts.runs import (
 from wmtp.errors import WmtpError
 from wmtp.evaluation.engine import RunEngine
 from wmtp.evaluation.printable import printable
+from wmtp.evaluation.speculation import speculation
 from wmtp.plugins import Plugins
 from wmtp.runs.folder import read_object
 from wmtp.runs.record import to_json
@@ -170,5 +171,6 @@ def _generation(folder: Path, engine: RunEngine) -> GenerationRecord:
         tokens_per_second=round(stats.tokens / stats.seconds, 2) if stats.seconds else None,
         tokens_per_forward=round(stats.tokens / stats.rows, 4) if stats.rows else None,
         acceptance=[round(a / d, 4) if d else None for a, d in zip(stats.accepted, stats.drafted, strict=True)],
+        speculation=speculation(stats),
         notes=stats.notes,
     )

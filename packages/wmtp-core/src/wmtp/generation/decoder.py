@@ -72,7 +72,7 @@ class RaggedDecoder:
         self._may_stop_drafting = may_stop_drafting and drafter.depth > 0
         self._next_check = DRAFTING_CHECK_AFTER
         self._counters = counters
-        counters.drafted, counters.accepted = [0] * drafter.depth, [0] * drafter.depth
+        counters.draft(drafter.depth)
 
     def decode(self, queue: WaitingQueue, sampling: Sampling) -> Iterator[Completion]:
         """Completions as they finish."""
@@ -178,8 +178,6 @@ class RaggedDecoder:
 
             tokens = self._drafter.propose(state, *self._places(rows, slots), pick, slots.cache)
             drafts = tokens.T.tolist()
-            for depth in range(self._drafter.depth):
-                self._counters.drafted[depth] += len(rows)
         for row, draft in zip(rows, drafts, strict=True):
             row.pending = [row.ids[-1], *draft]
 
@@ -216,8 +214,9 @@ class RaggedDecoder:
         for slot, row in slots.occupied():
             target, right = targets[slot], 0
             while right < width - 1 and row.pending[right + 1] == target[right]:
-                self._counters.accepted[right] += 1
                 right += 1
+            if width > 1:
+                row.steps.append((len(row.ids) - 1, right))
             self._append_tokens(row, target[: right + 1])
             row.position += right + 1
             accepted[slot] = right
@@ -234,6 +233,8 @@ class RaggedDecoder:
 
     def _append_tokens(self, row: ActiveSequence, tokens: Sequence[int]) -> None:
         self._counters.tokens += row.append_tokens(tokens, self._eos_ids)
+        if row.finish and row.steps:
+            self._counters.finished(row)
 
     def _maybe_stop_drafting(self, slots: Slots, sampling: Sampling) -> None:
         """Gives up drafting where it is slower than plain decoding: a processor that is busy with a wide batch pays for

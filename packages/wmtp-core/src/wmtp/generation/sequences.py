@@ -22,8 +22,43 @@ class Counters:
     rows: int = 0
     seconds: float = 0.0
     drafted: list[int] = attrs.Factory(list)
+    reached: list[int] = attrs.Factory(list)
     accepted: list[int] = attrs.Factory(list)
+    histogram: list[int] = attrs.Factory(list)
+    requests: int = 0
+    request_length: float = 0.0
+    by_problem: dict[str, tuple[list[int], list[int]]] = attrs.Factory(dict)
     notes: list[str] = attrs.Factory(list)
+
+    def draft(self, depth: int) -> None:
+        """Makes room for the counts of `depth` drafts a step."""
+        for counts in (self.drafted, self.reached, self.accepted):
+            counts[:] = [0] * depth
+        self.histogram = [0] * (depth + 1 if depth else 0)
+
+    def finished(self, row: ActiveSequence) -> None:
+        """Counts the drafts of a row that has ended, as far as their tokens lie in its text."""
+        length = len(row.ids) + (row.end is not None)
+        steps = accepted = 0
+        key = row.request.key
+        none = [0] * len(self.drafted)
+        of_problem = self.by_problem.setdefault(f"{key.evaluator} {key.problem}", (none, list(none)))
+        for anchor, right in row.steps:
+            fit = min(len(self.drafted), length - 1 - anchor)
+            if fit <= 0:
+                continue
+            right = min(right, fit)
+            for depth in range(fit):
+                self.drafted[depth] += 1
+                of_problem[0][depth] += 1
+                self.reached[depth] += depth <= right
+                self.accepted[depth] += depth < right
+                of_problem[1][depth] += depth < right
+            self.histogram[right] += 1
+            steps, accepted = steps + 1, accepted + right
+        if steps:
+            self.requests += 1
+            self.request_length += 1 + accepted / steps
 
     def stats(self) -> GenerationStats:
         return GenerationStats(
@@ -32,7 +67,12 @@ class Counters:
             rows=self.rows,
             seconds=self.seconds,
             drafted=tuple(self.drafted),
+            reached=tuple(self.reached),
             accepted=tuple(self.accepted),
+            histogram=tuple(self.histogram),
+            requests=self.requests,
+            request_length=self.request_length,
+            by_problem={problem: (tuple(d), tuple(a)) for problem, (d, a) in self.by_problem.items()},
             notes=tuple(self.notes),
         )
 
@@ -47,6 +87,8 @@ class ActiveSequence:
         position: where its next input token goes, counted from the prompt's first.
         ids: the tokens written so far.
         pending: the last token and the drafts behind it: the next input.
+        steps: of every step that drafted: where its last certain token stands in `ids`, and how many drafts were right.
+        end: the end token that ended it.
     """
 
     request: GenerationRequest
@@ -57,6 +99,8 @@ class ActiveSequence:
     position: int
     ids: list[int] = attrs.Factory(list)
     pending: list[int] = attrs.Factory(list)
+    steps: list[tuple[int, int]] = attrs.Factory(list)
+    end: int | None = None
     finish: FinishReason | None = None
 
     def append_tokens(self, tokens: Sequence[int], eos_ids: Collection[int]) -> int:
@@ -70,7 +114,7 @@ class ActiveSequence:
         watch = self.text.may_stop([*self.ids, *tokens], len(tokens))
         for token in tokens:
             if token in eos_ids:
-                self.finish = "stop"
+                self.finish, self.end = "stop", token
                 break
             self.ids.append(token)
             if watch and self.text.stopped(self.ids):
@@ -90,6 +134,7 @@ class ActiveSequence:
             finish_reason=self.finish,
             tokens=len(self.ids),
             seconds=time.perf_counter() - self.started,
+            token_ids=(*self.ids, *(() if self.end is None else (self.end,))),
         )
 
 

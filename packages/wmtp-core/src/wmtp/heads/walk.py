@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from wmtp.heads.intervals import Share
+from wmtp.statistics.shares import Share
 
 
 @attrs.frozen
@@ -85,9 +85,9 @@ def _variance(lengths: Sequence[Sequence[float]], depth: int, rate: float) -> fl
 
 
 def lengths(walks: Sequence[Walk]) -> tuple[Share, Share]:
-    """Tokens a step, the certain one (the bonus token) included: (pooled over all steps, mean of the requests' own)."""
-    pooled = Share.of([(w.tokens, w.steps) for w in walks])
-    return pooled, Share.of([(w.tokens / w.steps, 1.0) for w in walks])
+    """Tokens a step that drafts, the bonus token included: (pooled over all steps, mean of the requests' own)."""
+    found = [(w.drafted[0] + sum(w.accepted), w.drafted[0]) for w in walks if w.drafted and w.drafted[0]]
+    return Share.of(found), Share.of([(tokens / steps, 1.0) for tokens, steps in found])
 
 
 def depths(walks: Sequence[Walk]) -> tuple[list[Share], list[Share]]:

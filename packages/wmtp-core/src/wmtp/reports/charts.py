@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup, escape
 
 WIDTH, LEFT, ROW = 640, 200, 26
+LONGEST = 270  # a bar of 1, with room for its label
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float]], *, title: str, zero: bool = False) -> Markup:
@@ -41,18 +42,27 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], *, title: str, ze
     return _svg(title, foot + 6, parts)
 
 
-def bars(values: Sequence[float], *, title: str) -> Markup:
-    """Shares of 1 as bars, labelled 1, 2, 3 …"""
-    parts = [
-        Markup(
-            '<text x="{}" y="{}" text-anchor="end">{}</text><rect x="{}" y="{}" width="{}" height="14"/>'
-            '<text x="{}" y="{}">{:.1f} %</text>'
-        ).format(
-            LEFT - 10, ROW * i + 17, i + 1, LEFT, ROW * i + 6, round(max(value, 0.002) * 340, 1),
-            LEFT + round(value * 340, 1) + 8, ROW * i + 17, 100 * value,
-        )
-        for i, value in enumerate(values)
-    ]  # fmt: skip
+def bars(values: Sequence[float], *, title: str, spans: Sequence[tuple[float, float] | None] = ()) -> Markup:
+    """Shares of 1 as bars, labelled 1, 2, 3 …, with their intervals where there are any."""
+    parts = []
+    for i, value in enumerate(values):
+        span = spans[i] if i < len(spans) else None
+        label = f"{100 * value:.1f} %" + ("" if span is None else f" ({100 * span[0]:.1f} – {100 * span[1]:.1f})")
+        end = max(value, span[1] if span else 0.0)
+        parts.append(
+            Markup(
+                '<text x="{}" y="{}" text-anchor="end">{}</text><rect x="{}" y="{}" width="{}" height="14"/>'
+                '<text x="{}" y="{}">{}</text>'
+            ).format(
+                LEFT - 10, ROW * i + 17, i + 1, LEFT, ROW * i + 6, round(max(value, 0.002) * LONGEST, 1),
+                LEFT + round(end * LONGEST, 1) + 8, ROW * i + 17, label,
+            )
+        )  # fmt: skip
+        if span is not None:
+            low, high = (LEFT + round(s * LONGEST, 1) for s in span)
+            parts.append(
+                Markup('<line class="whisker" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(low, high, y=ROW * i + 13)
+            )
     return _svg(title, ROW * len(values) + 4, parts)
 
 

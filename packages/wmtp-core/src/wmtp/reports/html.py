@@ -90,7 +90,10 @@ def render(runs: Sequence[ReportRun], found: Comparison | None) -> str:
             for status, count in Counter(s.status for of in run.samples.values() for s in of).most_common()
         ],
         acceptance=[
-            {"run": run.name, "svg": bars(run.acceptance, title="Acceptance by draft position")}
+            {
+                "run": run.name,
+                "svg": bars(run.acceptance, title="Acceptance by draft position", spans=run.acceptance_intervals),
+            }
             for run in runs
             if run.acceptance
         ],

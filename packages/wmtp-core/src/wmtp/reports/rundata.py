@@ -32,7 +32,7 @@ class ReportRun:
         metrics, generation: The objects of results.json.
         samples: Problem → its samples, in the order of their index.
         prompts: Problem → prompt, where the run keeps them.
-        acceptance: Share of drafts accepted, by position.
+        acceptance: Share of drafts accepted, by position. acceptance_intervals: 95 % over problems of each, where known.
         recipe: The recipe as text, to copy.
     """
 
@@ -44,6 +44,7 @@ class ReportRun:
     samples: Mapping[str, list[ReportSample]]
     prompts: Mapping[str, str] = attrs.field(factory=dict)
     acceptance: list[float] = attrs.field(factory=list)
+    acceptance_intervals: list[tuple[float, float] | None] = attrs.field(factory=list)
     recipe: str = ""
     notes: tuple[str, ...] = ()
 
@@ -64,9 +65,15 @@ def read_run(folder: Path, *, ours: bool = False) -> ReportRun:
         samples=_samples(folder),
         prompts=_prompts(folder),
         acceptance=[float(a) for a in generation.get("acceptance") or () if a is not None],
+        acceptance_intervals=_intervals(generation),
         recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe.exists() else "",
         notes=tuple(f"{who}: {note}" for who, notes in results.get("notes", {}).items() for note in notes),
     )
+
+
+def _intervals(generation: Mapping[str, Any]) -> list[tuple[float, float] | None]:
+    found = (generation.get("speculation") or {}).get("per_position_interval") or ()
+    return [None if span is None else (float(span[0]), float(span[1])) for span in found]
 
 
 def _samples(folder: Path) -> dict[str, list[ReportSample]]:
