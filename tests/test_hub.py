@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import pickle
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +199,7 @@ def test_a_data_set_comes_from_the_hub(
 
 
 EVALPLUS_TEST = "inputs = [[1], [2]]\nfor inp in inputs:\n    assertion(twice(*inp), 0, 0)\n"
+TWICE = "def twice(x):\n    return 2 * x\n"
 HUB_ROWS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "humaneval_plus": ("evalplus/humanevalplus", "data/test-00000-of-00001-5973903632b82d40.parquet", {
         "task_id": "HumanEval/900", "entry_point": "twice", "prompt": 'def twice(x):\n    """Twice."""\n',
@@ -204,6 +208,14 @@ HUB_ROWS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "mbpp_plus": ("evalplus/mbppplus", "data/test-00000-of-00001-d5781c9c51e02795.parquet", {
         "task_id": 900, "code": "def twice(x):\n    return 2 * x\n", "prompt": "Double.", "source_file": "", "test_imports": [],
         "test_list": ["assert twice(1) == 2"], "test": EVALPLUS_TEST,
+    }),
+    "livecodebench": ("livecodebench/code_generation_lite", "test6.jsonl", {
+        "question_title": "Twice", "question_content": "Double.", "platform": "leetcode", "question_id": "900",
+        "contest_id": "1", "contest_date": "2025-03-01T00:00:00",
+        "starter_code": "class Solution:\n    def twice(self, x: int) -> int:\n        ",
+        "difficulty": "easy", "public_test_cases": '[{"input": "1", "output": "2", "testtype": "functional"}]',
+        "private_test_cases": base64.b64encode(zlib.compress(pickle.dumps("[]"))).decode(),
+        "metadata": '{"func_name": "twice"}',
     }),
 }  # fmt: skip
 
@@ -230,7 +242,11 @@ def test_other_benchmarks_rows_come_from_the_hub(
     fetched = wmtp("fetch", dataset, **online)
     assert fetched.returncode == 0, fetched.stderr
     assert hub.files_sent() == [Path(name).name]
-    recipe = "run: {name: hub}\nmodel: {base_id: 'reference:'}\neval: {metrics: ['%s_pass@1']}\n"
+    problem = row.get("question_id") or f"{'Mbpp' if dataset == 'mbpp_plus' else 'HumanEval'}/900"
+    (tmp_path / "answers.jsonl").write_text(
+        json.dumps({"task_id": problem, "completion": TWICE}) + "\n", encoding="utf-8"
+    )
+    recipe = "run: {name: hub}\nmodel: {base_id: 'samples:answers.jsonl'}\neval: {metrics: ['%s_pass@1']}\n"
     (tmp_path / "recipe.yaml").write_text(recipe % dataset, encoding="utf-8")
     done = wmtp("eval", "config.yaml", "recipe.yaml", "--json", **online | {"XDG_CACHE_HOME": str(tmp_path / "cache")})
     assert done.returncode == 0, done.stderr

@@ -11,11 +11,19 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PLUGINS = ("wmtp-eval-codecontests", "wmtp-eval-evalplus", "wmtp-eval-humaneval", "wmtp-eval-mbpp", "wmtp-s3")
+PLUGINS = (
+    "wmtp-eval-codecontests",
+    "wmtp-eval-evalplus",
+    "wmtp-eval-humaneval",
+    "wmtp-eval-livecodebench",
+    "wmtp-eval-mbpp",
+    "wmtp-s3",
+)
 METRIC = {
     "wmtp-eval-codecontests": "contest_pass@1",
     "wmtp-eval-evalplus": "humaneval_plus_pass@1",
     "wmtp-eval-humaneval": "humaneval_pass@1",
+    "wmtp-eval-livecodebench": "livecodebench_pass@1",
     "wmtp-eval-mbpp": "mbpp_pass@1",
 }
 

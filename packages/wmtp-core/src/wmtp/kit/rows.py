@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -54,13 +55,15 @@ def read_rows(
 
 
 class RowFile:
-    """A file of rows. Opened where it is needed; a row can be read again by its place."""
+    """A file of rows. Opened where it is needed; a row can be read again by its place, from any thread."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._parquet = path.suffix == ".parquet"
         self._file: Any = None
         self._list: list[Any] | None = None
+        self._lock = threading.Lock()
+        """Held while the file is sought in and read."""
 
     def rows(self, fields: Mapping[str, type | tuple[type, ...]] = {}, columns: Collection[str] = ()) -> Iterator[Row]:
         """Every row, see `read_rows`."""
@@ -75,16 +78,18 @@ class RowFile:
 
     def at(self, place: tuple[int, int]) -> Mapping[str, Any]:
         """The whole row of a place, read now."""
-        if self._parquet:
-            group, number = place
-            whole: Mapping[str, Any] = self._open().read_row_group(group).slice(number, 1).to_pylist()[0]
-            return whole
         if self._list is not None:
             listed: Mapping[str, Any] = self._list[place[0]]
             return listed
-        file = self._open()
-        file.seek(place[0])
-        row: Mapping[str, Any] = json.loads(file.readline().decode("utf-8", "surrogatepass"))
+        with self._lock:
+            file = self._open()
+            if self._parquet:
+                group, number = place
+                whole: Mapping[str, Any] = file.read_row_group(group).slice(number, 1).to_pylist()[0]
+                return whole
+            file.seek(place[0])
+            line = file.readline()
+        row: Mapping[str, Any] = json.loads(line.decode("utf-8", "surrogatepass"))
         return row
 
     def _open(self) -> Any:
@@ -107,8 +112,9 @@ class RowFile:
         place = file.tell()
         number = 0
         while True:
-            file.seek(place)
-            line = file.readline()
+            with self._lock:
+                file.seek(place)
+                line = file.readline()
             if not line:
                 return
             number += 1

@@ -25,6 +25,11 @@ KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
         "data set": ("humaneval",),
         "metric": ("humaneval_pass@{k}",),
     },
+    "wmtp-eval-livecodebench": {
+        "evaluator": ("livecodebench-v1",),
+        "data set": ("livecodebench",),
+        "metric": ("livecodebench_pass@{k}",),
+    },
     "wmtp-eval-mbpp": {
         "evaluator": ("mbpp-heads-v1", "mbpp-v1"),
         "data set": ("mbpp",),

@@ -1,0 +1,142 @@
+"""The evaluator ``livecodebench-v1``: problems of a window of time, functions that are called and programs that read."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from statistics import fmean
+from typing import Any
+
+import attrs
+
+import wmtp
+from wmtp import kit
+from wmtp_eval_livecodebench.plugin import LiveCodeBenchSettings
+from wmtp_eval_livecodebench.rows import Question
+
+MOST_CALLS = 10
+READS = "Write a Python 3 program that solves the problem. Read from standard input and write to standard output."
+CALLED = "Solve the problem in Python 3. Begin with this code:\n\n```python\n{}\n```"
+# Every program may use these without importing them (import_string of lcb_runner/evaluation/testing_util.py); what is imported
+# last under a name counts, and a name of Python's own stays Python's own.
+STARS = (
+    "string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics", "itertools",
+    "functools", "operator", "io", "sys", "json", "typing",
+)  # fmt: skip
+HEAD = """\
+try:
+    _lcb_target = Solution().{name}
+except NameError:
+    _lcb_target = {name}
+def _lcb_same(out, wanted):
+    return (list(out) if isinstance(out, tuple) else out) == wanted
+"""
+
+
+def lent() -> str:
+    """Source of the imports that programs may rely on, and the recursion limit that they run under."""
+    lines = []
+    for name in STARS:
+        module = importlib.import_module(name)
+        public = getattr(module, "__all__", None) or dir(module)
+        lines.append(f"from {name} import {', '.join(each for each in public if not each.startswith('_'))}")
+    lines += [f"import {name}" for name in STARS if name != "typing"]
+    return "\n".join([*lines, "sys.setrecursionlimit(50000)\n"])
+
+
+class LiveCodeBench(wmtp.CodeBenchmark):
+    """LiveCodeBench. Ids are the data set's ``question_id``."""
+
+    stop = ("\n### Problem",)
+    pass_metric = "livecodebench_pass"
+    judge_settings = ("time_limit",)
+    settings: LiveCodeBenchSettings
+
+    def evaluate(self, task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
+        result = super().evaluate(task)
+        window = f"{self.settings.start_date or self._days[0]} to {self.settings.end_date or self._days[1]}"
+        note = f"window: {window}, {len(self._months)} of {self._seen} problems"
+        report = (
+            f"Window: {window}, {len(self._months)} of {self._seen} problems.",
+            "",
+            *self._by_month(result.values),
+            "",
+        )
+        return attrs.evolve(result, notes=(note, *result.notes), report=(*report, *result.report))
+
+    def prompt_form(self) -> Mapping[str, Any]:
+        """Without the window: it says which problems are asked, not how."""
+        dates = ("setting start_date", "setting end_date")
+        return {name: value for name, value in super().prompt_form().items() if name not in dates}
+
+    def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
+        self._lent, self._seen = lent(), 0
+        self._months: dict[str, str] = {}
+        self._days = ("9999", "")
+        first, last = self.settings.start_date, self.settings.end_date or "9999"
+        for row in rows:
+            question: Question = row["question"]
+            self._seen += 1
+            self._days = min(self._days[0], question.day), max(self._days[1], question.day)
+            if first <= question.day <= last:
+                self._months[question.id] = question.day[:7]
+                yield wmtp.Problem(id=question.id, row=row, digest=question.digest)
+
+    def prompt(self, problem: wmtp.Problem) -> str | list[wmtp.Message]:
+        question: Question = problem.row["question"]
+        asked = CALLED.format(question.starter_code) if question.function else READS
+        if self.settings.chat:
+            last = "Answer with the whole program in one code block."
+            return [{"role": "user", "content": f"{question.text}\n\n{asked} {last}"}]
+        return f"### Problem\n{question.text}\n\n{asked}\n\n### Python 3 solution\n"
+
+    def form(self) -> kit.PromptForm:
+        return kit.chat(self.settings) if self.settings.chat else kit.bare_completion(*self.stop)
+
+    def wanted(self, problem: wmtp.Problem) -> kit.Wanted:
+        """A class ``Solution`` or the function itself; or a program that reads and writes."""
+        function = problem.row["question"].function
+        return kit.Wanted(names={"Solution", function} if function else (), prompt=self._lent)
+
+    def program(self, problem: wmtp.Problem, code: str) -> wmtp.CallTests | wmtp.StdioTests:
+        question: Question = problem.row["question"]
+        if question.function is None:
+            return wmtp.StdioTests(cases=_Cases(question), compare="decimals", time_limit=self.settings.time_limit)
+        tests = [_call(question, *test) for test in question.tests()]
+        tests[0] = HEAD.format(name=question.function) + tests[0]
+        return wmtp.CallTests(tests=tuple(tests), time_limit=self.settings.time_limit * min(len(tests), MOST_CALLS))
+
+    def _by_month(self, values: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+        """Score by month of publication: where it falls behind a model's cutoff, the earlier problems may have been seen."""
+        metrics = [metric for metric, found in values.items() if found]
+        months: dict[str, list[str]] = defaultdict(list)
+        for problem, month in self._months.items():
+            if metrics and all(problem in values[metric] for metric in metrics):
+                months[month].append(problem)
+        if months:
+            yield "| month | problems | " + " | ".join(f"`{metric}`" for metric in metrics) + " |"
+            yield "|---|---:|" + "---:|" * len(metrics)
+        for month, problems in sorted(months.items()):
+            scores = (f"{100 * fmean(values[metric][p] for p in problems):.1f} %" for metric in metrics)
+            yield f"| {month} | {len(problems)} | " + " | ".join(scores) + " |"
+
+
+def _call(question: Question, given: str, wanted: str) -> str:
+    """One call as a test: an argument a line, in JSON."""
+    try:
+        args, value = json.dumps([json.loads(line) for line in given.split("\n")]), json.dumps(json.loads(wanted))
+    except ValueError as error:
+        raise wmtp.ConfigError(f"problem {question.id}: a test of {question.function} is no JSON: {error}") from None
+    return f"assert _lcb_same(_lcb_target(*json.loads({args!r})), json.loads({value!r}))\n"
+
+
+@attrs.frozen
+class _Cases:
+    """A problem's tests, read from the file when the judge asks for them."""
+
+    question: Question
+
+    def __iter__(self) -> Iterator[wmtp.StdioCase]:
+        return (wmtp.StdioCase(input=given, expected=expected) for given, expected in self.question.tests())

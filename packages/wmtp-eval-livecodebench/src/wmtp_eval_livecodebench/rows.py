@@ -1,0 +1,126 @@
+"""LiveCodeBench's rows as the hub has them: jsonl, whose private tests are compressed and read when they are needed.
+
+The form: lcb_runner/benchmarks/code_generation.py of LiveCodeBench/LiveCodeBench.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import pickletools
+import zlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+import wmtp
+from wmtp import kit
+
+FIELDS = dict.fromkeys(
+    (
+        "question_content",
+        "question_id",
+        "contest_date",
+        "starter_code",
+        "public_test_cases",
+        "private_test_cases",
+        "metadata",
+    ),
+    str,
+)
+FILES = ("test*.jsonl", "test*.parquet", "*/test*.parquet")
+TESTS_BYTES = 1 << 30
+_TEXT = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE"}
+_AROUND = {"PROTO", "FRAME", "MEMOIZE", "BINPUT", "LONG_BINPUT", "PUT", "STOP"}
+
+
+@attrs.frozen(kw_only=True)
+class Question:
+    """A row without its private tests, which stay in the file.
+
+    Attributes:
+        day: When it was published, as ISO has it.
+        function: What the tests call; ``None`` where they are read and printed.
+    """
+
+    id: str
+    text: str
+    day: str
+    starter_code: str
+    function: str | None
+    digest: str
+    file: kit.RowFile
+    place: tuple[int, int]
+
+    def tests(self) -> list[tuple[str, str]]:
+        """(input, output) of the public tests, then of the private ones. Raises ConfigError that names the problem."""
+        row = self.file.at(self.place)
+        kind = "stdin" if self.function is None else "functional"
+        try:
+            listed = [*json.loads(row["public_test_cases"]), *private_tests(row["private_test_cases"])]
+            if other := {test["testtype"] for test in listed} - {kind}:
+                raise ValueError(f"tests of type {', '.join(sorted(other))} in a {kind} problem")
+            found = [(test["input"], test["output"]) for test in listed]
+        except (ValueError, KeyError, TypeError) as error:
+            raise wmtp.ConfigError(f"{self.file.path}: problem {self.id}: its tests cannot be read: {error}") from None
+        if not found:
+            raise wmtp.ConfigError(f"{self.file.path}: problem {self.id} has no tests, so every program would pass")
+        return found
+
+
+def read(request: wmtp.DatasetRequest) -> Iterator[Mapping[str, Any]]:
+    """Rows ``{"question": Question}``.
+
+    Raises:
+        ConfigError: naming file and line.
+    """
+    if request.split != "test":
+        raise wmtp.ConfigError(f"livecodebench has no split {request.split!r}; it has test")
+    for path in kit.files_of_split(request.fetch().path, FILES, "LiveCodeBench data"):
+        file = kit.RowFile(path)
+        for row in file.rows(FIELDS):
+            try:
+                day = datetime.fromisoformat(row.data["contest_date"]).date().isoformat()
+                function = json.loads(row.data["metadata"] or "{}").get("func_name")
+            except (ValueError, AttributeError) as error:
+                raise wmtp.ConfigError(f"{row.where}: contest_date or metadata: {error}") from None
+            yield {
+                "question": Question(
+                    id=row.data["question_id"], text=row.data["question_content"], day=day,
+                    starter_code=row.data["starter_code"], function=function, digest=row.digest, file=file, place=row.place,
+                )
+            }  # fmt: skip
+
+
+def private_tests(text: str) -> Any:
+    """Tests as JSON; or as the hub has them: JSON as a pickled text, compressed, in base64.
+
+    Raises:
+        ValueError: neither; or the pickle holds anything beside one text. Nothing is unpickled.
+    """
+    if text.lstrip()[:1] in ("[", "{"):
+        return json.loads(text)
+    try:
+        unpacking = zlib.decompressobj()
+        pickled = unpacking.decompress(base64.b64decode(text, validate=True), TESTS_BYTES)
+    except (binascii.Error, zlib.error) as error:
+        raise ValueError(f"neither JSON nor compressed: {error}") from None
+    if not unpacking.eof:
+        raise ValueError(f"cut off, or more than {TESTS_BYTES >> 20} MiB")
+    return json.loads(pickled_text(pickled))
+
+
+def pickled_text(pickled: bytes) -> str:
+    """The one text in a pickle, found by reading its operations. Raises ValueError for a pickle that does anything else."""
+    found: list[str] = []
+    for operation, argument, _ in pickletools.genops(pickled):
+        if operation.name in _TEXT:
+            found.append(str(argument))
+        elif operation.name not in _AROUND:
+            raise ValueError(f"a pickle with {operation.name}, where one text is expected; it is not loaded")
+    if len(found) != 1:
+        raise ValueError(f"a pickle of {len(found)} texts, where one is expected; it is not loaded")
+    return found[0]
