@@ -13,7 +13,9 @@ from .contracts.architectures import ArchitectureSpec as ArchitectureSpec
 from .contracts.architectures import Convention as Convention
 from .contracts.engines import Closes as Closes
 from .contracts.engines import Completion as Completion
+from .contracts.engines import Departure as Departure
 from .contracts.engines import Engine as Engine
+from .contracts.engines import FindsDepartures as FindsDepartures
 from .contracts.engines import GenerationRequest as GenerationRequest
 from .contracts.engines import GenerationStats as GenerationStats
 from .contracts.engines import HasOrigin as HasOrigin
@@ -105,12 +107,14 @@ __all__ = [
     "Convention",
     "DatasetRequest",
     "DatasetSpec",
+    "Departure",
     "Engine",
     "Entry",
     "EvaluationResult",
     "EvaluationTask",
     "EvaluatorSpec",
     "EvaluatorStore",
+    "FindsDepartures",
     "GenerationError",
     "GenerationRequest",
     "GenerationStats",

@@ -15,6 +15,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
         "Say whether one run is better than another, and what would settle it.",
         False,
     ),
+    ("audit", "wmtp.cli.audit:command", "Say whether drafts change what a model writes.", True),
     ("report", "wmtp.cli.report:command", "Write report.html of a run, or of several beside one another.", False),
     ("runs", "wmtp.cli.runs:command", "List runs: their state, and their metrics.", False),
     ("metrics", "wmtp.cli.metrics:command", "List the metrics that the installed plugins answer for.", False),

@@ -277,6 +277,11 @@ class ModelLoader:
         except WmtpError:  # told when the model is opened
             return False
 
+    @property
+    def switches_drafts(self) -> bool:
+        """Whether the recipe decides that the engine drafts. Raises ConfigError where no loader matches."""
+        return bool(self._loader().switches_drafts)
+
     def stamp(self) -> dict[str, str]:
         """A cheap stamp of what would be loaded, without loading it: the reference, and files' sizes and times if local."""
         stamp = {"reference": self.reference, "variant": self.variant or ""}

@@ -165,7 +165,7 @@ RECIPES = {
             "recipe.model.base_id (r.yaml, line 2): must be text (put it in quotes), not 5",
             "recipe.model.loader (r.yaml, line 2): unknown loader 'transformer'; did you mean 'transformers'?",
             "recipe.model.mtp.n_heads (r.yaml, line 2): must be at least 1, not 0",
-            "recipe.model.mtp.speculative (r.yaml, line 2): must be 'auto' or 'off'",
+            "recipe.model.mtp.speculative (r.yaml, line 2): must be 'auto', 'always' or 'off'",
             "recipe.eval.protocol (r.yaml, line 4): unknown protocol 'meta'",
             "recipe.eval.sampling.temperature (r.yaml, line 5): must be at least 0, not -1",
             "recipe.eval.sampling.top_p (r.yaml, line 5): must be above 0 and at most 1, not 1.5",

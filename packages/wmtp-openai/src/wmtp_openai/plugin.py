@@ -21,5 +21,6 @@ def wmtp_loaders() -> list[wmtp.LoaderSpec]:
             matches=lambda reference: reference.startswith(PREFIX),
             load=load,
             settings=OpenAISettings,
+            switches_drafts=False,
         )
     ]

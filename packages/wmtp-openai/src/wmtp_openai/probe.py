@@ -24,7 +24,7 @@ class ServerInfo:
     """What a server said of itself.
 
     Attributes:
-        kind: ``vllm``, ``sglang``, ``llama.cpp``, or ``unknown``.
+        kind: ``vllm``, ``sglang``, ``llama.cpp``, ``transformers`` (its own serve command), or ``unknown``.
         model: The model's name, as requests must say it.
         origin: Everything else for the record: version, context, speculative settings. It decides nothing.
         always: Keys that every request to this kind of server carries.
@@ -43,17 +43,12 @@ async def probe(server: Server, named: str) -> ServerInfo:
         ConfigError: No such model, or several and none named; no OpenAI API under this address; the key is not taken.
         GenerationError: Nobody answers.
     """
-    rows = await _models(server)
-    names = [str(row.get("id")) for row in rows]
-    if named and named not in names:
-        raise wmtp.ConfigError(f"{server.url} serves no model {named!r}; it serves {', '.join(names) or 'none'}")
-    if not named and len(names) != 1:
-        raise wmtp.ConfigError(
-            f"{server.url} serves {', '.join(names) or 'no model'}; name one behind a '#' in model.base_id"
-        )
-    row = rows[names.index(named)] if named else rows[0]
+    if (found := await _transformers_serve(server, named)) is not None:
+        return found
+    row = _chosen(server, await _models(server), named)
+    name = str(row.get("id"))
     root = server.url.removesuffix("/v1")
-    origin = {"server": server.url, "name": str(row.get("id"))}
+    origin = {"server": server.url, "name": name}
     if (length := row.get("max_model_len")) is not None:
         origin["context"] = str(length)
     props = await _object(server, f"{root}/props")
@@ -63,13 +58,40 @@ async def probe(server: Server, named: str) -> ServerInfo:
         if isinstance(settings, Mapping):
             origin["context"] = str(settings.get("n_ctx", ""))
         # The warm cache moves logits by as much as 4e-4: a sample would depend on what was asked before it.
-        return ServerInfo(kind="llama.cpp", model=named or names[0], origin=origin, always={"cache_prompt": False})
+        return ServerInfo(kind="llama.cpp", model=name, origin=origin, always={"cache_prompt": False})
     kind = {"vllm": "vllm", "sglang": "sglang"}.get(str(row.get("owned_by", "")).lower(), "unknown")
     for path in ("/version", "/get_server_info", "/server_info"):
         for key, value in (await _object(server, f"{root}{path}")).items():
             if SPECULATIVE.search(key) and isinstance(value, str | int | float | bool):
                 origin[key] = str(value)
-    return ServerInfo(kind=kind, model=str(row.get("id")), origin=origin, always={})
+    return ServerInfo(kind=kind, model=name, origin=origin, always={})
+
+
+def _chosen(server: Server, rows: list[Mapping[str, Any]], named: str) -> Mapping[str, Any]:
+    """The row of the model that is meant."""
+    names = [str(row.get("id")) for row in rows]
+    if named and named not in names:
+        raise wmtp.ConfigError(f"{server.url} serves no model {named!r}; it serves {', '.join(names) or 'none'}")
+    if not named and len(names) != 1:
+        raise wmtp.ConfigError(
+            f"{server.url} serves {', '.join(names) or 'no model'}; name one behind a '#' in model.base_id"
+        )
+    return rows[names.index(named)] if named else rows[0]
+
+
+async def _transformers_serve(server: Server, named: str) -> ServerInfo | None:
+    """What is known of a server that is transformers' own, which lists the hub's cache and not what it serves."""
+    root = server.url.removesuffix("/v1")
+    routes = (await _object(server, f"{root}/openapi.json")).get("paths")
+    if not isinstance(routes, Mapping) or not set(routes) >= {"/load_model", "/v1/completions", "/v1/responses"}:
+        return None
+    if not named:
+        raise wmtp.ConfigError(
+            f"{server.url} is transformers serve, which does not say what it serves; name the model behind a '#' in "
+            f"model.base_id as it was named to it (openai:{server.url}#org/name, or a folder)"
+        )
+    origin = {"server": server.url, "name": named}
+    return ServerInfo(kind="transformers", model=named, origin=origin, always={})
 
 
 async def _models(server: Server) -> list[Mapping[str, Any]]:

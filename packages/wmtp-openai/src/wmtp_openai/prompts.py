@@ -16,7 +16,7 @@ CONTINUES = {
     "llama.cpp": {},
 }
 """Servers that go on with an answer that was begun for them, and what they want to be told; transformers serve does not."""
-TAKES_TEMPLATE_ARGS = frozenset({"vllm", "sglang", "llama.cpp"})
+TAKES_TEMPLATE_ARGS = frozenset({"vllm", "sglang", "llama.cpp", "transformers"})
 """Servers that hand ``chat_template_kwargs`` to the template. Others drop the key, or refuse the request."""
 
 KEEPS_TOKENS = frozenset({"vllm", "sglang"})

@@ -177,6 +177,34 @@ class HeadScores:
     tokens: tuple[int, ...]
 
 
+NEAR_TIE = 4.0
+"""Times the rounding at a place: a margin below it may have come out the other way in a computation of another shape."""
+
+
+@attrs.frozen(kw_only=True)
+class Departure:
+    """Where a text leaves what an engine writes for the same request.
+
+    Attributes:
+        position: Tokens of the completion before it.
+        engine: The token that the engine writes there, as text.
+        other: The text's own; ``""`` where it is none of the likely ones.
+        margin: By how much the score that the engine draws by stands above the other's; ``None`` where it cannot be told.
+        rounding: By how much scores at that place move with the shape of the computation, in the same unit.
+    """
+
+    position: int
+    engine: str
+    other: str
+    margin: float | None
+    rounding: float
+
+    @property
+    def near_tie(self) -> bool | None:
+        """Whether rounding can have made the difference; ``None`` where the margin is not known."""
+        return None if self.margin is None else self.margin <= NEAR_TIE * self.rounding
+
+
 @runtime_checkable
 class Engine(Protocol):
     """Turns requests into completions. `identity` goes into keys and results: revision, variant, weights, dtype.
@@ -224,6 +252,17 @@ class ScoresHeads(Protocol):
 
     def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
         """`HeadScores` of the text behind the prompt. Raises GenerationError where the two do not fit the context."""
+        ...
+
+
+@runtime_checkable
+class FindsDepartures(Protocol):
+    """An engine that can say where a text leaves what it writes itself."""
+
+    def departures(
+        self, request: GenerationRequest, sampling: Sampling, texts: Sequence[str]
+    ) -> Sequence[Departure | None]:
+        """One for each of `texts`; ``None`` for a text that the engine writes itself."""
         ...
 
 

@@ -106,7 +106,7 @@ class LoadRequest:
     """What a `LoaderSpec.load` receives.
 
     reference   the model as the user named it: hub id, folder, ``s3://…``, ``reference:``, ``samples:FILE``.
-    n_heads     heads to draft with; ``None`` means all the checkpoint has. speculative: ``"auto"`` or ``"off"``.
+    n_heads     heads to draft with; ``None`` means all the checkpoint has. speculative: ``"auto"``, ``"always"``, ``"off"``.
     batch_size  rows decoded together; ``None`` lets the engine plan from free memory.
     device, dtype   ``"auto"`` or a torch name (``"cuda:0"``, ``"bfloat16"``).
     fetch       brings the model's files to this machine.
@@ -140,6 +140,7 @@ class LoaderSpec:
         settings: attrs class of its options under ``model.loaders.<name>`` in the recipe, or ``None`` if it takes none.
         fetches: it reads files that core brings here, so of references ``scheme://…`` only those are its own that some
             storage opens.
+        switches_drafts: `LoadRequest.speculative` decides whether its engines draft.
         replays: its engines' samples are written already (`wmtp.Replays`): ``n: auto`` means all of them.
         local_path: reference → the file or folder of this machine that it names, or ``None``. Core looks there for changes.
         absolute: (reference, folder of the recipe) → the reference with its paths made absolute.
@@ -152,6 +153,7 @@ class LoaderSpec:
     settings: type[Any] | None = attrs.field(default=None, validator=optional_attrs_class)
     fetches: bool = attrs.field(default=False, validator=true_or_false)
     replays: bool = attrs.field(default=False, validator=true_or_false)
+    switches_drafts: bool = attrs.field(default=True, validator=true_or_false)
     local_path: Callable[[str], Path | None] | None = attrs.field(default=None, validator=optional_factory)
     absolute: Callable[[str, Path], str] | None = attrs.field(default=None, validator=optional_factory)
 

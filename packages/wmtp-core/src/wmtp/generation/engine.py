@@ -11,6 +11,7 @@ import torch
 
 from wmtp.contracts.engines import (
     Completion,
+    Departure,
     GenerationRequest,
     GenerationStats,
     HeadScores,
@@ -22,6 +23,7 @@ from wmtp.contracts.models import DecodingParts, Drafter
 from wmtp.errors import GenerationError
 from wmtp.generation.aligned import AlignedDecoder
 from wmtp.generation.decoder import RaggedDecoder
+from wmtp.generation.departures import Tracer
 from wmtp.generation.kernels.skinny_linear import large_layers, skinny_products
 from wmtp.generation.likelihood import head_scores
 from wmtp.generation.paths import ChosenPath, choose_path
@@ -55,7 +57,7 @@ class DecodingEngine:
         identity: what decides samples: the weights, not where they lay.
         origin: where that was, for the record.
         n_heads: heads to use, the next-token head included (``None``: all).
-        speculative: ``auto`` or ``off``.
+        speculative: ``auto``, ``off``, or ``always``: drafts are made also where they cost more than they save.
         batch_size: rows decoded together; ``None``: planned from free memory.
         parts: target and drafter of the model; ``None``: as it can be seen from the model itself.
 
@@ -69,10 +71,11 @@ class DecodingEngine:
         self._depth = depth = drafting_depth(parts, n_heads)
         self._target = parts.target
         self._counters = Counters()
+        self._ends = _eos_ids(model, tokenizer)
         self.path = ChosenPath("ragged") if parts.own_pace else choose_path(model)
         shared: dict[str, Any] = {
             "device": self._device,
-            "eos_ids": _eos_ids(model, tokenizer),
+            "eos_ids": self._ends,
             "batch_size": batch_size,
         }
         self._decoder: RaggedDecoder | AlignedDecoder
@@ -83,7 +86,9 @@ class DecodingEngine:
                 tokenizer,
                 self._counters,
                 # Where rounding depends on the batch's shape, a choice by the clock would make runs differ.
-                may_stop_drafting=self._device.type == "cpu" and model.dtype == torch.float32,
+                may_stop_drafting=speculative != "always"
+                and self._device.type == "cpu"
+                and model.dtype == torch.float32,
                 **shared,
             )
         else:
@@ -154,6 +159,29 @@ class DecodingEngine:
             if completion.key in self._thinking_opened:
                 completion = attrs.evolve(completion, extra={**completion.extra, "thinking_opened": True})
             yield completion
+
+    def departures(
+        self, request: GenerationRequest, sampling: Sampling, texts: Sequence[str]
+    ) -> list[Departure | None]:
+        """Where each text leaves what the model writes without cache, drafts and neighbours."""
+        prompt = request.prompt or "" if request.messages is None else request.messages
+        ids, _ = encoded(self._tokenizer, prompt, request.template_args)
+        ids = ids or [self._tokenizer.bos_token_id]
+        found = []
+        with torch.inference_mode():
+            for text in texts:
+                tracer = Tracer(
+                    target=self._target,
+                    tokenizer=self._tokenizer,
+                    device=self._device,
+                    ends=self._ends,
+                    request=request,
+                    sampling=sampling,
+                    prompt=ids,
+                    budget=min(request.max_new_tokens, self._target.context - len(ids)),
+                )
+                found.append(tracer.departure(text))
+        return found
 
     def _tokenize(self, request: GenerationRequest) -> list[int]:
         prompt = request.prompt or "" if request.messages is None else request.messages

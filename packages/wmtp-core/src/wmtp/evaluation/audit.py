@@ -1,0 +1,246 @@
+"""`audit`: the same requests with drafts and without, or with another engine. What ``wmtp audit`` calls.
+
+Both sides are runs like any other, in folders of their own: they go on where they stopped, and every sample stays to be looked
+at. Texts that differ are put to an engine that can say where they leave what it writes, and by how much.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from wmtp.comparison.compare import compare
+from wmtp.comparison.records import Comparison
+from wmtp.config.config import Config
+from wmtp.config.recipe import Recipe
+from wmtp.contracts.engines import (
+    Closes,
+    Departure,
+    FindsDepartures,
+    GenerationRequest,
+    SampleKey,
+    Sampling,
+)
+from wmtp.errors import ConfigError
+from wmtp.evaluation.driver import evaluate
+from wmtp.evaluation.listeners import Progress
+from wmtp.loaders import create_model_loader
+from wmtp.plugins import Plugins, create_plugin_manager
+from wmtp.runs.reader import Run, open_run
+
+log = logging.getLogger("wmtp")
+
+EQUIVALENT = 0.02
+LOOKED_AT = 20
+"""Samples that differ and are explained, one by one; the others are only counted."""
+NOTHING_DRAFTED = "nothing was drafted: the model has no heads that draft, so this audit compared an engine with itself"
+
+
+@attrs.frozen(kw_only=True)
+class Difference:
+    """A sample whose two texts differ.
+
+    Attributes:
+        key: Which.
+        a: Where the first side's text leaves what the engine that was asked writes; ``None`` where it does not, or none was.
+        b: The same of the second side's.
+    """
+
+    key: SampleKey
+    a: Departure | None = None
+    b: Departure | None = None
+
+    @property
+    def near_tie(self) -> bool | None:
+        """Whether rounding explains it; ``None`` where nobody can tell."""
+        found = [d.near_tie for d in (self.a, self.b) if d is not None]
+        if False in found:
+            return False
+        return None if None in found or not found else True
+
+
+@attrs.frozen(kw_only=True)
+class Audit:
+    """What `audit` found.
+
+    Attributes:
+        sides: The two run folders.
+        acceptance: Of each side's drafts, by head; empty where nothing was drafted.
+        samples: Texts that were compared.
+        equal: How many of them are the same on both sides.
+        differences: Those that are not and were looked at.
+        left_out: How many were not looked at.
+        comparison: pass@1 of the sides, paired, where the recipe asks for it.
+        sampled: Whether texts were drawn, at a temperature above 0.
+        notes: What people must know.
+    """
+
+    sides: tuple[Path, Path]
+    acceptance: tuple[tuple[float | None, ...], tuple[float | None, ...]]
+    samples: int
+    equal: int
+    differences: tuple[Difference, ...]
+    left_out: int
+    comparison: Comparison | None
+    sampled: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def faults(self) -> tuple[Difference, ...]:
+        """Differences that rounding does not explain."""
+        return tuple(d for d in self.differences if d.near_tie is False)
+
+    @property
+    def unexplained(self) -> tuple[Difference, ...]:
+        return tuple(d for d in self.differences if d.near_tie is None)
+
+    @property
+    def passed(self) -> bool:
+        """No text differs beyond near ties. Where nobody knows the noise that texts were drawn with, pass@1 decides."""
+        if self.faults:
+            return False
+        if self.unexplained and not self.sampled:
+            return False
+        verdicts = [c.verdict for c in self.comparison.comparisons] if self.comparison else []
+        return not (self.unexplained and {"better", "worse"} & set(verdicts))
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that ``wmtp audit --json`` prints."""
+
+        def told(found: Departure | None) -> dict[str, Any] | None:
+            return None if found is None else {**attrs.asdict(found), "near_tie": found.near_tie}
+
+        return {
+            "sides": [str(side) for side in self.sides], "acceptance": [list(a) for a in self.acceptance],
+            "samples": self.samples,
+            "equal": self.equal, "share_equal": self.equal / self.samples if self.samples else None,
+            "near_ties": sum(d.near_tie is True for d in self.differences), "faults": len(self.faults),
+            "unexplained": len(self.unexplained), "left_out": self.left_out, "passed": self.passed,
+            "differences": [
+                {**attrs.asdict(d.key), "near_tie": d.near_tie, "a": told(d.a), "b": told(d.b)} for d in self.differences
+            ],
+            "comparison": self.comparison.to_json() if self.comparison else None, "notes": list(self.notes),
+        }  # fmt: skip
+
+
+def audit(
+    config: Config,
+    recipe: Recipe,
+    *,
+    against: str | None = None,
+    equivalent: float = EQUIVALENT,
+    plugins: Plugins | None = None,
+    progress: Progress | None = None,
+    runs: Path | str = "runs",
+    fresh: bool = False,
+) -> Audit:
+    """Evaluates a recipe twice and compares the texts.
+
+    Args:
+        against: Another model reference, for the second side. By default it is the same model without drafts.
+        equivalent: The difference of pass@1 within which the sides count as equivalent.
+        runs: The folder of run folders; the sides are ``<run>-audit-a`` and ``<run>-audit-b`` in it.
+
+    Raises:
+        ConfigError: The model's drafts cannot be switched off from here, or a side is not complete.
+    """
+    plugins = plugins or create_plugin_manager()
+    switches = create_model_loader(config, recipe, plugins=plugins).switches_drafts
+    recipes = _sides(recipe, against, switches=switches)
+    results = [evaluate(config, side, plugins=plugins, progress=progress, runs=runs, fresh=fresh) for side in recipes]
+    for result in results:
+        if not result.complete:
+            raise ConfigError(
+                f"{result.folder} is not complete, so nothing can be said yet; its report.md says what is missing"
+            )
+    one, other = (open_run(result.folder) for result in results)
+    pairs = list(_pairs(one, other))
+    differing = [(key, texts) for key, texts in pairs if texts[0] != texts[1]]
+    looked_at = _explained(config, recipes, one, differing[:LOOKED_AT], plugins)
+    metrics = [name for name in results[0].metrics if name.endswith("pass@1")]
+    comparison = compare([one.folder, other.folder], metrics=metrics, equivalent=equivalent) if metrics else None
+    a, b = (tuple(result.record.generation.acceptance) for result in results)
+    return Audit(
+        sides=(one.folder, other.folder), acceptance=(a, b), samples=len(pairs),
+        equal=len(pairs) - len(differing), differences=tuple(looked_at), left_out=len(differing) - len(looked_at),
+        comparison=comparison, sampled=recipe.eval.sampling.temperature > 0, notes=() if against or a else (NOTHING_DRAFTED,),
+    )  # fmt: skip
+
+
+def _sides(recipe: Recipe, against: str | None, *, switches: bool) -> tuple[Recipe, Recipe]:
+    """The recipe of each side: with drafts that are not given up, and without any or with another model."""
+    model, name = recipe.model, recipe.run.name
+    first = attrs.evolve(model, mtp=attrs.evolve(model.mtp, speculative="always"))
+    if against is None:
+        if not switches:
+            raise ConfigError(
+                f"whether {model.base_id} drafts cannot be switched from here: it was started with drafts or without. Start a "
+                "second one without them, and name it with --against"
+            )
+        second = attrs.evolve(model, mtp=attrs.evolve(model.mtp, speculative="off"))
+    else:
+        second = attrs.evolve(first, base_id=against, revision=None, variant=None, loader=None)
+    return tuple(  # type: ignore[return-value]
+        attrs.evolve(recipe, model=side, run=attrs.evolve(recipe.run, name=f"{name}-audit-{letter}"))
+        for side, letter in ((first, "a"), (second, "b"))
+    )
+
+
+def _pairs(one: Run, other: Run) -> Iterator[tuple[SampleKey, tuple[str, str]]]:
+    for evaluator in one.evaluators:
+        theirs = {sample.key: sample for sample in other.samples(evaluator)}
+        for sample in one.samples(evaluator):
+            if sample.key in theirs:
+                yield sample.key, (sample.completion, theirs[sample.key].completion)
+
+
+def _explained(
+    config: Config,
+    recipes: Sequence[Recipe],
+    run: Run,
+    differing: Sequence[tuple[SampleKey, tuple[str, str]]],
+    plugins: Plugins,
+) -> list[Difference]:
+    """Asks the second side's engine, or the first's, where the texts of each leave what it writes."""
+    if not differing:
+        return []
+    requests = dict(_requests(run, {key for key, _ in differing}))
+    for recipe in reversed(recipes):
+        engine: Any = create_model_loader(config, recipe, plugins=plugins).load()
+        try:
+            if not isinstance(engine, FindsDepartures):
+                continue
+            found = []
+            for key, texts in differing:
+                request, sampling = requests[key]
+                a, b = engine.departures(request, sampling, texts)
+                found.append(Difference(key=key, a=a, b=b))
+            return found
+        finally:
+            if isinstance(engine, Closes):
+                engine.close()
+    return [Difference(key=key) for key, _ in differing]
+
+
+def _requests(run: Run, keys: set[SampleKey]) -> Iterator[tuple[SampleKey, tuple[GenerationRequest, Sampling]]]:
+    """The requests of these samples as they were made, from what the run folder keeps of them."""
+    for evaluator in run.evaluators:
+        prompts = run.prompts(evaluator)
+        made: Mapping[str, Any] = run.keys["generation"][evaluator]
+        names = {field.name for field in attrs.fields(Sampling)}
+        sampling = Sampling(**{name: value for name, value in made.items() if name in names})
+        for key in sorted(k for k in keys if k.evaluator == evaluator):
+            prompt = prompts[key.problem]
+            request = GenerationRequest(
+                key=key,
+                prompt=prompt if isinstance(prompt, str) else None,
+                messages=None if isinstance(prompt, str) else tuple(prompt),  # type: ignore[arg-type]
+                template_args=made.get("setting template_args") or {},
+                stop=tuple(made.get("stop", ())),
+                max_new_tokens=sampling.max_new_tokens,
+            )
+            yield key, (request, sampling)
