@@ -193,7 +193,6 @@ def _check_installed(request: LoadRequest) -> None:
 
 def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
     from wmtp.generation.engine import DecodingEngine
-    from wmtp.generation.targets import decoding_parts
     from wmtp.models import load_model
 
     resource = request.fetch(patterns)
@@ -216,7 +215,8 @@ def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
         n_heads=request.n_heads,
         speculative=request.speculative,
         batch_size=request.batch_size,
-        parts=decoding_parts(loaded.model, loaded.stored_modules),
+        stored=loaded.stored_modules,
+        heads=loaded.heads,
     )
 
 

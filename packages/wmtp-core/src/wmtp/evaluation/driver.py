@@ -246,7 +246,7 @@ class RunDriver:
             settings=self._recipe.eval.evaluators.get(evaluator),
             sampling=sampling,
             limit=self._recipe.eval.limit,
-            rows=_Rows(self._loader, owned.spec.dataset if owned else None),
+            rows=Rows(self._loader, owned.spec.dataset if owned else None),
             store=files,
             generate=self._engine.generate,
             available=partial(self._engine.available, whole=self._recipe.eval.limit is None) if every else None,
@@ -315,7 +315,7 @@ class RunDriver:
 
 
 @attrs.frozen
-class _Rows:
+class Rows:
     """Rows of one data set, or of none. See `wmtp.contracts.evaluation.FirstRows`."""
 
     _loader: Callable[[str], DataLoader]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import attrs
 import torch
 
+from wmtp.contracts.architectures import HeadsFound
 from wmtp.contracts.engines import (
     Completion,
     Departure,
@@ -25,13 +25,14 @@ from wmtp.generation.aligned import AlignedDecoder
 from wmtp.generation.decoder import RaggedDecoder
 from wmtp.generation.departures import Tracer
 from wmtp.generation.kernels.skinny_linear import large_layers, skinny_products
-from wmtp.generation.likelihood import head_scores
+from wmtp.generation.likelihood import KnownText, head_scores, known_text
 from wmtp.generation.paths import ChosenPath, choose_path
 from wmtp.generation.scheduling import WaitingQueue
 from wmtp.generation.sequences import Counters
 from wmtp.generation.sequential import SequentialHeads
 from wmtp.generation.targets import decoding_parts, drafting_depth
 from wmtp.kit.tokenizing import encoded
+from wmtp.models.architectures.load import StoredModules
 
 ENGINE_VERSION = "2"
 """Part of generation_key. It rises when a sample could come out differently."""
@@ -51,6 +52,8 @@ class DecodingEngine:
         speculative: str = "auto",
         batch_size: int | None = None,
         parts: DecodingParts | None = None,
+        stored: StoredModules | None = None,
+        heads: HeadsFound | None = None,
     ) -> None:
         """Args:
         model: in eval mode, on its device.
@@ -59,7 +62,8 @@ class DecodingEngine:
         n_heads: heads to use, the next-token head included (``None``: all).
         speculative: ``auto``, ``off``, or ``always``: drafts are made also where they cost more than they save.
         batch_size: rows decoded together; ``None``: planned from free memory.
-        parts: target and drafter of the model; ``None``: as it can be seen from the model itself.
+        parts: target and drafter of the model; ``None``: as it can be seen from the model itself, and from `stored`.
+        stored: sequential modules behind it. heads: what was found of heads, used or not.
 
         Raises:
             GenerationError: for more heads than there are.
@@ -67,7 +71,9 @@ class DecodingEngine:
         self._large = large_layers(model)
         self._tokenizer = tokenizer
         self._device = next(model.parameters()).device
-        self._parts = parts = parts or decoding_parts(model)
+        self._parts = parts = parts or decoding_parts(model, stored)
+        self._scoring: dict[int, Drafter] = {}
+        self.stored_modules, self.heads = stored, heads or HeadsFound()
         self._depth = depth = drafting_depth(parts, n_heads)
         self._target = parts.target
         self._counters = Counters()
@@ -109,10 +115,32 @@ class DecodingEngine:
             self._large = [*self._large, *large_layers(drafter.modules)]
         return drafter
 
-    @cached_property
-    def _scoring_drafter(self) -> Drafter:
+    def _scoring_drafter(self, depth: int | None) -> Drafter:
         """All heads, whether they draft or not."""
-        return self._parts.drafter(self._depth)
+        wanted = self._depth if depth is None else drafting_depth(self._parts, depth + 1)
+        if wanted not in self._scoring:
+            self._scoring[wanted] = self._parts.drafter(wanted)
+        return self._scoring[wanted]
+
+    @property
+    def depth(self) -> int:
+        """Draft steps that it was made with, whether they are taken or not."""
+        return self._depth
+
+    @property
+    def max_depth(self) -> int:
+        """Draft steps that its heads can be run for."""
+        return self._parts.max_depth
+
+    @property
+    def context(self) -> int:
+        """Positions that the model takes."""
+        return self._target.context
+
+    @property
+    def drafts(self) -> bool:
+        """Whether its path takes drafts."""
+        return self._depth > 0 and isinstance(self._decoder, RaggedDecoder)
 
     @property
     def batch_invariant(self) -> bool:
@@ -125,18 +153,29 @@ class DecodingEngine:
 
     def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
         """How each head predicts `text` behind the prompt. Raises GenerationError where the two do not fit the context."""
+        with torch.inference_mode():
+            return head_scores(self.known_text(*self.tokens(prompt, text)))
+
+    def tokens(self, prompt: str | Sequence[Message], text: str) -> tuple[list[int], int]:
+        """The tokens of a text behind its prompt, and where it begins in them."""
         before = self._encode(prompt)
         if isinstance(prompt, str):
             ids = self._encode(prompt + text)
             # Where the text begins, a token may reach across: from the first that differs, all is scored.
-            start = next((i for i, (a, b) in enumerate(zip(before, ids, strict=False)) if a != b), len(before))
-        else:
-            answer = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-            ids, start = [*before, *answer], len(before)
+            return ids, next((i for i, (a, b) in enumerate(zip(before, ids, strict=False)) if a != b), len(before))
+        answer = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return [*before, *answer], len(before)
+
+    def known_text(self, ids: Sequence[int], start: int, depth: int | None = None) -> KnownText:
+        """Every head, run over these tokens. To be called in inference mode.
+
+        Args:
+            start: where the text that is to be predicted begins.
+            depth: draft steps; ``None``: as many as the engine was made with.
+        """
         if len(ids) > self._target.context or start >= len(ids):
             raise GenerationError(f"{len(ids)} tokens of prompt and text, for a context of {self._target.context}")
-        with torch.inference_mode():
-            return head_scores(self._target, self._scoring_drafter, ids, max(1, start), self._device)
+        return known_text(self._target, self._scoring_drafter(depth), ids, max(1, start), self._device)
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         """Completions as they finish. A prompt that does not fit the context is an ``error`` completion.
