@@ -193,6 +193,7 @@ def _check_installed(request: LoadRequest) -> None:
 
 def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
     from wmtp.generation.engine import DecodingEngine
+    from wmtp.generation.threads import chosen_threads
     from wmtp.models import load_model
 
     resource = request.fetch(patterns)
@@ -215,6 +216,7 @@ def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
         n_heads=request.n_heads,
         speculative=request.speculative,
         batch_size=request.batch_size,
+        threads=chosen_threads(loaded.model, request.threads),
         stored=loaded.stored_modules,
         heads=loaded.heads,
     )

@@ -313,8 +313,11 @@ class ModelLoader:
             )
         return _reopened, (self._config, self._recipe, self.role, self.reference, self.variant)
 
-    def load(self) -> Engine:
-        """Opens the model with the one loader that matches. Raises ConfigError where none or several do."""
+    def load(self, threads: int | None = None) -> Engine:
+        """Opens the model with the one loader that matches. Raises ConfigError where none or several do.
+
+        threads: how many a run was begun with, where config.yaml leaves the number open.
+        """
         model, devices = self._model, self._config.devices
         batch_size = self._recipe.eval.batch_size
         spec = self._loader()
@@ -328,6 +331,7 @@ class ModelLoader:
             n_heads=model.mtp.n_heads,
             speculative=model.mtp.speculative,
             batch_size=None if batch_size == "auto" else batch_size,
+            threads=threads if devices.threads == "auto" else devices.threads,
             settings=self._settings(spec),
             trust_remote_code=model.trust_remote_code,
             architectures=tuple(owned.spec for owned in self._plugins.architectures.values()),

@@ -109,6 +109,7 @@ class LoadRequest:
     n_heads     heads to draft with; ``None`` means all the checkpoint has. speculative: ``"auto"``, ``"always"``, ``"off"``.
     batch_size  rows decoded together; ``None`` lets the engine plan from free memory.
     device, dtype   ``"auto"`` or a torch name (``"cuda:0"``, ``"bfloat16"``).
+    threads     of the CPU, for a model that runs there; ``None`` lets the engine weigh.
     fetch       brings the model's files to this machine.
     settings    an instance of `LoaderSpec.settings`, from the recipe's ``model.loaders.<name>``.
     trust_remote_code   whether Python files that come with the model may run.
@@ -124,6 +125,7 @@ class LoadRequest:
     n_heads: int | None = None
     speculative: str = "auto"
     batch_size: int | None = None
+    threads: int | None = None
     settings: Any = None
     trust_remote_code: bool = False
     architectures: tuple[ArchitectureSpec, ...] = ()

@@ -42,7 +42,7 @@ class GivenModel:
     def replays(self) -> bool:
         return isinstance(self._engine, Replays)
 
-    def load(self) -> Engine:
+    def load(self, threads: int | None = None) -> Engine:
         return self._engine
 
     def stamp(self) -> dict[str, str]:
@@ -93,9 +93,10 @@ class RunEngine:
         """Loads the model. Raises ConfigError if the run was made with another one under the same name."""
         if self._engine is not None:
             return self._engine
-        engine = self._loader.load()
-        identity = {k: str(v) for k, v in engine.identity.items()}
         stored = self._stored()
+        kept = (stored or {}).get("origin", {}).get("threads")
+        engine = self._loader.load(threads=int(kept) if kept else None)
+        identity = {k: str(v) for k, v in engine.identity.items()}
         if stored and stored["identity"] != identity:
             changed = [
                 f"  {k}: {stored['identity'].get(k, 'absent')} → {identity.get(k, 'absent')}"

@@ -31,6 +31,7 @@ from wmtp.generation.scheduling import WaitingQueue
 from wmtp.generation.sequences import Counters
 from wmtp.generation.sequential import SequentialHeads
 from wmtp.generation.targets import decoding_parts, drafting_depth
+from wmtp.generation.threads import running_on
 from wmtp.kit.tokenizing import encoded
 from wmtp.models.architectures.load import StoredModules
 
@@ -51,6 +52,7 @@ class DecodingEngine:
         n_heads: int | None = None,
         speculative: str = "auto",
         batch_size: int | None = None,
+        threads: int | None = None,
         parts: DecodingParts | None = None,
         stored: StoredModules | None = None,
         heads: HeadsFound | None = None,
@@ -62,6 +64,7 @@ class DecodingEngine:
         n_heads: heads to use, the next-token head included (``None``: all).
         speculative: ``auto``, ``off``, or ``always``: drafts are made also where they cost more than they save.
         batch_size: rows decoded together; ``None``: planned from free memory.
+        threads: of the CPU, while it decodes; ``None``: as many as torch has.
         parts: target and drafter of the model; ``None``: as it can be seen from the model itself, and from `stored`.
         stored: sequential modules behind it. heads: what was found of heads, used or not.
 
@@ -107,6 +110,9 @@ class DecodingEngine:
         # Speculation is not part of it: it changes no token.
         self.identity: Mapping[str, str] = {**identity, "engine": ENGINE_VERSION}
         self.origin: Mapping[str, str] = {**(origin or {}), "decoding": self.path.path}
+        self._threads = threads
+        if threads is not None:
+            self.origin = {**self.origin, "threads": str(threads)}
         self._thinking_opened: set[SampleKey] = set()  # by the template, in the prompts of these
 
     def _drafter(self, depth: int) -> Drafter:
@@ -175,7 +181,8 @@ class DecodingEngine:
         """
         if len(ids) > self._target.context or start >= len(ids):
             raise GenerationError(f"{len(ids)} tokens of prompt and text, for a context of {self._target.context}")
-        return known_text(self._target, self._scoring_drafter(depth), ids, max(1, start), self._device)
+        with running_on(self._threads):
+            return known_text(self._target, self._scoring_drafter(depth), ids, max(1, start), self._device)
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         """Completions as they finish. A prompt that does not fit the context is an ``error`` completion.
@@ -191,7 +198,7 @@ class DecodingEngine:
         steps = self._decoder.decode(queue, sampling)
         while True:
             # Left before each completion is handed out: what its reader does with torch is the reader's own.
-            with torch.inference_mode(), skinny_products(self._large):
+            with torch.inference_mode(), running_on(self._threads), skinny_products(self._large):
                 completion = next(steps, None)
             if completion is None:
                 return
