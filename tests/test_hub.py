@@ -209,6 +209,11 @@ HUB_ROWS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "task_id": 900, "code": "def twice(x):\n    return 2 * x\n", "prompt": "Double.", "source_file": "", "test_imports": [],
         "test_list": ["assert twice(1) == 2"], "test": EVALPLUS_TEST,
     }),
+    "apps": ("codeparrot/apps", "test.jsonl", {
+        "problem_id": 900, "question": "Double.", "solutions": "", "difficulty": "interview", "url": "",
+        "starter_code": "def twice(x):",
+        "input_output": '{"fn_name": "twice", "inputs": [[1], [2]], "outputs": [[2], [4]]}',
+    }),
     "livecodebench": ("livecodebench/code_generation_lite", "test6.jsonl", {
         "question_title": "Twice", "question_content": "Double.", "platform": "leetcode", "question_id": "900",
         "contest_id": "1", "contest_date": "2025-03-01T00:00:00",
@@ -242,7 +247,7 @@ def test_other_benchmarks_rows_come_from_the_hub(
     fetched = wmtp("fetch", dataset, **online)
     assert fetched.returncode == 0, fetched.stderr
     assert hub.files_sent() == [Path(name).name]
-    problem = row.get("question_id") or f"{'Mbpp' if dataset == 'mbpp_plus' else 'HumanEval'}/900"
+    problem = {"humaneval_plus": "HumanEval/900", "mbpp_plus": "Mbpp/900"}.get(dataset, "900")
     (tmp_path / "answers.jsonl").write_text(
         json.dumps({"task_id": problem, "completion": TWICE}) + "\n", encoding="utf-8"
     )

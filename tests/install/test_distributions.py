@@ -11,15 +11,10 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PLUGINS = (
-    "wmtp-eval-codecontests",
-    "wmtp-eval-evalplus",
-    "wmtp-eval-humaneval",
-    "wmtp-eval-livecodebench",
-    "wmtp-eval-mbpp",
-    "wmtp-s3",
-)
+BENCHMARKS = ("apps", "codecontests", "evalplus", "humaneval", "livecodebench", "mbpp")
+PLUGINS = (*(f"wmtp-eval-{name}" for name in BENCHMARKS), "wmtp-s3")
 METRIC = {
+    "wmtp-eval-apps": "apps_pass@1",
     "wmtp-eval-codecontests": "contest_pass@1",
     "wmtp-eval-evalplus": "humaneval_plus_pass@1",
     "wmtp-eval-humaneval": "humaneval_pass@1",

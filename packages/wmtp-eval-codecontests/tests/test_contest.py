@@ -151,6 +151,14 @@ def test_problems_with_files_are_told_so_and_judged_by_them(tmp_path: Path) -> N
         assert judge.submit(silent, made.program(problem, silent)).result().status == "failed"
 
 
+@pytest.mark.parametrize("name", ["../in.txt", "/etc/passwd", ".", "..", "a/b", "a\0b", 3])
+@pytest.mark.parametrize("field", ["input_file", "output_file"])
+def test_a_file_name_that_is_none_is_refused_when_rows_are_read(tmp_path: Path, name: Any, field: str) -> None:
+    folder = written(tmp_path / "data", small_row(), small_row(name="other", **{field: name}))
+    with pytest.raises(wmtp.ConfigError, match=f"line 2: {field} must be a plain file name, not "):
+        list(read(request(folder)))
+
+
 def test_parquet_rows_equal_jsonl_rows(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
@@ -163,6 +171,11 @@ def test_parquet_rows_equal_jsonl_rows(tmp_path: Path) -> None:
     assert [dict(row.whole()) for row in found] == rows
     assert [row["name"] for row in found] == [row["name"] for row in rows]
     assert len({row["digest"] for row in found}) == 5
+    parquet.write_table(
+        pyarrow.Table.from_pylist([small_row(input_file="../x")]), folder / "test-00000-of-00001.parquet"
+    )
+    with pytest.raises(wmtp.ConfigError, match="row 1: input_file must be a plain file name"):
+        list(read(request(folder)))
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def _from_text(file: kit.RowFile) -> Iterator[LateRow]:
         kit.check_fields(row.data, {**HEAD, **dict.fromkeys(SUITES, dict)}, row.where)
         if not any(row.data[suite].get("input") for suite in SUITES):
             raise wmtp.ConfigError(f"{row.where}: it has no tests, so every program would pass")
+        _check_files(row.data, row.where)
         yield LateRow({**{name: row.data.get(name) for name in COLUMNS}, "digest": row.digest}, file, row.place)
 
 
@@ -79,6 +80,15 @@ def _from_parquet(file: kit.RowFile) -> Iterator[LateRow]:
     if missing := [name for name in SUITES if name not in file.columns()]:
         raise wmtp.ConfigError(f"{file.path} has no column {', '.join(missing)}; it has {', '.join(file.columns())}")
     for row in file.rows(HEAD, columns=COLUMNS):
+        _check_files(row.data, row.where)
         head = {name: row.data.get(name) for name in COLUMNS}
         named = json.dumps([file.path.name, size, *row.place, head["name"]])
         yield LateRow({**head, "digest": hashlib.sha256(named.encode()).hexdigest()}, file, row.place)
+
+
+def _check_files(row: Mapping[str, Any], where: str) -> None:
+    """Raises ConfigError for the name of a file that would not lie in the program's working directory."""
+    for name in ("input_file", "output_file"):
+        found = row.get(name) or ""
+        if not isinstance(found, str) or "/" in found or "\0" in found or found in (".", ".."):
+            raise wmtp.ConfigError(f"{where}: {name} must be a plain file name, not {found!r}")

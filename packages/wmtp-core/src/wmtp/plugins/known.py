@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
+    "wmtp-eval-apps": {"evaluator": ("apps-v1",), "data set": ("apps",), "metric": ("apps_pass@{k}",)},
     "wmtp-eval-codecontests": {
         "evaluator": ("codecontests-v1",),
         "data set": ("contest",),

@@ -1,0 +1,1 @@
+"""APPS for WMTP (Hendrycks et al., arXiv 2105.09938)."""

@@ -1,0 +1,122 @@
+"""The evaluator ``apps-v1``: APPS' problems, functions that are called and programs that read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from statistics import fmean
+from typing import Any
+
+import attrs
+
+import wmtp
+from wmtp import kit
+from wmtp_eval_apps.plugin import AppsSettings
+from wmtp_eval_apps.rows import Question
+
+MOST_CALLS = 10
+READS = "Write a Python 3 program that solves the problem. Read from standard input and write to standard output."
+CALLED = "Solve the problem in Python 3. Begin with this code:\n\n```python\n{}\n```"
+# What every program may use without importing it (eval/testing_util.py of hendrycks/apps); numpy only with judging.packages.
+LENT = """\
+import sys, time, itertools, collections, math, fractions, random, heapq
+import numpy as np
+from itertools import accumulate, product, permutations, combinations
+from collections import Counter, OrderedDict, deque, defaultdict, ChainMap
+from functools import lru_cache
+from math import sqrt, sin, cos, tan, ceil, fabs, floor, gcd, exp, log, log2
+from typing import List, Tuple
+from heapq import heapify, heappop, heappush, heappushpop, heapreplace, merge, nlargest, nsmallest
+"""
+HEAD = """\
+try:
+    _apps_target = Solution().{name}
+except NameError:
+    _apps_target = {name}
+def _apps_same(out, wanted):
+    out = list(out) if isinstance(out, tuple) else out
+    first = wanted[0] if isinstance(wanted, list) and wanted else wanted
+    if isinstance(out, list) and out and isinstance(out[0], tuple):
+        return out == wanted or [list(x) if isinstance(x, tuple) else x for x in out] == first
+    return out == wanted or out == first
+"""
+
+
+class Apps(wmtp.CodeBenchmark):
+    """APPS. Ids are the data set's ``problem_id``."""
+
+    stop = ("\n### Problem",)
+    pass_metric = "apps_pass"
+    judge_settings = ("time_limit", "skip_untested")
+    settings: AppsSettings
+
+    @property
+    def split(self) -> str:
+        return self.settings.split
+
+    def evaluate(self, task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
+        result = super().evaluate(task)
+        notes = (f"{self._untested} problems without tests are left out",) if self._untested else ()
+        report = (*notes, "", *self._by_difficulty(result.values), "", *result.report)
+        return attrs.evolve(result, notes=(*notes, *result.notes), report=report)
+
+    def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
+        self._untested = 0
+        self._difficulty: dict[str, str] = {}
+        for row in rows:
+            question: Question = row["question"]
+            if not question.tests:
+                if not self.settings.skip_untested:
+                    raise wmtp.ConfigError(
+                        f"{row['where']}: problem {question.id} has no tests, so every program would pass. "
+                        "eval.evaluators.apps-v1.skip_untested: true leaves such problems out, and says how many"
+                    )
+                self._untested += 1
+                continue
+            self._difficulty[question.id] = question.difficulty
+            yield wmtp.Problem(id=question.id, row=row, reference=question.solution, digest=question.digest)
+
+    def prompt(self, problem: wmtp.Problem) -> str | list[wmtp.Message]:
+        question: Question = problem.row["question"]
+        asked = CALLED.format(question.starter_code) if question.function else READS
+        if self.settings.chat:
+            last = "Answer with the whole program in one code block."
+            return [{"role": "user", "content": f"{question.text}\n\n{asked} {last}"}]
+        return f"### Problem\n{question.text}\n\n{asked}\n\n### Python 3 solution\n"
+
+    def form(self) -> kit.PromptForm:
+        return kit.chat(self.settings) if self.settings.chat else kit.bare_completion(*self.stop)
+
+    def wanted(self, problem: wmtp.Problem) -> kit.Wanted:
+        """A class ``Solution`` or the function itself; or a program that reads and writes."""
+        function = problem.row["question"].function
+        return kit.Wanted(names={"Solution", function} if function else (), prompt=LENT)
+
+    def program(self, problem: wmtp.Problem, code: str) -> wmtp.CallTests | wmtp.StdioTests:
+        question: Question = problem.row["question"]
+        if question.function is None:
+            return wmtp.StdioTests(cases=_Cases(question), compare="tokens", time_limit=self.settings.time_limit)
+        tests = [
+            f"assert _apps_same(_apps_target(*{given!r}), {wanted!r})\n" for given, wanted in question.pairs()
+        ]  # fmt: skip
+        tests[0] = f"from math import inf, nan\n{HEAD.format(name=question.function)}{tests[0]}"
+        return wmtp.CallTests(tests=tuple(tests), time_limit=self.settings.time_limit * min(len(tests), MOST_CALLS))
+
+    def _by_difficulty(self, values: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+        for metric, found in values.items():
+            groups: dict[str, list[float]] = defaultdict(list)
+            for problem, value in found.items():
+                groups[self._difficulty[problem]].append(value)
+            if groups:
+                yield from (f"| difficulty | problems | `{metric}` |", "|---|---:|---:|")
+            yield from (f"| {name} | {len(of)} | {100 * fmean(of):.1f} % |" for name, of in sorted(groups.items()))
+
+
+@attrs.frozen
+class _Cases:
+    """A problem's tests, read from the file when the judge asks for them."""
+
+    question: Question
+
+    def __iter__(self) -> Iterator[wmtp.StdioCase]:
+        return (wmtp.StdioCase(input=given, expected=wanted) for given, wanted in self.question.pairs())

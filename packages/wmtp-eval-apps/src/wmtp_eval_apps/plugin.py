@@ -1,0 +1,70 @@
+"""The hook implementations of wmtp-eval-apps: the data set ``apps`` and the evaluator ``apps-v1``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import attrs
+from attrs import validators
+
+import wmtp
+from wmtp.kit import ChatSettings
+
+EVALUATOR = "apps-v1"
+
+
+@attrs.frozen(kw_only=True)
+class AppsSettings(ChatSettings):
+    """How APPS is asked (`wmtp.kit.ChatSettings`) and judged.
+
+    Attributes:
+        split: train or test, 5,000 problems each.
+        time_limit: CPU seconds for one input of a program that reads; for a function, for each of at most ten of its calls.
+        skip_untested: Leave out problems without tests, and say how many; they are refused otherwise.
+    """
+
+    split: Literal["train", "test"] = "test"
+    time_limit: float = attrs.field(default=4.0, validator=validators.gt(0))
+    skip_untested: bool = False
+
+
+def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
+    from wmtp_eval_apps.rows import read
+
+    return read(request)
+
+
+@wmtp.hookimpl
+def wmtp_datasets() -> list[wmtp.DatasetSpec]:
+    return [
+        wmtp.DatasetSpec(
+            name="apps",
+            summary="10,000 problems of coding sites with their tests (codeparrot/apps, MIT)",
+            load=load,
+            hub_id="codeparrot/apps",
+            hub_patterns=("t*.jsonl",),
+        )
+    ]
+
+
+@wmtp.hookimpl
+def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
+    return [
+        wmtp.EvaluatorSpec(
+            id=EVALUATOR,
+            summary="APPS, functions that are called and programs that read",
+            metrics=("apps_pass@{k}",),
+            dataset="apps",
+            settings=AppsSettings,
+        )
+    ]
+
+
+@wmtp.hookimpl
+def wmtp_evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult | None:
+    if task.evaluator != EVALUATOR:
+        return None
+    from wmtp_eval_apps.benchmark import Apps
+
+    return Apps().evaluate(task)
