@@ -9,12 +9,7 @@ from __future__ import annotations
 COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("eval", "wmtp.cli.eval:command", "Evaluate a model: CONFIG says where things are, RECIPE what to run.", True),
     ("score", "wmtp.cli.score:command", "Judge samples that are already written, and report their metrics.", True),
-    (
-        "compare",
-        "wmtp.cli.compare:command",
-        "Say whether one run is better than another, and what would settle it.",
-        False,
-    ),
+    ("compare", "wmtp.cli.compare:command", "Say which run is better, and what would settle it.", False),
     ("audit", "wmtp.cli.audit:command", "Say whether drafts change what a model writes.", True),
     ("report", "wmtp.cli.report:command", "Write report.html of a run, or of several beside one another.", False),
     ("heads", "wmtp.cli.heads:command", "Say what heads a model has to draft with, and how good they are.", False),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wmtp.plugins import Plugins
 
 _FORM = "1"
+_PRIME = 4294967291  # below 2 ** 32
 
 
 class Command:
@@ -58,10 +59,10 @@ def _head(blocked: Sequence[str]) -> str:
 
 
 def _path(head: str) -> str:
-    from zlib import crc32
-
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(base, "wmtp", f"commands-{crc32(head.encode('utf-8', 'surrogateescape')):08x}.txt")
+    # A remainder tells the files apart, and needs no module; `_read` holds the whole head against the file's first line.
+    number = int.from_bytes(head.encode("utf-8", "surrogateescape"), "big") % _PRIME
+    return os.path.join(base, "wmtp", f"commands-{number:08x}.txt")
 
 
 def _stamp(path: str) -> str:

@@ -8,6 +8,7 @@ which is Llama's own last layer.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import torch
@@ -121,7 +122,7 @@ class MtpLlamaForCausalLM(LlamaForCausalLM):  # type: ignore[misc]
         """The trunk's output, which every head takes: [batch, width, hidden]. Arguments as in `head_states`."""
         hidden = self.model.embed_tokens(input_ids)
         shared = self._shared(hidden, position_ids, attention_mask, past_key_values)
-        for layer in self.model.layers[:-1]:
+        for layer in islice(self.model.layers, len(self.model.layers) - 1):  # a slice of it would be a module made anew
             hidden = layer(hidden, **shared)
         return hidden  # type: ignore[no-any-return]
 
