@@ -66,10 +66,12 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self.length = 0
         self._scratch: dict[tuple[Any, ...], Tensor] = {}
         self.kept: dict[str, Tensor] = {}
+        self.of_forward: dict[str, Any] = {}  # what target and drafter both take of the coming forward, made once
         super().__init__(layers=[_Layer(self) for _ in range(layers)])
 
     def set_positions(self, positions: Tensor, end: int) -> None:
         """Positions [rows, width] of the coming forward, all of them before `end`."""
+        self.of_forward = {}
         self.positions = self.scratch("positions", positions)
         step = CUDA_LENGTH_STEP if positions.device.type == "cuda" else CPU_LENGTH_STEP
         self.length = min(self.capacity, -(-end // step) * step)
@@ -88,6 +90,8 @@ class RaggedCache(Cache):  # type: ignore[misc]
 
         Made once a forward: from a boolean mask every layer would make it again.
         """
+        if (made := self.of_forward.get("mask")) is not None and made.dtype == dtype:
+            return made  # type: ignore[no-any-return]
         rows, width = self.positions.shape
         key = ("mask", rows, width)
         mask = self._scratch.get(key)
@@ -98,7 +102,8 @@ class RaggedCache(Cache):  # type: ignore[misc]
                 self._scratch[key] = mask
         mask = mask[..., : self.length]  # one piece of memory for every length
         hidden = torch.arange(self.length, device=self.positions.device) > self.positions[:, None, :, None]
-        return mask.zero_().masked_fill_(hidden, float("-inf"))
+        self.of_forward["mask"] = mask.zero_().masked_fill_(hidden, float("-inf"))
+        return mask
 
     def grow(self, capacity: int) -> None:
         """Makes room for more positions."""
@@ -111,6 +116,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
                     setattr(layer, name, new)
         self.capacity = capacity
         self._scratch.clear()
+        self.of_forward = {}
 
     def copy_row(self, source: RaggedCache, row: int, length: int) -> None:
         """Puts the first `length` positions of a one-row cache into a slot."""
@@ -127,6 +133,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
                 layer.keys, layer.values = layer.keys[rows], layer.values[rows]
         self.kept = {name: values[rows] for name, values in self.kept.items()}
         self._scratch.clear()
+        self.of_forward = {}
 
     def start(self, like: RaggedCache, rows: int) -> None:
         """Allocates `rows` slots of the shapes and types of a cache that has been written."""

@@ -152,8 +152,17 @@ class MtpLlamaForCausalLM(LlamaForCausalLM):  # type: ignore[misc]
             "position_ids": position_ids,
             "past_key_values": past_key_values,
             "use_cache": past_key_values is not None,
-            "position_embeddings": self.model.rotary_emb(hidden, position_ids=position_ids),
+            "position_embeddings": self._rotary(hidden, position_ids, past_key_values),
         }
+
+    def _rotary(self, hidden: Tensor, position_ids: Tensor, cache: Cache | None) -> Any:
+        """Rotary embeddings of the positions, kept where the cache has room for what belongs to one forward."""
+        kept: dict[str, Any] = getattr(cache, "of_forward", {})
+        positions, embeddings = kept.get("rotary", (None, None))
+        if positions is not position_ids or embeddings[0].dtype != hidden.dtype:
+            embeddings = self.model.rotary_emb(hidden, position_ids=position_ids)
+            kept["rotary"] = (position_ids, embeddings)
+        return embeddings
 
     def _attention_mask(
         self, given: Tensor | BlockMask | None, hidden: Tensor, position_ids: Tensor, cache: Cache | None
