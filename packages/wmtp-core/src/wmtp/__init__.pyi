@@ -5,6 +5,7 @@ from .cli.session import Session as Session
 from .comparison.compare import compare as compare
 from .comparison.records import Comparison as Comparison
 from .config import load_config as load_config
+from .config import load_configuration as load_configuration
 from .config import load_recipe as load_recipe
 from .config.config import Config as Config
 from .config.recipe import DEFAULT_MODEL_IDS as DEFAULT_MODEL_IDS
@@ -48,6 +49,7 @@ from .contracts.specs import ControlSpec as ControlSpec
 from .contracts.specs import DatasetRequest as DatasetRequest
 from .contracts.specs import DatasetSpec as DatasetSpec
 from .contracts.specs import EvaluatorSpec as EvaluatorSpec
+from .contracts.specs import Example as Example
 from .contracts.specs import Listener as Listener
 from .contracts.specs import LoaderSpec as LoaderSpec
 from .contracts.specs import LoadRequest as LoadRequest
@@ -73,11 +75,14 @@ from .evaluation.benchmark import CodeBenchmark as CodeBenchmark
 from .evaluation.driver import create_evaluator as create_evaluator
 from .evaluation.driver import evaluate as evaluate
 from .evaluation.head_metrics import HeadMetrics as HeadMetrics
+from .evaluation.listeners import run_listeners as run_listeners
 from .evaluation.results import Results as Results
 from .generation.in_memory import engine as engine
 from .loaders import LoaderConfig as LoaderConfig
+from .loaders import ModelLoader as ModelLoader
 from .loaders import create_data_loader as create_data_loader
 from .loaders import create_model_loader as create_model_loader
+from .models.load import LoadedModel as LoadedModel
 from .models.mtp_llama import MtpLlamaConfig as MtpLlamaConfig
 from .models.mtp_llama import MtpLlamaForCausalLM as MtpLlamaForCausalLM
 from .plugins import Plugins as Plugins
@@ -114,6 +119,7 @@ __all__ = [
     "EvaluationTask",
     "EvaluatorSpec",
     "EvaluatorStore",
+    "Example",
     "FindsDepartures",
     "GenerationError",
     "GenerationRequest",
@@ -130,6 +136,7 @@ __all__ = [
     "LoaderSpec",
     "Message",
     "MetricValue",
+    "ModelLoader",
     "OfKind",
     "Outcome",
     "OwnerRun",
@@ -171,6 +178,8 @@ __all__ = [
     "hookimpl",
     "list_runs",
     "load_config",
+    "load_configuration",
     "load_recipe",
     "open_run",
+    "run_listeners",
 ]

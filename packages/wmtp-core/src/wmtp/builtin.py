@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from wmtp.contracts.engines import Engine
     from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask
     from wmtp.contracts.storage import Storage
+    from wmtp.models import LoadedModel
 
 META_MTP_IDS = ("facebook/multi-token-prediction",)
 """Hub repositories in Meta's own layout: ``<variant>/params.json`` and ``consolidated.pth``, one tokenizer.model."""
@@ -74,6 +75,7 @@ def wmtp_loaders() -> list[LoaderSpec]:
             matches=_is_transformers,
             load=_load_transformers,
             fetches=True,
+            load_model=_transformers_model,
         ),
         LoaderSpec(
             name="meta-mtp",
@@ -81,6 +83,7 @@ def wmtp_loaders() -> list[LoaderSpec]:
             matches=_is_meta_mtp,
             load=_load_meta_mtp,
             fetches=True,
+            load_model=_meta_mtp_model,
         ),
         LoaderSpec(
             name="reference",
@@ -148,15 +151,23 @@ def _load_samples(request: LoadRequest) -> Engine:
 
 
 def _load_transformers(request: LoadRequest) -> Engine:
+    return _decoding_engine(request, _transformers_model(request))
+
+
+def _load_meta_mtp(request: LoadRequest) -> Engine:
+    return _decoding_engine(request, _meta_mtp_model(request))
+
+
+def _transformers_model(request: LoadRequest) -> LoadedModel:
     _check_installed(request)
     if request.variant:
         # Only Meta's layout has variants, so a few small files are asked for first: never another variant's weights.
         asked = (f"{request.variant}/params.json", f"{request.variant}.gguf")
         small = request.fetch(("config.json", *asked, "tokenizer.model"))
         if (small.path / asked[1]).is_file():
-            return _decoding_engine(request, (asked[1], "tokenizer*.json", "chat_template*"))
+            return _loaded_model(request, (asked[1], "tokenizer*.json", "chat_template*"))
         if not (small.path / "config.json").is_file():
-            return _load_meta_mtp(request)
+            return _meta_mtp_model(request)
     from wmtp.models.causal import check_early
 
     # before anything large comes
@@ -172,14 +183,14 @@ def _load_transformers(request: LoadRequest) -> Engine:
         from wmtp.models import meta
 
         variant = meta.variant_name(meta.choose(found, None), found, None)
-        return _load_meta_mtp(attrs.evolve(request, variant=variant or None))
-    return _decoding_engine(request, patterns)
+        return _meta_mtp_model(attrs.evolve(request, variant=variant or None))
+    return _loaded_model(request, patterns)
 
 
-def _load_meta_mtp(request: LoadRequest) -> Engine:
+def _meta_mtp_model(request: LoadRequest) -> LoadedModel:
     _check_installed(request)
     folder = f"{request.variant}/" if request.variant else ""
-    return _decoding_engine(request, (f"{folder}params.json", f"{folder}consolidated*.pth", "tokenizer.model"))
+    return _loaded_model(request, (f"{folder}params.json", f"{folder}consolidated*.pth", "tokenizer.model"))
 
 
 def _check_installed(request: LoadRequest) -> None:
@@ -191,9 +202,7 @@ def _check_installed(request: LoadRequest) -> None:
         )
 
 
-def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
-    from wmtp.generation.engine import DecodingEngine
-    from wmtp.generation.threads import chosen_threads
+def _loaded_model(request: LoadRequest, patterns: tuple[str, ...]) -> LoadedModel:
     from wmtp.models import load_model
 
     resource = request.fetch(patterns)
@@ -205,7 +214,14 @@ def _decoding_engine(request: LoadRequest, patterns: tuple[str, ...]) -> Engine:
         trust_remote_code=request.trust_remote_code,
         architectures=request.architectures,
     )
-    named = {"id": request.reference, "revision": resource.version, "variant": loaded.variant}
+    return attrs.evolve(loaded, version=resource.version)
+
+
+def _decoding_engine(request: LoadRequest, loaded: LoadedModel) -> Engine:
+    from wmtp.generation.engine import DecodingEngine
+    from wmtp.generation.threads import chosen_threads
+
+    named = {"id": request.reference, "revision": loaded.version, "variant": loaded.variant}
     if heads := str(loaded.heads):
         named["heads"] = heads
     return DecodingEngine(

@@ -27,6 +27,7 @@ from wmtp.storage.transfer import Report
 if TYPE_CHECKING:
     from wmtp.contracts.engines import Engine
     from wmtp.contracts.storage import Storage
+    from wmtp.models import LoadedModel
     from wmtp.plugins import Plugins
 
 
@@ -318,10 +319,37 @@ class ModelLoader:
 
         threads: how many a run was begun with, where config.yaml leaves the number open.
         """
+        spec = self._loader()
+        engine: Engine = spec.load(self._request(spec, threads))
+        return engine
+
+    def load_model(self, *, device: str | None = None, dtype: str | None = None) -> LoadedModel:
+        """The model itself and its tokenizer, found by the same chain, for whoever trains it or scores with it.
+
+        Args:
+            device: Instead of config's ``devices.device``.
+            dtype: Instead of config's ``devices.dtype``.
+
+        Raises:
+            ConfigError: No loader matches, several do, or the one that does has engines only.
+            ResourceError: It is nowhere, or damaged.
+        """
+        spec = self._loader()
+        if spec.load_model is None:
+            raise ConfigError(
+                f"model {self.reference!r} can be asked but not opened: loader {spec.name} gives no weights. Name a folder, a "
+                "hub id or an s3:// reference."
+            )
+        request = self._request(spec)
+        loaded: LoadedModel = spec.load_model(
+            attrs.evolve(request, device=device or request.device, dtype=dtype or request.dtype)
+        )
+        return loaded
+
+    def _request(self, spec: LoaderSpec, threads: int | None = None) -> LoadRequest:
         model, devices = self._model, self._config.devices
         batch_size = self._recipe.eval.batch_size
-        spec = self._loader()
-        request = LoadRequest(
+        return LoadRequest(
             reference=self.reference,
             fetch=self.resolve,
             revision=model.revision,
@@ -336,8 +364,6 @@ class ModelLoader:
             trust_remote_code=model.trust_remote_code,
             architectures=tuple(owned.spec for owned in self._plugins.architectures.values()),
         )
-        engine: Engine = spec.load(request)
-        return engine
 
     def _settings(self, spec: LoaderSpec) -> Any:
         """What the recipe says of this loader, or its defaults. Raises ConfigError where an option without one is missing."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import wmtp
 from wmtp import kit
+from wmtp_eval_codecontests.rows import LateRow
 from wmtp_eval_codecontests.schema import Language, cases, seconds, solutions
 from wmtp_eval_codecontests.settings import CodeContestsSettings
 
@@ -39,11 +40,9 @@ class CodeContests(wmtp.CodeBenchmark):
 
     def prompt(self, problem: wmtp.Problem) -> str | list[wmtp.Message]:
         row = problem.row
-        places = {"source": row["input_file"] or "standard input", "target": row["output_file"] or "standard output"}
-        instruction = INSTRUCTION.format(**places)
         if self.settings.chat:
-            return [{"role": "user", "content": f"{row['description']}\n\n{instruction}"}]
-        return f"### Problem\n{row['description']}\n\n{instruction}\n\n### Python 3 solution\n"
+            return [{"role": "user", "content": f"{row['description']}\n\n{_instruction(row)}"}]
+        return _question(row)
 
     def form(self) -> kit.PromptForm:
         return kit.chat(self.settings) if self.settings.chat else kit.bare_completion(*self.stop)
@@ -75,3 +74,20 @@ class _Cases:
     def __iter__(self) -> Iterator[wmtp.StdioCase]:
         whole = self._row.whole() if hasattr(self._row, "whole") else self._row
         return (wmtp.StdioCase(input=given, expected=expected) for given, expected in islice(cases(whole), self._most))
+
+
+def _instruction(row: Mapping[str, Any]) -> str:
+    source, target = row["input_file"] or "standard input", row["output_file"] or "standard output"
+    return INSTRUCTION.format(source=source, target=target)
+
+
+def _question(row: Mapping[str, Any]) -> str:
+    return f"### Problem\n{row['description']}\n\n{_instruction(row)}\n\n### Python 3 solution\n"
+
+
+def examples_of(row: Mapping[str, Any]) -> Iterator[wmtp.Example]:
+    """A row's Python 3 solutions, to train on."""
+    whole = row.whole() if isinstance(row, LateRow) else row  # its solutions are read from the file once
+    texts = (text for language, text in solutions(whole) if language is Language.PYTHON3)
+    for number, text in enumerate(texts):
+        yield wmtp.Example(id=f"{row['name']}#{number}", prompt=_question(row), answer=text)

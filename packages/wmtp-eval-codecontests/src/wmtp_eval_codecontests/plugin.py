@@ -17,6 +17,12 @@ def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
     return read(request)
 
 
+def examples(row: Mapping[str, Any]) -> Iterable[wmtp.Example]:
+    from wmtp_eval_codecontests.benchmark import examples_of
+
+    return examples_of(row)
+
+
 @wmtp.hookimpl
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
     return [
@@ -26,6 +32,7 @@ def wmtp_datasets() -> list[wmtp.DatasetSpec]:
             load=load,
             hub_id="deepmind/code_contests",
             hub_patterns=("data/*.parquet",),
+            examples=examples,
         )
     ]
 

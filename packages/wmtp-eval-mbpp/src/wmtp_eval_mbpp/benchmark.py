@@ -79,5 +79,12 @@ class Mbpp(wmtp.CodeBenchmark):
         return {"mbpp_exact": float(same_program(samples[0].code or "", problem.row["code"]))}
 
 
+def example(row: Mapping[str, Any]) -> wmtp.Example:
+    """A row to train on, in the form that is asked without examples."""
+    return wmtp.Example(
+        id=str(row["task_id"]), prompt=f"{_question(row)}[BEGIN]\n", answer=f"{row['code'].rstrip()}\n[DONE]"
+    )
+
+
 def _question(row: Mapping[str, Any]) -> str:
     return TASK.format(text=row["text"], tests="\n".join(row["test_list"]))

@@ -35,6 +35,12 @@ def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
     return read(request)
 
 
+def examples(row: Mapping[str, Any]) -> Iterable[wmtp.Example]:
+    from wmtp_eval_mbpp.benchmark import example
+
+    return [example(row)]
+
+
 @wmtp.hookimpl
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
     return [
@@ -44,6 +50,7 @@ def wmtp_datasets() -> list[wmtp.DatasetSpec]:
             load=load,
             hub_id="google-research-datasets/mbpp",
             hub_patterns=("full/*.parquet",),
+            examples=examples,
         )
     ]
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import attrs
 
 from wmtp.contracts.architectures import ArchitectureSpec as ArchitectureSpec
-from wmtp.contracts.engines import Engine
+from wmtp.contracts.engines import Engine, Message
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask
 from wmtp.contracts.storage import Storage
 from wmtp.contracts.validators import (
@@ -86,12 +86,31 @@ class DatasetRequest:
 
 
 @attrs.frozen(kw_only=True)
+class Example:
+    """One text to train on: what is asked, and what shall be answered.
+
+    Attributes:
+        id: Names it in messages; by default its row's place.
+        prompt: What comes before: text, or turns for the tokenizer's chat template. Empty for plain text.
+        answer: What is learned. The tokenizer's end token follows it.
+        weights: (first character, end, weight) of spans of the answer, for `given-v1`; what no span covers weighs 1.
+    """
+
+    id: str = ""
+    prompt: str | tuple[Message, ...] = ""
+    answer: str
+    weights: tuple[tuple[int, int, float], ...] = ()
+
+
+@attrs.frozen(kw_only=True)
 class DatasetSpec:
     """A data set by name.
 
     Attributes:
         load: yields the rows of one split in the data set's own order, as plain mappings.
         hub_id: where core looks last, a data set repository on the Hugging Face Hub; hub_patterns: the files wanted.
+        examples: a row → the texts that a model is trained on, in the form that the data set's evaluator asks in. Without it
+            the data set cannot be trained on.
     """
 
     name: str = attrs.field(validator=identifier)
@@ -99,6 +118,9 @@ class DatasetSpec:
     load: Callable[[DatasetRequest], Iterable[Mapping[str, Any]]] = attrs.field(validator=factory)
     hub_id: str | None = attrs.field(default=None, validator=optional_text)
     hub_patterns: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=texts)
+    examples: Callable[[Mapping[str, Any]], Iterable[Example]] | None = attrs.field(
+        default=None, validator=optional_factory
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -146,6 +168,8 @@ class LoaderSpec:
         replays: its engines' samples are written already (`wmtp.Replays`): ``n: auto`` means all of them.
         local_path: reference → the file or folder of this machine that it names, or ``None``. Core looks there for changes.
         absolute: (reference, folder of the recipe) → the reference with its paths made absolute.
+        load_model: the same request → the model itself with its tokenizer, for whoever trains it or scores with it. Without
+            it, its references can only be asked.
     """
 
     name: str = attrs.field(validator=identifier)
@@ -158,6 +182,7 @@ class LoaderSpec:
     switches_drafts: bool = attrs.field(default=True, validator=true_or_false)
     local_path: Callable[[str], Path | None] | None = attrs.field(default=None, validator=optional_factory)
     absolute: Callable[[str, Path], str] | None = attrs.field(default=None, validator=optional_factory)
+    load_model: Callable[[LoadRequest], Any] | None = attrs.field(default=None, validator=optional_factory)
 
 
 @attrs.frozen(kw_only=True)

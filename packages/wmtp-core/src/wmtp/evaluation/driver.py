@@ -23,7 +23,7 @@ from wmtp.contracts.specs import Listener, Resource
 from wmtp.errors import ConfigError, WmtpError
 from wmtp.evaluation.engine import GivenModel, RunEngine
 from wmtp.evaluation.judge import LazyJudge
-from wmtp.evaluation.listeners import HookListener, Progress, ProgressListener, trackers
+from wmtp.evaluation.listeners import Progress, ProgressListener, run_listeners
 from wmtp.evaluation.meta_mtp import EVALUATOR_ID, MetaMtpEvaluator
 from wmtp.evaluation.report import report
 from wmtp.evaluation.results import Results, assemble
@@ -98,10 +98,9 @@ def evaluate(
             config=to_plain(config),
             recipe=to_plain(recipe),
         )
-        every: list[tuple[str, Listener]] = [("observers", HookListener(plugins))]
+        every = run_listeners(plugins, config, started)
         every += [("progress", ProgressListener(progress))] if progress else []
         every += [(type(listener).__name__, listener) for listener in listeners]
-        every += trackers(getattr(config, "sections", {}).get("tracking"), plugins, started)
         with Emitter(every) as emitter, _log_file(folder / "log.txt"):
             emitter.emit(started)
             driver = RunDriver(config, recipe, plugins, emitter, folder, engine)

@@ -55,6 +55,20 @@ class HookListener:
         """Nothing is held."""
 
 
+def run_listeners(plugins: Plugins, config: Any, run: RunStarted) -> list[tuple[str, Any]]:
+    """Who hears of a run beside its own command: observers' hooks, and the trackers that config.yaml asks for.
+
+    Args:
+        plugins: Whose hooks and trackers.
+        config: A `wmtp.Config`.
+        run: The run's first event.
+
+    Returns:
+        (name for messages, listener) of each, as `wmtp.events.Emitter` takes them.
+    """
+    return [("observers", HookListener(plugins)), *trackers(config.sections.get("tracking"), plugins, run)]
+
+
 def trackers(sections: Any, plugins: Plugins, run: RunStarted) -> list[tuple[str, Any]]:
     """The trackers that ``tracking.<name>`` of config.yaml asks for, made with its settings and what is known of the run."""
     wanted = sections or {}

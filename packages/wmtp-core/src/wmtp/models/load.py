@@ -37,6 +37,7 @@ class LoadedModel:
     weights and of what else decides a sample (configuration and tokenizer).
 
     variant: which variant of a checkpoint of Meta's it is, as the files themselves say; ``""`` where they do not.
+    version: what pins the files it came from; ``""`` where nothing does.
     heads: what was found of multi-token-prediction modules. stored_modules: those that can be run, not read yet.
     """
 
@@ -46,6 +47,7 @@ class LoadedModel:
     variant: str = ""
     heads: HeadsFound = attrs.field(factory=HeadsFound)
     stored_modules: StoredModules | None = None
+    version: str = ""
 
     @property
     def modules(self) -> SequentialModules | None:
