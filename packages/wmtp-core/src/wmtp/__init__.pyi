@@ -8,6 +8,8 @@ from .config import load_config as load_config
 from .config import load_configuration as load_configuration
 from .config import load_recipe as load_recipe
 from .config.config import Config as Config
+from .config.plain import to_plain as to_plain
+from .config.plain import to_yaml as to_yaml
 from .config.recipe import DEFAULT_MODEL_IDS as DEFAULT_MODEL_IDS
 from .config.recipe import Recipe as Recipe
 from .contracts.architectures import ArchitectureSpec as ArchitectureSpec
@@ -82,6 +84,7 @@ from .loaders import LoaderConfig as LoaderConfig
 from .loaders import ModelLoader as ModelLoader
 from .loaders import create_data_loader as create_data_loader
 from .loaders import create_model_loader as create_model_loader
+from .loaders import upload_folder as upload_folder
 from .models.load import LoadedModel as LoadedModel
 from .models.mtp_llama import MtpLlamaConfig as MtpLlamaConfig
 from .models.mtp_llama import MtpLlamaForCausalLM as MtpLlamaForCausalLM
@@ -182,4 +185,7 @@ __all__ = [
     "load_recipe",
     "open_run",
     "run_listeners",
+    "to_plain",
+    "to_yaml",
+    "upload_folder",
 ]

@@ -18,11 +18,12 @@ from wmtp.config import load_config, load_section
 from wmtp.config.config import Config, ModelPath, StorageConfig
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, ModelConfig, Recipe
 from wmtp.contracts.specs import DatasetRequest, LoaderSpec, LoadRequest, Resource
-from wmtp.errors import ConfigError, WmtpError
+from wmtp.errors import ConfigError, ResourceError, WmtpError
 from wmtp.storage.chain import NotHere, Place, resolve
 from wmtp.storage.hub import from_hub
+from wmtp.storage.keys import BadKey
 from wmtp.storage.remote import STORAGE_ADVICE, Remote
-from wmtp.storage.transfer import Report
+from wmtp.storage.transfer import Report, upload
 
 if TYPE_CHECKING:
     from wmtp.contracts.engines import Engine
@@ -49,6 +50,51 @@ def url_opener(url: str, section: StorageConfig, plugins: Plugins) -> tuple[str,
     if spec.open_url is None:
         raise ConfigError(f"storage {spec.mode!r} opens no URLs: {url}")
     return spec.mode, partial(spec.open_url, url, section.by_mode.get(spec.mode))
+
+
+def open_destination(key: str, config: Config, plugins: Plugins) -> tuple[Storage, str, str]:
+    """Where something is uploaded to: the storage, the prefix in it, and how to call the place.
+
+    Args:
+        key: Key below the storage's prefix, or a URL. config: Whose storage. plugins: Who opens it.
+
+    Raises:
+        ConfigError: The storage is this machine and the key no URL, or nobody opens the URL.
+    """
+    section = config.storage
+    if "://" in key:
+        storage, prefix = url_opener(key, section, plugins)[1]()
+        return storage, f"{prefix.rstrip('/')}/", key
+    if section.mode == "local":
+        raise ConfigError(
+            "storage.mode is local, so there is nowhere to upload to; set another, or give a URL with --to"
+        )
+    return plugins.storages[section.mode].spec.open(section.settings), f"{key.strip('/')}/", f"{section.mode}: {key}"
+
+
+def upload_folder(folder: Path, to: str, config: Config, *, plugins: Plugins) -> str:
+    """Put a folder into a storage, its manifest last.
+
+    Args:
+        folder: What is uploaded, with all it holds.
+        to: Key below the configured storage's prefix, or a URL such as ``s3://bucket/key``.
+        config: Whose storage. plugins: Who opens it.
+
+    Returns:
+        How to call the place.
+
+    Raises:
+        ConfigError: Nobody opens the place, or the folder holds what cannot be uploaded.
+        ResourceError: It is not whole there.
+    """
+    storage, prefix, shown = open_destination(to, config, plugins)
+    try:
+        upload(storage, folder, prefix)
+    except BadKey as error:
+        raise ConfigError(str(error)) from None
+    except OSError as error:
+        raise ResourceError(f"{shown} is not whole, and has no new manifest: {error}") from error
+    return shown
 
 
 class Remotes:

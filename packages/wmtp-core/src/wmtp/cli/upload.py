@@ -5,16 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from wmtp.cli.session import Session
-
-if TYPE_CHECKING:
-    from wmtp.config.config import Config
-    from wmtp.contracts.storage import Storage
-    from wmtp.plugins import Plugins
 
 LOCK = (".lock",)
 """Of a run directory; whoever holds it holds it here."""
@@ -34,6 +28,7 @@ def command(session: Session, folder: Path, config: str | None, to: str | None, 
     from wmtp.cli.show import UPLOAD, progress
     from wmtp.config import load_config
     from wmtp.errors import ConfigError, ResourceError
+    from wmtp.loaders import open_destination
     from wmtp.storage.keys import BadKey
     from wmtp.storage.transfer import upload
 
@@ -42,7 +37,7 @@ def command(session: Session, folder: Path, config: str | None, to: str | None, 
     configuration = load_config(config, plugins=session.plugins)
     with ExitStack() as stack:
         key = to or _key(folder, model, stack)
-        storage, prefix, shown = _opened(key, configuration, session.plugins)
+        storage, prefix, shown = open_destination(key, configuration, session.plugins)
         watch = stack.enter_context(progress())
         try:
             entries = upload(storage, folder, prefix, partial(watch, UPLOAD) if watch else None, leave_out=LOCK)
@@ -68,19 +63,3 @@ def _key(folder: Path, model: str | None, stack: ExitStack) -> str:
         raise ConfigError(f"{folder} is no run directory; say where it goes: --model ID for a checkpoint, or --to KEY")
     stack.enter_context(locked(folder, fresh=False))  # nobody writes into it meanwhile
     return f"runs/{folder.resolve().name}"
-
-
-def _opened(key: str, configuration: Config, plugins: Plugins) -> tuple[Storage, str, str]:
-    """The storage, the prefix in it, and how to call the place."""
-    from wmtp.errors import ConfigError
-    from wmtp.loaders import url_opener
-
-    section = configuration.storage
-    if "://" in key:
-        storage, prefix = url_opener(key, section, plugins)[1]()
-        return storage, f"{prefix.rstrip('/')}/", key
-    if section.mode == "local":
-        raise ConfigError(
-            "storage.mode is local, so there is nowhere to upload to; set another, or give a URL with --to"
-        )
-    return plugins.storages[section.mode].spec.open(section.settings), f"{key.strip('/')}/", f"{section.mode}: {key}"

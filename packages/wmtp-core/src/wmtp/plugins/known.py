@@ -42,7 +42,13 @@ KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "wmtp-mlflow": {"tracker": ("mlflow",)},
     "wmtp-openai": {"loader": ("openai",)},
-    "wmtp-train": {"section": ("train", "optim", "checkpoint", "data"), "command": ("train", "run", "checkpoints")},
+    "wmtp-train": {
+        "section": ("train", "optim", "checkpoint", "data"),
+        "command": ("train", "run", "checkpoints"),
+        "trainer": ("mtp-v1",),
+        "control": ("random-matched", "inverted", "position"),
+        "data set": ("jsonl",),
+    },
     "wmtp-s3": {"storage mode": ("s3",), "URL scheme": ("s3",)},
 }
 

@@ -1,0 +1,73 @@
+"""From a checkpoint to a folder in transformers format, heads kept: what ``wmtp eval``, and everybody else, can open."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import wmtp
+from wmtp_train import state
+from wmtp_train.folder import Checkpoint, TrainingFolder, read_json, write_text
+from wmtp_train.lora import add_adapters, merged_state
+from wmtp_train.plan import TrainingRequest
+from wmtp_train.processes import Processes
+from wmtp_train.settings import sections_of
+
+DONE = ".complete"
+
+
+def export(request: TrainingRequest, checkpoint: Checkpoint, *, destination: Path | None = None) -> Path:
+    """Writes a checkpoint in transformers format, whole or not at all; one that is there already is left.
+
+    The running mean of the weights is exported where the recipe has one; adapters are merged.
+
+    Args:
+        request: The training. checkpoint: One of its checkpoints.
+        destination: Where to; by default ``train/export/step-…`` in the run folder.
+
+    Returns:
+        The folder.
+    """
+    folder = TrainingFolder(request.folder)
+    place = destination or state.export_path(folder, checkpoint.step)
+    if (place / DONE).is_file():
+        return place
+    if place.exists():
+        raise wmtp.ConfigError(f"{place} is in the way: it is no finished export; choose another folder, or remove it")
+    train = sections_of(request.recipe).train
+    loaded = wmtp.create_model_loader(request.config, request.recipe, plugins=request.plugins).load_model(
+        device="cpu", dtype=_dtype(folder)
+    )
+    model = loaded.model
+    if train.lora is not None:
+        add_adapters(model, train.lora)
+    ema = state.Ema(model, train.ema) if train.ema is not None else None
+    state.load(checkpoint, state.contents(model, None, ema), Processes())
+    if ema is not None:
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name in ema.means:
+                    parameter.copy_(ema.means[name])
+    weights = state.full_state(model) if train.lora is None else merged_state(model)
+    _write(model, loaded.tokenizer, weights, place)
+    return place
+
+
+def _dtype(folder: TrainingFolder) -> str:
+    return str(read_json(folder.plan)["identity"]["dtype"])
+
+
+def _write(model: Any, tokenizer: Any, weights: dict[str, torch.Tensor], place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(f".partial-{place.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        model.save_pretrained(partial, state_dict=weights)
+        tokenizer.save_pretrained(partial)
+        write_text(partial / DONE, "")
+        partial.rename(place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

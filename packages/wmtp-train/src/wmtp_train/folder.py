@@ -1,0 +1,194 @@
+"""The folder of a training, ``runs/<name>/train``: its plan, its journal, its checkpoints and its exports.
+
+A checkpoint is written into a folder of its own that nobody reads, and gets its name when it is whole: a kill at any moment
+leaves whole checkpoints and, at most, one folder that the next start removes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import filelock
+
+import wmtp
+
+COMPLETE = "COMPLETE"
+STATE = "state.json"
+_PARTIAL = ".partial-"
+
+
+@attrs.frozen(kw_only=True)
+class Checkpoint:
+    """A whole checkpoint. state: what state.json says of it."""
+
+    step: int
+    path: Path
+    state: dict[str, Any]
+
+    @property
+    def loss(self) -> float | None:
+        """Its validation loss, where there was one."""
+        found = self.state.get("eval_loss")
+        return None if found is None else float(found)
+
+
+class TrainingFolder:
+    """Where a training lives."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.path = run / "train"
+        self.plan = self.path / "plan.json"
+        self.journal = self.path / "metrics.jsonl"
+        self.weights = self.path / "weights.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.exports = self.path / "export"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Held by this process alone. Raises ConfigError if another trains in it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise wmtp.ConfigError(
+                f"another process is training in {self.path}; wait for it, or use another run.name"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def whole(self) -> list[Checkpoint]:
+        """The whole checkpoints, the oldest first."""
+        found = []
+        for path in sorted(self.checkpoints.glob("step-*")):
+            if (path / COMPLETE).is_file():
+                state = read_json(path / STATE)
+                found.append(Checkpoint(step=int(state["step"]), path=path, state=state))
+        return sorted(found, key=lambda one: one.step)
+
+    def at(self, step: int) -> Path:
+        """Where the checkpoint of a step is."""
+        return self.checkpoints / f"step-{step:08d}"
+
+    def partial(self, step: int) -> Path:
+        """Where it is while it is written."""
+        return self.checkpoints / f"{_PARTIAL}step-{step:08d}"
+
+    def clear_partial(self) -> None:
+        """Removes what a kill left of a checkpoint or an export."""
+        for folder in (self.checkpoints, self.exports):
+            for left in folder.glob(f"{_PARTIAL}*"):
+                shutil.rmtree(left)
+
+    def publish(self, step: int, state: dict[str, Any]) -> Checkpoint:
+        """Gives a checkpoint that is written its name: sizes and digests, then the mark, then the rename."""
+        partial, path = self.partial(step), self.at(step)
+        files = {one.name: _described(one) for one in sorted(partial.iterdir()) if one.name not in (STATE, COMPLETE)}
+        state = {**state, "step": step, "files": files}
+        write_json(partial / STATE, state)
+        write_text(partial / COMPLETE, "")
+        _sync_folder(partial)
+        if path.exists():  # the same step, saved by a session before this one
+            shutil.rmtree(path)
+        partial.rename(path)
+        _sync_folder(self.checkpoints)
+        return Checkpoint(step=step, path=path, state=state)
+
+    def keep(self, last: int | None, best: int) -> list[Path]:
+        """Removes checkpoints that are neither among the last nor among the best. Returns what was removed."""
+        found = self.whole()
+        if last is None:
+            return []
+        kept = {one.step for one in found[-last:]}
+        judged = sorted((one for one in found if one.loss is not None), key=lambda one: (one.loss, one.step))
+        kept |= {one.step for one in judged[:best]}
+        gone = [one.path for one in found if one.step not in kept]
+        for path in gone:
+            (path / COMPLETE).unlink()  # so that a kill in between leaves nothing that looks whole
+            shutil.rmtree(path)
+        return gone
+
+    def set_aside(self) -> Path | None:
+        """Moves what is here out of the way, for a training that begins anew. Returns where it is now."""
+        if not any(one.name != ".lock" for one in self.path.iterdir()):
+            return None
+        number = next(n for n in range(1, 10**6) if not (self.run / f"train.before-{n}").exists())
+        aside = self.run / f"train.before-{number}"
+        aside.mkdir()
+        for one in list(self.path.iterdir()):
+            if one.name != ".lock":
+                one.rename(aside / one.name)
+        return aside
+
+
+def faults_of(checkpoint: Checkpoint) -> list[str]:
+    """What is wrong with a checkpoint's files, by size and sha256; nothing, if all is well."""
+    found = []
+    for name, wanted in checkpoint.state.get("files", {}).items():
+        path = checkpoint.path / name
+        if not path.is_file():
+            found.append(f"{path} is missing")
+        elif path.stat().st_size != wanted["size"]:
+            found.append(f"{path} has {path.stat().st_size} bytes, not {wanted['size']}")
+        elif _described(path) != wanted:
+            found.append(f"{path} is damaged: its sha256 is another")
+    return found
+
+
+def sizes_wrong(checkpoint: Checkpoint) -> list[str]:
+    """Files that are missing or cut: what a look without reading them tells."""
+    return [
+        str(checkpoint.path / name)
+        for name, wanted in checkpoint.state.get("files", {}).items()
+        if not (path := checkpoint.path / name).is_file() or path.stat().st_size != wanted["size"]
+    ]
+
+
+def _described(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises ConfigError where it is missing or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise wmtp.ConfigError(f"{path}: damaged: {error}") from None
+    if not isinstance(found, dict):
+        raise wmtp.ConfigError(f"{path}: damaged: not an object")
+    return found
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes it whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all, and onto the disk."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

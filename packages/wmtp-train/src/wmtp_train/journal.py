@@ -1,0 +1,59 @@
+"""``metrics.jsonl``: what was measured at each step, one line a step. Trackers are fed from it and never slow a step."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Journal:
+    """An append-only file of one line a step; after a resume it is cut back to the checkpoint's step."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        """step: what the training goes on from; lines behind it are of steps that are done again."""
+        self._path = path
+        _cut(path, step)
+        self._file = path.open("ab", buffering=0)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """One line. Numbers that JSON has no word for are written as strings: ``"nan"``, ``"inf"``."""
+        plain = {name: value if math.isfinite(value) else str(value) for name, value in values.items()}
+        line = json.dumps({"step": step, "time": round(time.time(), 3), "values": plain})
+        self._file.write(f"{line}\n".encode())
+
+    def sync(self) -> None:
+        """Puts what was written onto the disk."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_journal(path: Path) -> Iterator[tuple[int, float, dict[str, float]]]:
+    """(step, time, values) of every whole line."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            row: dict[str, Any] = json.loads(line)
+            yield row["step"], row["time"], {name: float(value) for name, value in row["values"].items()}
+
+
+def _cut(path: Path, step: int) -> None:
+    """Cuts the file behind the last line of a step up to `step`."""
+    if not path.exists():
+        return
+    kept = 0
+    with path.open("rb+") as file:
+        for line in file:
+            if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+                break
+            kept += len(line)
+        file.truncate(kept)

@@ -1,0 +1,62 @@
+"""Several processes on this machine, by torch's own launcher; what ended one is said in a sentence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+
+import wmtp
+
+SHUTDOWN_S = 600
+"""How long processes that are told to stop may take to save."""
+
+
+def launch(processes: int, arguments: Sequence[str]) -> None:
+    """Runs ``wmtp`` with these arguments in so many processes that train together.
+
+    Raises:
+        WmtpError: One of them ended otherwise than it should; says which, and how.
+    """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        monitor_interval=0.2,
+        logs_specs=DefaultLogsSpecs(),
+        shutdown_timeout=SHUTDOWN_S,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "wmtp", *arguments)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        raise wmtp.WmtpError(
+            f"process {rank} of {processes} {_how(failure.exitcode)}; what it said is above. Checkpoints are whole: run the "
+            "same command again to go on from the newest."
+        ) from None
+    except SignalException as error:
+        # The processes have saved and ended; this one ends as a signal ends it.
+        signal.signal(error.sigval, signal.default_int_handler if error.sigval == signal.SIGINT else _terminated)
+        os.kill(os.getpid(), error.sigval)
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with status {code}"

@@ -1,0 +1,114 @@
+"""This process among those that train together: one alone, or one of a group that torchrun started."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@attrs.frozen(kw_only=True)
+class Processes:
+    """Which of them this is."""
+
+    rank: int = 0
+    world: int = 1
+    device: str = "cpu"
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes files and speaks."""
+        return self.rank == 0
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any of them says so; a collective."""
+        if self.world == 1:
+            return flag
+        found = torch.tensor(int(flag), device=self.device)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        return bool(found.item())
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over all of them; a collective."""
+        if self.world > 1:
+            dist.all_reduce(values, dist.ReduceOp.SUM)
+        return values
+
+    def wait(self) -> None:
+        """Until all have come here."""
+        if self.world > 1:
+            dist.barrier()
+
+    def same(self, text: str) -> bool:
+        """Whether all of them have the same text; a collective."""
+        if self.world == 1:
+            return True
+        found: list[Any] = [None] * self.world
+        dist.all_gather_object(found, text)
+        return len(set(found)) == 1
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Processes]:
+    """Joins the group that the environment names (``torchrun`` sets it), or none."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Processes(device=device)
+        return
+    kind = torch.device(device).type
+    if kind == "cuda":
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        torch.cuda.set_device(device)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo")
+    try:
+        yield Processes(rank=dist.get_rank(), world=world, device=device)
+    finally:
+        dist.destroy_process_group()
+
+
+def shard(model: nn.Module, processes: Processes) -> None:
+    """Shards a model's blocks one by one, then the rest, which stays whole between forward and backward: the loss needs it."""
+    if processes.world == 1:
+        return
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+    mesh = init_device_mesh(torch.device(processes.device).type, (processes.world,))
+    for block in model.shardable():  # type: ignore[operator]
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh, reshard_after_forward=False)
+    register_fsdp_forward_method(model, "head_states")
+
+
+class Signals:
+    """SIGTERM and SIGUSR1 set a flag, which is looked at between steps: the first ends the training, both save."""
+
+    def __init__(self) -> None:
+        self.stop = self.save = False
+
+    def _heard(self, number: int, _: Any) -> None:
+        if number == signal.SIGUSR1:
+            self.save = True
+        else:
+            self.stop = True
+
+    @contextmanager
+    def heard(self) -> Iterator[Signals]:
+        """Within, the two signals are this object's, where this is the main thread."""
+        try:
+            before = {number: signal.signal(number, self._heard) for number in (signal.SIGTERM, signal.SIGUSR1)}
+        except ValueError:  # not the main thread: signals are somebody else's
+            yield self
+            return
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,155 @@
+"""The trainer ``mtp-v1``: from a request to a trained model, in this process alone or with others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import attrs
+import torch
+
+import wmtp
+from wmtp.events import Emitter, RunFinished, RunStarted
+from wmtp_train.folder import TrainingFolder, read_json, write_json, write_text
+from wmtp_train.loop import Loop, TrainingResult, latest
+from wmtp_train.lora import add_adapters
+from wmtp_train.plan import Plan, TrainingRequest, make_plan
+from wmtp_train.processes import Processes, Signals, joined, shard
+
+log = logging.getLogger("wmtp.train")
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Training:
+    """What a trainer's `train` takes beside the request: how this session shall go.
+
+    Attributes:
+        resume: ``auto`` goes on from the newest whole checkpoint; ``never`` moves what is there aside and begins anew.
+        listeners: Hear the training's events, beside observers and trackers.
+    """
+
+    request: TrainingRequest
+    resume: str = "auto"
+    listeners: tuple[tuple[str, Any], ...] = ()
+
+
+def train(training: Training) -> TrainingResult:
+    """Trains to the end, or until a signal. Every process of a group calls it.
+
+    Raises:
+        WmtpError: What the user can mend, before the first step wherever that is possible.
+    """
+    request = training.request
+    folder = TrainingFolder(request.folder)
+    with joined(request.device) as processes:
+        request = attrs.evolve(request, device=processes.device)
+        plan = _together(processes, lambda: make_plan(request, world=processes.world))
+        if not processes.same(plan.key):
+            raise wmtp.ConfigError("the processes have found different models or data; they must see the same files")
+        holding = folder.held() if processes.first else _nothing()
+        with holding:
+            if processes.first:
+                _settle(folder, plan, training.resume, request)
+            processes.wait()
+            return _session(plan, processes, folder, training)
+
+
+def _session(plan: Plan, processes: Processes, folder: TrainingFolder, training: Training) -> TrainingResult:
+    request = training.request
+    checkpoint = latest(folder, plan.key)
+    train = plan.sections.train
+    if train.lora is not None:
+        torch.manual_seed(plan.seed)
+        add_adapters(plan.model, train.lora)
+    if train.activation_checkpointing:
+        plan.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    shard(plan.model, processes)
+    started = RunStarted(
+        name=request.recipe.run.name,
+        kind="training",
+        folder=request.folder,
+        config=wmtp.to_plain(request.config),
+        recipe=wmtp.to_plain(request.recipe),
+    )
+    heard: list[tuple[str, Any]] = []
+    if processes.first:
+        heard = [*wmtp.run_listeners(request.plugins, request.config, started), *training.listeners]
+    with Emitter(heard) as emitter, Signals().heard() as signals:
+        emitter.emit(started)
+        ended = partial(RunFinished, name=started.name, kind=started.kind, folder=started.folder)
+        try:
+            loop = Loop(plan, processes, folder, emitter.emit, signals)
+            loop.on_checkpoint = _uploader(plan, request)
+            result = loop.run(loop.resume(checkpoint))
+        except BaseException as error:
+            emitter.emit(ended(error=error))
+            raise
+        emitter.emit(ended())
+        return result
+
+
+def _settle(folder: TrainingFolder, plan: Plan, resume: str, request: TrainingRequest) -> None:
+    """Makes the folder this training's. Raises ConfigError where it is another's."""
+    if resume == "never" and (aside := folder.set_aside()):
+        log.warning("what was in %s is in %s now", folder.path, aside)
+    if folder.plan.exists():
+        _check_same(folder, plan)
+    else:
+        folder.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_json(folder.plan, {"key": plan.key, "identity": plan.identity, "heads": plan.heads})
+    folder.clear_partial()
+    for name, record in (("config.yaml", request.config), ("recipe.yaml", request.recipe)):
+        write_text(request.folder / name, wmtp.to_yaml(record))
+
+
+def _check_same(folder: TrainingFolder, plan: Plan) -> None:
+    before: dict[str, Any] = read_json(folder.plan)
+    if before.get("key") == plan.key:
+        return
+    known = before.get("identity", {})
+    changed = [
+        f"  {name}: {_short(known.get(name))} → {_short(plan.identity.get(name))}"
+        for name in sorted({*known, *plan.identity})
+        if known.get(name) != plan.identity.get(name)
+    ]
+    raise wmtp.ConfigError(
+        f"the training in {folder.path} is another one, and is left as it is. What changed:\n"
+        + "\n".join(changed)
+        + "\nUse another run.name (--set run.name=…), or --resume never to begin anew: what is there is moved aside."
+    )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _together(processes: Processes, make: Callable[[], Plan]) -> Plan:
+    """The first process finds and fetches before the others do, so that nothing is downloaded twice."""
+    if processes.first:
+        plan = make()
+        processes.wait()
+        return plan
+    processes.wait()
+    return make()
+
+
+def _uploader(plan: Plan, request: TrainingRequest) -> Callable[[Any], None]:
+    """Puts a whole checkpoint where the recipe wants it."""
+    to = plan.sections.checkpoint.upload
+    if to is None:
+        return lambda checkpoint: None
+
+    def upload(checkpoint: Any) -> None:
+        url = f"{to.rstrip('/')}/{request.recipe.run.name}/{checkpoint.path.name}"
+        wmtp.upload_folder(checkpoint.path, url, request.config, plugins=request.plugins)
+
+    return upload
+
+
+def _nothing() -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext()

@@ -1,0 +1,134 @@
+"""A training that was stopped goes on to the same bits; another recipe's does not go on at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import wmtp
+from wmtp_train.folder import COMPLETE
+
+from .conftest import Bench
+
+STOP = Callable[[int, int], Any]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"train": {"lora": {"rank": 2, "dropout": 0.3, "target_modules": ["q_proj", "v_proj"]}, "ema": 0.9}},
+        {"train": {"heads": {"schedule": "forward", "schedule_steps": 4}}, "checkpoint": {"asynchronous": True}},
+    ],
+    ids=["plain", "adapters with dropout, running mean", "curriculum, asynchronous"],
+)
+def test_a_stopped_training_ends_with_the_same_bits(bench: Bench, stop_after: STOP, changes: dict[str, Any]) -> None:
+    whole = bench.renamed("whole")
+    assert whole.train(**changes).ending == "finished"
+    stopped = bench.train(listeners=(stop_after(3, signal.SIGTERM),), **changes)
+    assert stopped.ending == "stopped"
+    assert 3 <= stopped.step < 6
+    assert bench.train(**changes).ending == "finished"
+    assert bench.digests()[6] == whole.digests("whole")[6]
+    assert bench.values() == whole.values("whole")
+
+
+def test_a_finished_training_is_not_done_again(bench: Bench) -> None:
+    bench.train()
+    before = bench.of().journal.read_bytes()
+    assert bench.train().step == 6
+    assert bench.of().journal.read_bytes() == before
+
+
+def test_lines_behind_the_checkpoint_are_done_again(bench: Bench) -> None:
+    bench.train()
+    values, digests = bench.values(), bench.digests()
+    for step in (6, 4):  # as a kill between step 3 and its checkpoint would leave it
+        shutil.rmtree(bench.of().at(step))
+    bench.train()
+    assert bench.values() == values
+    assert bench.digests() == digests
+
+
+def test_a_half_checkpoint_is_removed_and_not_read(bench: Bench) -> None:
+    bench.train()
+    digests = bench.digests()
+    half = bench.of().at(6)
+    (half / COMPLETE).unlink()
+    half.rename(bench.of().partial(6))
+    bench.train()
+    assert bench.digests() == digests
+    assert not bench.of().partial(6).exists()
+
+
+def test_a_checkpoint_whose_file_was_cut_is_left_out_with_a_warning(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.train()
+    digests = bench.digests()
+    data = next(bench.of().at(6).glob("*.distcp"))
+    data.write_bytes(data.read_bytes()[:-10])
+    with caplog.at_level("WARNING", "wmtp.train"):
+        bench.train()
+    assert "missing or cut" in caplog.text
+    assert bench.digests() == digests
+
+
+def test_another_recipe_is_refused_and_says_what_changed(bench: Bench) -> None:
+    bench.train()
+    with pytest.raises(wmtp.ConfigError, match=r"(?s)What changed.*optim.*Use another run\.name"):
+        bench.train(optim={"lr": 3e-3})
+    assert bench.train().step == 6
+
+
+def test_never_moves_what_is_there_aside(bench: Bench) -> None:
+    bench.train()
+    digests = bench.digests()
+    bench.train(resume="never", optim={"lr": 3e-3})
+    assert bench.digests() != digests
+    assert (bench.folder / "t" / "train.before-1" / "checkpoints").is_dir()
+
+
+def test_sigusr1_saves_and_goes_on(bench: Bench, stop_after: STOP) -> None:
+    result = bench.train(listeners=(stop_after(1, signal.SIGUSR1),), checkpoint={"every": 100})
+    assert result.ending == "finished"
+    assert len(bench.of().whole()) == 2
+
+
+def test_old_checkpoints_go_and_the_best_stay(bench: Bench) -> None:
+    bench.recipe["data"]["eval"] = bench.recipe["data"]["train"]
+    bench.train(train={"eval_every": 1}, checkpoint={"every": 1, "keep_last": 1, "keep_best": 1})
+    found = bench.of().whole()
+    losses = {step: values["eval/loss"] for step, values in bench.values() if "eval/loss" in values}
+    assert {one.step for one in found} == {6, min(losses, key=lambda step: (losses[step], step))}
+
+
+def test_validation_changes_nothing(bench: Bench) -> None:
+    bench.train()
+    other = bench.renamed("watched")
+    other.recipe["data"] = {**bench.recipe["data"], "eval": bench.recipe["data"]["train"]}
+    other.train(train={"eval_every": 1})
+    assert other.digests("watched") == bench.digests()
+
+
+def test_early_stopping_ends_the_training_for_good(bench: Bench) -> None:
+    bench.recipe["data"]["eval"] = bench.recipe["data"]["train"]
+    changes: dict[str, Any] = {
+        "train": {"eval_every": 1, "early_stopping": {"patience": 1, "min_delta": 100.0}, "max_steps": 50}
+    }
+    first = bench.train(**changes)
+    assert (first.ending, first.step) == ("early", 2)
+    assert bench.train(**changes).step == 2
+
+
+def test_a_state_says_what_it_is(bench: Bench) -> None:
+    bench.train()
+    state = json.loads((bench.of().at(2) / "state.json").read_text(encoding="utf-8"))
+    assert state["step"] == 2
+    assert state["world"] == 1
+    assert all(len(file["sha256"]) == 64 for file in state["files"].values())
