@@ -67,6 +67,9 @@ from .contracts.storage import Changed as Changed
 from .contracts.storage import Entry as Entry
 from .contracts.storage import ReadsInto as ReadsInto
 from .contracts.storage import Storage as Storage
+from .contracts.tracking import Point as Point
+from .contracts.tracking import TrackedRun as TrackedRun
+from .contracts.tracking import Tracker as Tracker
 from .errors import ConfigError as ConfigError
 from .errors import GenerationError as GenerationError
 from .errors import JudgeError as JudgeError
@@ -145,6 +148,7 @@ __all__ = [
     "OwnerRun",
     "PluginError",
     "Plugins",
+    "Point",
     "Problem",
     "ReadsInto",
     "Recipe",
@@ -166,6 +170,8 @@ __all__ = [
     "StdioTests",
     "Storage",
     "StorageSpec",
+    "TrackedRun",
+    "Tracker",
     "TrackerSpec",
     "TrainerSpec",
     "Verdict",

@@ -13,6 +13,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("audit", "wmtp.cli.audit:command", "Say whether drafts change what a model writes.", True),
     ("report", "wmtp.cli.report:command", "Write report.html of a run, or of several beside one another.", False),
     ("heads", "wmtp.cli.heads:command", "Say what heads a model has to draft with, and how good they are.", False),
+    ("track", "wmtp.cli.track:command", "Send what trackers have not heard of a run yet.", True),
     ("runs", "wmtp.cli.runs:command", "List runs: their state, and their metrics.", False),
     ("metrics", "wmtp.cli.metrics:command", "List the metrics that the installed plugins answer for.", False),
     ("plugins", "wmtp.cli.plugins:command", "List plugins: their state, and what each provides.", False),

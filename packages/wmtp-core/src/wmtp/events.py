@@ -91,10 +91,11 @@ class StageFinished:
 
 @attrs.frozen(kw_only=True)
 class StepLogged:
-    """Numbers of one step of a training."""
+    """Numbers of one step of a training. `time`: when they came to be, in seconds since 1970."""
 
     step: int
     values: Mapping[str, float]
+    time: float = attrs.field(factory=time.time)
 
 
 @attrs.frozen(kw_only=True)
@@ -103,6 +104,15 @@ class CheckpointSaved:
 
     step: int
     path: Path
+
+
+@attrs.frozen(kw_only=True)
+class CheckpointEvaluated:
+    """A training's checkpoint was evaluated, in a run folder of its own, whose results.json is `record`."""
+
+    step: int
+    record: RunRecord = attrs.field(repr=False)
+    time: float = attrs.field(factory=time.time)
 
 
 @attrs.frozen(kw_only=True)
@@ -125,6 +135,7 @@ Event: TypeAlias = (
     | StageFinished
     | StepLogged
     | CheckpointSaved
+    | CheckpointEvaluated
     | RunFinished
 )
 

@@ -27,6 +27,7 @@ from wmtp.contracts.validators import (
     one_of,
     optional_attrs_class,
     optional_factory,
+    optional_import_target,
     optional_text,
     texts,
     texts_by_metric,
@@ -345,15 +346,26 @@ class Listener(Protocol):
 class TrackerSpec:
     """A tracker: something outside that a run's numbers are sent to. It is in use where ``tracking.<name>`` is written.
 
+    It has one of `target` and `create`.
+
     Attributes:
-        create: (settings, what is known of the run) → `Listener`.
+        target: ``"module:attribute"`` of what makes a `Tracker`, called as ``attribute(settings, memory)``. It is imported in a
+            process beside the run, which follows the run's journal.
+        create: (settings, what is known of the run) → `Listener`, which hears the events themselves, in the run's process.
         settings: attrs class of the section ``tracking.<name>`` of config.yaml, or ``None`` if it takes no options.
     """
 
     name: str = attrs.field(validator=identifier)
     summary: str = attrs.field(validator=one_line)
-    create: Callable[[Any, Any], Listener] = attrs.field(validator=factory)
+    target: str = attrs.field(default="", validator=optional_import_target)
+    create: Callable[[Any, Any], Listener] | None = attrs.field(default=None, validator=optional_factory)
     settings: type[Any] | None = attrs.field(default=None, validator=optional_attrs_class)
+
+    def __attrs_post_init__(self) -> None:
+        if bool(self.target) == (self.create is not None):
+            raise TypeError(
+                f"tracker {self.name!r} has one of TrackerSpec.target and TrackerSpec.create, not both or none"
+            )
 
 
 @attrs.frozen(kw_only=True)

@@ -119,6 +119,12 @@ def import_target(instance: Any, attribute: attrs.Attribute[Any], value: Any) ->
         raise _fault(instance, attribute, value, "'module:attribute', like 'my_plugin.commands:hello'")
 
 
+def optional_import_target(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """The same, or ``""`` for none."""
+    if value != "":
+        import_target(instance, attribute, value)
+
+
 def one_of(*choices: str) -> Validator:
     def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value not in choices:

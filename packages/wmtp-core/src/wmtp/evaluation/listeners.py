@@ -8,6 +8,8 @@ from typing import Any
 from wmtp.events import BytesMoved, Event, ProgressTotals, RunFinished, RunStarted, SampleGenerated, SampleJudged
 from wmtp.plugins import Plugins
 from wmtp.runs.record import to_json
+from wmtp.tracking.beside import Beside
+from wmtp.tracking.listener import JournalListener
 
 Progress = Callable[[str, str, int], None]
 """Called with (evaluator, ``"total"`` | ``"sample"`` | ``"verdict"``, count) as things happen, and with
@@ -71,5 +73,12 @@ def run_listeners(plugins: Plugins, config: Any, run: RunStarted) -> list[tuple[
 
 def trackers(sections: Any, plugins: Plugins, run: RunStarted) -> list[tuple[str, Any]]:
     """The trackers that ``tracking.<name>`` of config.yaml asks for, made with its settings and what is known of the run."""
-    wanted = sections or {}
-    return [(f"tracker {name}", plugins.trackers[name].spec.create(settings, run)) for name, settings in wanted.items()]
+    heard: list[tuple[str, Any]] = []
+    beside: list[Beside] = []
+    for name, settings in (sections or {}).items():
+        spec = plugins.trackers[name].spec
+        if spec.create is not None:
+            heard.append((f"tracker {name}", spec.create(settings, run)))
+        else:
+            beside.append(Beside(name, spec.target, settings, run.folder))
+    return [*heard, ("journal of the trackers", JournalListener(run.folder, beside))] if beside else heard

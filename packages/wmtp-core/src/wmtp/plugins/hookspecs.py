@@ -240,7 +240,9 @@ def wmtp_trackers() -> Iterable[TrackerSpec]:
     """Trackers: where a run's numbers are sent, beside its directory.
 
     Returns: any number of `wmtp.TrackerSpec`. One is in use where config.yaml has a section ``tracking.<name>``, which its
-    class of settings structures. It listens on a thread of its own: a slow one costs the run nothing.
+    class of settings structures. A spec with `target` names a `wmtp.Tracker`: it is made in a process beside the run, which
+    hands it what the run's journal holds, again and again where the place does not answer. A spec with `create` hears the
+    run's events, on a thread of its own.
 
     Example:
 

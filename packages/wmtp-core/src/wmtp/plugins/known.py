@@ -41,6 +41,7 @@ KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "wmtp-mlflow": {"tracker": ("mlflow",)},
+    "wmtp-tensorboard": {"tracker": ("tensorboard",)},
     "wmtp-openai": {"loader": ("openai",)},
     "wmtp-train": {
         "section": ("train", "optim", "checkpoint", "data"),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from math import inf, nan
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,8 +14,11 @@ import attrs
 import pytest
 
 from wmtp.config import load_config, load_recipe
+from wmtp.contracts.tracking import TrackedRun
 from wmtp.errors import ConfigError
 from wmtp.testing.contracts import Citizen
+from wmtp.tracking.journal import Artifact, Ended, Journal, Link, Numbers
+from wmtp.tracking.sync import sync_run
 
 
 class SectionContract(Citizen):
@@ -67,7 +71,8 @@ class CommandContract(Citizen):
 
 
 class TrackerContract(Citizen):
-    """A tracker: it takes any event, and closes.
+    """A tracker: one that follows journals sends a run's from its first line to its last, and a second time sends nothing; one
+    that hears events takes any, and closes.
 
     Attributes:
         tracker: its name.
@@ -83,10 +88,19 @@ class TrackerContract(Citizen):
         plugins = self.plugins()
         config = load_config({"tracking": {self.tracker: self.settings(tmp_path)}}, plugins=plugins)
         settings = config.sections["tracking"][self.tracker]
-        listener = plugins.trackers[self.tracker].spec.create(settings, None)
-        for event in self.events():
-            listener.handle(event)
-        listener.close()
+        spec = plugins.trackers[self.tracker].spec
+        if spec.create is not None:
+            listener = spec.create(settings, None)
+            for event in self.events():
+                listener.handle(event)
+            listener.close()
+            return
+        done = sync_run(_tracked(tmp_path), self.tracker, spec.target, settings)
+        assert done.now == done.all == len(NUMBERS) - len(done.refused)
+        assert all("inf" in line for line in done.refused), "only infinities may be refused, and by name"
+        again = sync_run(_tracked(tmp_path), self.tracker, spec.target, settings)
+        assert (again.now, again.all) == (0, done.all)
+        assert again.shown == done.shown != ""
 
     def events(self) -> Sequence[Any]:
         """Events to hear; a tracker must not mind those that it does not know."""
@@ -96,6 +110,34 @@ class TrackerContract(Citizen):
         section = {self.tracker: {**self.settings(tmp_path), "no_such_option": 1}}
         with pytest.raises(ConfigError, match="no_such_option"):
             load_config({"tracking": section}, plugins=self.plugins())
+
+
+NUMBERS = {"loss": 1.5, "eval/mbpp_pass@1": 0.25, "eval/odd name/×=1": -1e-300, "not a number": nan, "a" * 300: inf}
+
+
+def _tracked(folder: Path) -> Path:
+    """A run folder with a journal of every kind of entry."""
+    run = folder / "run"
+    if not run.exists():
+        run.mkdir()
+        (run / "report.md").write_text("done\n", encoding="utf-8")
+        journal = Journal(run)
+        journal.add(
+            TrackedRun(
+                name="run",
+                kind="evaluation",
+                folder=str(run),
+                time=1e9,
+                params={"seed": "1", "π@x": "y"},
+                tags=("a b",),
+            )
+        )
+        journal.add(Numbers(values=NUMBERS, step=3, time=1e9 + 1))
+        journal.add(Artifact(file="report.md"))
+        journal.add(Link(name="checkpoint.3", target=str(run / "step-3")))
+        journal.add(Ended(status="finished", time=1e9 + 2))
+        journal.close()
+    return run
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,1 @@
+"""WMTP tracker for MLflow."""
