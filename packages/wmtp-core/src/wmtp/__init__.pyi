@@ -88,6 +88,9 @@ from .loaders import ModelLoader as ModelLoader
 from .loaders import create_data_loader as create_data_loader
 from .loaders import create_model_loader as create_model_loader
 from .loaders import upload_folder as upload_folder
+from .models.architectures.fresh import new_modules as new_modules
+from .models.architectures.fresh import save_modules as save_modules
+from .models.architectures.load import copy_modules as copy_modules
 from .models.load import LoadedModel as LoadedModel
 from .models.mtp_llama import MtpLlamaConfig as MtpLlamaConfig
 from .models.mtp_llama import MtpLlamaForCausalLM as MtpLlamaForCausalLM

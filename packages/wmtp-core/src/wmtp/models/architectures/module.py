@@ -119,18 +119,20 @@ class SequentialModules(nn.Module):
         return self.trunk.project(normed) if head is None else nn.functional.linear(normed, head)
 
     def whole(self, ids: Tensor, hidden: Tensor, depth: int) -> list[Tensor]:
-        """States of every draft step at every position of a text, each given the true tokens: [1, width, hidden] a step.
+        """States of every draft step at every position of texts, each given the true tokens: [rows, width, hidden] a step.
+
+        Gradients go through it: with `project` it is what modules are trained by.
 
         A module of its own attends to its own inputs of all earlier positions. The last module run once more does as in
         decoding: to the true inputs of its first run up to this position, and to its own further runs at this position.
 
         Args:
-            ids: [1, width].
-            hidden: [1, width, hidden] of `first_hidden`. Positions whose tokens lie behind the text get states of no meaning.
+            ids: [rows, width]; padding stands behind the texts.
+            hidden: [rows, width, hidden] of `first_hidden`. Positions whose tokens lie behind a text get states of no meaning.
             depth: draft steps.
         """
         width = ids.shape[1]
-        following = torch.cat([ids, ids.new_zeros(1, depth)], dim=1)
+        following = torch.cat([ids, ids.new_zeros(len(ids), depth)], dim=1)
         positions = torch.arange(width, device=ids.device)[None]
         found: list[Tensor] = []
         memory: Any = None
@@ -254,12 +256,13 @@ def _like(trunk: Trunk, weights: Mapping[str, Any], kind: str, number: int) -> n
             continue
         differ = sorted(set(trunk.layers[index].state_dict()) ^ set(weights))
         if not differ:
-            return _copied(trunk, index, number)
+            return copied_layer(trunk, index, number)
         told = f"a module's decoder layer is like none of the trunk's of kind {kind}: {', '.join(differ[:4])} differ"
     raise ResourceError(told)
 
 
-def _copied(trunk: Trunk, index: int, number: int) -> nn.Module:
+def copied_layer(trunk: Trunk, index: int, number: int) -> nn.Module:
+    """An empty copy of a layer of the trunk, its parameters on the meta device, under another number."""
     layer = trunk.layers[index]
     # Weights are left out, and what layers share (the configuration) stays shared.
     memo: dict[int, Any] = {id(p): nn.Parameter(torch.empty_like(p, device="meta"), False) for p in layer.parameters()}
