@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-import wmtp
+from wmtp import open_run
 from wmtp.config import load_configuration
 from wmtp.evaluation.driver import evaluate
 from wmtp.plugins import create_plugin_manager
@@ -55,7 +55,7 @@ def outcomes(model: Path, seed: int, runs: Path) -> Any:
     )
     evaluate(*files, runs=runs)
     passed: dict[str, dict[int, bool]] = {}
-    for verdict in wmtp.open_run(runs / name).verdicts("mbpp-v1"):
+    for verdict in open_run(runs / name).verdicts("mbpp-v1"):
         passed.setdefault(verdict.key.problem, {})[verdict.key.index] = verdict.outcome.passed
     return np.array([[passed[p][i] for i in range(REPETITIONS)] for p in sorted(passed)])
 

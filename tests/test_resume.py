@@ -39,8 +39,8 @@ def _lines(folder: Path, kind: str, drop: tuple[str, ...]) -> list[dict[str, Any
 
 
 def samples(folder: Path) -> list[dict[str, Any]]:
-    """Every field but the times, in the order of (problem, index)."""
-    return _lines(folder, "samples", ("seconds",))
+    """Every field but the times and who drafted which token, in the order of (problem, index)."""
+    return _lines(folder, "samples", ("seconds", "extra"))
 
 
 def verdicts(folder: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from wmtp.contracts.evaluation import MetricValue
+from wmtp.contracts.runs import GenerationRecord, Provenance, RunInfo, RunRecord
 from wmtp.reports.html import write_report
+from wmtp.runs.record import to_json
 
 ROOT = Path(__file__).resolve().parents[2]
 AXE = ROOT / ".browser" / "axe.min.js"
@@ -23,6 +26,7 @@ HOSTILE = [
     "<!--<script>",
     "def f():\n    return '<b>bold</b>'  # \ud800\n",
 ]
+DRAFTS = {"heads": "0123-1", "characters": [1, 2, 3, 1, 4, 2]}
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +64,15 @@ def make_run(folder: Path, outcomes: dict[str, list[bool]], codes: list[str], se
     with (folder / "samples" / "toy-v1.jsonl").open("wb") as file:
         for number, (p, i, _) in enumerate(pairs):
             code = codes[number % len(codes)]
-            row = {"problem": p, "index": i, "completion": code, "code": code, "tokens": number, "seconds": 0.1}
+            row = {
+                "problem": p,
+                "index": i,
+                "completion": code,
+                "code": code,
+                "tokens": number,
+                "seconds": 0.1,
+                "extra": {"drafts": DRAFTS},
+            }
             file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass"))
     with (folder / "verdicts" / "toy-v1.jsonl").open("w") as lines:
         for p, i, ok in pairs:
@@ -68,14 +80,28 @@ def make_run(folder: Path, outcomes: dict[str, list[bool]], codes: list[str], se
                                     "judge_key": "k", "detail": "" if ok else "<i>AssertionError</i>"}) + "\n")  # fmt: skip
     means = [sum(of) / len(of) for of in outcomes.values()]
     value = sum(means) / len(means)
-    metric = {"value": value, "low": value - 0.1, "high": value + 0.1, "problems": len(means), "samples": len(pairs)}
+    metric: dict[str, Any] = {
+        "value": value,
+        "low": value - 0.1,
+        "high": value + 0.1,
+        "problems": len(means),
+        "samples": len(pairs),
+    }
     (folder / "keys.json").write_text(json.dumps({"generation": {"toy-v1": {"seed": seed}}, "judge": {"toy-v1": {}}}))
     (folder / "recipe.yaml").write_text("eval:\n  metrics: [toy_pass@1]  # <script>\n")
-    generation = {"samples": len(pairs), "tokens": 99, "acceptance": [0.81, 0.62, 0.4], "tokens_per_forward": 2.4}
-    (folder / "results.json").write_text(json.dumps({
-        "metrics": {"toy_pass@1": metric}, "provenance": {"model": {"id": "demo <model>"}}, "generation": generation,
-        "run": {"finished": "2026-11-28T03:00:00+0000"}, "notes": {}, "recipe": {},
-    }))  # fmt: skip
+    generation: dict[str, Any] = {
+        "samples": len(pairs),
+        "tokens": 99,
+        "acceptance": [0.81, 0.62, 0.4],
+        "tokens_per_forward": 2.4,
+    }
+    record = RunRecord(
+        run=RunInfo(name=folder.name, finished="2026-11-28T03:00:00+0000"),
+        metrics={"toy_pass@1": MetricValue(**metric)},
+        provenance=Provenance(model={"id": "demo <model>"}),
+        generation=GenerationRecord(**generation),
+    )
+    (folder / "results.json").write_text(json.dumps(to_json(record)))
     return folder
 
 
@@ -192,6 +218,20 @@ def test_two_runs_have_differences_and_a_diff(browser: Any, runs: list[Path]) ->
     browser.find_element("css selector", "#close").click()
     browser.find_element("css selector", "#filter option[value=gained]").click()
     assert 0 < len(rows(browser)) < 40
+
+
+def test_tokens_say_which_head_wrote_them(browser: Any, runs: list[Path]) -> None:
+    open_page(browser, runs[1] / "report.html")
+    browser.execute_script("document.querySelector(\"button[data-problem='task/1']\").click()")
+    time.sleep(1)
+    browser.execute_script("document.querySelectorAll('#body details.heads').forEach((d) => { d.open = true; })")
+    time.sleep(0.5)
+    spans = "[...document.querySelectorAll('#body details.heads')].map(d => [...d.querySelectorAll('pre > span')])"
+    kinds = browser.execute_script(f"return {spans}.map(of => of.map(s => s.className))")
+    assert ["h0", "h1", "h2", "h3", "hx", "h1"] in kinds
+    shown = browser.execute_script("return document.querySelector('#body details.heads').textContent")
+    assert "the model itself, after a wrong draft: 1" in shown
+    assert "an accepted draft of extra head 1: 2" in shown
 
 
 def test_the_page_speaks_korean_too(browser: Any, runs: list[Path]) -> None:

@@ -27,6 +27,11 @@ def outcomes(rate: float, *, problems: int = 100, n: int = 1, seed: int = 1) -> 
     return {f"t/{i}": [dice.random() < rate for _ in range(n)] for i in range(problems)}
 
 
+def metric(value: float | None) -> dict[str, float | None]:
+    """A metric as results.json has it."""
+    return {"value": value, "low": value, "high": value, "problems": 1, "samples": 1}
+
+
 def test_a_run_that_is_better_is_called_better_and_the_other_worse(make_run: MakeRun) -> None:
     a, b = make_run("a", outcomes(0.3, seed=1)), make_run("b", outcomes(0.7, seed=2), seed=8)
     found = compare([a, b])
@@ -111,7 +116,9 @@ def click_command() -> object:
         ({"rows": {"t/3": "other-row-digest"}}, "data", ("rrrrrrrrrrrr", "other-row-di")),
         ({"prompts": {"t/3": "another-prompt-text"}}, "prompt", ("pppppppppppp", "another-prom")),
         (
-            {"results": {"provenance": {"model": {}, "plugins": [{"distribution": "wmtp-eval-toy", "version": "9"}]}}},
+            {"results": {"provenance": {"model": {}, "plugins": [
+                {"distribution": "wmtp-eval-toy", "version": "9", "state": "loaded"}
+            ]}}},
             "extraction wmtp-eval-toy", ("absent", "9"),
         ),
     ],
@@ -147,7 +154,7 @@ def test_bad_input_gets_a_clear_line(make_run: MakeRun, tmp_path: Path) -> None:
     verdicts.write_bytes(verdicts.read_bytes()[:-20])
     going = make_run("going", outcomes(0.5))
     (going / "results.json").unlink()
-    empty = make_run("empty", outcomes(0.5), results={"metrics": {"toy_pass@1": {"value": None}}})
+    empty = make_run("empty", outcomes(0.5), results={"metrics": {"toy_pass@1": metric(None)}})
     damaged = make_run("damaged", outcomes(0.5))
     (damaged / "results.json").write_text("{")
     (tmp_path / "folder").mkdir()
@@ -195,7 +202,7 @@ def test_metrics_that_are_no_pass_rate_are_compared_by_their_values(make_run: Ma
 
 
 def test_metrics_without_values_of_each_problem_are_left_out_and_said(make_run: MakeRun) -> None:
-    stated = {"metrics": {"toy_pass@1": {"value": 0.5}, "toy_exact": {"value": 0.1}}}
+    stated = {"metrics": {"toy_pass@1": metric(0.5), "toy_exact": metric(0.1)}}
     a, b = make_run("a", outcomes(0.5), results=stated), make_run("b", outcomes(0.5), results=stated)
     found = compare([a, b])
     assert [c.metric for c in found.comparisons] == ["toy_pass@1"]

@@ -419,3 +419,22 @@ def test_memory_does_not_grow_over_a_thousand_prompts() -> None:
     before = resident()
     list(made.generate(requests(many, tokens=8), Sampling(temperature=0.8)))
     assert resident() - before < 10 << 20
+
+
+def test_every_token_says_which_head_wrote_it(mtp_model: Any, tokenizer: Any) -> None:
+    """Counted over all samples, the letters are what the engine counted; and the characters are the text's."""
+    for kind in ("good", "bad", "adversarial"):
+        made = DecodingEngine(mtp_model(kind), tokenizer, identity={}, batch_size=3)
+        found = list(made.generate(requests(n=2), Sampling(temperature=0.8, n=2, seed=3)))
+        letters = "".join(c.extra["drafts"]["heads"] for c in found)
+        assert len(letters) == sum(c.tokens for c in found) == made.stats.tokens
+        for head, accepted in enumerate(made.stats.accepted, 1):
+            # Of an accepted block, what lies behind an end is not kept.
+            assert letters.count(str(head)) <= accepted
+        assert letters.count("1") >= made.stats.accepted[0] - len(found)
+        assert "-" in letters or kind == "good"
+        for completion in found:
+            assert len(completion.extra["drafts"]["characters"]) == completion.tokens
+            assert sum(completion.extra["drafts"]["characters"]) >= len(completion.text.rstrip("\ufffd"))
+    plain = DecodingEngine(mtp_model("good"), tokenizer, identity={}, speculative="off", batch_size=3)
+    assert not any(c.extra for c in plain.generate(requests(n=2), Sampling(temperature=0.8, n=2, seed=3)))

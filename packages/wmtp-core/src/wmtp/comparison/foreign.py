@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from wmtp.comparison.archive import members
-from wmtp.comparison.folders import lines
 from wmtp.comparison.records import Judged, RunData
 from wmtp.errors import ConfigError
+from wmtp.runs.lines import json_lines
 
 UNJUDGED = "nobody here judged the samples of {name}: its {what} are {form}'s own"
 LETTERS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}  # inspect's correct, incorrect, partial, no answer
@@ -93,7 +93,7 @@ def _run(path: Path, form: str, judged: Mapping[str, Judged], notes: Iterable[st
 
 def _human_eval(path: Path) -> RunData:
     passed: dict[str, dict[int, bool]] = {}
-    for row in lines(path):
+    for row in json_lines(path):
         task = _field(path, row, "task_id")
         of = passed.setdefault(str(task), {})
         of[len(of)] = bool(_field(path, row, "passed"))
@@ -149,7 +149,7 @@ def _lm_eval(path: Path) -> RunData:
     rows: dict[str, str] = {}
     prompts: dict[str, str] = {}
     copies = programs = 0
-    for row in lines(path):
+    for row in json_lines(path):
         problem, filtered = str(_field(path, row, "doc_id")), str(row.get("filter", "none"))
         rows[problem], prompts[problem] = str(row.get("doc_hash", "")), str(row.get("prompt_hash", ""))
         for metric in _field(path, row, "metrics"):

@@ -6,20 +6,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from wmtp.comparison.folders import lines as read_lines
 from wmtp.errors import ConfigError
+from wmtp.runs.reader import Run
 
 
 def programs(folder: Path, problem: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Yield (evaluator, sample, verdict) of each sample of a problem, the last line of an index winning."""
-    for path in sorted((folder / "samples").glob("*.jsonl")):
-        samples = {row["index"]: row for row in read_lines(path) if row.get("problem") == problem}
+    run = Run(folder)
+    for evaluator in run.evaluators_with("samples"):
+        samples = {row["index"]: row for row in run.rows("samples", evaluator) if row.get("problem") == problem}
         verdicts: dict[int, dict[str, Any]] = {}
-        judged = folder / "verdicts" / path.name
-        if samples and judged.exists():
-            verdicts = {row["index"]: row for row in read_lines(judged) if row.get("problem") == problem}
+        if samples:
+            verdicts = {row["index"]: row for row in run.rows("verdicts", evaluator) if row.get("problem") == problem}
         for index in sorted(samples):
-            yield path.stem, samples[index], verdicts.get(index, {})
+            yield evaluator, samples[index], verdicts.get(index, {})
 
 
 def lines(runs: Sequence[Path], problem: str) -> Iterator[str]:

@@ -72,6 +72,7 @@ class RaggedDecoder:
         self._may_stop_drafting = may_stop_drafting and drafter.depth > 0
         self._next_check = DRAFTING_CHECK_AFTER
         self._counters = counters
+        self._depth = drafter.depth  # also of what was drafted before drafting was given up
         counters.draft(drafter.depth)
 
     def decode(self, queue: WaitingQueue, sampling: Sampling) -> Iterator[Completion]:
@@ -217,7 +218,7 @@ class RaggedDecoder:
                 right += 1
             if width > 1:
                 row.steps.append((len(row.ids) - 1, right))
-            self._append_tokens(row, target[: right + 1])
+            self._append_tokens(row, target[: right + 1], drafts=min(width, len(row.pending)) - 1)
             row.position += right + 1
             accepted[slot] = right
             if not row.finish:
@@ -231,8 +232,10 @@ class RaggedDecoder:
             state = state[torch.tensor([slot for slot, _ in going], device=self._device)]
         self._propose([row for _, row in going], state, slots, sampling)
 
-    def _append_tokens(self, row: ActiveSequence, tokens: Sequence[int]) -> None:
+    def _append_tokens(self, row: ActiveSequence, tokens: Sequence[int], *, drafts: int = 0) -> None:
         self._counters.tokens += row.append_tokens(tokens, self._eos_ids)
+        if self._depth:
+            row.note_heads(len(tokens), drafts)
         if row.finish and row.steps:
             self._counters.finished(row)
 

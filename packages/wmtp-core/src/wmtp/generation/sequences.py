@@ -12,6 +12,8 @@ from wmtp.contracts.engines import Completion, FinishReason, GenerationRequest, 
 from wmtp.generation.noise import row_key
 from wmtp.generation.text import Continuation
 
+HEAD_LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
 
 @attrs.define(kw_only=True)
 class Counters:
@@ -89,6 +91,7 @@ class ActiveSequence:
         pending: the last token and the drafts behind it: the next input.
         steps: of every step that drafted: where its last certain token stands in `ids`, and how many drafts were right.
         end: the end token that ended it.
+        heads: who wrote each token, where the model drafts: see `note_heads`.
     """
 
     request: GenerationRequest
@@ -101,6 +104,7 @@ class ActiveSequence:
     pending: list[int] = attrs.Factory(list)
     steps: list[tuple[int, int]] = attrs.Factory(list)
     end: int | None = None
+    heads: str = ""
     finish: FinishReason | None = None
 
     def append_tokens(self, tokens: Sequence[int], eos_ids: Collection[int]) -> int:
@@ -125,9 +129,19 @@ class ActiveSequence:
                 break
         return len(self.ids) - before
 
+    def note_heads(self, count: int, drafts: int) -> None:
+        """Note who wrote the `count` tokens of a step, as far as they were kept.
+
+        A character a token: ``1`` to ``9``, ``a`` … for an accepted draft of that extra head; of the model's own tokens, ``-``
+        where a draft in its place was wrong, and ``0`` where there was none.
+        """
+        own = "-" if count <= drafts else "0"
+        self.heads = (self.heads + HEAD_LETTERS[1:count] + own)[: len(self.ids)]
+
     def completion(self) -> Completion:
         """Of a row that is finished."""
         assert self.finish is not None
+        drafts = {"heads": self.heads, "characters": self.text.characters(self.ids)} if self.heads else None
         return Completion(
             key=self.request.key,
             text=self.text.cut(self.ids),
@@ -135,6 +149,7 @@ class ActiveSequence:
             tokens=len(self.ids),
             seconds=time.perf_counter() - self.started,
             token_ids=(*self.ids, *(() if self.end is None else (self.end,))),
+            extra={"drafts": drafts} if drafts else {},
         )
 
 

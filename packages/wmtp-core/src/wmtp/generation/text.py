@@ -8,6 +8,8 @@ from typing import Any
 from wmtp.kit.tokenizing import thinking_tokens
 
 CONTEXT_TOKENS = 6
+BLOCK_TOKENS = 32  # decoded together with each of their beginnings, where every token's own characters are asked for
+UNFINISHED = "\ufffd"  # what a tokenizer writes for the first bytes of a character
 
 
 class Continuation:
@@ -48,6 +50,18 @@ class Continuation:
         if whole.startswith(self._before):
             return whole[len(self._before) :]
         return self._text(ids)
+
+    def characters(self, ids: Sequence[int]) -> list[int]:
+        """How many characters of the text each token brings; of one whose bytes are several tokens', the last has it."""
+        found: list[int] = []
+        for start in range(0, len(ids), BLOCK_TOKENS):
+            lead = list(ids[max(0, start - CONTEXT_TOKENS) : start]) if start else self._context
+            before = self._text(lead).rstrip(UNFINISHED)
+            for end in range(start + 1, min(start + BLOCK_TOKENS, len(ids)) + 1):
+                text = self._text([*lead, *ids[start:end]]).rstrip(UNFINISHED)
+                found.append(max(0, len(text) - len(before)))
+                before = text if len(text) > len(before) else before
+        return found
 
     def may_stop(self, ids: Sequence[int], new: int) -> bool:
         """Whether a stop string stands where the last `new` of these ids could have completed it."""

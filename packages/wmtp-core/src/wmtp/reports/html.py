@@ -25,7 +25,7 @@ from wmtp.comparison.table import amount, p_value, signed
 from wmtp.errors import ConfigError
 from wmtp.reports.charts import bars, intervals
 from wmtp.reports.labels import LABELS
-from wmtp.reports.rundata import ReportRun, read_run
+from wmtp.reports.rundata import ReportRun, ReportSample, read_run
 
 FILE = "report.html"
 KINDS = ("all", "never", "failed", "solved")
@@ -122,31 +122,36 @@ def _json(value: Any) -> Markup:
 
 
 def _data(runs: Sequence[ReportRun]) -> str:
-    """Every program once, and by run and problem the samples: [program, status, detail, tokens, seconds]."""
-    programs: dict[str, int] = {}
-    samples = [
-        {
-            problem: [[programs.setdefault(s.code, len(programs)), s.status, s.detail, s.tokens, s.seconds] for s in of]
-            for problem, of in run.samples.items()
-        }
-        for run in runs
-    ]
+    """Every text once, and by run and problem the samples: [program, status, detail, tokens, seconds, …].
+
+    Where drafts were made, three more follow: the completion's number, the heads, and the tokens' characters.
+    """
+    texts: dict[str, int] = {}
+
+    def number(text: str) -> int:
+        return texts.setdefault(text, len(texts))
+
+    def row(s: ReportSample) -> list[Any]:
+        drafts = [number(s.completion), s.heads, s.characters] if s.heads else []
+        return [number(s.code), s.status, s.detail, s.tokens, s.seconds, *drafts]
+
+    samples = [{problem: [row(s) for s in of] for problem, of in run.samples.items()} for run in runs]
     prompts = {problem: text for run in runs for problem, text in run.prompts.items()}
-    text = json.dumps({"programs": list(programs), "samples": samples, "prompts": prompts}, separators=(",", ":"))
+    text = json.dumps({"programs": list(texts), "samples": samples, "prompts": prompts}, separators=(",", ":"))
     return base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()
 
 
 def _metrics(run: ReportRun) -> list[dict[str, Any]]:
     rows = []
     for name, metric in run.metrics.items():
-        value, low, high, unit = (metric.get(k) for k in ("value", "low", "high", "unit"))
+        value, low, high, unit = metric.value, metric.low, metric.high, metric.unit
         span = "—"
         if low is not None and high is not None:
             span = f"{low:.3f} – {high:.3f}" if unit else f"{100 * low:.1f} – {100 * high:.1f}"
         rows.append({
             "metric": name, "run": run.name, "raw": value, "low": low, "high": high,
-            "value": "—" if value is None else amount(value, unit or ""), "span": span,
-            "problems": metric.get("problems", ""), "samples": metric.get("samples", ""),
+            "value": "—" if value is None else amount(value, unit), "span": span,
+            "problems": metric.problems, "samples": metric.samples,
             "share": not unit and value is not None and low is not None,
         })  # fmt: skip
     return rows
@@ -213,7 +218,7 @@ def _visible(text: str) -> str:
 def _timings(runs: Sequence[ReportRun]) -> list[dict[str, Any]]:
     rows = []
     for key, name in TIMINGS.items():
-        values = [run.generation.get(key) for run in runs]
+        values = [getattr(run.generation, key) for run in runs]
         if any(value is not None for value in values):
             rows.append({"name": name, "cells": ["—" if v is None else f"{v:,}" for v in values]})
     return rows

@@ -94,6 +94,19 @@ def locked(folder: Path, *, fresh: bool) -> Iterator[Path]:
         lock.release()
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process is working in a run directory; a folder that may not be written has nobody working in it."""
+    if not (folder / ".lock").exists():
+        return False
+    try:
+        with filelock.FileLock(folder / ".lock", timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+    except OSError:
+        return False
+
+
 def _own_name(name: str) -> str:
     """The file that a temporary one, left behind by a kill, was to become."""
     name = name.removesuffix(TEMPORARY)[1:] if name.endswith(TEMPORARY) else name

@@ -190,6 +190,26 @@ def read_lines(path: Path, format: LineFormat[R], *, torn: bool = False) -> Iter
             offset += len(line)
 
 
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a jsonl file, as they stand; empty lines are passed over.
+
+    Raises:
+        ConfigError: A line is damaged or cut off; names file and line.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8", "surrogatepass"))
+                if not isinstance(row, dict):
+                    raise ValueError("no JSON object")
+            except (ValueError, RecursionError) as error:
+                torn = "" if line.endswith(b"\n") else " The line is cut off: the file is not whole."
+                raise ConfigError(f"{path}, line {number}: damaged: {error}.{torn}") from None
+            yield row
+
+
 def _parse(path: Path, format: LineFormat[R], line: bytes, number: int) -> R:
     try:
         return format.from_line(line)
@@ -200,4 +220,4 @@ def _parse(path: Path, format: LineFormat[R], line: bytes, number: int) -> R:
         ) from None
 
 
-__all__ = ["LINE_SCHEMA", "SAMPLES", "VERDICTS", "LineFormat", "Lines", "read_lines"]
+__all__ = ["LINE_SCHEMA", "SAMPLES", "VERDICTS", "LineFormat", "Lines", "json_lines", "read_lines"]

@@ -12,8 +12,8 @@ from wmtp.contracts.engines import SampleKey
 from wmtp.contracts.evaluation import Sample, Verdict
 from wmtp.contracts.runs import RunRecord
 from wmtp.errors import ConfigError
-from wmtp.runs.folder import read_object
-from wmtp.runs.lines import SAMPLES, VERDICTS, LineFormat, read_lines
+from wmtp.runs.folder import is_held, read_object
+from wmtp.runs.lines import SAMPLES, VERDICTS, LineFormat, json_lines, read_lines
 from wmtp.runs.record import from_json
 
 R = TypeVar("R", Sample, Verdict)
@@ -83,6 +83,24 @@ class Run:
     def prompts(self, evaluator: str) -> dict[str, str | list[dict[str, str]]]:
         """Problem → what the model was given: text, or the turns of a chat. Empty for samples that were written elsewhere."""
         return {row["problem"]: row["prompt"] for row in _rows(self.folder / "prompts" / f"{evaluator}.jsonl")}
+
+    def rows(self, kind: str, evaluator: str) -> Iterator[dict[str, Any]]:
+        """The lines of ``samples``, ``verdicts``, ``values`` or ``prompts`` as plain objects, in the file's order.
+
+        For who reads many and needs few fields: no record is made of them, and where a sample has several lines all are here.
+        Raises ConfigError naming the line that is damaged or cut off.
+        """
+        path = self.folder / kind / f"{evaluator}.jsonl"
+        return json_lines(path) if path.exists() else iter(())
+
+    def evaluators_with(self, kind: str) -> tuple[str, ...]:
+        """Those that have lines of this kind here."""
+        return tuple(sorted(p.stem for p in (self.folder / kind).glob("*.jsonl") if p.stat().st_size))
+
+    @property
+    def held(self) -> bool:
+        """Whether a process is working in it."""
+        return is_held(self.folder)
 
     def _last(self, kind: str, evaluator: str, format: LineFormat[R]) -> Iterator[R]:
         path = self.folder / kind / f"{evaluator}.jsonl"

@@ -45,6 +45,40 @@
     return pre;
   };
 
+  // Who wrote each token: a letter a token (0 the model, - the model after a wrong draft, else the head whose draft stood).
+  const HEADS = "0123456789abcdefghijklmnopqrstuvwxyz";
+  const KINDS = 6; // colours of heads; further ones share the last
+  const kindOf = (letter) => letter === "-" ? "hx" : "h" + Math.min(KINDS, HEADS.indexOf(letter));
+  const said = (letter) => letter === "-" ? t("heads_wrong") : letter === "0" ? t("heads_none") : t("heads_draft") + " " + HEADS.indexOf(letter);
+  const written = (found) => {
+    const box = el("details", "heads");
+    box.append(el("summary", "", t("heads")));
+    box.addEventListener("toggle", () => {
+      if (!box.open || box.children.length > 1) return;
+      const legend = el("ul", "legend");
+      for (const letter of [...new Set(found[6])].sort()) {
+        const item = el("li");
+        item.append(el("span", kindOf(letter), letter), " " + said(letter) + ": " + [...found[6]].filter((l) => l === letter).length);
+        legend.append(item);
+      }
+      const pre = el("pre"), text = [...cut(data.programs[found[5]])];
+      pre.tabIndex = 0;
+      let at = 0;
+      for (let i = 0; i < found[6].length && at < text.length; i++) {
+        const piece = text.slice(at, at + found[7][i]).join("");
+        at += found[7][i];
+        if (!piece) continue;
+        const token = el("span", kindOf(found[6][i]));
+        token.title = said(found[6][i]);
+        put(token, piece);
+        pre.append(token);
+      }
+      put(pre, text.slice(at).join(""));
+      box.append(legend, pre);
+    });
+    return box;
+  };
+
   // The longest common subsequence of lines.
   const difference = (left, right) => {
     const a = cut(left).split("\n"), b = cut(right).split("\n"), pre = el("pre");
@@ -83,6 +117,7 @@
     box.append(facts);
     if (found[2]) { box.append(el("p", "", t("detail") + ":")); const pre = el("pre"); pre.tabIndex = 0; put(pre, cut(found[2])); box.append(pre); }
     box.append(data.programs[found[0]] === "" ? el("p", "", t("no_program")) : program(data.programs[found[0]]));
+    if (found[6]) box.append(written(found));
     return box;
   };
   const show = async (problem) => {
