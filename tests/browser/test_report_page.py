@@ -212,7 +212,7 @@ def test_two_runs_have_differences_and_a_diff(browser: Any, runs: list[Path]) ->
     )
     browser.execute_script("document.querySelector(\"button[data-problem='task/2']\").click()")
     time.sleep(1)
-    browser.execute_script("document.querySelector('#body details').open = true")
+    browser.execute_script("document.querySelector('#body details:not(.heads)').open = true")
     time.sleep(0.5)
     assert browser.find_elements("css selector", "#body .add")
     browser.find_element("css selector", "#close").click()
