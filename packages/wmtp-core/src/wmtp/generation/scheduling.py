@@ -43,10 +43,11 @@ class WaitingQueue:
 
     def next(self) -> tuple[list[int], GenerationRequest] | None:
         if self._current is None or not self._current[1]:
-            self._fill()
             if self._current is not None:
+                # Before more is pulled: what has the same prompt would join this group, which nobody asks any more.
                 self._groups.pop(tuple(self._current[0]), None)
                 self._current = None
+            self._fill()
             if not self._heap:
                 return None
             _, _, ids, group = heapq.heappop(self._heap)
