@@ -78,7 +78,9 @@ class MlflowTracker:
         if "run_id" in self._memory:
             return str(self._memory["run_id"])
         key = self._memory["key"]
-        experiment = self._memory["experiment_id"] = self._experiment()
+        if "experiment_id" not in self._memory:
+            self._memory["experiment_id"] = self._experiment()
+        experiment = self._memory["experiment_id"]
         there = self._client.search_runs([experiment], f"tags.`{_KEY}` = '{key}'", max_results=1)
         run = there[0] if there else self._client.create_run(experiment, tags={_KEY: key})
         self._memory["run_id"] = run.info.run_id

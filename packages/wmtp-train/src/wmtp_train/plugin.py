@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import wmtp
+from wmtp_train.critic_settings import CriticConfig
 from wmtp_train.settings import CheckpointConfig, DataConfig, OptimConfig, TrainConfig
 
 
@@ -15,6 +16,7 @@ def wmtp_sections() -> list[wmtp.SectionSpec]:
         wmtp.SectionSpec(name="train", summary="what is learned, and for how long", settings=TrainConfig),
         wmtp.SectionSpec(name="optim", summary="the optimiser and its schedule", settings=OptimConfig),
         wmtp.SectionSpec(name="data", summary="what is trained on", settings=DataConfig),
+        wmtp.SectionSpec(name="critic", summary="how a value model is made from judged samples", settings=CriticConfig),
         wmtp.SectionSpec(name="checkpoint", summary="when state is saved, and what is kept", settings=CheckpointConfig),
     ]
 
@@ -95,6 +97,12 @@ def wmtp_commands() -> list[wmtp.CommandSpec]:
             name="train",
             summary="Train a model with token weights.",
             target="wmtp_train.cli:train_command",
+            resumable=True,
+        ),
+        wmtp.CommandSpec(
+            name="critic",
+            summary="Make a critic from judged samples, for train.critic.",
+            target="wmtp_train.cli_critic:command",
             resumable=True,
         ),
         wmtp.CommandSpec(

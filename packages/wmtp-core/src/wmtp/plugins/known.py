@@ -44,8 +44,8 @@ KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
     "wmtp-tensorboard": {"tracker": ("tensorboard",)},
     "wmtp-openai": {"loader": ("openai",)},
     "wmtp-train": {
-        "section": ("train", "optim", "checkpoint", "data"),
-        "command": ("train", "run", "checkpoints"),
+        "section": ("train", "optim", "checkpoint", "data", "critic"),
+        "command": ("train", "run", "checkpoints", "critic"),
         "trainer": ("mtp-v1",),
         "control": ("random-matched", "inverted", "position"),
         "data set": ("jsonl",),
