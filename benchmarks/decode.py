@@ -1,6 +1,6 @@
 """Speculative decoding beside plain decoding and beside transformers' generate, in interleaved rounds.
 
-    python benchmarks/decode.py [--quick] [--part trained|wide|wide-bfloat16|many]
+    python benchmarks/decode.py [--quick] [--part trained|wide|wide-bfloat16|sequential|many]
 
 Two models: the demo's trained one (examples/demo-model), and a wide one in Meta's proportions (29 blocks and 3 extra heads,
 over 100 M parameters). The wide one has random weights with heads *made to agree*: the last block and the heads add
@@ -21,15 +21,20 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
+import wmtp
 import wmtp.generation.decoder
 from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
 from wmtp.generation.engine import DecodingEngine
 from wmtp.models import load_model
+from wmtp.models.architectures.families import FAMILIES
+from wmtp.models.architectures.load import StoredModules
 from wmtp.models.mtp_llama import MtpLlamaConfig, MtpLlamaForCausalLM
 
 SHARE = 0.80  # of tokens a forward, that wall time must gain: batch 1, wide model
@@ -184,6 +189,74 @@ def wide_bfloat16_part(prompts: list[str], quick: bool) -> list[str]:
     return wide_part(prompts, quick, torch.bfloat16)
 
 
+def sequential_model(vocabulary: int) -> tuple[Any, StoredModules]:
+    """A Qwen2 trunk of over 100 M parameters whose next token is mostly a matter of the last one, and one sequential module
+    behind it that was trained on what the trunk itself writes."""
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=vocabulary, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=8,
+        num_key_value_heads=8, max_position_embeddings=1024, bos_token_id=0, eos_token_id=None, tie_word_embeddings=False,
+    )  # fmt: skip
+    model = Qwen2ForCausalLM(config).eval().requires_grad_(False)
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight.mul_(0.05)
+        layer.mlp.down_proj.weight.mul_(0.05)
+    model.lm_head.weight.zero_()
+    model.lm_head.weight[34:98].normal_(0, 0.3)
+    start = torch.randint(34, 98, (8, 1))
+    ids = model.generate(
+        start, attention_mask=torch.ones_like(start), max_new_tokens=96, do_sample=True, pad_token_id=0
+    )
+    spec = next(spec for spec in FAMILIES if spec.name == "mimo")
+    modules = wmtp.new_modules(model, spec)
+    hidden = modules.first_hidden(*modules.trunk.run(input_ids=ids, use_cache=False))
+    optimiser = torch.optim.AdamW(modules.parameters(), lr=1e-3)
+    for _ in range(40):
+        logits = modules.project(0, modules.whole(ids, hidden, 1)[0])[:, :-2]
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 2:].flatten())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    modules.eval().requires_grad_(False)
+    return model, StoredModules(spec, 1, lambda: modules)
+
+
+def sequential_part(prompts: list[str], quick: bool) -> list[str]:
+    """Cost model: a step is one forward of the trunk and k runs of the module, each of them worth as much of one as it reads of
+    weights (its layer, its projection, and the output matrix). Tokens a step over that cost are tokens a forward-equivalent."""
+    tokenizer = load_model(EXAMPLES / "demo-model", device="cpu").tokenizer
+    model, stored = sequential_model(len(tokenizer))
+    matrix = model.lm_head.weight.numel()
+    trunk = sum(p.numel() for p in model.model.layers.parameters()) + matrix
+    module = sum(p.numel() for p in stored.open().parameters()) + matrix
+    print(f"sequential: trunk {trunk / 1e6:.0f} M, a module's run is {module / trunk:.3f} of its forward", flush=True)
+    wanted, missed = requests([prompt[-8:] for prompt in prompts[:2]], 1, 96), []
+    for temperature in (0.0, 0.8):
+        sampling = Sampling(temperature=temperature)
+        for k in (1,) if quick else (1, 2, 3):
+
+            def run(spec: str, k: int = k, sampling: Sampling = sampling) -> dict[str, float]:
+                engine = DecodingEngine(
+                    model, tokenizer, identity={}, stored=stored, speculative=spec, batch_size=1, n_heads=k + 1
+                )
+                tokens = sum(completion.tokens for completion in engine.generate(wanted, sampling))
+                return {"tokens": tokens, "yield": engine.stats.tokens / engine.stats.rows}
+
+            runs = {spec: partial(run, spec) for spec in ("auto", "off")}
+            found = rounds(1 if quick else 3, runs)
+            gain = per_token(found["off"]) / per_token(found["auto"])
+            busy = per_token(found["off"], "processor") / per_token(found["auto"], "processor")
+            worth = found["auto"]["yield"] / (1 + k * module / trunk)
+            print(
+                f"sequential, batch 1, T {temperature}, k {k}: {found['auto']['yield']:.2f} tokens a step, {worth:.2f} a "
+                f"forward-equivalent; {gain:.2f}x ({busy:.2f}x) plain, which is {gain / worth:.2f} ({busy / worth:.2f}) of it",
+                flush=True,
+            )
+            if gain < SHARE * worth:
+                missed.append(f"sequential, T {temperature}, k {k}: {gain / worth:.2f} of tokens a forward-equivalent")
+    return missed
+
+
 def many_part(prompts: list[str], quick: bool) -> list[str]:
     model, untouched = (load_model(EXAMPLES / "demo-model", device="cpu") for _ in range(2))
     many = [prompts[i % len(prompts)] + "#" * (i // len(prompts)) for i in range(8 if quick else 64)]
@@ -196,7 +269,10 @@ def many_part(prompts: list[str], quick: bool) -> list[str]:
 
 
 def main() -> int:
-    parts = {"trained": trained_part, "wide": wide_part, "wide-bfloat16": wide_bfloat16_part, "many": many_part}
+    parts = {
+        "trained": trained_part, "wide": wide_part, "wide-bfloat16": wide_bfloat16_part, "sequential": sequential_part,
+        "many": many_part,
+    }  # fmt: skip
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="one round of each, fewer settings")
     parser.add_argument("--part", choices=parts, action="append", help="only this (default: all)")

@@ -42,3 +42,20 @@ def test_replays_have_no_heads(wmtp: Any) -> None:
     done = run(wmtp, base="reference:", metrics=["mbpp_head1_loss"])
     assert done.returncode == 2
     assert "metrics of heads need a model" in done.stderr
+
+
+def test_the_command_and_the_metrics_say_the_same(wmtp: Any) -> None:
+    settings = "eval.evaluators={mbpp-heads-v1: {shots: 0}, mbpp-v1: {shots: 0}}"
+    done = run(wmtp, "--json", "--set", "eval.limit=14", "--set", settings)
+    assert done.returncode == 0, done.stderr
+    metrics = {name: metric["value"] for name, metric in json.loads(done.stdout)["metrics"].items()}
+    done = wmtp(
+        "heads", str(ROOT / "examples/demo-model"), "--config", str(ROOT / "examples/demo-config.yaml"),
+        "--benchmark", "mbpp", "--limit", "14", "--set", settings, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["texts"] == 14
+    for head, row in enumerate([found["next_token"], *found["depths"]], 1):
+        for what in ("loss", "top1"):
+            assert abs(row[what] - metrics[f"mbpp_head{head}_{what}"]) < 1e-6, (head, what)
