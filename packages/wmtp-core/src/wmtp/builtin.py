@@ -76,6 +76,7 @@ def wmtp_loaders() -> list[LoaderSpec]:
             load=_load_transformers,
             fetches=True,
             load_model=_transformers_model,
+            on_devices=True,
         ),
         LoaderSpec(
             name="meta-mtp",
@@ -84,6 +85,7 @@ def wmtp_loaders() -> list[LoaderSpec]:
             load=_load_meta_mtp,
             fetches=True,
             load_model=_meta_mtp_model,
+            on_devices=True,
         ),
         LoaderSpec(
             name="reference",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +19,7 @@ from wmtp.config.config import Config, ModelPath, StorageConfig
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, ModelConfig, Recipe
 from wmtp.contracts.specs import DatasetRequest, LoaderSpec, LoadRequest, Resource
 from wmtp.errors import ConfigError, ResourceError, WmtpError
+from wmtp.replicas import devices_of, open_replicas, threads_of
 from wmtp.storage.chain import NotHere, Place, resolve
 from wmtp.storage.hub import from_hub
 from wmtp.storage.keys import BadKey
@@ -365,7 +366,9 @@ class ModelLoader:
 
         threads: how many a run was begun with, where config.yaml leaves the number open.
         """
-        spec = self._loader()
+        spec, devices = self._loader(), self._config.devices
+        if spec.on_devices and devices.replicas != 1:
+            return self._replicas(devices_of(devices.device, devices.replicas))
         engine: Engine = spec.load(self._request(spec, threads))
         return engine
 
@@ -410,6 +413,22 @@ class ModelLoader:
             trust_remote_code=model.trust_remote_code,
             architectures=tuple(owned.spec for owned in self._plugins.architectures.values()),
         )
+
+    def _replicas(self, devices: Sequence[str]) -> Engine:
+        """An engine in a process for each device; the files are brought here once, before."""
+        loaders = []
+        section = attrs.evolve(self._config.devices, replicas=1)
+        if section.threads == "auto" and len(devices) > 1:
+            section = attrs.evolve(section, threads=threads_of(len(devices)))
+        for device in devices:
+            config = attrs.evolve(self._config, devices=attrs.evolve(section, device=device))
+            loader = ModelLoader(config, self._recipe, self._plugins, self.storage, self.role)
+            loader.reference, loader.variant = self.reference, self.variant
+            loaders.append(loader)
+        if len(loaders) == 1:
+            return loaders[0].load()
+        _ = self.resolve()
+        return open_replicas(loaders)
 
     def _settings(self, spec: LoaderSpec) -> Any:
         """What the recipe says of this loader, or its defaults. Raises ConfigError where an option without one is missing."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from wmtp.contracts.engines import GenerationRequest, GenerationStats, SampleKey
-from wmtp.evaluation.engine import _sum
 from wmtp.evaluation.speculation import speculation
 from wmtp.generation.sequences import ActiveSequence, Counters
+from wmtp.kit.spreading import summed
 
 
 def row(problem: str, tokens: int, steps: list[tuple[int, int]], end: int | None = None) -> ActiveSequence:
@@ -48,8 +48,8 @@ def test_rates_are_by_position_with_and_without_condition() -> None:
 def test_sessions_are_added_up() -> None:
     one, two = counted(row("a", 9, [(0, 1)])), counted(row("a", 9, [(0, 2)]), row("b", 9, [(0, 0)]))
     both = counted(row("a", 9, [(0, 1)]), row("a", 9, [(0, 2)]), row("b", 9, [(0, 0)]))
-    assert speculation(_sum(one, two)) == speculation(both)
-    assert speculation(_sum(GenerationStats(tokens=3), two)) == speculation(two), (
+    assert speculation(summed(one, two)) == speculation(both)
+    assert speculation(summed(GenerationStats(tokens=3), two)) == speculation(two), (
         "a session before there were such counts"
     )
 

@@ -65,11 +65,13 @@ class PathsConfig:
 @attrs.frozen(kw_only=True)
 class DevicesConfig:
     """``devices``: ``auto``, or torch's own names (``cuda:0``, ``bfloat16``). `threads` is for models on the CPU; ``auto``
-    weighs one against torch's own number when a run begins, and keeps what it chose."""
+    weighs one against torch's own number when a run begins, and keeps what it chose. `replicas` are engines
+    side by side, each in a process of its own; ``auto`` is one for each graphics processor in sight."""
 
     device: str = attrs.field(default="auto", validator=device)
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
     threads: int | Literal["auto"] = attrs.field(default="auto", validator=at_least(1))
+    replicas: int | Literal["auto"] = attrs.field(default=1, validator=at_least(1))
 
 
 @attrs.frozen(kw_only=True)

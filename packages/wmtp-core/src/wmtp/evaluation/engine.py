@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from wmtp.contracts.engines import (
     ScoresHeads,
 )
 from wmtp.errors import ConfigError, PluginError
+from wmtp.kit.spreading import summed
 from wmtp.loaders import ModelLoader
 from wmtp.runs.folder import read_object, write_atomically
 
@@ -70,7 +70,7 @@ class RunEngine:
     def stats(self) -> GenerationStats | None:
         """Totals over every session of the run that ended by itself; ``None`` if no engine has counted anything."""
         now = self._engine.stats if isinstance(self._engine, HasStats) else None
-        return _sum(self._earlier, now) if self._earlier and now else now or self._earlier
+        return summed(self._earlier, now) if self._earlier and now else now or self._earlier
 
     def identity(self) -> Mapping[str, str]:
         """What decides samples. Opens the engine only where ``engine.json`` cannot answer."""
@@ -156,30 +156,3 @@ class RunEngine:
         engine: object = self._engine
         if isinstance(engine, Closes) and not isinstance(self._loader, GivenModel):
             engine.close()
-
-
-def _sum(one: GenerationStats, other: GenerationStats) -> GenerationStats:
-    def heads(first: Sequence[int], second: Sequence[int]) -> tuple[int, ...]:
-        return tuple(a + b for a, b in zip_longest(first, second, fillvalue=0))
-
-    problems = {
-        problem: [
-            heads(a, b)
-            for a, b in zip_longest(one.by_problem.get(problem, ()), other.by_problem.get(problem, ()), fillvalue=())
-        ]
-        for problem in {**one.by_problem, **other.by_problem}
-    }
-    return GenerationStats(
-        tokens=one.tokens + other.tokens,
-        forwards=one.forwards + other.forwards,
-        rows=one.rows + other.rows,
-        seconds=one.seconds + other.seconds,
-        drafted=heads(one.drafted, other.drafted),
-        reached=heads(one.reached, other.reached),
-        accepted=heads(one.accepted, other.accepted),
-        histogram=heads(one.histogram, other.histogram),
-        requests=one.requests + other.requests,
-        request_length=one.request_length + other.request_length,
-        by_problem=problems,
-        notes=(*one.notes, *other.notes),
-    )

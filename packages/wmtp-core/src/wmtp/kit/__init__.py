@@ -13,6 +13,7 @@ from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat, cu
 from wmtp.kit.python import called_names, parse
 from wmtp.kit.rows import Row, RowFile, check_fields, read_rows
 from wmtp.kit.scores import pass_at_k, without_known_bad
+from wmtp.kit.spreading import EngineStream, Spread, Taken, WorkerFacts, WorkerLostError, raised
 from wmtp.kit.thinking import FAMILIES, Marks, opened_by, split_thinking
 from wmtp.kit.tokenizing import encoded, rendered, thinking_tokens
 
@@ -20,12 +21,17 @@ __all__ = [
     "FAMILIES",
     "RULES",
     "ChatSettings",
+    "EngineStream",
     "Extraction",
     "Marks",
     "PromptForm",
     "Row",
     "RowFile",
+    "Spread",
+    "Taken",
     "Wanted",
+    "WorkerFacts",
+    "WorkerLostError",
     "bare_completion",
     "called_names",
     "chat",
@@ -38,6 +44,7 @@ __all__ = [
     "opened_by",
     "parse",
     "pass_at_k",
+    "raised",
     "read_rows",
     "rendered",
     "split_thinking",

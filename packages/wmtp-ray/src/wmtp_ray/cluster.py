@@ -1,0 +1,75 @@
+"""The connection to the cluster, and what is said of a node."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import socket
+from importlib import metadata
+from typing import Any
+
+import ray
+
+import wmtp
+
+VERSIONED = ("wmtp-core", "torch", "transformers", "numpy")
+"""Distributions that a sample may depend on."""
+CONNECT_S = 10.0
+OBJECT_STORE_BYTES = 80 * 2**20
+"""Of a cluster of our own: requests and completions are small, and nothing else goes through it."""
+
+
+def connect(address: str) -> None:
+    """Joins the cluster, once a process.
+
+    Raises:
+        ConfigError: There is none at this address.
+    """
+    if ray.is_initialized():
+        return
+    _reachable(address)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    try:
+        if address == "local":
+            ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **options)
+        else:
+            ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise _no_cluster(address, error) from None
+
+
+def _reachable(address: str) -> None:
+    """Raises ConfigError where nobody listens at host:port: Ray itself goes on trying for many minutes, deaf to ctrl-C."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        with socket.create_connection((host, int(port)), timeout=CONNECT_S):
+            return
+    except OSError as error:
+        raise _no_cluster(address, error) from None
+
+
+def _no_cluster(address: str, error: Exception) -> wmtp.ConfigError:
+    why = " ".join(str(error).split())[:160]
+    return wmtp.ConfigError(
+        f"model.loaders.ray.address: no Ray cluster at {address!r} ({why}). Start one with 'ray start --head', or "
+        "set address: local"
+    )
+
+
+def versions() -> dict[str, str]:
+    """What is installed here of all that a sample may depend on."""
+    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def node() -> str:
+    """The name of this machine, and Ray's of the node, as people find them in its dashboard."""
+    return f"{platform.node()} (node {ray.get_runtime_context().get_node_id()[:8]}, process {os.getpid()})"

@@ -1,0 +1,124 @@
+"""Engines on workers of the cluster, as one engine of the driver's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import attrs
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+import wmtp
+from wmtp.kit import EngineStream, Spread, Taken, WorkerFacts, WorkerLostError, raised
+from wmtp_ray.cluster import connect, node, versions
+from wmtp_ray.settings import RaySettings
+
+T = TypeVar("T")
+
+
+def open_engine(request: wmtp.LoadRequest, settings: RaySettings) -> Spread:
+    """Starts the workers, and waits for the first.
+
+    Raises:
+        ConfigError: No cluster, no loader for the model, or nodes with other versions.
+        GenerationError: No worker within `patience_s`.
+    """
+    connect(settings.address)
+    inner = attrs.evolve(request, settings=None)
+    advice = (
+        f"A worker wants {settings.num_cpus:g} CPU and {settings.num_gpus:g} GPU (model.loaders.ray): 'ray status' says what "
+        "the cluster has."
+    )
+    makers: Sequence[Callable[[], RayWorker]] = [partial(RayWorker, inner, settings)] * settings.workers
+    return Spread(makers, window=settings.window, patience_s=settings.patience_s, advice=advice)
+
+
+class EngineActor:
+    """On a worker: the model, opened by the loader that would open it in the driver.
+
+    An error is answered, not raised: Ray would hand on another class.
+    """
+
+    def __init__(self, request: wmtp.LoadRequest, settings: RaySettings) -> None:
+        self._request, self._settings = request, settings
+        self._stream: EngineStream | None = None
+
+    def open(self) -> WorkerFacts | Exception:
+        try:
+            return self._opened()
+        except Exception as error:  # noqa: BLE001  (raised again in the driver)
+            return raised(error)
+
+    def _opened(self) -> WorkerFacts:
+        spec = inner_loader(self._request.reference, self._settings)
+        options = spec.settings(**self._settings.inner_settings) if spec.settings else None
+        engine = spec.load(attrs.evolve(self._request, settings=options, threads=max(1, int(self._settings.num_cpus))))
+        self._stream = EngineStream(engine, versions(), node())
+        return self._stream.facts()
+
+    def give(self, requests: Sequence[wmtp.GenerationRequest], sampling: wmtp.Sampling) -> None:
+        assert self._stream is not None
+        self._stream.give(requests, sampling)
+
+    def take(self) -> Taken | Exception:
+        assert self._stream is not None
+        try:
+            return self._stream.take()
+        except Exception as error:  # noqa: BLE001  (raised again in the driver)
+            return raised(error)
+
+
+class RayWorker:
+    """In the driver: one actor. See `wmtp.kit.spreading.Worker`."""
+
+    def __init__(self, request: wmtp.LoadRequest, settings: RaySettings) -> None:
+        options: dict[str, Any] = {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus}
+        options |= {"resources": dict(settings.resources), "max_restarts": 0, "max_task_retries": 0}
+        made: Any = ray.remote(EngineActor)
+        self._actor: Any = made.options(**options).remote(request, settings)
+        self._facts: WorkerFacts = self._got(self._actor.open.remote())
+
+    def _got(self, reference: Any) -> Any:
+        """What the actor answered. Raises what the engine raised, or that the actor is gone."""
+        try:
+            answer = ray.get(reference)
+        except RayTaskError as error:
+            raise wmtp.GenerationError(f"a Ray worker failed: {' '.join(str(error).split())[-300:]}") from None
+        except (RayActorError, RayError) as error:
+            raise WorkerLostError(" ".join(str(error).split())[:200]) from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def facts(self) -> WorkerFacts:
+        return self._facts
+
+    def give(self, requests: Sequence[wmtp.GenerationRequest], sampling: wmtp.Sampling) -> None:
+        self._got(self._actor.give.remote(list(requests), sampling))
+
+    def take(self) -> Taken:
+        return self._got(self._actor.take.remote())  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        ray.kill(self._actor)
+
+
+def inner_loader(reference: str, settings: RaySettings) -> wmtp.LoaderSpec:
+    """The loader of this node's plugins that opens the model. Raises ConfigError."""
+    loaders = wmtp.create_plugin_manager().loaders
+    if settings.inner is not None:
+        if settings.inner not in loaders:
+            raise wmtp.ConfigError(
+                f"model.loaders.ray.inner: there is no loader {settings.inner!r} on {node()}; "
+                f"there are {', '.join(sorted(loaders))}"
+            )
+        return loaders[settings.inner].spec
+    matching = [owned.spec for owned in loaders.values() if owned.spec.matches(reference)]
+    if len(matching) != 1:
+        names = ", ".join(spec.name for spec in matching) or "none"
+        raise wmtp.ConfigError(
+            f"model {reference!r}: loaders that match it on {node()}: {names}; choose with model.loaders.ray.inner"
+        )
+    return matching[0]

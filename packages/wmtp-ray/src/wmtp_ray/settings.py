@@ -1,0 +1,37 @@
+"""The options under ``model.loaders.ray`` in the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from attrs import validators
+
+
+@attrs.frozen(kw_only=True)
+class RaySettings:
+    """``model.loaders.ray``.
+
+    Attributes:
+        inner: The loader that opens the model on each worker (``transformers``); by default the one that matches it.
+        inner_settings: That loader's own options, which it otherwise has under ``model.loaders.<name>``.
+        workers: Engines, at most; those for which the cluster has no room yet join when it has.
+        num_cpus: Processors of each worker, and threads of its engine.
+        num_gpus: Graphics processors of each worker.
+        resources: Further resources of each worker, as the cluster names them (``{big: 1}``).
+        address: Of the cluster: ``auto`` for the one that runs here, ``local`` to start one for this command,
+            ``ray://host:10001`` for a distant one.
+        window: Requests that a worker holds at most.
+        patience_s: Seconds without any worker after which the run ends; the same command goes on.
+    """
+
+    inner: str | None = None
+    inner_settings: Mapping[str, Any] = attrs.field(factory=dict)
+    workers: int = attrs.field(default=1, validator=validators.ge(1))
+    num_cpus: float = attrs.field(default=1, validator=validators.gt(0))
+    num_gpus: float = attrs.field(default=0, validator=validators.ge(0))
+    resources: Mapping[str, float] = attrs.field(factory=dict)
+    address: str = "auto"
+    window: int = attrs.field(default=128, validator=validators.ge(1))
+    patience_s: float = attrs.field(default=600.0, validator=validators.ge(0))

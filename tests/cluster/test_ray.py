@@ -1,0 +1,162 @@
+"""`model.loader: ray`: samples and results are those of one process, whatever happens to workers and nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray", reason="needs wmtp-ray")
+
+import wmtp
+from wmtp_ray.settings import RaySettings
+
+SAMPLES = "samples/mbpp-v1.jsonl"
+TIMES = ("seconds", "tokens_per_second")
+
+
+@pytest.fixture
+def files(tiny_llama: Path, write_files: Callable[..., None]) -> Callable[..., None]:
+    """config.yaml and recipe.yaml of a small run, on a cluster where `ray` says how."""
+
+    def write(problems: int = 12, tokens: int = 12, **ray: Any) -> None:
+        on_ray = {"loader": "ray", "loaders": {"ray": ray}} if ray else {}
+        write_files(
+            problems=problems,
+            config={"devices": {"device": "cpu", "dtype": "float32", "threads": 1}},
+            model={"base_id": str(tiny_llama), **on_ray},
+            eval={
+                "metrics": ["mbpp_pass@1"],
+                "batch_size": 4,
+                "sampling": {"temperature": 0.8, "n": 4, "max_new_tokens": tokens},
+                "evaluators": {"mbpp-v1": {"shots": 0}},
+            },
+        )
+
+    return write
+
+
+def same(results: dict[str, Any]) -> dict[str, Any]:
+    """results.json but for times, and for what was written in the files."""
+    kept = {k: v for k, v in results.items() if k not in ("run", "config", "recipe")}
+    kept["generation"] = {k: v for k, v in kept["generation"].items() if k not in TIMES}
+    return kept
+
+
+def texts(folder: Path) -> dict[tuple[str, int], str]:
+    return {(s.key.problem, s.key.index): s.completion for s in wmtp.open_run(folder).samples("mbpp-v1")}
+
+
+def workers() -> list[int]:
+    """Processes of this machine that are actors of ours."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"ray::EngineActor" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def once(file: Path, lines: int, do: Callable[[], None]) -> threading.Thread:
+    """Does something as soon as the file has so many lines."""
+
+    def wait() -> None:
+        while not file.exists() or file.read_bytes().count(b"\n") < lines:
+            time.sleep(0.01)
+        do()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_results_are_those_of_one_process_for_any_number_of_workers(
+    cluster: Any, files: Callable[..., None], evaluate: Callable[..., Any], results: Callable[..., Any], tmp_path: Path
+) -> None:
+    files()
+    evaluate("run.name=plain")
+    for count in (1, 2, 4):
+        files(workers=count, num_cpus=0.5, address=cluster.address)
+        evaluate(f"run.name=ray{count}")
+        assert texts(tmp_path / f"runs/ray{count}") == texts(tmp_path / "runs/plain")
+        assert same(results(f"ray{count}")) == same(results("plain"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("event", ["worker killed", "node removed", "node late"])
+def test_samples_survive_what_happens_to_workers(
+    event: str, cluster: Any, files: Callable[..., None], evaluate: Callable[..., Any], tmp_path: Path
+) -> None:
+    files(20, 24)
+    evaluate("run.name=plain")
+    late = {"worker killed": 0, "node removed": 0, "node late": 1}[event]
+    files(20, 24, workers=2 + late, num_cpus=1, address=cluster.address, window=8)
+    nodes = list(cluster.list_all_nodes())
+    killed: list[int] = []
+
+    def happens() -> None:
+        if event == "worker killed":
+            killed.extend(workers()[:1])
+            os.kill(killed[0], signal.SIGKILL)
+        elif event == "node removed":
+            cluster.remove_node(nodes[1], allow_graceful=False)
+        else:
+            cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+
+    thread = once(tmp_path / "runs/ray" / SAMPLES, 10, happens)
+    evaluate("run.name=ray")
+    thread.join()
+    assert killed or event != "worker killed"
+    assert texts(tmp_path / "runs/ray") == texts(tmp_path / "runs/plain")
+    lines = [json.loads(line) for line in (tmp_path / "runs/ray" / SAMPLES).read_text().splitlines()]
+    assert len(lines) == len({(line["problem"], line["index"]) for line in lines}) == 80
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_driver_that_was_killed_goes_on(
+    cluster: Any, files: Callable[..., None], evaluate: Callable[..., Any], wmtp_env: dict[str, str], tmp_path: Path
+) -> None:
+    files(20, 24)
+    evaluate("run.name=plain")
+    files(20, 24, workers=2, num_cpus=0.5, address=cluster.address, window=8)
+    command = [sys.executable, "-m", "wmtp", "eval", "config.yaml", "recipe.yaml", "--set", "run.name=ray"]
+    with (tmp_path / "log").open("wb") as log:
+        driver = subprocess.Popen(command, cwd=tmp_path, env=wmtp_env, stdout=log, stderr=log)
+        once(tmp_path / "runs/ray" / SAMPLES, 10, driver.kill).join(timeout=300)
+        driver.wait()
+    there = (tmp_path / "runs/ray" / SAMPLES).read_bytes().count(b"\n")
+    assert 10 <= there < 80
+    done = subprocess.run(command, cwd=tmp_path, env=wmtp_env, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert texts(tmp_path / "runs/ray") == texts(tmp_path / "runs/plain")
+
+
+def test_no_cluster_is_told_with_what_starts_one(files: Callable[..., None], evaluate: Callable[..., Any]) -> None:
+    files(workers=1, address="127.0.0.1:9")
+    with pytest.raises(wmtp.ConfigError, match=r"no Ray cluster at '127\.0\.0\.1:9'.*ray start --head"):
+        evaluate()
+
+
+def test_ray_is_not_imported_before_it_is_used() -> None:
+    code = "import sys, wmtp; wmtp.create_plugin_manager(); assert 'ray' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ValueError, match="workers"):
+        RaySettings(workers=0)
