@@ -1,4 +1,4 @@
-# make demo · make test · make lint · make types · make bench · make pages · make docs · make dist · make lowest · make newest ·
+# make demo · make train-demo · make test · make lint · make types · make bench · make pages · make docs · make dist · make lowest · make newest ·
 # make mutants. Each makes the environment in .venv first, if it is missing or stale.
 PYTHON ?= python3.11
 VENV := .venv
@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Tests run on this many workers; torch gets one thread in each (the fixtures see to it).
 WORKERS ?= auto
 
-.PHONY: demo browser test lint types bench pages pages-check docs dist env servers lowest newest mutants clean
+.PHONY: demo train-demo browser test lint types bench pages pages-check docs dist env servers lowest newest mutants clean
 
 env: $(STAMP)
 
@@ -40,6 +40,10 @@ demo: $(STAMP)
 	$(BIN)/wmtp eval examples/demo-config.yaml examples/demo-reference.yaml
 	$(BIN)/wmtp eval examples/demo-config.yaml examples/demo-model.yaml
 	$(BIN)/wmtp eval examples/demo-config.yaml examples/demo-model.yaml --set model.mtp.speculative=off --set run.name=demo-plain
+
+# Trains the demo's model for 100 steps and judges it before, half-way and behind: runs/train-demo/training.html.
+train-demo: $(STAMP)
+	$(BIN)/wmtp run examples/demo-config.yaml examples/train-demo.yaml
 
 # COVERAGE=1 measures branches too and holds the floors of scripts/coverage_floors.py; it takes about a quarter as long again.
 COVERAGE ?=

@@ -48,7 +48,7 @@ def train_command(
     if processes > 1 and not dry_run:
         from wmtp_train.launch import launch
 
-        launch(processes, _arguments(config, recipe, overrides, runs, resume, session))
+        launch(processes, process_arguments(config, recipe, overrides, runs, resume, session))
         return None
     request = request_of(session, config, recipe, overrides, runs)
     if dry_run:
@@ -110,7 +110,7 @@ def said(result: TrainingResult) -> str:
     return f"{result.folder}: step {result.step} of {result.steps}, {how[result.ending]}"
 
 
-def _arguments(
+def process_arguments(
     config: str, recipe: str, overrides: tuple[str, ...], runs: Path, resume: str, session: wmtp.Session
 ) -> list[str]:
     """The command line of each process."""

@@ -106,6 +106,12 @@ def wmtp_commands() -> list[wmtp.CommandSpec]:
             resumable=True,
         ),
         wmtp.CommandSpec(
+            name="run",
+            summary="Train, evaluate every checkpoint, compare, report.",
+            target="wmtp_train.cli_run:command",
+            resumable=True,
+        ),
+        wmtp.CommandSpec(
             name="checkpoints",
             summary="List, export and verify a training's checkpoints.",
             target="wmtp_train.cli_checkpoints:command",
