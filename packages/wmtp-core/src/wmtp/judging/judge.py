@@ -8,7 +8,6 @@ import queue
 import random
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 from wmtp.contracts.judging import CallTests, Level, Outcome, StdioTests
 from wmtp.errors import JudgeError
+from wmtp.judging.host import watch
 from wmtp.judging.host.packages import Package, find
 from wmtp.judging.host.pair import PROCESSES, Overlong, Pair, PairDied
 from wmtp.judging.sandbox import lockdown
@@ -26,48 +26,9 @@ JUDGE_VERSION = "3"
 RECYCLE_AFTER = 4000  # programs a zygote serves, so that nothing a program might leave behind lives for long
 ATTEMPTS = 3  # on fresh processes, before a program's verdict is `infrastructure`
 OUTPUT_MIB = 64
-
-
-class SharedExclusiveLock:
-    """Programs run side by side, or one runs alone (a program judged again because it may have been starved)."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._together = 0
-        self._alone = False
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._alone)
-            self._together += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._together -= 1
-                self._changed.notify_all()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._alone)
-            self._alone = True
-            self._changed.wait_for(lambda: self._together == 0)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._alone = False
-                self._changed.notify_all()
-
-
-def _contention() -> float:
-    """How much longer than its CPU time a busy loop takes here now: 1.0 on an idle machine. At most 8."""
-    wall, cpu = time.perf_counter(), time.thread_time()
-    while time.thread_time() - cpu < 0.05:
-        sum(range(1000))
-    return min(8.0, max(1.0, (time.perf_counter() - wall) / (time.thread_time() - cpu)))
+BLIND = (
+    "this kernel does not tell how long a process waits for a processor: on a busy machine right programs may be late"
+)
 
 
 class SandboxJudge:
@@ -83,16 +44,14 @@ class SandboxJudge:
         notes: tuple[str, ...] = (),
     ) -> None:
         self.level = level
-        self.notes = notes
+        self.notes = notes if watch.can_see_waiting() else (*notes, BLIND)
         self._packages = packages
         self._time_limit, self._memory_mib = time_limit, memory_mib
-        self._contention = _contention()
         self._started = 0
         self._given_up = False
         self.layers: dict[str, str] = {}
         """What the self-test at the start found, layer by layer; empty at level process."""
         self._lock = threading.Lock()
-        self._turns = SharedExclusiveLock()
         self._room = threading.BoundedSemaphore(workers * 2)
         self._idle: queue.SimpleQueue[Pair | None] = queue.SimpleQueue()
         self._pairs: set[Pair] = set()
@@ -166,11 +125,9 @@ class SandboxJudge:
 
     def _job_limits(self, time_limit: float | None, memory_mib: int | None) -> dict[str, Any]:
         cpu = math.ceil(time_limit or self._time_limit)
-        # Only the wall limit is widened: a busy machine makes programs wait, not use more CPU.
-        wall = (cpu + 1) * 1.5 * self._contention
         return {
             "cpu": cpu,
-            "wall": wall,
+            "wall": (cpu + 1) * 1.5,
             "memory_mib": memory_mib or self._memory_mib,
             "output_mib": OUTPUT_MIB,
         }
@@ -187,23 +144,16 @@ class SandboxJudge:
         return future
 
     def _judge(self, code: str, tests: CallTests | StdioTests) -> Outcome:
-        with self._turns.together():
-            answer = self._answer(code, tests)
-        if answer.get("late") and answer["status"] == "timeout":
-            # Stopped by the clock before it had used its CPU: it may have been starved by its neighbours.
-            with self._turns.alone():
-                answer = self._answer(code, tests, fresh=True)
-        answer.pop("late", None)
-        return Outcome(**answer)
+        return Outcome(**self._answer(code, tests))
 
-    def _answer(self, code: str, tests: CallTests | StdioTests, *, fresh: bool = False) -> dict[str, Any]:
+    def _answer(self, code: str, tests: CallTests | StdioTests) -> dict[str, Any]:
         limits = self._job_limits(tests.time_limit, tests.memory_mib)
         why = ""
         for _ in range(ATTEMPTS):
             try:
-                with self._borrowed(fresh=fresh) as pair:
+                with self._borrowed() as pair:
                     answer = _run(pair, code, tests, limits)
-                    over_memory = pair.over_memory
+                    stopped = pair.stopped
                     if answer.pop("spent", False):
                         self.close_pair(pair)
             except Overlong:
@@ -217,8 +167,8 @@ class SandboxJudge:
                 if self._given_up:
                     break
                 continue
-            if over_memory and answer.get("status") != "passed":
-                answer |= {"status": "memory", "detail": "its processes held too much memory together"}
+            if stopped and answer.get("status") not in (None, "passed", "timeout"):
+                answer |= _why_stopped(stopped, answer, limits)
             if isinstance(tests, StdioTests) and answer.get("status") == "passed" and not answer["tests_passed"]:
                 return {"status": "infrastructure", "detail": "the problem has no tests"}
             if "broken" in answer:
@@ -227,12 +177,12 @@ class SandboxJudge:
         return {"status": "infrastructure", "detail": f"the judge's own processes ended {ATTEMPTS} times: {why}"}
 
     @contextmanager
-    def _borrowed(self, *, fresh: bool) -> Iterator[Pair]:
+    def _borrowed(self) -> Iterator[Pair]:
         """A pair that goes back to the idle ones, unless it was closed or what was done with it raised: then its place is
-        free for a fresh one. `fresh`: one that has judged nothing."""
+        free for a fresh one."""
         pair = self._idle.get()
         try:
-            if pair is not None and (fresh or pair.jobs >= RECYCLE_AFTER):
+            if pair is not None and pair.jobs >= RECYCLE_AFTER:
                 self.close_pair(pair)
                 pair = None
             pair = pair or self._start()
@@ -266,14 +216,22 @@ class SandboxJudge:
 def _run(pair: Pair, code: str, tests: CallTests | StdioTests, limits: dict[str, Any]) -> dict[str, Any]:
     job: dict[str, Any] = {"code": code, "limits": limits}
     if isinstance(tests, CallTests):
-        job |= {"mode": "call", "setup": tests.setup, "tests": tests.tests, "deadline": limits["wall"]}
+        job |= {"mode": "call", "setup": tests.setup, "tests": tests.tests}
         return pair.run(job)
     limits |= {"input_file": tests.input_file, "output_file": tests.output_file}
-    job |= {"mode": "stdio", "compare": tests.compare, "deadline": 1e6}  # each case has its own
+    job |= {"mode": "stdio", "compare": tests.compare}
     found = pair.run_cases(job, tests.cases)
     if found["status"] == "passed" and not found["tests"]:
         return {**found, "status": "infrastructure", "detail": "the problem has no tests, so every program would pass"}
     return found
+
+
+def _why_stopped(stopped: str, answer: dict[str, Any], limits: dict[str, Any]) -> dict[str, str]:
+    if stopped == "memory":
+        return {"status": "memory", "detail": "its processes held too much memory together"}
+    if stopped == "cpu":
+        return {"status": "timeout", "detail": f"used up its {limits['cpu']} s of CPU"}
+    return {"status": "timeout", "detail": f"stopped by the wall limit after {answer['cpu_seconds']:.1f} s of CPU"}
 
 
 def _count(tests: CallTests | StdioTests) -> int:
@@ -283,7 +241,7 @@ def _count(tests: CallTests | StdioTests) -> int:
 def layers(pair: Pair, limits: dict[str, Any]) -> dict[str, str]:
     """Each layer of level strict → ``""`` if it holds in this pair, else what was seen. None of them exists at process."""
     limits = limits | {"processes": PROCESSES}
-    results: dict[str, str] = pair.run({"mode": "probe", "limits": limits, "deadline": 30.0})
+    results: dict[str, str] = pair.run({"mode": "probe", "limits": limits | {"wall": 30.0}})
     shared, interfaces = pair.facts["shared"], pair.facts["interfaces"]
     results["namespaces"] = f"shared with the host: {shared}" if shared else ""
     results["network"] = f"interfaces in sight: {interfaces}" if interfaces not in ("", "lo") else ""

@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 import types
 from collections.abc import Callable
 from typing import Any
@@ -38,19 +39,21 @@ class Child:
     def __init__(self, control: socket.socket, job: dict[str, Any]) -> None:
         self._control = control
         self.sock, other = socket.socketpair()
-        request = {"mode": job["mode"], "limits": job["limits"], "deadline": job["deadline"]}
+        request = {"mode": job["mode"], "limits": job["limits"]}
+        self._started = time.monotonic()
         with other:
             socket.send_fds(control, [json.dumps(request).encode()], [other.fileno()])
 
     def finish(self) -> dict[str, Any]:
-        """Ends the child if it still runs. Returns the zygote's report: exit, cpu, peak_mib, late, wall."""
+        """Ends the child if it still runs. Returns the zygote's report: exit, cpu, peak_mib, wall."""
         self._control.send(b"stop")
         report = self._control.recv(65536)
         self.sock.close()  # only now: a child that saw it would wake up to leave by itself, and it is killed anyway
         if len(report) != channel.REPORT.size:
             raise channel.Closed("the zygote is gone")
-        status, cpu, peak, wall, late, spent = channel.REPORT.unpack(report)
-        return {"exit": status, "cpu": cpu, "peak_mib": peak, "wall": wall, "late": late, "spent": spent}
+        status, cpu, peak, spent = channel.REPORT.unpack(report)
+        wall = time.monotonic() - self._started
+        return {"exit": status, "cpu": cpu, "peak_mib": peak, "wall": wall, "spent": spent}
 
 
 def _signal_name(number: int) -> str:
@@ -62,8 +65,6 @@ def _signal_name(number: int) -> str:
 
 def _classify(report: dict[str, Any], limits: dict[str, Any]) -> tuple[str, str]:
     """The status of a program whose child ended before its time, from how it ended."""
-    if report["late"]:
-        return "timeout", f"stopped by the wall limit after {report['cpu']:.1f} s of CPU"
     if report["exit"] == -signal.SIGXCPU or report["cpu"] >= limits["cpu"]:
         return "timeout", _used_up(limits)
     if report["exit"] == -signal.SIGSYS:
@@ -109,7 +110,7 @@ def _calls(parts: names.Split, job: dict[str, Any], child: Child) -> tuple[str, 
         for number, test in enumerate(parts.tests, 1):
             stage = f"test {number}"
             _execute(test, space, program)
-            if not signal.getitimer(signal.ITIMER_REAL)[0]:  # the alarm went off, and the test caught every exception
+            if not signal.getitimer(signal.ITIMER_PROF)[0]:  # the alarm went off, and the test caught every exception
                 raise Expensive
             passed += 1
     except remote.Gone:
@@ -141,10 +142,11 @@ def _calls_to_the_end(parts: names.Split, job: dict[str, Any], child: Child) -> 
     a program may have timed it so that the alarm goes off, or the memory ends, where an exception is being described."""
     try:
         try:
-            signal.setitimer(signal.ITIMER_REAL, job["deadline"] + 1)  # once: after it has gone off it is quiet
+            # Its CPU, not the clock: a busy machine, or a program that takes its time, sets off no alarm. It goes off once.
+            signal.setitimer(signal.ITIMER_PROF, job["limits"]["wall"] + 1)
             found = _calls(parts, job, child)
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
     except (TestsBroken, channel.Closed):
         raise
     except Expensive:
@@ -206,7 +208,6 @@ def _outcome(status: str, passed: int, tests: int, detail: str, report: dict[str
         "peak_mib": report["peak_mib"],
         # It may be the program's own text: nothing in it may upset a terminal or a file in UTF-8.
         "detail": "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in detail),
-        "late": report["late"],
         "spent": report["spent"],
     }
 
@@ -214,10 +215,8 @@ def _outcome(status: str, passed: int, tests: int, detail: str, report: dict[str
 def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.socket) -> Outcome:
     """Runs case after case as the parent sends them; the first failure ends the program."""
     child = Child(control, job)
-    # The process that looks after the cases has its own clock; a program may have stopped it.
-    child.sock.settimeout(job["limits"]["wall"] + 2)
     passed, status, detail = 0, "passed", ""
-    total = {"cpu": 0.0, "wall": 0.0, "peak_mib": 0.0, "late": False}
+    total = {"cpu": 0.0, "wall": 0.0, "peak_mib": 0.0}
     try:
         try:
             channel.send(child.sock, frames.PROGRAM, job["code"].encode("utf-8", "surrogatepass"))
@@ -230,18 +229,18 @@ def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.sock
                 if kind == frames.JOB_END:
                     break
                 case = json.loads(data)
+                started = time.monotonic()
                 channel.send(child.sock, frames.CASE, case["input"].encode("utf-8", "surrogatepass"))
                 _, data = channel.receive(child.sock, candidate.FRAME_LIMIT)
+                total["wall"] += time.monotonic() - started
                 head, _, printed = data.partition(b"\0")
                 ended = _how_it_ended(head)
                 try:
                     status, why = _case_status(ended, printed, case["expected"], job)
                 except MemoryError:  # millions of words
                     status, why = "output", "printed more than can be compared"
-                for key in ("cpu", "wall"):
-                    total[key] += ended[key]
+                total["cpu"] += ended["cpu"]
                 total["peak_mib"] = max(total["peak_mib"], ended["peak_mib"])
-                total["late"] = ended["late"]
                 passed += status == "passed"
                 detail = why and f"test {passed + 1}: {why}"
         except channel.Closed:
@@ -274,11 +273,15 @@ def _how_it_ended(head: bytes) -> dict[str, Any]:
     """What the keeper says of one run. It lives where the program does, so it may lie: raises Closed for what is no report."""
     try:
         ended: dict[str, Any] = json.loads(head)
-        numbers = {key: float(ended[key]) for key in ("cpu", "wall", "peak_mib")}
-        flags = {key: ended[key] is True for key in ("late", "flooded")}
+        numbers = {key: float(ended[key]) for key in ("cpu", "peak_mib")}
         if not all(0 <= number < 1e9 for number in numbers.values()):  # nor NaN
             raise ValueError
-        return {"exit": int(ended["exit"]), "errors": str(ended["errors"]), **numbers, **flags}
+        return {
+            "exit": int(ended["exit"]),
+            "errors": str(ended["errors"]),
+            **numbers,
+            "flooded": ended["flooded"] is True,
+        }
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise channel.Closed("malformed report") from None
 
@@ -317,7 +320,7 @@ def main(parent_descriptor: int, control_descriptor: int) -> None:
     parent = socket.socket(fileno=parent_descriptor)
     control = socket.socket(fileno=control_descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the parent's to handle
-    signal.signal(signal.SIGALRM, _alarm)
+    signal.signal(signal.SIGPROF, _alarm)
     # A parent that is killed cannot say so, and a checker deep in C code would not see its socket close. The kernel looks
     # at the thread that started us; the judge's threads live as long as the judge.
     lockdown.die_with_parent()

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +18,10 @@ from typing import Any, Literal
 from wmtp.contracts.judging import StdioCase
 from wmtp.errors import JudgeError
 from wmtp.judging.host.packages import Package
-from wmtp.judging.sandbox import process_tree
+from wmtp.judging.host.watch import PATIENCE, Watch
 from wmtp.judging.wire import channel, frames
 
 START_SECONDS = 60.0
-GRACE_SECONDS = 10.0
 WATCH_SECONDS = 0.05
 # What every program has in common.
 TMPFS_MIB = 64
@@ -81,8 +79,8 @@ class Pair:
     ) -> None:
         self.jobs = 0
         self.processor = processor
-        self.over_memory = False
-        """Whether the program just judged was ended for what its processes held together."""
+        self.stopped = ""
+        """Why the program just judged was ended from outside: ``"memory"``, ``"cpu"``, ``"wall"``, or ``""``."""
         self._strict = level == "strict"
         self._scratch = tempfile.mkdtemp(prefix="wmtp-judge-")
         self._packages = [entry for package in packages for entry in package.entries]
@@ -126,65 +124,55 @@ class Pair:
         ready: dict[str, str] = answer["ready"]
         return ready
 
-    def _ask(self, kind: int, payload: Mapping[str, Any], seconds: float, memory_mib: int) -> tuple[int, bytes]:
-        self._parent.settimeout(seconds)
+    def _ask(self, kind: int, payload: Mapping[str, Any], limits: Mapping[str, Any]) -> tuple[int, bytes]:
+        self._parent.settimeout(PATIENCE * limits["wall"])
         try:
             channel.send(self._parent, kind, json.dumps(payload).encode())
-            self._await(seconds, memory_mib)
+            self._await(limits)
             return channel.receive(self._parent, channel.JOB_LIMIT)
         except channel.Closed as closed:
             raise PairDied(str(closed)) from None
 
-    def _await(self, seconds: float, memory_mib: int) -> None:
-        """Waits for an answer, and meanwhile for two things that limits on single processes do not catch: a program that
-        takes its memory in many processes, and an answer that keeps the checker busy without end."""
+    def _await(self, limits: Mapping[str, Any]) -> None:
+        """Waits for an answer, and meanwhile for what limits on single processes do not catch (`Watch`)."""
         poll = select.poll()
         poll.register(self._parent, select.POLLIN)
         if poll.poll(WATCH_SECONDS * 1000):
             return  # as nearly always
-        started, busy = time.monotonic(), process_tree.cpu_seconds(self._checker)
+        watch = Watch(self._zygote, self._checker, self.processor, strict=self._strict)
+        wall, cpu, memory_mib = limits["wall"], limits["cpu"], limits["memory_mib"]
         while not poll.poll(WATCH_SECONDS * 1000):
-            if time.monotonic() - started > seconds:
-                if process_tree.cpu_seconds(self._checker) - busy > seconds / 4:
+            if not self.stopped:
+                self.stopped = watch.look(wall=wall, cpu=cpu, memory_mib=memory_mib)
+            if self.stopped:  # again and again: it may be forking
+                watch.end_programs()
+            if watch.checker_is_silent(wall):
+                if watch.checker_is_busy():
                     raise Overlong
-                raise PairDied(f"no answer in {seconds:.0f} s")
-            if self._memory() > 2 * memory_mib << 20:
-                self.over_memory = True
-                process_tree.end_below(self._zygote, spare=self._spared())
-
-    def _spared(self) -> list[int]:
-        """At level strict the zygote that forks is the only child of the process we started."""
-        return process_tree.children(self._zygote)[:1] if self._strict else []
-
-    def _memory(self) -> int:
-        """Bytes that the program's processes hold beyond what each was forked with."""
-        spared = self._spared()
-        baseline = process_tree.private_bytes(spared[0] if spared else self._zygote)
-        programs = [pid for pid in process_tree.descendants(self._zygote) if pid not in spared]
-        return sum(max(0, process_tree.private_bytes(pid) - baseline) for pid in programs)
+                raise PairDied(f"no answer in {watch.seconds():.0f} s")
 
     def run(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """Judges a call job, or asks for a probe."""
         self.jobs += 1
-        self.over_memory = False
-        _, data = self._ask(frames.JOB, job, job["deadline"] + GRACE_SECONDS, job["limits"]["memory_mib"])
+        self.stopped = ""
+        _, data = self._ask(frames.JOB, job, job["limits"])
         answer: dict[str, Any] = json.loads(data)
         return answer
 
     def run_cases(self, job: Mapping[str, Any], cases: Any) -> dict[str, Any]:
         """Judges a stdin program, one case at a time, until one fails."""
         self.jobs += 1
-        self.over_memory = False
-        seconds, memory = job["limits"]["wall"] + GRACE_SECONDS, job["limits"]["memory_mib"]
-        kind, data = self._ask(frames.JOB, job, seconds, memory)
+        self.stopped = ""
+        limits = job["limits"]
+        kind, data = self._ask(frames.JOB, job, limits)
         source = iter(cases)
         while kind == frames.CASE_RESULT and not data:
             case: StdioCase | None = next(source, None)
             if case is None:
                 break
-            kind, data = self._ask(frames.JOB_CASE, {"input": case.input, "expected": case.expected}, seconds, memory)
+            kind, data = self._ask(frames.JOB_CASE, {"input": case.input, "expected": case.expected}, limits)
         if kind == frames.CASE_RESULT:
-            kind, data = self._ask(frames.JOB_END, {}, seconds, memory)
+            kind, data = self._ask(frames.JOB_END, {}, limits)
         answer: dict[str, Any] = json.loads(data)
         return answer
 

@@ -17,7 +17,6 @@ import select
 import signal
 import sys
 import threading
-import time
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -34,13 +33,11 @@ def serve(sock: _socket.socket, limits: Mapping[str, Any], sweep: Callable[[], f
     sweep kills whatever a case left running and returns the CPU seconds those processes used.
     """
     _, payload = channel.receive(sock, candidate.FRAME_LIMIT)
-    signal.setitimer(signal.ITIMER_REAL, limits["wall"])  # ends this process: a source that will not compile
     try:
         code = candidate.compile_program(payload.decode("utf-8", "surrogatepass"))
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
         channel.send(sock, frames.RAISED, candidate.describe(error))
         return
-    signal.setitimer(signal.ITIMER_REAL, 0)
     channel.send(sock, frames.READY)
     folder = os.getcwd()
     _open_streams()
@@ -92,7 +89,6 @@ def _run_case(
         os.unlink(name)  # the program reads it as descriptor 0, and its folder looks empty
     out, out_end = os.pipe()
     err, err_end = os.pipe()
-    started = time.monotonic()
     pid = lockdown.fork()
     if pid == 0:
         os.dup2(stdin, 0)
@@ -104,7 +100,7 @@ def _run_case(
     for descriptor in (stdin, out_end, err_end):
         os.close(descriptor)
     process = os.pidfd_open(pid)
-    until = watchdog.Watchdog(pid, started + limits["wall"], limits["cpu"])
+    until = watchdog.Watchdog(pid, limits["cpu"])
     stopped, output, errors = _drain(process, out, err, until, limits["output_mib"] << 20)
     os.kill(pid, signal.SIGKILL) if stopped else None
     _, status, usage = os.wait4(pid, 0)
@@ -122,10 +118,8 @@ def _run_case(
             output = b""
     head = {
         "exit": os.waitstatus_to_exitcode(status),
-        "late": stopped == "late",
         "flooded": stopped == "flooded",
         "cpu": cpu,
-        "wall": time.monotonic() - started,
         "peak_mib": candidate.peak_mib(usage),
         "errors": errors.decode("utf-8", "replace"),
     }
@@ -144,7 +138,7 @@ def _drain(process: int, out: int, err: int, until: watchdog.Watchdog, cap: int)
     while True:
         events = [descriptor for descriptor, _ in until.wait(poll)]
         if not events:
-            return "late" if until.late() else "spent", bytes(output), errors
+            return "spent", bytes(output), errors
         for descriptor in (out, err):
             if descriptor not in events:
                 continue

@@ -21,7 +21,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from typing import Any, NamedTuple
 
 from wmtp.judging.sandbox import candidate, folders, lockdown, process_tree, seccomp, selftest, stdin_programs, watchdog
@@ -77,7 +76,6 @@ class Zygote:
             lockdown.mount_work(self._tmpfs_mib)
             self._walls.next_pid()
         os.mkdir(folder, 0o700)
-        started = time.monotonic()
         pid = lockdown.fork()
         if pid == 0:
             self._child(request, descriptor, folder)  # does not return
@@ -86,16 +84,14 @@ class Zygote:
         self._poll.register(process, select.POLLIN)
         # The keeper of stdin programs goes on for as long as there are cases; it looks at the CPU of each.
         cpu = request["limits"]["cpu"] if request["mode"] == "call" else math.inf
-        until = watchdog.Watchdog(pid, started + request["deadline"], cpu)
-        events = until.wait(self._poll)
+        events = watchdog.Watchdog(pid, cpu).wait(self._poll)
         self._poll.unregister(process)
         os.close(process)
-        late = not events and until.late()
         stopped = any(descriptor != process for descriptor, _ in events)
         if stopped:
             self._await_stop()
         status, cpu, peak = self._sweep(pid)
-        report = channel.REPORT.pack(status, cpu, peak, time.monotonic() - started, late, not self._clean())
+        report = channel.REPORT.pack(status, cpu, peak, not self._clean())
         if not stopped:
             self._await_stop()
         return report

@@ -9,9 +9,9 @@ PIECE = 1 << 16
 JOB_LIMIT = 1 << 30
 """Bytes of a frame between parent and checker."""
 HEAD = struct.Struct("=IB")
-REPORT = struct.Struct("=iddd??")
-"""What a zygote says of a program that is over: exit status or minus the signal, CPU seconds, peak MiB, wall seconds, whether
-the clock stopped it, and whether this zygote cannot go on."""
+REPORT = struct.Struct("=idd?")
+"""What a zygote says of a program that is over: exit status or minus the signal, CPU seconds, peak MiB, and whether this zygote
+cannot go on."""
 
 
 class Closed(Exception):  # noqa: N818  (an event, not a fault)

@@ -1,0 +1,115 @@
+"""What is looked at from outside while a program runs: time, CPU and memory that no limit on a single process sees.
+
+A program is late by the clock, less the time that it could not run for: waiting for its processor while others had it
+(``/proc/…/schedstat``), or while the machine's host had it (stolen, ``/proc/stat``). So no load that comes while it runs makes
+a right program late, and a program that sleeps gains nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from wmtp.judging.sandbox import process_tree
+
+PATIENCE = 20
+"""Times its wall limit that a program may take in all, whatever it waited for."""
+GRACE_SECONDS = 10.0  # for the checker to answer once the program is gone
+CPU_SLACK = 0.5  # the program's own watchdog is exact; this one catches what that does not see
+SOCKET_BYTES = 212_992  # what a socket can hold unread, where nobody has raised it
+FREE_SOCKETS = 8
+
+
+def can_see_waiting() -> bool:
+    """Whether this kernel tells how long a process has waited for a processor."""
+    return os.path.exists("/proc/self/schedstat")
+
+
+class Watch:
+    """One program in one pair, from its first long silence on."""
+
+    def __init__(self, zygote: int, checker: int, processor: int, *, strict: bool) -> None:
+        self._zygote, self._checker, self._processor, self._strict = zygote, checker, processor, strict
+        self._started = time.monotonic()
+        self._trusted = [checker, *self.spared()] if strict else [checker, zygote]
+        self._waited_before = self._waiting_of_trusted()
+        self._stolen_before = process_tree.stolen_seconds(processor)
+        self._checker_before = process_tree.cpu_seconds(checker)
+        self._first: dict[int, process_tree.Times] = {}  # thread → what it had used when we first looked
+        self._last: dict[int, process_tree.Times] = {}  # and when it was last seen: the dead ones' CPU counts
+        self._waited = 0.0
+        self._times(first=True)
+
+    def spared(self) -> list[int]:
+        """At level strict the zygote that forks is the only child of the process we started."""
+        return process_tree.children(self._zygote)[:1] if self._strict else []
+
+    def programs(self) -> list[int]:
+        spared = self.spared()
+        return [pid for pid in process_tree.descendants(self._zygote) if pid not in spared]
+
+    def end_programs(self) -> None:
+        process_tree.end_below(self._zygote, spare=self.spared())
+
+    def _waiting_of_trusted(self) -> float:
+        return sum(times.waited for pid in self._trusted for times in process_tree.threads(pid).values())
+
+    def _times(self, *, first: bool = False) -> dict[int, process_tree.Times]:
+        """Thread → CPU and waiting since we first looked, of threads that live."""
+        found = {}
+        for pid in self.programs():
+            for thread, times in process_tree.threads(pid).items():
+                begun = self._first.setdefault(thread, times if first else process_tree.Times(0.0, 0.0))
+                found[thread] = process_tree.Times(times.cpu - begun.cpu, times.waited - begun.waited)
+        self._last |= found
+        return found
+
+    def look(self, *, wall: float, cpu: float, memory_mib: int) -> str:
+        """Why the program must be stopped now (``"memory"``, ``"cpu"``, ``"wall"``), or ``""``."""
+        self._note_waiting()
+        if self._used() > cpu + CPU_SLACK:
+            return "cpu"
+        if self._memory() > 2 * memory_mib << 20:
+            return "memory"
+        return "wall" if self._fair_seconds() > wall or self.seconds() > PATIENCE * wall else ""
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def _used(self) -> float:
+        return sum(times.cpu for times in self._last.values())
+
+    def _note_waiting(self) -> None:
+        """Notes how long the program wanted to run and others had its processor.
+
+        Its own threads wait for each other too, so what all the others have used is taken off what one has waited.
+        """
+        now = self._times()
+        used = self._used()
+        self._waited = max(self._waited, *(times.waited - (used - times.cpu) for times in now.values()), 0.0)
+
+    def _fair_seconds(self) -> float:
+        """Seconds that have gone by but for those lost to others. Zygote, checker and program take turns, so their waiting adds
+        up."""
+        waited = self._waited + self._waiting_of_trusted() - self._waited_before
+        return self.seconds() - waited - (process_tree.stolen_seconds(self._processor) - self._stolen_before)
+
+    def checker_is_silent(self, wall: float) -> bool:
+        """Whether an answer is overdue even though the program must have been stopped long ago."""
+        return self._fair_seconds() > wall + GRACE_SECONDS or self.seconds() > PATIENCE * wall + GRACE_SECONDS
+
+    def checker_is_busy(self) -> bool:
+        """Whether the checker computes, and is not just waiting for somebody."""
+        used = process_tree.cpu_seconds(self._checker) - self._checker_before
+        return process_tree.state(self._checker) in ("R", "D") or used > self.seconds() / 2
+
+    def _memory(self) -> int:
+        """Bytes that the program's processes hold beyond what each was forked with, and what their sockets may hold."""
+        spared = self.spared()
+        baseline = process_tree.private_bytes(spared[0] if spared else self._zygote)
+        sockets: set[str] = set()
+        held = 0
+        for pid in self.programs():
+            held += max(0, process_tree.private_bytes(pid) - baseline)
+            sockets |= process_tree.sockets(pid)
+        return held + max(0, len(sockets) - FREE_SOCKETS) * SOCKET_BYTES
