@@ -18,7 +18,7 @@ from wmtp.errors import JudgeError
 from wmtp.judging.host import watch
 from wmtp.judging.host.packages import Package, find
 from wmtp.judging.host.pair import PROCESSES, Overlong, Pair, PairDied
-from wmtp.judging.sandbox import lockdown
+from wmtp.judging.sandbox import libraries
 
 JUDGE_VERSION = "3"
 """Part of every judge_key. It rises when a verdict could come out differently."""
@@ -45,6 +45,7 @@ class SandboxJudge:
     ) -> None:
         self.level = level
         self.notes = notes if watch.can_see_waiting() else (*notes, BLIND)
+        """What people must know about how it judges."""
         self._packages = packages
         self._time_limit, self._memory_mib = time_limit, memory_mib
         self._started = 0
@@ -74,6 +75,7 @@ class SandboxJudge:
             "time_limit": f"{self._time_limit:g}",
             "memory_mib": str(self._memory_mib),
             "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
+            "modules": libraries.modules(),
             **({"packages": packages} if packages else {}),
         }
 
@@ -81,6 +83,11 @@ class SandboxJudge:
         """A fresh pair whose walls have been tried, layer by layer. Raises JudgeError naming those that do not hold, or a
         package that a program cannot import."""
         pair = self._start()
+        if pair.facts["open to tests"]:
+            if self.level == "strict":
+                self.close_pair(pair)
+                raise JudgeError(f"the checker has no walls: {pair.facts['open to tests']}")
+            self.notes = (*self.notes, f"tests of data sets run without walls here: {pair.facts['open to tests']}")
         for package in self._packages:
             program = CallTests(tests=("assert __name__",), setup="")
             answer = _run(pair, f"import {', '.join(package.modules)}", program, self._job_limits(None, None))
@@ -275,7 +282,7 @@ def open_judge(
     found = find(packages)
     if level != "process":
         for path in private:
-            if lockdown.is_readable(os.fspath(path)):
+            if libraries.contains(os.fspath(path)):
                 raise JudgeError(f"programs could read {path}, among the interpreter's libraries: move it elsewhere")
     if level == "process":
         return SandboxJudge("process", count, time_limit, memory_mib, found)

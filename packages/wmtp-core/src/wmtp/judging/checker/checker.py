@@ -16,11 +16,12 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from wmtp.judging.checker import compare, names, remote
-from wmtp.judging.sandbox import candidate, lockdown
+from wmtp.judging.checker import blame, compare, names, remote, walls
+from wmtp.judging.sandbox import candidate, libraries, lockdown
 from wmtp.judging.wire import channel, codec, frames
 
 MEMORY_BYTES = 4 << 30
+SMALL_BYTES = 16 << 20  # of answers, beside which a test has all the memory it needs
 
 Outcome = dict[str, Any]
 
@@ -103,6 +104,7 @@ def _calls(parts: names.Split, job: dict[str, Any], child: Child) -> tuple[str, 
     program = remote.RemoteProgram(child.sock)
     passed = 0
     stage = "the program"
+    space: dict[str, Any] = {}
     try:
         space = _namespace(parts, job, program)
         stage = "the setup"
@@ -133,8 +135,36 @@ def _calls(parts: names.Split, job: dict[str, Any], child: Child) -> tuple[str, 
     except Expensive:
         return "timeout", passed, f"{stage}: comparing the program's answer took too long"
     except (Exception, remote.ProgramExit) as error:  # the program's, under its builtin name  # noqa: BLE001
+        if stage != "the program" and _is_tests_own(error, stage, job, parts, space, program):
+            raise TestsBroken(f"{stage} fails by itself: {_detail(error)}{_hint(error)}") from None
         return ("blocked" if isinstance(error, PermissionError) else "error"), passed, f"{stage}: {_detail(error)}"
     return "passed", passed, ""
+
+
+def _is_tests_own(
+    error: BaseException,
+    stage: str,
+    job: dict[str, Any],
+    parts: names.Split,
+    space: dict[str, Any],
+    program: remote.RemoteProgram,
+) -> bool:
+    """Whether no program could have helped it. One that has answered with much may have left the test no room for its own."""
+    if (
+        error in program.raised
+        or isinstance(error, (remote.ProgramExit, remote.ProgramError))
+        or program.spent > SMALL_BYTES
+    ):
+        return False
+    source = job["setup"] if stage == "the setup" else job["tests"][int(stage.split()[1]) - 1]
+    label = "<setup>" if stage == "the setup" else f"<{stage}>"
+    return blame.is_tests_own(error, source, label, parts.names, space, asked=program.asked)
+
+
+def _hint(error: BaseException) -> str:
+    return (
+        " (judging.packages gives programs and tests what is installed here)" if isinstance(error, ImportError) else ""
+    )
 
 
 def _calls_to_the_end(parts: names.Split, job: dict[str, Any], child: Child) -> tuple[str, int, str]:
@@ -309,7 +339,7 @@ def probe(control: socket.socket, job: dict[str, Any]) -> dict[str, str]:
     _, data = channel.receive(child.sock, candidate.FRAME_LIMIT)
     child.finish()
     result: dict[str, str] = json.loads(data)
-    return result
+    return result | walls.probe()
 
 
 def _alarm(number: int, frame: object) -> None:
@@ -324,7 +354,6 @@ def main(parent_descriptor: int, control_descriptor: int) -> None:
     # A parent that is killed cannot say so, and a checker deep in C code would not see its socket close. The kernel looks
     # at the thread that started us; the judge's threads live as long as the judge.
     lockdown.die_with_parent()
-    lockdown.hide_memory()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     sys.setrecursionlimit(5000)
     sys.set_int_max_str_digits(0)  # data sets are older than that limit
@@ -333,6 +362,11 @@ def main(parent_descriptor: int, control_descriptor: int) -> None:
         "stdio": lambda job: judge_stdio(control, job, parent),
         "probe": lambda job: probe(control, job),
     }
+    _, data = channel.receive(parent, channel.JOB_LIMIT)
+    start = json.loads(data)
+    walls.lend(start["packages"])
+    missing = walls.build(libraries.Libraries(*map(tuple, start["libraries"])), start["packages"])
+    channel.send(parent, frames.OUTCOME, json.dumps({"missing": missing}).encode())
     while True:
         try:
             _, data = channel.receive(parent, channel.JOB_LIMIT)

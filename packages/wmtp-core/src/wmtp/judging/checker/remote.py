@@ -44,7 +44,12 @@ class RemoteProgram:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._spent = 0
+        self.spent = 0
+        """Bytes of all its answers."""
+        self.asked = False
+        """Whether a test has asked it for anything since it was loaded."""
+        self.raised: list[BaseException] = []
+        """What came from the program, and not from the tests."""
         self._decoder = codec.Decoder(self._resolve)
         self._functions: list[Callable[..., Any]] = []
         self.functions: list[str] = []
@@ -89,6 +94,7 @@ class RemoteProgram:
         steps: the answer is the next item of an iterator, so StopIteration is in its place. Elsewhere it would end a
         ``map`` or a ``zip`` of the test's in silence, and ``all`` of nothing is true.
         """
+        self.asked = True
         try:
             channel.send(self._sock, kind, payload)
             reply, data = self._receive()
@@ -107,8 +113,8 @@ class RemoteProgram:
 
     def _receive(self) -> tuple[int, bytes]:
         reply, data = channel.receive(self._sock, candidate.FRAME_LIMIT)
-        self._spent += len(data) + 64
-        if self._spent > BUDGET_BYTES:
+        self.spent += len(data) + 64
+        if self.spent > BUDGET_BYTES:
             self.fail(Unjudgeable("the program answers with too much data"))
         return reply, data
 
@@ -152,6 +158,7 @@ class RemoteProgram:
                     raised = found(str(fields[2]))
                 except TypeError:  # UnicodeDecodeError and its like want more arguments: as the next of their bases
                     continue
+                self.raised.append(raised)
                 raise raised
         raise ProgramError(f"{fields[1]}: {fields[2]}")
 
@@ -173,6 +180,7 @@ class RemoteProgram:
         """Runs the program, then `imports`, and learns which of `names` it has defined."""
         _, data = self.ask(frames.PROGRAM, self._encode([code, imports, list(names)]))
         kinds = self._value(data)
+        self.asked = False
         if not (isinstance(kinds, list) and len(kinds) == len(names)):
             self.fail(Unjudgeable("malformed list of names"))
         self.functions = [name for name, kind in zip(names, kinds, strict=True) if kind == "function"]

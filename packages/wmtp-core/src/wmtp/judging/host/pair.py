@@ -36,6 +36,10 @@ _BOOT = (
 )
 
 
+_FOUND: dict[tuple[Package, ...], Any] = {}
+"""Packages → what programs may read then: every zygote of this process asks for the same."""
+
+
 class PairDied(Exception):  # noqa: N818
     """Zygote or checker are gone or do not answer. A matter of ours: the program is judged again."""
 
@@ -84,6 +88,8 @@ class Pair:
         self._strict = level == "strict"
         self._scratch = tempfile.mkdtemp(prefix="wmtp-judge-")
         self._packages = [entry for package in packages for entry in package.entries]
+        self._libraries = _FOUND.get(packages)
+        self._key = packages
         self._links = "" if self._strict or not packages else tempfile.mkdtemp(prefix="wmtp-packages-")
         for entry in self._packages if self._links else ():
             os.symlink(entry, os.path.join(self._links, os.path.basename(entry)))
@@ -100,6 +106,7 @@ class Pair:
                     os.rmdir(self._scratch)
                 self._processes.append(_interpreter("checker.checker", processor, checkers.fileno(), control.fileno()))
                 self._checker = self._processes[1].pid
+            self.facts["open to tests"] = self._tell_checker()
         except BaseException:
             self.close()
             raise
@@ -108,7 +115,7 @@ class Pair:
         control.settimeout(START_SECONDS)
         options = {
             "level": level, "scratch": self._scratch, "number": number, "packages": self._packages, "links": self._links,
-            "tmpfs_mib": TMPFS_MIB, "file_mib": FILE_MIB, "processes": PROCESSES, "files": FILES,
+            "libraries": self._libraries, "tmpfs_mib": TMPFS_MIB, "file_mib": FILE_MIB, "processes": PROCESSES, "files": FILES,
         }  # fmt: skip
         try:
             control.send(json.dumps(options).encode())
@@ -121,8 +128,20 @@ class Pair:
             raise JudgeError(answer["failed"])
         if "ready" not in answer:
             raise PairDied("the zygote ended while it started")
+        self._libraries = _FOUND[self._key] = answer["libraries"]
         ready: dict[str, str] = answer["ready"]
         return ready
+
+    def _tell_checker(self) -> str:
+        """Which walls the checker lacks, ``""`` if it has them all."""
+        self._parent.settimeout(START_SECONDS)
+        start = {"libraries": self._libraries, "packages": self._packages}
+        try:
+            channel.send(self._parent, frames.JOB, json.dumps(start).encode())
+            missing: str = json.loads(channel.receive(self._parent, channel.JOB_LIMIT)[1])["missing"]
+        except channel.Closed:
+            raise PairDied("the checker ended while it started") from None
+        return missing
 
     def _ask(self, kind: int, payload: Mapping[str, Any], limits: Mapping[str, Any]) -> tuple[int, bytes]:
         self._parent.settimeout(PATIENCE * limits["wall"])

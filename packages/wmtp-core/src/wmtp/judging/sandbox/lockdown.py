@@ -10,7 +10,8 @@ import ctypes
 import os
 import resource
 import struct
-import sys
+
+from wmtp.judging.sandbox import landlock, libraries
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
@@ -18,7 +19,6 @@ _NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
 )  # fmt: skip
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _BIND, _REC, _PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
 _OPEN_TREE, _MOUNT_SETATTR, _PIVOT_ROOT = 428, 442, {"x86_64": 155, "aarch64": 41}
-_LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 
 SIGNALS = 256
 NAMESPACES = ("user", "pid", "mnt", "net", "ipc", "uts")
@@ -27,7 +27,6 @@ _BOX = "/box"
 STDIN = "/box/tmp/stdin"  # where /dev/stdin leads: there is no /proc in which to find it
 PACKAGES = "/packages"  # distributions that candidates may import, if any
 CANARY = "/canary"  # readable by mode, forbidden by Landlock: shows that Landlock holds
-_SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/lib", "/lib64")
 _DEVICES = ("/dev/null", "/dev/urandom", "/dev/random")  # /dev/zero, mapped, would be memory that nobody sees
 
 
@@ -57,32 +56,6 @@ def _set_mount(path: str, attributes: int, *, recursive: bool) -> None:
     _check(result, f"mount_setattr {path}")
 
 
-def readable_paths() -> list[str]:
-    """Folders that a candidate may read: libraries of the system and of the interpreter, but for what is installed among them
-    (`_installed`)."""
-    prefixes = {os.path.realpath(sys.base_prefix), os.path.realpath(sys.base_exec_prefix)}
-    extra = sorted(p for prefix in prefixes if (p := f"{prefix}/lib") not in _SYSTEM)
-    return [p for p in (*_SYSTEM, *extra) if os.path.isdir(p)]
-
-
-def _installed(path: str) -> list[str]:
-    """Folders of installed distributions below a folder of libraries."""
-    names = [name for name in os.listdir(path) if name.startswith("python")]
-    folders = [f"{path}/{name}/{kind}" for name in names for kind in ("site-packages", "dist-packages")]
-    return [folder for folder in folders if os.path.isdir(folder)]
-
-
-def is_readable(path: str) -> bool:
-    """Whether a candidate at level strict can read what lies at `path`."""
-    real = os.path.realpath(path)
-
-    def below(folder: str) -> bool:
-        return real == folder or real.startswith(folder.rstrip("/") + "/")
-
-    folders = {os.path.realpath(folder) for folder in readable_paths()}
-    return any(map(below, folders)) and not any(below(hidden) for folder in folders for hidden in _installed(folder))
-
-
 def _bind_file(path: str, target: str) -> None:
     os.makedirs(os.path.dirname(target), exist_ok=True)
     with open(target, "w", encoding="ascii"):
@@ -90,20 +63,19 @@ def _bind_file(path: str, target: str) -> None:
     _mount(path, target, None, _BIND)
 
 
-def _build_root(where: str, packages: list[str]) -> None:
-    """A new root under the empty folder `where`: libraries and four devices bound read-only, and an empty /tmp."""
-    _mount("tmpfs", where, "tmpfs", _NOSUID | _NODEV, "size=1m,nr_inodes=512,mode=0755")
-    for path in readable_paths():
-        target = where + path
-        if os.path.islink(path):
-            os.symlink(os.readlink(path), target)
-            continue
-        os.makedirs(target, exist_ok=True)
-        _mount(path, target, None, _BIND)
-        for folder in _installed(path):
-            _mount(
-                "tmpfs", where + folder, "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC, "size=4k,nr_inodes=2,mode=0555"
-            )
+def _build_root(where: str, found: libraries.Libraries, packages: list[str]) -> None:
+    """A new root under the empty folder `where`: libraries and three devices bound read-only, and an empty /tmp."""
+    _mount("tmpfs", where, "tmpfs", _NOSUID | _NODEV, "size=1m,nr_inodes=1024,mode=0755")
+    for name in ("lib", "lib64"):  # where the loader looks, which on merged systems are links into /usr
+        if os.path.islink(f"/{name}"):
+            os.symlink(os.readlink(f"/{name}"), f"{where}/{name}")
+    for path in found.folders:
+        os.makedirs(where + path, exist_ok=True)
+        _mount(path, where + path, None, _BIND)
+    for path in found.hidden:
+        _mount("tmpfs", where + path, "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC, "size=4k,nr_inodes=2,mode=0555")
+    for path in found.shared_objects:
+        _bind_file(path, where + path)
     for path in _DEVICES:
         _bind_file(path, where + path)
     os.symlink(STDIN, where + "/dev/stdin")
@@ -140,7 +112,7 @@ def _unused_uid(number: int) -> int:
     return top - 2 - number % min(60_000, max(1, length - 1))
 
 
-def enter_namespaces(scratch: str, number: int, packages: list[str]) -> None:
+def enter_namespaces(scratch: str, number: int, found: libraries.Libraries, packages: list[str]) -> None:
     """Moves this process into namespaces and a root of its own. `scratch`: an empty folder to mount on; `packages`: files and
     folders to bind below /packages.
 
@@ -153,7 +125,7 @@ def enter_namespaces(scratch: str, number: int, packages: list[str]) -> None:
         uid = _unused_uid(number)
         _check(_libc.unshare(_NEWNS), "unshare(mount)")
         _mount("none", "/", None, _REC | _PRIVATE)
-        _build_root(scratch, packages)
+        _build_root(scratch, found, packages)
         _enter_root(scratch, keep_proc=True)
         os.setgroups([])
         os.setresgid(uid, uid, uid)
@@ -170,7 +142,7 @@ def enter_namespaces(scratch: str, number: int, packages: list[str]) -> None:
             file.write(text)
     _mount("none", "/", None, _REC | _PRIVATE)
     if not as_root:
-        _build_root(scratch, packages)
+        _build_root(scratch, found, packages)
         _enter_root(scratch, keep_proc=True)
 
 
@@ -189,38 +161,15 @@ def unmount_work() -> None:
     _check(_libc.umount2(WORK.encode(), 2), "umount /tmp")
 
 
-def file_rules() -> int:
-    """A Landlock ruleset, as a descriptor: read below `readable_paths` and devices, write below /tmp, no TCP, no signals or
-    sockets to outside. For `restrict_files`; nobody under such rules may mount, so each program takes them on by itself."""
-    abi = _check(_syscall(_LANDLOCK_CREATE, None, 0, 1), "landlock (is it enabled in this kernel?)")
-    every = (1 << 13) - 1
-    for since, bit in ((2, 13), (3, 14), (5, 15)):
-        every |= (1 << bit) if abi >= since else 0
-    network, scoped = (3 if abi >= 4 else 0), (3 if abi >= 6 else 0)
-    size = 24 if abi >= 6 else 16 if abi >= 4 else 8
-    rules = ctypes.create_string_buffer(struct.pack("=3Q", every, network, scoped)[:size], size)
-    ruleset = _check(_syscall(_LANDLOCK_CREATE, rules, ctypes.c_size_t(size), 0), "landlock_create_ruleset")
-    read, of_file = (1 << 0) | (1 << 2) | (1 << 3), (1 << 0) | (1 << 1) | (1 << 2) | (1 << 14) | (1 << 15)
-    device = (1 << 1) | (1 << 2)
-    allowed: list[tuple[str, int]] = [(p, read) for p in readable_paths()]
-    allowed += [(p, device) for p in _DEVICES] + [(_BOX, every), ("/proc", read), (PACKAGES, read)]
-    for path, access in allowed:
-        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        wanted = access & every & (-1 if os.path.isdir(path) else of_file)
-        rule = ctypes.create_string_buffer(struct.pack("=QI", wanted, handle), 12)
-        _check(_syscall(_LANDLOCK_ADD, ruleset, 1, rule, 0), f"landlock_add_rule {path}")
-        os.close(handle)
-    _check(_libc.prctl(38, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
-    return ruleset
+def file_rules(found: libraries.Libraries) -> int:
+    """A Landlock ruleset, as a descriptor: read libraries and devices, write below /tmp. For `landlock.restrict`; nobody under
+    such rules may mount, so each program takes them on by itself."""
+    folders = sorted({*found.folders, *map(os.path.dirname, found.shared_objects)})
+    allowed = [(path, landlock.READ) for path in (*folders, "/proc", PACKAGES)]
+    allowed += [(path, landlock.DEVICE) for path in _DEVICES]
+    return landlock.rules([*allowed, (_BOX, landlock.EVERYTHING)])
 
 
-def restrict_files(ruleset: int) -> None:
-    """Takes on the rules of `file_rules`, for good."""
-    _check(_landlock(_LANDLOCK_RESTRICT, ruleset, 0), "landlock_restrict_self")
-
-
-_landlock = ctypes.CDLL(None, use_errno=True).syscall
-_landlock.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_long)
 _SYS_ADMIN = 21
 _CAP_HEADER = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0), 8)
 _NO_CAPS = ctypes.create_string_buffer(24)
@@ -292,19 +241,6 @@ def die_with_parent() -> None:
 def hide_memory() -> None:
     """No process of the same user may trace this one or read its memory."""
     _check(_libc.prctl(4, 0, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
-
-
-def keep_signals_inside() -> bool:
-    """Where the kernel can (Landlock ABI 6, Linux 6.12): this process and its descendants reach no process outside them,
-    neither by signals and abstract sockets nor by tracing. Returns whether it holds."""
-    if _syscall(_LANDLOCK_CREATE, None, 0, 1) < 6:
-        return False
-    rules = ctypes.create_string_buffer(struct.pack("=3Q", 0, 0, 3), 24)
-    ruleset = _check(_syscall(_LANDLOCK_CREATE, rules, ctypes.c_size_t(24), 0), "landlock_create_ruleset")
-    _check(_libc.prctl(38, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
-    _check(_syscall(_LANDLOCK_RESTRICT, ruleset, 0), "landlock_restrict_self")
-    os.close(ruleset)
-    return True
 
 
 def namespace_ids() -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 import struct
 
 # name → (x86_64, aarch64); None where the architecture has no such call.
@@ -56,7 +55,7 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "setrlimit": (160, 164), "gettimeofday": (96, 169), "time": (201, None), "getcpu": (309, 168),
     "clock_gettime": (228, 113), "clock_getres": (229, 114), "getrandom": (318, 278),
     # a connected pair within one program (asyncio's self-pipe), and the channel; never an address
-    "sendto": (44, 206), "recvfrom": (45, 207), "sendmsg": (46, 211), "recvmsg": (47, 212), "shutdown": (48, 210),
+    "sendto": (44, 206), "recvfrom": (45, 207), "recvmsg": (47, 212), "shutdown": (48, 210),
     "getsockopt": (55, 209), "getsockname": (51, 204), "getpeername": (52, 205),
 }  # fmt: skip
 # Allowed only with certain arguments: name → (numbers, argument index, allowed values).
@@ -85,54 +84,123 @@ _MISSING: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 _CLONE = (56, 220)
 _CLONE_NEW = 0x7E020080  # every CLONE_NEW* flag, time namespaces included
+_CLONE_PIDFD, _CLONE_THREAD = 0x1000, 0x10000
 _ARCHES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
+
+# The checker's, which needs no file but to read modules, starts no process, and signals nobody but itself.
+_CHECKERS: dict[str, tuple[int | None, int | None]] = {
+    "sendmsg": (46, 211)
+}  # it sends each child's channel to the zygote
+_NOT_THE_CHECKERS = {
+    "creat", "truncate", "ftruncate", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "link", "linkat",
+    "unlink", "unlinkat", "symlink", "symlinkat", "chmod", "fchmod", "fchmodat", "utimensat", "utimes", "futimesat", "utime",
+    "fallocate", "open", "openat", "copy_file_range", "sendfile", "fork", "vfork", "kill", "tkill", "tgkill", "setsid",
+    "setpgid", "pidfd_open",
+}  # fmt: skip
+_WRITES = 0x643  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND
 
 _LOAD, _JEQ, _JGE, _JSET, _RET, _AND = 0x20, 0x15, 0x35, 0x45, 0x06, 0x54
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_Numbers = tuple["int | None", "int | None"]
 
 
 def _op(code: int, jump_true: int, jump_false: int, value: int) -> bytes:
     return struct.pack("=HBBI", code, jump_true, jump_false, value)
 
 
+def _return(number: int) -> bytes:
+    return _op(_RET, 0, 0, _ERRNO | number if number else _ALLOW)
+
+
+class _Filter:
+    """Rules of a filter, one after the other; what none of them names fails with EPERM."""
+
+    def __init__(self, machine: str) -> None:
+        if machine not in _ARCHES:
+            raise OSError(errno.ENOSYS, f"no system call table for {machine}")
+        self._column, arch = _ARCHES[machine]
+        self._ops = [_op(_LOAD, 0, 0, 4), _op(_JEQ, 1, 0, arch), _op(_RET, 0, 0, _KILL), _op(_LOAD, 0, 0, 0)]
+        if machine == "x86_64":  # the x32 ABI sets bit 30
+            self._ops += [_op(_JGE, 0, 1, 0x40000000), _op(_RET, 0, 0, _KILL)]
+
+    def _rule(self, numbers: _Numbers, body: list[bytes]) -> None:
+        if (number := numbers[self._column]) is not None:
+            self._ops += [_op(_JEQ, 0, len(body), number), *body]
+
+    def allow(self, numbers: _Numbers) -> None:
+        self._rule(numbers, [_return(0)])
+
+    def refuse(self, numbers: _Numbers, error: int) -> None:
+        self._rule(numbers, [_return(error)])
+
+    def only(self, numbers: _Numbers, argument: int, values: tuple[int, ...]) -> None:
+        """Allowed where an argument has one of these values."""
+        tests = [_op(_JEQ, len(values) - i, 0, value) for i, value in enumerate(values)]
+        self._rule(numbers, [_op(_LOAD, 0, 0, 16 + 8 * argument), *tests, _return(errno.EPERM), _return(0)])
+
+    def unless_equal(self, numbers: _Numbers, argument: int, mask: int, value: int) -> None:
+        """Allowed where an argument under a mask has not this value."""
+        body = [_op(_LOAD, 0, 0, 16 + 8 * argument), _op(_AND, 0, 0, mask), _op(_JEQ, 0, 1, value)]
+        self._rule(numbers, [*body, _return(errno.EPERM), _return(0)])
+
+    def unless_any(self, numbers: _Numbers, argument: int, mask: int) -> None:
+        """Allowed where an argument has none of these bits."""
+        self._rule(
+            numbers, [_op(_LOAD, 0, 0, 16 + 8 * argument), _op(_JSET, 0, 1, mask), _return(errno.EPERM), _return(0)]
+        )
+
+    def with_any(self, numbers: _Numbers, argument: int, mask: int) -> None:
+        """Allowed where an argument has one of these bits."""
+        self._rule(
+            numbers, [_op(_LOAD, 0, 0, 16 + 8 * argument), _op(_JSET, 1, 0, mask), _return(errno.EPERM), _return(0)]
+        )
+
+    def code(self, otherwise: int = errno.EPERM) -> bytes:
+        return b"".join([*self._ops, _return(otherwise)])
+
+
 def program(machine: str) -> bytes:
-    """The filter for `machine` (``os.uname().machine``). Raises OSError where there is no table for it."""
-    if machine not in _ARCHES:
-        raise OSError(errno.ENOSYS, f"no system call table for {machine}")
-    column, arch = _ARCHES[machine]
-    ops = [_op(_LOAD, 0, 0, 4), _op(_JEQ, 1, 0, arch), _op(_RET, 0, 0, _KILL), _op(_LOAD, 0, 0, 0)]
-    if machine == "x86_64":  # the x32 ABI sets bit 30
-        ops += [_op(_JGE, 0, 1, 0x40000000), _op(_RET, 0, 0, _KILL)]
+    """The filter of the strict level for `machine` (``os.uname().machine``). Raises OSError where there is no table for it."""
+    rules = _Filter(machine)
     for numbers in (*_CALLS.values(), *_ZYGOTES.values()):
-        if (number := numbers[column]) is not None:
-            ops += [_op(_JEQ, 0, 1, number), _op(_RET, 0, 0, _ALLOW)]
+        rules.allow(numbers)
     for numbers in _MISSING.values():
-        if (number := numbers[column]) is not None:
-            ops += [_op(_JEQ, 0, 1, number), _op(_RET, 0, 0, _ERRNO | errno.ENOSYS)]
+        rules.refuse(numbers, errno.ENOSYS)
     for numbers, argument, values in _CHECKED.values():
-        if (number := numbers[column]) is not None:
-            tests = [_op(_JEQ, len(values) - i, 0, value) for i, value in enumerate(values)]
-            body = [_op(_LOAD, 0, 0, 16 + 8 * argument), *tests]
-            body += [_op(_RET, 0, 0, _ERRNO | errno.EPERM), _op(_RET, 0, 0, _ALLOW)]
-            ops += [_op(_JEQ, 0, len(body), number), *body]
+        rules.only(numbers, argument, values)
     for numbers, argument, mask, value in _REFUSED.values():
-        if (number := numbers[column]) is not None:
-            body = [_op(_LOAD, 0, 0, 16 + 8 * argument), _op(_AND, 0, 0, mask), _op(_JEQ, 0, 1, value)]
-            body += [_op(_RET, 0, 0, _ERRNO | errno.EPERM), _op(_RET, 0, 0, _ALLOW)]
-            ops += [_op(_JEQ, 0, len(body), number), *body]
-    ops += [_op(_JEQ, 0, 4, _CLONE[column]), _op(_LOAD, 0, 0, 16), _op(_JSET, 0, 1, _CLONE_NEW)]
-    ops += [_op(_RET, 0, 0, _ERRNO | errno.EPERM), _op(_RET, 0, 0, _ALLOW)]
-    ops += [_op(_RET, 0, 0, _ERRNO | errno.EPERM)]
-    return b"".join(ops)
+        rules.unless_equal(numbers, argument, mask, value)
+    rules.unless_any(_CLONE, 0, _CLONE_NEW)
+    return rules.code()
+
+
+def checkers_program(machine: str, pid: int) -> bytes:
+    """The filter of the checker, at every level: threads but no processes, files to read but none to write, no sockets but
+    connected pairs, and signals to itself alone. Raises OSError as `program`."""
+    rules = _Filter(machine)
+    for name, numbers in (_CALLS | _CHECKERS).items():
+        if name not in _NOT_THE_CHECKERS:
+            rules.allow(numbers)
+    for numbers in _MISSING.values():
+        rules.refuse(numbers, errno.ENOSYS)
+    for numbers, argument, values in _CHECKED.values():
+        rules.only(numbers, argument, values)
+    for numbers, argument, mask, value in _REFUSED.values():
+        rules.unless_equal(numbers, argument, mask, value)
+    rules.unless_any(_CALLS["open"], 1, _WRITES)
+    rules.unless_any(_CALLS["openat"], 2, _WRITES)
+    for name in ("kill", "tgkill"):
+        rules.only(_CALLS[name], 0, (pid,))
+    rules.with_any(_CLONE, 0, _CLONE_THREAD)
+    return rules.code()
 
 
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-def install() -> None:
+def install(code: bytes) -> None:
     """Filters this process and all it will fork, for good. Raises OSError."""
-    code = program(os.uname().machine)
     libc = ctypes.CDLL(None, use_errno=True)
     buffer = ctypes.create_string_buffer(code, len(code))
     filter_ = _Program(len(code) // 8, ctypes.cast(buffer, ctypes.c_void_p))

@@ -23,7 +23,18 @@ import sys
 import threading
 from typing import Any, NamedTuple
 
-from wmtp.judging.sandbox import candidate, folders, lockdown, process_tree, seccomp, selftest, stdin_programs, watchdog
+from wmtp.judging.sandbox import (
+    candidate,
+    folders,
+    landlock,
+    libraries,
+    lockdown,
+    process_tree,
+    seccomp,
+    selftest,
+    stdin_programs,
+    watchdog,
+)
 from wmtp.judging.wire import channel, codec, frames
 
 # What programs import most. Each module more makes every fork a little dearer, and a program that needs another loads it.
@@ -104,9 +115,9 @@ class Zygote:
         try:
             if self._walls:
                 lockdown.drop_capabilities()
-                lockdown.restrict_files(self._walls.rules)
+                landlock.restrict(self._walls.rules)
             else:
-                lockdown.keep_signals_inside()
+                landlock.keep_signals_inside()
             sock = candidate.prepare(descriptor, folder)
             limits = request["limits"] | {"baseline": self._baseline, "stdin": lockdown.STDIN if self._strict else ""}
             if request["mode"] == "stdio":
@@ -235,16 +246,16 @@ class Walls(NamedTuple):
             os.pwrite(self.last_pid, FIRST_PID, 0)
 
 
-def _build_walls(outside: dict[str, str]) -> tuple[Walls, dict[str, str]]:
+def _build_walls(outside: dict[str, str], found: libraries.Libraries) -> tuple[Walls, dict[str, str]]:
     """Everything of the strict level, in the process that becomes pid 1. Returns the facts that its self-test needs, too."""
     interfaces = [name for _, name in socket.if_nameindex()]
     inside = lockdown.namespace_ids()
     shared = [name for name in lockdown.NAMESPACES if inside[name] == outside[name]]
     last_pid = lockdown.open_last_pid()
     lockdown.seal_root()
-    walls = Walls(lockdown.file_rules(), last_pid)
+    walls = Walls(lockdown.file_rules(found), last_pid)
     lockdown.keep_mounting()
-    seccomp.install()
+    seccomp.install(seccomp.program(os.uname().machine))
     return walls, {"interfaces": ",".join(interfaces), "shared": ",".join(shared)}
 
 
@@ -258,12 +269,14 @@ def main(descriptor: int) -> None:
     with open("/proc/self/statm", encoding="ascii") as file:
         baseline = int(file.read().split()[0]) * resource.getpagesize()
     strict = options["level"] == "strict"
+    known = options["libraries"]
+    found = libraries.Libraries(*map(tuple, known)) if known else libraries.find(options["packages"])
     facts: dict[str, str] = {}
     walls: Walls | None = None
     try:
         if strict:
             outside = lockdown.namespace_ids()
-            lockdown.enter_namespaces(options["scratch"], options["number"], options["packages"])
+            lockdown.enter_namespaces(options["scratch"], options["number"], found, options["packages"])
             first = os.fork()
             if first:
                 # Stays outside the pid namespace only to be its parent: if this dies, the kernel kills pid 1 and the rest.
@@ -271,7 +284,7 @@ def main(descriptor: int) -> None:
                 os.waitpid(first, 0)
                 os._exit(0)
             lockdown.die_with_parent()
-            walls, facts = _build_walls(outside)
+            walls, facts = _build_walls(outside, found)
         else:
             lockdown.become_subreaper()
         os.chdir("/" if strict else options["scratch"])
@@ -281,7 +294,7 @@ def main(descriptor: int) -> None:
         control.send(json.dumps({"failed": str(error)}).encode())
         os._exit(3)
     lockdown.limit_all(output=options["file_mib"] << 20, processes=options["processes"], files=options["files"])
-    control.send(json.dumps({"ready": facts}).encode())
+    control.send(json.dumps({"ready": facts, "libraries": found}).encode())
     zygote = Zygote(
         control,
         strict=strict,

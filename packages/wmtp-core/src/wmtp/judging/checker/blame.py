@@ -1,0 +1,97 @@
+"""Whose fault an exception is that a test raised: the program's, or the test's own.
+
+A test's own fault is what no program could have helped: a package that is not here, a file that is not there, a sum of its own
+that divides by zero. Where a value of the program's may have taken part, the exception counts against the program, as it
+would in a plain interpreter.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_BUILTINS = frozenset(vars(builtins))
+Place = tuple["int | None", ...]
+
+
+def is_tests_own(
+    error: BaseException,
+    source: str,
+    label: str,
+    of_program: Sequence[str],
+    space: Mapping[str, Any],
+    *,
+    asked: bool,
+) -> bool:
+    """Whether a test raised this by itself.
+
+    Args:
+        error: What it raised.
+        source: The test, which was compiled under the name `label`.
+        of_program: Names that the test expects of the program.
+        space: The test's globals.
+        asked: Whether the program has been asked for anything before: else nothing of it can have taken part.
+    """
+    if isinstance(error, (MemoryError, RecursionError, AssertionError)):
+        return False
+    if isinstance(error, NameError) and error.name in of_program:
+        return False  # a function that the program should have had
+    if not asked:
+        return True
+    node = _node(source, _place(error, label))
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return True
+    return node is not None and _is_own(node, _own_names(ast.parse(source), of_program), space)
+
+
+def _place(error: BaseException, label: str) -> Place:
+    """Where in the test the innermost of its frames was: (line, end line, column, end column)."""
+    found: Place = ()
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_filename == label:
+            found = list(code.co_positions())[trace.tb_lasti // 2]
+        trace = trace.tb_next
+    return found
+
+
+def _node(source: str, place: Place) -> ast.AST | None:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.expr, ast.stmt)) and place == (
+            node.lineno,
+            node.end_lineno,
+            node.col_offset,
+            node.end_col_offset,
+        ):
+            return node
+    return None
+
+
+def _own_names(tree: ast.Module, of_program: Sequence[str]) -> set[str]:
+    """Names that the test itself has given a value that is its own: assigned at its top level, and nowhere else."""
+    bound = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)]
+    own: set[str] = set()
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and _names(statement.value) <= own | _BUILTINS - set(of_program):
+            own |= {
+                target.id
+                for target in statement.targets
+                if isinstance(target, ast.Name) and bound.count(target.id) == 1
+            }
+    return own
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
+def _is_own(node: ast.AST, own: set[str], space: Mapping[str, Any]) -> bool:
+    for name in _names(node):
+        value = space.get(name)
+        if name not in own and not isinstance(value, types.ModuleType) and (name in space or name not in _BUILTINS):
+            return False
+    return True
