@@ -3,9 +3,9 @@
     python benchmarks/verdicts.py --data FOLDER [--sets mbpp humaneval contests] [--mutants 1] [--times 1] [--loops 0]
 
 FOLDER holds mbpp/mbpp.jsonl, humaneval/HumanEval.jsonl and codecontests/test.jsonl. Programs are the reference solutions (the
-contests' incorrect ones too) and mutants of each; a line is {set, id, status, tests_passed, detail}. With `--times` the same programs are
-judged again, and with `--loops` that many busy loops start once the judge has: what differs from the first time is printed as
-a line with a key "differs", and counted on stderr. Exit status 1 where anything differed or was `infrastructure`.
+contests' incorrect ones too) and mutants of each; a line is {set, id, status, tests_passed, detail}. With `--times` the same
+programs are judged again, and with `--loops` that many busy loops start once the judge has: what differs from the first time is
+printed as a line with a key "differs", and counted on stderr. Exit status 1 where anything differed or was `infrastructure`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from wmtp.judging import open_judge
 
 SEED = 20240817
 PYTHON3 = 3
+LOOP = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  # ends with us, however we end
 SUITES = ("public_tests", "private_tests", "generated_tests")
 _SWAPS: dict[type, type] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv,
@@ -109,10 +110,7 @@ def verdicts(work: list[Work], level: Any, workers: Any, loops: int) -> list[dic
     busy: list[subprocess.Popen[bytes]] = []
     with open_judge(level=level, workers=workers) as judge:
         try:  # only now: what a judge finds when it starts is not what it will have
-            busy += (
-                subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
-                for _ in range(loops)
-            )
+            busy += (subprocess.Popen([sys.executable, "-c", LOOP], start_new_session=True) for _ in range(loops))
             futures = [(name, number, judge.submit(code, tests)) for name, number, code, tests in work]
             ended = [(name, number, future.result()) for name, number, future in futures]
         finally:

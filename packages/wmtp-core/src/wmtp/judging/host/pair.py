@@ -165,9 +165,9 @@ class Pair:
                 self.stopped = watch.look(wall=wall, cpu=cpu, memory_mib=memory_mib)
             if self.stopped:  # again and again: it may be forking
                 watch.end_programs()
+            if watch.checker_is_busy(wall):
+                raise Overlong
             if watch.checker_is_silent(wall):
-                if watch.checker_is_busy():
-                    raise Overlong
                 raise PairDied(f"no answer in {watch.seconds():.0f} s")
 
     def run(self, job: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from wmtp.judging.sandbox import process_tree
 PATIENCE = 20
 """Times its wall limit that a program may take in all, whatever it waited for."""
 GRACE_SECONDS = 10.0  # for the checker to answer once the program is gone
+ALARM_SECONDS = 2.0  # beyond the wall limit; the checker's alarm goes off after one
 CPU_SLACK = 0.5  # the program's own watchdog is exact; this one catches what that does not see
 SOCKET_BYTES = 212_992  # what a socket can hold unread, where nobody has raised it
 FREE_SOCKETS = 8
@@ -94,14 +95,16 @@ class Watch:
         waited = self._waited + self._waiting_of_trusted() - self._waited_before
         return self.seconds() - waited - (process_tree.stolen_seconds(self._processor) - self._stolen_before)
 
-    def checker_is_silent(self, wall: float) -> bool:
-        """Whether an answer is overdue even though the program must have been stopped long ago."""
-        return self._fair_seconds() > wall + GRACE_SECONDS or self.seconds() > PATIENCE * wall + GRACE_SECONDS
+    def checker_is_busy(self, wall: float) -> bool:
+        """Whether the checker has computed for longer than its own alarm allows: it is deep in C, where no alarm is heard."""
+        return process_tree.cpu_seconds(self._checker) - self._checker_before > wall + ALARM_SECONDS
 
-    def checker_is_busy(self) -> bool:
-        """Whether the checker computes, and is not just waiting for somebody."""
-        used = process_tree.cpu_seconds(self._checker) - self._checker_before
-        return process_tree.state(self._checker) in ("R", "D") or used > self.seconds() / 2
+    def checker_is_silent(self, wall: float) -> bool:
+        """Whether an answer is overdue even though the program must have been stopped long ago. A checker that still computes
+        gets its time, which on a busy machine comes late."""
+        waits = process_tree.state(self._checker) not in ("R", "D")
+        overdue = waits and self._fair_seconds() > wall + GRACE_SECONDS
+        return overdue or self.seconds() > PATIENCE * wall + GRACE_SECONDS
 
     def _memory(self) -> int:
         """Bytes that the program's processes hold beyond what each was forked with, and what their sockets may hold."""
