@@ -50,7 +50,7 @@ except JudgeError as error:
 notes = []
 with open_judge(level="auto", workers=1, notify=notes.append) as judge:
     outcome = judge.submit("def f(): return 1", CallTests(tests=("assert f() == 1",))).result()
-    print(judge.level, outcome.status, notes == list(judge.notes), len(notes))
+    print(judge.level, outcome.status, notes == list(judge.notes), "because strict does not hold" in notes[0])
 """
 
 
@@ -89,7 +89,7 @@ def test_strict_refuses_and_names_the_layer(
     assert "cannot run at level strict" in ended.stdout, ended
     assert layer in ended.stdout.splitlines()[0]
     assert "--judge process" in ended.stdout
-    assert ended.stdout.splitlines()[-1] == "process passed True 1"
+    assert ended.stdout.splitlines()[-1] == "process passed True True"
 
 
 def test_doctor_lists_what_holds(strict: SandboxJudge) -> None:
@@ -204,7 +204,8 @@ def test_processes_of_a_program_have_one_limit_on_cpu_together(judge: SandboxJud
     burn = "import time\n  while time.process_time() < 0.8: pass\n  os._exit(0)"
     code = f"import os\nfor _ in range(2):\n if os.fork() == 0:\n  {burn}\nos.wait(); os.wait()\n{RIGHT}"
     outcome = judge.submit(code, CallTests(tests=ONE.tests, time_limit=1)).result()
-    assert (outcome.status, outcome.detail) == ("timeout", "used up its 1 s of CPU")
+    assert outcome.status == "timeout"
+    assert outcome.detail.endswith("used up its 1 s of CPU")
     assert judge.submit(code, CallTests(tests=ONE.tests, time_limit=3)).result().passed
 
 

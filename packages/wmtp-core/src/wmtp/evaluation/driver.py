@@ -139,14 +139,14 @@ class RunDriver:
         self._emit(BytesMoved(direction="download", event=event, count=count))
 
     def _open_judge(self) -> Judge:
-        judging = self._config.judging
+        judging, paths = self._config.judging, self._config.paths
         return open_judge(
             level=judging.level,
             workers=judging.workers,
             time_limit=judging.time_limit,
             memory_mib=judging.memory_mib,
             packages=judging.packages,
-            private=[self._folder],
+            private=[self._folder, paths.cache, *paths.datasets.values()],
             notify=log.warning,
         )
 

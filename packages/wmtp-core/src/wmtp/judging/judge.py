@@ -83,6 +83,8 @@ class SandboxJudge:
         """A fresh pair whose walls have been tried, layer by layer. Raises JudgeError naming those that do not hold, or a
         package that a program cannot import."""
         pair = self._start()
+        if self.level == "strict" and pair.libraries:
+            libraries.warm(pair.libraries)
         if pair.facts["open to tests"]:
             if self.level == "strict":
                 self.close_pair(pair)
@@ -284,18 +286,21 @@ def open_judge(
         for path in private:
             if libraries.contains(os.fspath(path)):
                 raise JudgeError(f"programs could read {path}, among the interpreter's libraries: move it elsewhere")
-    if level == "process":
-        return SandboxJudge("process", count, time_limit, memory_mib, found)
-    try:
-        return SandboxJudge("strict", count, time_limit, memory_mib, found)
-    except (JudgeError, PairDied) as error:
-        if level == "strict":
-            raise JudgeError(
-                f"the judge cannot run at level strict here: {error}. `wmtp doctor` shows every layer. To judge with "
-                "less protection, say so: --judge process, or judging.level: process (docs/judging.md says what that "
-                "level does not promise)."
-            ) from None
-        note = f"judging at level process, because strict does not hold here: {error}"
+    notes: tuple[str, ...] = ()
+    judge = None
+    if level != "process":
+        try:
+            judge = SandboxJudge("strict", count, time_limit, memory_mib, found)
+        except (JudgeError, PairDied) as error:
+            if level == "strict":
+                raise JudgeError(
+                    f"the judge cannot run at level strict here: {error}. `wmtp doctor` shows every layer. To judge with "
+                    "less protection, say so: --judge process, or judging.level: process (docs/judging.md says what that "
+                    "level does not promise)."
+                ) from None
+            notes = (f"judging at level process, because strict does not hold here: {error}",)
+    judge = judge or SandboxJudge("process", count, time_limit, memory_mib, found, notes)
     if notify:
-        notify(note)
-    return SandboxJudge("process", count, time_limit, memory_mib, found, (note,))
+        for note in judge.notes:
+            notify(note)
+    return judge

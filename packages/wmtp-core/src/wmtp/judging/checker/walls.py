@@ -83,6 +83,12 @@ def _refused(action: Callable[[], object], *numbers: int) -> bool:
     return False
 
 
+def _start() -> None:
+    """Forks; the child, where there is one, must not go on as a second checker."""
+    if os.fork() == 0:
+        os._exit(0)
+
+
 def probe() -> dict[str, str]:
     """Layer → ``""`` if it holds for this process, else what it can do that it should not."""
     files, network, processes = (errno.EACCES,), (errno.EPERM,), (errno.EPERM,)
@@ -97,7 +103,7 @@ def probe() -> dict[str, str]:
         },
         "the checker's network": {"open sockets": (socket.socket, network)},
         "the checker's processes": {
-            "start processes": (lambda: os.fork(), processes),
+            "start processes": (_start, processes),
             "signal others": (lambda: os.kill(os.getppid(), 0), processes),
         },
     }

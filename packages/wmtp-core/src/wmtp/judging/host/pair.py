@@ -19,6 +19,7 @@ from wmtp.contracts.judging import StdioCase
 from wmtp.errors import JudgeError
 from wmtp.judging.host.packages import Package
 from wmtp.judging.host.watch import PATIENCE, Watch
+from wmtp.judging.sandbox.libraries import Libraries
 from wmtp.judging.wire import channel, frames
 
 START_SECONDS = 60.0
@@ -36,7 +37,7 @@ _BOOT = (
 )
 
 
-_FOUND: dict[tuple[Package, ...], Any] = {}
+_FOUND: dict[tuple[Package, ...], Libraries] = {}
 """Packages → what programs may read then: every zygote of this process asks for the same."""
 
 
@@ -88,7 +89,7 @@ class Pair:
         self._strict = level == "strict"
         self._scratch = tempfile.mkdtemp(prefix="wmtp-judge-")
         self._packages = [entry for package in packages for entry in package.entries]
-        self._libraries = _FOUND.get(packages)
+        self.libraries: Libraries | None = _FOUND.get(packages)
         self._key = packages
         self._links = "" if self._strict or not packages else tempfile.mkdtemp(prefix="wmtp-packages-")
         for entry in self._packages if self._links else ():
@@ -115,7 +116,7 @@ class Pair:
         control.settimeout(START_SECONDS)
         options = {
             "level": level, "scratch": self._scratch, "number": number, "packages": self._packages, "links": self._links,
-            "libraries": self._libraries, "tmpfs_mib": TMPFS_MIB, "file_mib": FILE_MIB, "processes": PROCESSES, "files": FILES,
+            "libraries": self.libraries, "tmpfs_mib": TMPFS_MIB, "file_mib": FILE_MIB, "processes": PROCESSES, "files": FILES,
         }  # fmt: skip
         try:
             control.send(json.dumps(options).encode())
@@ -128,14 +129,14 @@ class Pair:
             raise JudgeError(answer["failed"])
         if "ready" not in answer:
             raise PairDied("the zygote ended while it started")
-        self._libraries = _FOUND[self._key] = answer["libraries"]
+        self.libraries = _FOUND[self._key] = Libraries(*map(tuple, answer["libraries"]))
         ready: dict[str, str] = answer["ready"]
         return ready
 
     def _tell_checker(self) -> str:
         """Which walls the checker lacks, ``""`` if it has them all."""
         self._parent.settimeout(START_SECONDS)
-        start = {"libraries": self._libraries, "packages": self._packages}
+        start = {"libraries": self.libraries, "packages": self._packages}
         try:
             channel.send(self._parent, frames.JOB, json.dumps(start).encode())
             missing: str = json.loads(channel.receive(self._parent, channel.JOB_LIMIT)[1])["missing"]
