@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "corpus"
-FAMILIES = ("leaving", "forging", "reading", "state", "exhausting", "reaching", "escaping")
+FAMILIES = (
+    "leaving", "forging", "reading", "state", "exhausting", "reaching", "escaping", "channels", "limits", "answers", "sources",
+)  # fmt: skip
 _DEFAULTS = {
     "kind": "call", "use": [], "wins": False, "tests": None, "second": "", "process": "holds", "promise": "",
     "heavy": False, "peers": "",

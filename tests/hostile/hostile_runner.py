@@ -51,7 +51,9 @@ def _ours(judge: SandboxJudge) -> set[int]:
     """The judge's own processes: zygotes, what each forked to be pid 1 of its namespace, checkers."""
     found = set()
     for pair in judge._pairs:
-        found |= {process.pid for process in pair._processes} | set(process_tree.children(pair._zygote)[:1] if judge.level == "strict" else [])
+        found |= {process.pid for process in pair._processes} | set(
+            process_tree.children(pair._zygote)[:1] if judge.level == "strict" else []
+        )
     return found
 
 

@@ -17,7 +17,7 @@ import pytest
 
 CASES = hostile_corpus.load()
 LIGHT, HEAVY = ([case for case in CASES if case["heavy"] is heavy] for heavy in (False, True))
-BOUND = 20.0  # seconds, for any case: its limits, judged twice where it was late, and the grace of a busy checker
+BOUND = 20.0  # seconds, for any case: its limits, what it waits for on a busy machine, and the grace of a busy checker
 DOC = Path(__file__).parents[2] / "docs/judging.md"
 CorpusRun = Callable[..., dict[str, dict[str, Any]]]
 

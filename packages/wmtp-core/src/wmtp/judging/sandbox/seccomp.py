@@ -35,8 +35,8 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "ppoll": (271, 73), "pselect6": (270, 72), "epoll_create": (213, None), "epoll_create1": (291, 20),
     "epoll_ctl": (233, 21), "epoll_wait": (232, None), "epoll_pwait": (281, 22), "eventfd2": (290, 19),
     "timerfd_create": (283, 85), "timerfd_settime": (286, 86), "timerfd_gettime": (287, 87),
-    "nanosleep": (35, 101), "clock_nanosleep": (230, 115), "pause": (34, None), "alarm": (37, None),
-    "getitimer": (36, 102), "setitimer": (38, 103), "timer_create": (222, 107), "timer_settime": (223, 110),
+    "nanosleep": (35, 101), "pause": (34, None), "alarm": (37, None),
+    "getitimer": (36, 102), "setitimer": (38, 103), "timer_settime": (223, 110),
     "timer_gettime": (224, 108), "timer_delete": (226, 111), "futex": (202, 98), "restart_syscall": (219, 128),
     # signals, among the processes of the namespace
     "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "rt_sigpending": (127, 136),
@@ -53,7 +53,7 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     # the machine and the clock
     "uname": (63, 160), "times": (100, 153), "getrusage": (98, 165), "getrlimit": (97, 163),
     "setrlimit": (160, 164), "gettimeofday": (96, 169), "time": (201, None), "getcpu": (309, 168),
-    "clock_gettime": (228, 113), "clock_getres": (229, 114), "getrandom": (318, 278),
+    "clock_getres": (229, 114), "getrandom": (318, 278),
     # a connected pair within one program (asyncio's self-pipe), and the channel; never an address
     "sendto": (44, 206), "recvfrom": (45, 207), "recvmsg": (47, 212), "shutdown": (48, 210),
     "getsockopt": (55, 209), "getsockname": (51, 204), "getpeername": (52, 205),
@@ -72,7 +72,10 @@ _REFUSED: dict[str, tuple[tuple[int | None, int | None], int, int, int]] = {
     "rt_sigaction": ((13, 134), 0, 0xFFFFFFFF, 17),
     # Shared memory of no file: pages that are in nobody's table are in nobody's count.
     "mmap": ((9, 222), 3, 0x21, 0x21),
-}
+    # The CPU clocks of pid 1, which runs on from one program to the next.
+    "clock_gettime": ((228, 113), 0, 0xFFFFFFF8, 0xFFFFFFF0), "clock_nanosleep": ((230, 115), 0, 0xFFFFFFF8, 0xFFFFFFF0),
+    "timer_create": ((222, 107), 0, 0xFFFFFFF8, 0xFFFFFFF0),
+}  # fmt: skip
 # The zygote's, which mounts a file system for each program; nobody else has the capability.
 _ZYGOTES: dict[str, tuple[int, int]] = {
     "mount": (165, 40), "umount2": (166, 39), "capset": (126, 91), "landlock_restrict_self": (446, 446),
