@@ -6,9 +6,11 @@ import ast
 import copy
 import json
 import subprocess
+import sys
 import venv
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ ROWS = Path(__file__).with_name("rows")
 BENCHMARKS: dict[str, type[EvalPlus]] = {"humaneval_plus": HumanEvalPlus, "mbpp_plus": MbppPlus}
 
 TIME_LIMIT = 6.0
+Program = tuple[str, Mapping[str, Any], str, str]
+"""Data set, row, name, source."""
 
 
 def explained(task: str, name: str, mine: tuple[bool, bool], theirs: tuple[bool, bool]) -> str:
@@ -135,7 +139,7 @@ def programs(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, source.replace("{entry}", row["entry_point"])
 
 
-def all_programs() -> Iterator[tuple[str, Mapping[str, Any], str, str]]:
+def all_programs() -> Iterator[Program]:
     for dataset in BENCHMARKS:
         request = wmtp.DatasetRequest(
             dataset=dataset, split="test", fetch=lambda patterns=None: wmtp.Resource(ROWS, "local")
@@ -145,28 +149,55 @@ def all_programs() -> Iterator[tuple[str, Mapping[str, Any], str, str]]:
                 yield dataset, row, name, source
 
 
-def ours(workers: int = 1) -> dict[tuple[str, str], tuple[bool, bool]]:
+def ours(programs: Iterable[Program], time_limit: float = TIME_LIMIT) -> dict[tuple[str, str], tuple[bool, bool]]:
     """(Task, program) → (passes the base inputs, passes all)."""
     made = {}
     for dataset, kind in BENCHMARKS.items():
         made[dataset] = kind()
-        made[dataset].settings = EvalPlusSettings(time_limit=TIME_LIMIT)
+        made[dataset].settings = EvalPlusSettings(time_limit=time_limit)
         made[dataset]._tests = {}
     found = {}
-    with open_judge(level="auto", workers=workers) as judge:
+    with open_judge(level="auto", workers=1) as judge:
         waiting = [
             (
                 row["task_id"],
                 name,
                 judge.submit(source, made[dataset].program(wmtp.Problem(id=row["task_id"], row=row), source)),
             )
-            for dataset, row, name, source in all_programs()
+            for dataset, row, name, source in programs
         ]
         for task, name, future in waiting:
             outcome = future.result()
             assert outcome.status != "infrastructure", (task, name, outcome)
             found[task, name] = (outcome.passed or outcome.tests_passed > 0, outcome.passed)
     return found
+
+
+@contextmanager
+def busy_loops(count: int) -> Iterator[None]:
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+@pytest.mark.slow
+def test_verdicts_are_the_same_twenty_times_and_beside_four_busy_loops() -> None:
+    """Every fifth program, and those that are slow or never end."""
+    names = ("endless", "slow", "sticky", "near")
+    chosen = [
+        each
+        for number, each in enumerate(all_programs())
+        if each[2] in names or (number % 5 == 0 and each[1]["task_id"] != "HumanEval/32")  # whose mutants seldom end
+    ]
+    first = ours(chosen, 3.0)
+    assert len(first) > 50
+    for loops in (0, 4):
+        with busy_loops(loops):
+            assert all(ours(chosen, 3.0) == first for _ in range(20))
 
 
 DRIVER = """
@@ -215,7 +246,7 @@ def test_verdicts_equal_those_of_evalplus_but_for_what_is_explained(tmp_path: Pa
     done = subprocess.run([python, "-c", DRIVER], input=jobs, capture_output=True, text=True, check=True)
     theirs = [tuple(json.loads(line)) for line in done.stdout.splitlines()]
     assert len(theirs) == len(listed)
-    mine = ours()
+    mine = ours(listed)
     different = [
         (row["task_id"], name, mine[row["task_id"], name], said)
         for (_, row, name, _), said in zip(listed, theirs, strict=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import wmtp
 from wmtp import kit
+from wmtp_eval_humaneval.known_bad import KNOWN_BAD
 
 INSTRUCTION = "Complete this function. Answer with the whole function in one code block.\n\n```python\n{prompt}```"
 
@@ -17,6 +18,9 @@ class HumanEval(wmtp.CodeBenchmark):
 
     stop = ("\nclass ", "\ndef ", "\nif ", "\nprint(", "\nassert ", "\n@", "\n```")
     pass_metric = "humaneval_pass"
+
+    def evaluate(self, task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
+        return kit.without_known_bad(super().evaluate(task), KNOWN_BAD)
 
     def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
         for row in rows:

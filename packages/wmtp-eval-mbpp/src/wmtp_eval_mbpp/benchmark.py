@@ -8,6 +8,7 @@ from typing import Any
 import wmtp
 from wmtp import kit
 from wmtp_eval_mbpp.comparison import same_program
+from wmtp_eval_mbpp.known_bad import KNOWN_BAD
 from wmtp_eval_mbpp.settings import MbppSettings
 
 SHOTS = (2, 3, 4)
@@ -27,6 +28,9 @@ class Mbpp(wmtp.CodeBenchmark):
     @property
     def split(self) -> str:
         return self.settings.split
+
+    def evaluate(self, task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
+        return kit.without_known_bad(super().evaluate(task), KNOWN_BAD)
 
     def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
         self._examples: list[Mapping[str, Any]] | None = None
