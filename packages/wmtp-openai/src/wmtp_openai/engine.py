@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import threading
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 AHEAD = 16
 """Requests beyond those under way that wait for a server, so that none waits for us."""
+AT_ONCE = 8
+"""Requests that are handed to the loop together: each handing over wakes its thread."""
 DRAWS = 3
 """Pairs of unseeded draws, all equal, after which a server counts as one that does not draw."""
 SEEDS_ARE_HINTS = (
@@ -109,31 +111,49 @@ class OpenAIEngine:
         if sampling.temperature > 0 and not self._drawn:
             self._wait(self._check_draws())
             self._drawn = True
-        source, done = iter(requests), SimpleQueue[Future[wmtp.Completion]]()
-        under_way: set[Future[wmtp.Completion]] = set()
+        source, done = iter(requests), SimpleQueue[wmtp.Completion | Exception]()
+        tasks: set[asyncio.Task[None]] = set()  # touched by the loop's thread alone
         window = self._settings.concurrency * len(self._urls) + AHEAD
-        started, more = time.monotonic(), True
+        started, under_way, more = time.monotonic(), 0, True
         try:
             while True:
-                while more and len(under_way) < window:
-                    request = next(source, None)
-                    if request is None:
-                        more = False
-                        break
-                    future = asyncio.run_coroutine_threadsafe(self._asker.complete(request, sampling), self._loop)
-                    under_way.add(future)
-                    future.add_done_callback(done.put)
+                if more and window - under_way >= AT_ONCE:
+                    batch = list(itertools.islice(source, window - under_way))
+                    more = len(batch) == window - under_way
+                    self._loop.call_soon_threadsafe(self._begin, batch, sampling, done, tasks)
+                    under_way += len(batch)
                 if not under_way:
                     return
-                future = done.get()
-                under_way.discard(future)
-                completion = future.result()
+                completion = done.get()
+                under_way -= 1
+                if isinstance(completion, Exception):
+                    raise completion
                 self._count(completion, sampling)
                 yield completion
         finally:
-            for future in under_way:
-                future.cancel()
+            if under_way and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(_cancel, tasks)
             self._seconds += time.monotonic() - started
+
+    def _begin(
+        self,
+        batch: Sequence[wmtp.GenerationRequest],
+        sampling: wmtp.Sampling,
+        done: SimpleQueue[wmtp.Completion | Exception],
+        tasks: set[asyncio.Task[None]],
+    ) -> None:
+        """On the loop: a task for each request, which leaves what came of it."""
+
+        async def ask(request: wmtp.GenerationRequest) -> None:
+            try:
+                done.put(await self._asker.complete(request, sampling))
+            except Exception as error:  # noqa: BLE001  (raised again where completions are taken)
+                done.put(error)
+
+        for request in batch:
+            task = self._loop.create_task(ask(request))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     def _count(self, completion: wmtp.Completion, sampling: wmtp.Sampling) -> None:
         if completion.finish_reason == "error":
@@ -219,3 +239,8 @@ class OpenAIEngine:
         if hasattr(self, "_pool"):
             for server in self._pool.servers:
                 await server.client.close()
+
+
+def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in list(tasks):
+        task.cancel()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -62,7 +63,7 @@ class Pool:
     def __init__(self, servers: Sequence[Server], patience_s: float) -> None:
         self.servers = tuple(servers)
         self._patience_s = patience_s
-        self._changed = asyncio.Event()
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     @asynccontextmanager
     async def server(self) -> AsyncIterator[Server]:
@@ -73,7 +74,17 @@ class Pool:
             yield chosen
         finally:
             chosen.active -= 1
-            self._changed.set()
+            self._wake()
+
+    def _wake(self) -> None:
+        """Wakes as many of those that wait as there is room for; all of them where they must look at the clock anew."""
+        healthy = all(s.failing_since is None for s in self.servers)
+        room = sum(max(0, s.room) for s in self.servers) if healthy else len(self._waiting)
+        while room > 0 and self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                room -= 1
 
     async def _next(self) -> Server:
         while True:
@@ -83,9 +94,13 @@ class Pool:
                 return max(ready, key=lambda s: s.room)
             self._give_up(now)
             resting = [s.resting_until - now for s in self.servers if s.room > 0]
-            self._changed.clear()
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            if not resting:
+                await turn
+                continue
             try:
-                await asyncio.wait_for(self._changed.wait(), min(resting, default=None))
+                await asyncio.wait_for(turn, min(resting))
             except TimeoutError:
                 continue
 
