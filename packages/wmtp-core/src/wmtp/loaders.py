@@ -17,7 +17,7 @@ import attrs
 from wmtp.config import load_config, load_section
 from wmtp.config.config import Config, ModelPath, StorageConfig
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, ModelConfig, Recipe
-from wmtp.contracts.specs import DatasetRequest, LoaderSpec, LoadRequest, Resource
+from wmtp.contracts.specs import Check, DatasetRequest, LoaderSpec, LoadRequest, Resource
 from wmtp.errors import ConfigError, ResourceError, WmtpError
 from wmtp.replicas import devices_of, open_replicas, threads_of
 from wmtp.storage.chain import NotHere, Place, resolve
@@ -324,6 +324,13 @@ class ModelLoader:
             return bool(self._loader().replays)
         except WmtpError:  # told when the model is opened
             return False
+
+    def checks(self) -> Iterable[Check]:
+        """What whoever runs the model can do, as far as its loader can tell. Raises ConfigError where no loader matches."""
+        spec = self._loader()
+        if spec.check is None:
+            return [Check("model", None, f"loader {spec.name} has nothing to tell before it loads {self.reference}")]
+        return spec.check(self.reference, self._settings(spec))  # type: ignore[no-any-return]
 
     @property
     def switches_drafts(self) -> bool:

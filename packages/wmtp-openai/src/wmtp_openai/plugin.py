@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import wmtp
 from wmtp_openai.settings import PREFIX, OpenAISettings
 
@@ -12,6 +14,12 @@ def load(request: wmtp.LoadRequest) -> wmtp.Engine:
     return open_engine(request.reference, request.settings or OpenAISettings())
 
 
+def check(reference: str, settings: OpenAISettings | None) -> Iterable[wmtp.Check]:
+    from wmtp_openai.checks import check_server
+
+    return check_server(reference, settings or OpenAISettings())
+
+
 @wmtp.hookimpl
 def wmtp_loaders() -> list[wmtp.LoaderSpec]:
     return [
@@ -20,6 +28,7 @@ def wmtp_loaders() -> list[wmtp.LoaderSpec]:
             summary="asks an OpenAI-compatible server: openai:http://host:8000/v1#model",
             matches=lambda reference: reference.startswith(PREFIX),
             load=load,
+            check=check,
             settings=OpenAISettings,
             switches_drafts=False,
         )

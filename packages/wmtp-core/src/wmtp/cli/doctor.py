@@ -21,9 +21,12 @@ _MARKS = {True: "ok", False: "FAILS", None: "-"}
 
 @click.command(name="doctor")
 @config_file
+@click.option(
+    "--model", metavar="REFERENCE", help="Say what a model's server can do instead: openai:http://host:8000/v1."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def command(session: Session, config: Path | None, as_json: bool) -> None:
+def command(session: Session, config: Path | None, model: str | None, as_json: bool) -> None:
     """Say what sandbox, GPU, storage and hub can do here. CONFIG tells which storage and cache are meant.
 
     It reports and does not judge: the exit status is 0 also where something fails.
@@ -39,6 +42,8 @@ def command(session: Session, config: Path | None, as_json: bool) -> None:
         "storage": lambda: _storage(configuration, plugins),
         "hub": _hub,
     }
+    if model is not None:
+        groups = {model: lambda: _model(configuration, model, plugins)}
     report = {name: list(_isolated(name, checks)) for name, checks in groups.items()}
     if as_json:
         echo_json({n: [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in cs] for n, cs in report.items()})
@@ -69,6 +74,14 @@ def _judging() -> Iterator[Check]:
     from wmtp.judging import checks
 
     yield from checks()
+
+
+def _model(configuration: Config, reference: str, plugins: Plugins) -> Iterable[Check]:
+    from wmtp.config import load_recipe
+    from wmtp.loaders import create_model_loader
+
+    recipe = load_recipe({"model": {"base_id": reference}}, plugins=plugins)
+    return create_model_loader(configuration, recipe, plugins=plugins).checks()
 
 
 def _models() -> Iterator[Check]:

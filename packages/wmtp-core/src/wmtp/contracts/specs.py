@@ -166,6 +166,7 @@ class LoaderSpec:
         fetches: it reads files that core brings here, so of references ``scheme://…`` only those are its own that some
             storage opens.
         on_devices: its engines run on this machine's devices, so that ``devices.replicas`` makes several of them.
+        check: (reference, settings) → lines of ``wmtp doctor --model``: what whoever runs the model can do.
         switches_drafts: `LoadRequest.speculative` decides whether its engines draft.
         replays: its engines' samples are written already (`wmtp.Replays`): ``n: auto`` means all of them.
         local_path: reference → the file or folder of this machine that it names, or ``None``. Core looks there for changes.
@@ -182,6 +183,7 @@ class LoaderSpec:
     fetches: bool = attrs.field(default=False, validator=true_or_false)
     replays: bool = attrs.field(default=False, validator=true_or_false)
     on_devices: bool = attrs.field(default=False, validator=true_or_false)
+    check: Callable[[str, Any], Iterable[Check]] | None = attrs.field(default=None, validator=optional_factory)
     switches_drafts: bool = attrs.field(default=True, validator=true_or_false)
     local_path: Callable[[str], Path | None] | None = attrs.field(default=None, validator=optional_factory)
     absolute: Callable[[str, Path], str] | None = attrs.field(default=None, validator=optional_factory)
