@@ -23,6 +23,12 @@ def examples(row: Mapping[str, Any]) -> Iterable[wmtp.Example]:
     return examples_of(row)
 
 
+def evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
+    from wmtp_eval_codecontests.benchmark import CodeContests
+
+    return CodeContests().evaluate(task)
+
+
 @wmtp.hookimpl
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
     return [
@@ -46,14 +52,6 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
             metrics=("contest_pass@{k}",),
             dataset="contest",
             settings=CodeContestsSettings,
+            evaluate=evaluate,
         )
     ]
-
-
-@wmtp.hookimpl
-def wmtp_evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult | None:
-    if task.evaluator != EVALUATOR:
-        return None
-    from wmtp_eval_codecontests.benchmark import CodeContests
-
-    return CodeContests().evaluate(task)

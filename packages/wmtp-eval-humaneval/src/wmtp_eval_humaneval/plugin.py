@@ -24,6 +24,12 @@ def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
     return read(request)
 
 
+def evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
+    from wmtp_eval_humaneval.benchmark import HumanEval
+
+    return HumanEval().evaluate(task)
+
+
 @wmtp.hookimpl
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
     return [
@@ -46,14 +52,6 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
             metrics=("humaneval_pass@{k}",),
             dataset="humaneval",
             settings=HumanEvalSettings,
+            evaluate=evaluate,
         )
     ]
-
-
-@wmtp.hookimpl
-def wmtp_evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult | None:
-    if task.evaluator != EVALUATOR:
-        return None
-    from wmtp_eval_humaneval.benchmark import HumanEval
-
-    return HumanEval().evaluate(task)

@@ -41,6 +41,18 @@ def examples(row: Mapping[str, Any]) -> Iterable[wmtp.Example]:
     return [example(row)]
 
 
+def evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
+    from wmtp_eval_mbpp.benchmark import Mbpp
+
+    return Mbpp().evaluate(task)
+
+
+def evaluate_heads(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
+    from wmtp_eval_mbpp.benchmark import Mbpp
+
+    return wmtp.HeadMetrics(Mbpp()).evaluate(task)
+
+
 @wmtp.hookimpl
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
     return [
@@ -65,6 +77,7 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
             dataset="mbpp",
             settings=MbppSettings,
             descriptions=JUDGED,
+            evaluate=evaluate,
         ),
         wmtp.EvaluatorSpec(
             id=HEADS,
@@ -75,14 +88,6 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
             settings=MbppSettings,
             samples=False,
             descriptions=OF_HEADS,
+            evaluate=evaluate_heads,
         ),
     ]
-
-
-@wmtp.hookimpl
-def wmtp_evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult | None:
-    if task.evaluator not in (EVALUATOR, HEADS):
-        return None
-    from wmtp_eval_mbpp.benchmark import Mbpp
-
-    return Mbpp().evaluate(task) if task.evaluator == EVALUATOR else wmtp.HeadMetrics(Mbpp()).evaluate(task)
