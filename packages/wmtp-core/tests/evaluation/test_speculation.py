@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from wmtp.contracts.engines import GenerationRequest, GenerationStats, SampleKey
+from wmtp.contracts.runs import GenerationRecord
+from wmtp.evaluation.report import _generation
 from wmtp.evaluation.speculation import speculation
 from wmtp.generation.sequences import ActiveSequence, Counters
 from wmtp.kit.spreading import summed
+from wmtp.reports.charts import bars
 
 
 def row(problem: str, tokens: int, steps: list[tuple[int, int]], end: int | None = None) -> ActiveSequence:
@@ -57,3 +60,13 @@ def test_sessions_are_added_up() -> None:
 def test_a_run_without_drafts_says_nothing_of_them() -> None:
     assert speculation(GenerationStats(tokens=9, rows=9)) is None
     assert speculation(counted()) is None
+
+
+def test_the_report_shows_acceptance_by_depth_with_intervals() -> None:
+    found = speculation(counted(row("a", 20, [(0, 1), (2, 0), (3, 3)]), row("b", 20, [(0, 2), (3, 1)]), depth=2))
+    lines = "\n".join(_generation(GenerationRecord(acceptance=(0.8, 0.4), speculation=found)))
+    assert "| tokens a step that drafted, the bonus token included | 2.2 |" in lines
+    assert "| 1 | 80.0 % |" in lines
+    assert "| 2 | 40.0 % |" in lines
+    assert "drafts of extra head" not in lines, "the older row says the same"
+    assert '<line class="whisker"' in bars([0.8, 0.4], title="x", spans=[(0.7, 0.9), None])

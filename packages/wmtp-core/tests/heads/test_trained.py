@@ -34,7 +34,7 @@ def demo() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def trunk(demo: Any) -> Any:
-    return demo.demo.train_trunk(demo.demo.batch(demo.demo.solutions()), 220)
+    return demo.demo.train_trunk(demo.demo.batch(demo.demo.solutions()), 160)
 
 
 def texts(demo: Any) -> list[tuple[list[int], int]]:
@@ -42,12 +42,13 @@ def texts(demo: Any) -> list[tuple[list[int], int]]:
     return [([0, *coder(text)["input_ids"], 1], 1) for text in demo.demo.solutions()]
 
 
-@pytest.mark.parametrize(("concat", "hidden"), [("he", "post"), ("eh", "pre")])
+@pytest.mark.parametrize(("concat", "hidden", "zeroed"), [("he", "post", True), ("eh", "pre", False)])
 def test_the_check_names_the_convention_that_modules_were_trained_with(
-    demo: Any, trunk: Any, tmp_path: Path, concat: Any, hidden: Any
+    demo: Any, trunk: Any, tmp_path: Path, concat: Any, hidden: Any, zeroed: bool
 ) -> None:
     ids = demo.demo.batch(demo.demo.solutions())
-    modules = demo.demo.train_module(trunk, ids, wmtp.Convention(concat=concat, hidden=hidden), 200)
+    convention = wmtp.Convention(concat=concat, hidden=hidden, zero_first=zeroed)
+    modules = demo.demo.train_module(trunk, ids, convention, 150)
     found = check_convention(modules, texts(demo), 1)
     assert found.trained, found.says()
     best = found.best.convention
@@ -59,7 +60,7 @@ def test_the_check_names_the_convention_that_modules_were_trained_with(
     assert found.margin.low is not None
     assert found.margin.low > 0
     assert ("NOT as" in found.says()) == (concat == "eh")
-    assert modules.convention == wmtp.Convention(concat=concat, hidden=hidden), "it is left as it was"
+    assert modules.convention == convention, "it is left as it was"
 
     trunk.save_pretrained(tmp_path / "model")
     demo.demo.tokenizer().save_pretrained(tmp_path / "model")

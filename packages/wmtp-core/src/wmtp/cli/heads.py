@@ -79,7 +79,7 @@ def _open(session: Session, model: str, options: dict[str, Any]) -> tuple[Decodi
 
     engine = create_model_loader(config, recipe, plugins=session.plugins).load()
     if not isinstance(engine, DecodingEngine):
-        raise ConfigError(f"{model}: heads are measured in a model that runs here; this is no such one")
+        raise ConfigError(f"{model!r} is no model that runs here, and only in such a one heads can be measured")
     return engine, given
 
 
