@@ -1,1 +1,1 @@
-"""Engines and judging on a Ray cluster: ``model.loader: ray``, ``judging.where: ray``."""
+"""Engines of a model on a Ray cluster: ``model.loader: ray``."""
