@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Tests run on this many workers; torch gets one thread in each (the fixtures see to it).
 WORKERS ?= auto
 
-.PHONY: demo train-demo browser test lint types bench pages pages-check docs dist env servers lowest newest mutants clean
+.PHONY: demo train-demo browser test lint types bench pages pages-check docs dist env servers lowest newest mutants fuzz clean
 
 env: $(STAMP)
 
@@ -92,6 +92,14 @@ LOCAL_PACKAGES := "./packages/wmtp-core[torch]" "./packages/wmtp-eval-mbpp[parqu
 
 # Mutants of the modules whose faults nobody would see (mutants.toml). Outside CI: hours, and the sources are changed in place while it
 # runs, so it wants a checkout of its own. The survivors are listed at the end.
+# What the judge reads from programs, under a fuzzer: SECONDS for each of its two targets. Outside of CI.
+SECONDS ?= 1800
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
+	mkdir -p .cache/fuzz/codec .cache/fuzz/protocol
+	$(BIN)/python packages/wmtp-core/tests/judging/fuzz_codec.py -max_total_time=$(SECONDS) .cache/fuzz/codec
+	$(BIN)/python packages/wmtp-core/tests/judging/fuzz_protocol.py -max_total_time=$(SECONDS) .cache/fuzz/protocol
+
 mutants: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check cosmic-ray==8.7.0
 	mkdir -p .cache
