@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 import wmtp
 from wmtp_train.critic_pairs import Pair, balance, read_pairs
@@ -182,3 +184,20 @@ def test_a_model_of_one_head_is_a_critic_too(judged: Path, tmp_path: Path) -> No
     tiny_mtp(heads=1).save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     assert make_critic(loaded(folder), settings(judged, steps=1), tmp_path / "critic", seed=1).new
+
+
+def test_the_command_makes_one_and_finds_it_the_second_time(judged: Path, model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("devices: {device: cpu}\n")
+    recipe = f"run: {{name: c}}\nmodel: {{base_id: {model_folder}}}\n"
+    (tmp_path / "none.yaml").write_text(recipe)
+    (tmp_path / "recipe.yaml").write_text(recipe + f"critic: {{run: {judged}, steps: 2, max_length: 512}}\n")
+    run = CliRunner().invoke
+    command, session = import_module("wmtp_train.cli_critic").command, wmtp.Session()
+    files = [str(tmp_path / "config.yaml"), str(tmp_path / "recipe.yaml"), "--runs", str(tmp_path / "runs")]
+    first, second = (run(command, files, obj=session, catch_exceptions=False) for _ in range(2))
+    assert "critic: made, from " in first.output
+    assert "held-out pairs rightly (95 %: " in first.output
+    assert "critic: there already, from " in second.output
+    files[1] = str(tmp_path / "none.yaml")
+    with pytest.raises(wmtp.ConfigError, match="no section critic"):
+        run(command, files, obj=session, catch_exceptions=False)
