@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from tiny_training import byte_tokenizer, tiny_mtp
 
 import wmtp
 from wmtp_train.critic_pairs import Pair, balance, read_pairs
@@ -19,8 +20,6 @@ from wmtp_train.critic_settings import CriticConfig
 from wmtp_train.critic_train import make_critic
 from wmtp_train.critics import load_critic
 from wmtp_train.tokens import Document
-
-from .conftest import byte_tokenizer, tiny_mtp
 
 ADD = "def add_{i}(x):\n    {pad}return x {sign} {i}\n"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_training import tiny_mtp
 from torch import Tensor
 
 from wmtp.weighting import normalize_weights, trained_positions, weighted_mtp_loss
@@ -19,8 +20,6 @@ from wmtp_train.rows import Batch, Rows
 from wmtp_train.step import Stepper
 from wmtp_train.tokens import Document
 from wmtp_train.weigh import Weigher
-
-from .conftest import tiny_mtp
 
 HEADS = 4
 TOLERANCE = 1e-6

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tiny_training import Bench
 
 import wmtp
 from wmtp_train.folder import COMPLETE
-
-from .conftest import Bench
 
 STOP = Callable[[int, int], Any]
 

@@ -6,13 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_training import byte_tokenizer
 
 import wmtp
 from wmtp.weighting import trained_positions
 from wmtp_train.rows import Rows, pack
 from wmtp_train.tokens import Document, document
-
-from .conftest import byte_tokenizer
 
 TOKENIZER = byte_tokenizer()
 
