@@ -1,0 +1,124 @@
+"""Two processes on one machine: the same weights as one up to rounding, the same bits after a kill, and who was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from .conftest import Bench
+
+
+class Command:
+    """``wmtp train`` in processes of its own, in a folder with its config and recipe."""
+
+    def __init__(self, folder: Path, bench: Bench, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.run = folder, folder / "runs" / name
+        recipe = {**bench.recipe, "run": {"name": name}}
+        (folder / "recipe.yaml").write_text(json.dumps(recipe), encoding="utf-8")
+        (folder / "config.yaml").write_text(json.dumps(bench.config), encoding="utf-8")
+
+    def start(self, processes: int, *more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "wmtp", "train", "config.yaml", "recipe.yaml", "--processes", str(processes), *more],
+            cwd=self.folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, processes: int, *more: str) -> str:
+        process = self.start(processes, *more)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        return out + err
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+
+    dcp_to_torch_save(path, path.parent / "whole.pt")
+    found: dict[str, torch.Tensor] = torch.load(path.parent / "whole.pt", weights_only=True)["model"]
+    return found
+
+
+def ranks(run: Path) -> list[int]:
+    """Processes of this machine that train in this run, launcher aside."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                environment = (entry / "environ").read_bytes().split(b"\0")
+                here = (entry / "cwd").resolve() == run.parent.parent.resolve()
+            except OSError:
+                continue
+            if here and any(part.startswith(b"LOCAL_RANK=") for part in environment):
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+def wait_for(condition: object, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.05)
+
+
+def test_two_processes_end_with_the_weights_of_one_up_to_rounding(bench: Bench, tmp_path: Path) -> None:
+    bench.recipe["train"] = {"max_steps": 3, "batch_size": 4, "micro_batch_size": 1}
+    bench.recipe["optim"] = {"lr": 1e-3, "warmup_ratio": 0.0}
+    bench.train()
+    two = Command(tmp_path / "two", bench, "two")
+    two.finish(2)
+    wanted, found = tensors(bench.of().at(3)), tensors(two.run / "train" / "checkpoints" / "step-00000003")
+    assert wanted.keys() == found.keys()
+    for name, tensor in wanted.items():
+        assert torch.allclose(found[name], tensor, atol=2e-5), name
+
+
+def test_a_killed_process_is_named_and_the_same_command_goes_on_even_with_another_number(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.recipe["train"] = {"max_steps": 60, "batch_size": 4, "micro_batch_size": 1}
+    bench.recipe["checkpoint"] = {"every": 3, "keep_last": 2}
+    command = Command(tmp_path / "killed", bench, "killed")
+    process = command.start(2)
+    checkpoints = command.run / "train" / "checkpoints"
+    wait_for(lambda: any((one / "COMPLETE").exists() for one in checkpoints.glob("step-*")))
+    os.kill(ranks(command.run)[1], signal.SIGKILL)
+    _, error = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert "of 2 was killed by SIGKILL" in error
+    assert "run the same command again" in error
+    said = command.finish(1)
+    assert "written by 2 processes and 1 go on" in said
+    assert "step 60 of 60" in said
+
+
+@pytest.mark.slow
+def test_two_processes_that_were_killed_end_with_the_same_bits(bench: Bench, tmp_path: Path) -> None:
+    from .conftest import tensors_digest
+
+    bench.recipe["train"] = {"max_steps": 60, "batch_size": 4, "micro_batch_size": 1}
+    bench.recipe["checkpoint"] = {"every": 5, "keep_last": None}
+    whole, killed = Command(tmp_path / "a", bench, "a"), Command(tmp_path / "b", bench, "b")
+    whole.finish(2)
+    for wanted in (1, 3, 6):
+        process = killed.start(2)
+        checkpoints = killed.run / "train" / "checkpoints"
+        wait_for(lambda wanted=wanted, at=checkpoints: len(list(at.glob("step-*"))) >= wanted)
+        for one in ranks(killed.run):
+            os.kill(one, signal.SIGKILL)
+        process.communicate(timeout=300)
+    killed.finish(2)
+    last = Path("train") / "checkpoints" / "step-00000060"
+    assert tensors_digest(whole.run / last) == tensors_digest(killed.run / last)
