@@ -8,11 +8,9 @@ the file says, so here the file is asked.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from importlib import import_module
-from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from wmtp.errors import PluginError, ResourceError
 
@@ -60,12 +58,12 @@ def sentencepiece_file(folder: Path) -> Path | None:
     if any((folder / name).is_file() for name in _WHOLE):
         return None
     for path in sorted(folder.glob("*.model")):
-        if _processor(path) is not None:
+        if processor(path) is not None:
             return path
     return None
 
 
-def _processor(path: Path) -> Any:
+def processor(path: Path) -> Any:
     """The file as SentencePiece reads it; ``None`` where it is no file of SentencePiece's."""
     try:
         for name in ("sentencepiece", "google.protobuf"):
@@ -82,16 +80,16 @@ def _processor(path: Path) -> Any:
 
 def class_name(folder: Path) -> str:
     """The folder's tokenizer class without ``Tokenizer`` and ``Fast``; by its model's type where it names none."""
-    told = _json(folder / "tokenizer_config.json").get("tokenizer_class")
+    told = read_object(folder / "tokenizer_config.json").get("tokenizer_class")
     if isinstance(told, str) and told:
         return told.removesuffix("Fast").removesuffix("Tokenizer")
     from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
-    named = TOKENIZER_MAPPING_NAMES.get(str(_json(folder / "config.json").get("model_type")))
+    named = TOKENIZER_MAPPING_NAMES.get(str(read_object(folder / "config.json").get("model_type")))
     return str(named or "").removesuffix("Fast").removesuffix("Tokenizer")
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -116,7 +114,9 @@ def load_sentencepiece(path: Path) -> Any:
             f"{path} cannot be used alone: {name}Tokenizer numbers its pieces by a rule of its own that transformers 5 no "
             "longer applies to this file. Put the tokenizer.json of this model beside it"
         )
-    tokenizer = _tokenizer_class(path).from_pretrained(str(path.parent))
+    from wmtp.models.sentencepiece_tokenizer import tokenizer_class  # its base imports transformers
+
+    tokenizer = tokenizer_class(path.name, name).from_pretrained(str(path.parent))
     back = tokenizer.decode(tokenizer(_PROBE, add_special_tokens=False)["input_ids"])
     if back != _PROBE:
         raise ResourceError(
@@ -124,79 +124,3 @@ def load_sentencepiece(path: Path) -> Any:
             "pieces lack characters. A model with this tokenizer cannot write Python; check that it is the model's own"
         )
     return tokenizer
-
-
-def _tokenizer_class(path: Path) -> Any:
-    """A class over this one file. Made when it is asked for, because its base imports transformers."""
-    import sentencepiece
-    from sentencepiece import sentencepiece_model_pb2
-    from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
-
-    name = class_name(path.parent)
-
-    class SentencePieceTokenizer(SentencePieceBackend):  # type: ignore[misc]  # it has no types
-        vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": path.name}
-
-        def __init__(self, **kwargs: Any) -> None:
-            file = _processor(Path(kwargs["vocab_file"]))
-            for role in ("bos", "eos", "unk", "pad"):
-                number = getattr(file, f"{role}_id")()
-                if number >= 0:
-                    kwargs[f"{role}_token"] = kwargs.get(f"{role}_token") or file.id_to_piece(number)
-            told = {
-                "legacy": kwargs.pop("legacy", None) is not False,
-                "add_bos_token": kwargs.pop("add_bos_token", None) is not False,
-                "add_eos_token": kwargs.pop("add_eos_token", None) is True,
-            }
-            super().__init__(**kwargs, legacy=True)  # whatever was told: the base would change the file's own prefix
-            self.legacy, self.add_bos_token, self.add_eos_token = told.values()
-            self._told = told
-            known = set(self.all_special_tokens)  # the base forgets that a token of added_tokens_decoder may be special
-            found = self._added_tokens_decoder.values()
-            self._extra_special_tokens += [token for token in found if token.special and token.content not in known]
-            model = sentencepiece_model_pb2.ModelProto.FromString(file.serialized_model_proto())
-            # `legacy: false`: a text has one prefix, at its start, and none behind each special token in it.
-            self._prefixed = bool(not self.legacy and model.normalizer_spec.add_dummy_prefix)
-            if self._prefixed:
-                model.normalizer_spec.add_dummy_prefix = False
-                self.sp_model = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
-
-        def tokenize(self, text: str, **kwargs: Any) -> list[str]:
-            special = not kwargs.get("split_special_tokens", self.split_special_tokens)
-            if self._prefixed and text and not (special and text.startswith(tuple(self._added_tokens_encoder))):
-                text = f" {text}"
-            found: list[str] = super().tokenize(text, **kwargs)
-            return found
-
-        def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> tuple[str, ...]:
-            written: tuple[str, ...] = super().save_pretrained(save_directory, *args, **kwargs)
-            config = Path(save_directory, "tokenizer_config.json")
-            # The base leaves out what tokenizer.json would hold, and names a class that nobody else has.
-            whole = {**_json(config), **self._told, "tokenizer_class": f"{name or 'Llama'}Tokenizer"}
-            config.write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-            return written
-
-        def _tokenize(self, text: str, **kwargs: Any) -> list[str]:
-            pieces: list[str] = self.sp_model.encode(text, out_type=str)
-            return pieces
-
-        def build_inputs_with_special_tokens(
-            self, token_ids_0: list[int], token_ids_1: list[int] | None = None
-        ) -> list[int]:
-            start = [self.bos_token_id] if self.add_bos_token and self.bos_token_id is not None else []
-            end = [self.eos_token_id] if self.add_eos_token and self.eos_token_id is not None else []
-            second = [*start, *token_ids_1, *end] if token_ids_1 else []
-            return [*start, *token_ids_0, *end, *second]
-
-        def convert_tokens_to_string(self, tokens: list[str]) -> str:
-            text = "".join(self._parts(tokens))
-            starts = bool(tokens) and tokens[0] not in self._added_tokens_encoder
-            return text[1:] if self._prefixed and starts and text.startswith(" ") else text
-
-        def _parts(self, tokens: Sequence[str]) -> Iterator[str]:
-            """The text of each run of pieces, and each added token as it is written."""
-            for added, run in groupby(tokens, self._added_tokens_encoder.__contains__):
-                pieces = list(run)
-                yield "".join(pieces) if added else self.sp_model.decode_pieces(pieces)
-
-    return SentencePieceTokenizer
