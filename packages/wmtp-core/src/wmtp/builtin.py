@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from wmtp.contracts.specs import (
     SectionSpec,
     StorageSpec,
 )
-from wmtp.errors import PluginError
+from wmtp.errors import PluginError, ResourceError
 from wmtp.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -164,11 +165,16 @@ def _transformers_model(request: LoadRequest) -> LoadedModel:
     _check_installed(request)
     if request.variant:
         # Only Meta's layout has variants, so a few small files are asked for first: never another variant's weights.
-        asked = (f"{request.variant}/params.json", f"{request.variant}.gguf")
-        small = request.fetch(("config.json", *asked, "tokenizer.model"))
-        if (small.path / asked[1]).is_file():
-            return _loaded_model(request, (asked[1], "tokenizer*.json", "chat_template*"))
-        if not (small.path / "config.json").is_file():
+        params = f"{request.variant}/params.json"
+        small = request.fetch(("config.json", params, "tokenizer.model")).path
+        if not any((small / name).is_file() for name in ("config.json", params, "params.json")):
+            wanted = (f"{request.variant}.gguf", "tokenizer*.json", "chat_template*")
+            there = False
+            with suppress(ResourceError):  # nothing of the kind there: what is missing of Meta's layout is told below
+                there = (request.fetch(wanted).path / wanted[0]).is_file()
+            if there:
+                return _loaded_model(request, wanted)
+        if not (small / "config.json").is_file():
             return _meta_mtp_model(request)
     from wmtp.models.causal import check_early
 
@@ -178,14 +184,13 @@ def _transformers_model(request: LoadRequest) -> LoadedModel:
     check_early(folder, trust_remote_code=request.trust_remote_code, handled=handled)
     patterns = (*_TRANSFORMERS_FILES, "*.py") if request.trust_remote_code else _TRANSFORMERS_FILES
     found = request.fetch(patterns).path
-    if not any(found.glob("*.safetensors")):
-        patterns = (*patterns, "pytorch_model*.bin", "*.gguf")  # larger than what most folders have beside them
-        found = request.fetch(patterns).path
     if not (found / "config.json").is_file() and _is_meta_mtp(str(found)):
         from wmtp.models import meta
 
         variant = meta.variant_name(meta.choose(found, None), found, None)
         return _meta_mtp_model(attrs.evolve(request, variant=variant or None))
+    if not any(found.glob("*.safetensors")):
+        patterns = (*patterns, "pytorch_model*.bin", "*.gguf")  # larger than what most folders have beside them
     return _loaded_model(request, patterns)
 
 

@@ -71,7 +71,8 @@ def check_heads(heads: HeadsConfig, available: int) -> int:
     count = heads.count or available
     if count > available:
         raise wmtp.ConfigError(
-            f"train.heads.count is {count}, and the model has {available}. `wmtp heads add` adds heads to a plain model."
+            f"train.heads.count is {count}, and the model has {available}; heads cannot be added to a model here. "
+            f"Train {available}, or a checkpoint that has more"
         )
     if heads.coefficients is not None and len(heads.coefficients) != count:
         raise wmtp.ConfigError(
