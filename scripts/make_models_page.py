@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
 
@@ -88,7 +89,11 @@ def main() -> None:
             raise SystemExit(f"{name}: other tokens than generate: {found.wrong}")
         lines.append(f"| {name} | {found.path} | {note} |\n")
         print(lines[-1], end="", flush=True)
-    PAGE.write_text("".join(lines), encoding="utf-8")
+    page = "".join(lines)
+    if "--check" not in sys.argv:
+        PAGE.write_text(page, encoding="utf-8")
+    elif PAGE.read_text(encoding="utf-8") != page:
+        raise SystemExit(f"{PAGE} is not what the script writes; run it without --check")
 
 
 if __name__ == "__main__":

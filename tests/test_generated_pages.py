@@ -11,7 +11,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("script", sorted(ROOT.glob("scripts/make_*.py")), ids=lambda p: p.stem)
+SLOW = ("make_models_page",)  # decodes with a model of every type
+SCRIPTS = [
+    pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else [], id=path.stem)
+    for path in sorted(ROOT.glob("scripts/make_*.py"))
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_a_generated_page_is_up_to_date(script: Path) -> None:
     done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -159,7 +159,7 @@ def test_where_drafting_was_given_up_results_and_report_say_so(
     write_files: Callable[..., None],
     results: Callable[..., dict[str, Any]],
 ) -> None:
-    """Acceptance stands beside it, as if drafting had gone on; a later session adds its own line."""
+    """Acceptance stands beside it, as if drafting had gone on; a later session adds its own line, unless it is the same."""
     import wmtp.generation.decoder as decoder
 
     monkeypatch.setattr(decoder, "DRAFTING_MAX_COST", 0.0)
@@ -169,7 +169,8 @@ def test_where_drafting_was_given_up_results_and_report_say_so(
     for limit in (1, 2):
         assert evaluate(f"eval.limit={limit}").complete
         notes = results()["generation"]["notes"]
-        assert [note.split(" after ")[0] for note in notes] == ["Drafting was given up"] * limit
+        assert 1 <= len(notes) <= limit
+        assert {note.split(" after ")[0] for note in notes} == {"Drafting was given up"}
         assert all(note in (tmp_path / "runs/run/report.md").read_text(encoding="utf-8") for note in notes)
 
 

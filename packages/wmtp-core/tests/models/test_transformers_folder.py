@@ -68,7 +68,7 @@ def no_tokenizer(folder: Path) -> None:
         path.unlink()
 
 
-def no_weights(folder: Path) -> None:
+def other_bytes_in_a_pickle(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
@@ -88,7 +88,7 @@ DAMAGES = {
     one_tensor_less: r"weights lack: model\.layers\.1\.mlp\.up_proj\.weight\. They belong",
     cut_off: "cannot be loaded",
     no_tokenizer: "no tokenizer that transformers can load",
-    no_weights: r"no \*\.safetensors; convert",
+    other_bytes_in_a_pickle: r"pytorch_model\.bin.* Python objects, or is damaged",
 }
 
 

@@ -49,5 +49,6 @@ def mapped(name: str, known: MutableMapping[str, str]) -> str:
 def _hashed(close: str, name: str) -> str:
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     parts = [part.strip() for part in _REFUSED.sub("_", close).split("/")]
-    kept = "/".join(part for part in parts if part not in ("", ".", ".."))[: _LONGEST - 13].rstrip("/ ")
+    kept = "/".join(part for part in parts if part not in ("", ".", ".."))[: _LONGEST - 13]
+    kept = kept.lstrip(".").strip("/ ")  # what begins with two dots would lead out of a folder
     return f"{kept}-{digest}" if kept else digest

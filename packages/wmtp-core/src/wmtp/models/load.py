@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import pickle
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -178,6 +179,12 @@ def _from_transformers(
                 ignore_mismatched_sizes=True,
                 trust_remote_code=trust_remote_code,
             )
+    except pickle.UnpicklingError:
+        # Never in torch's words: they tell how to load the file without that restriction.
+        raise ResourceError(
+            f"{', '.join(file.name for file in weights)} in {path} holds Python objects, or is damaged: refused, because "
+            "loading those may run any program. Have it written as safetensors where it was made"
+        ) from None
     except Exception as error:  # transformers and safetensors raise what they like for a damaged folder
         raise ResourceError(f"the model in {path} cannot be loaded: {type(error).__name__}: {error}") from error
     _check(checkpoint, report, set(model.state_dict()))
