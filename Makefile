@@ -43,7 +43,7 @@ demo: $(STAMP)
 
 # Trains the demo's model for 100 steps and judges it before, half-way and behind: runs/train-demo/training.html.
 train-demo: $(STAMP)
-	$(BIN)/wmtp run examples/demo-config.yaml examples/train-demo.yaml
+	OMP_NUM_THREADS=1 $(BIN)/wmtp run examples/demo-config.yaml examples/train-demo.yaml
 
 # COVERAGE=1 measures branches too and holds the floors of scripts/coverage_floors.py; it takes about a quarter as long again.
 COVERAGE ?=
