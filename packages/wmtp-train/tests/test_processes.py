@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from .conftest import Bench
+from tiny_training import Bench
 
 
 class Command:
@@ -106,7 +105,7 @@ def test_a_killed_process_is_named_and_the_same_command_goes_on_even_with_anothe
 
 @pytest.mark.slow
 def test_two_processes_that_were_killed_end_with_the_same_bits(bench: Bench, tmp_path: Path) -> None:
-    from .conftest import tensors_digest
+    from tiny_training import tensors_digest
 
     bench.recipe["train"] = {"max_steps": 60, "batch_size": 4, "micro_batch_size": 1}
     bench.recipe["checkpoint"] = {"every": 5, "keep_last": None}
