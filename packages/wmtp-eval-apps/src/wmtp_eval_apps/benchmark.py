@@ -15,8 +15,6 @@ from wmtp_eval_apps.plugin import AppsSettings
 from wmtp_eval_apps.rows import Question
 
 MOST_CALLS = 10
-READS = "Write a Python 3 program that solves the problem. Read from standard input and write to standard output."
-CALLED = "Solve the problem in Python 3. Begin with this code:\n\n```python\n{}\n```"
 # What every program may use without importing it (eval/testing_util.py of hendrycks/apps); numpy only with judging.packages.
 LENT = """\
 import sys, time, itertools, collections, math, fractions, random, heapq
@@ -78,14 +76,8 @@ class Apps(wmtp.CodeBenchmark):
 
     def prompt(self, problem: wmtp.Problem) -> str | list[wmtp.Message]:
         question: Question = problem.row["question"]
-        asked = CALLED.format(question.starter_code) if question.function else READS
-        if self.settings.chat:
-            last = "Answer with the whole program in one code block."
-            return [{"role": "user", "content": f"{question.text}\n\n{asked} {last}"}]
-        return f"### Problem\n{question.text}\n\n{asked}\n\n### Python 3 solution\n"
-
-    def form(self) -> kit.PromptForm:
-        return kit.chat(self.settings) if self.settings.chat else kit.bare_completion(*self.stop)
+        begun = question.starter_code if question.function else None
+        return kit.competition_prompt(question.text, starter_code=begun, chat=self.settings.chat)
 
     def wanted(self, problem: wmtp.Problem) -> kit.Wanted:
         """A class ``Solution`` or the function itself; or a program that reads and writes."""

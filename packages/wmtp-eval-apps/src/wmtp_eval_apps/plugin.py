@@ -35,6 +35,12 @@ def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
     return read(request)
 
 
+def evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
+    from wmtp_eval_apps.benchmark import Apps
+
+    return Apps().evaluate(task)
+
+
 @wmtp.hookimpl
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
     return [
@@ -57,14 +63,6 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
             metrics=("apps_pass@{k}",),
             dataset="apps",
             settings=AppsSettings,
+            evaluate=evaluate,
         )
     ]
-
-
-@wmtp.hookimpl
-def wmtp_evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult | None:
-    if task.evaluator != EVALUATOR:
-        return None
-    from wmtp_eval_apps.benchmark import Apps
-
-    return Apps().evaluate(task)

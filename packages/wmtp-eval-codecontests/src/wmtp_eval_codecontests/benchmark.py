@@ -44,9 +44,6 @@ class CodeContests(wmtp.CodeBenchmark):
             return [{"role": "user", "content": f"{row['description']}\n\n{_instruction(row)}"}]
         return _question(row)
 
-    def form(self) -> kit.PromptForm:
-        return kit.chat(self.settings) if self.settings.chat else kit.bare_completion(*self.stop)
-
     def wanted(self, problem: wmtp.Problem) -> kit.Wanted:
         """A program that reads and writes."""
         return kit.Wanted()

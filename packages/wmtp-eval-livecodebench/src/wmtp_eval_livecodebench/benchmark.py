@@ -17,8 +17,6 @@ from wmtp_eval_livecodebench.plugin import LiveCodeBenchSettings
 from wmtp_eval_livecodebench.rows import Question
 
 MOST_CALLS = 10
-READS = "Write a Python 3 program that solves the problem. Read from standard input and write to standard output."
-CALLED = "Solve the problem in Python 3. Begin with this code:\n\n```python\n{}\n```"
 # Every program may use these without importing them (import_string of lcb_runner/evaluation/testing_util.py); what is imported
 # last under a name counts, and a name of Python's own stays Python's own.
 STARS = (
@@ -86,14 +84,8 @@ class LiveCodeBench(wmtp.CodeBenchmark):
 
     def prompt(self, problem: wmtp.Problem) -> str | list[wmtp.Message]:
         question: Question = problem.row["question"]
-        asked = CALLED.format(question.starter_code) if question.function else READS
-        if self.settings.chat:
-            last = "Answer with the whole program in one code block."
-            return [{"role": "user", "content": f"{question.text}\n\n{asked} {last}"}]
-        return f"### Problem\n{question.text}\n\n{asked}\n\n### Python 3 solution\n"
-
-    def form(self) -> kit.PromptForm:
-        return kit.chat(self.settings) if self.settings.chat else kit.bare_completion(*self.stop)
+        begun = question.starter_code if question.function else None
+        return kit.competition_prompt(question.text, starter_code=begun, chat=self.settings.chat)
 
     def wanted(self, problem: wmtp.Problem) -> kit.Wanted:
         """A class ``Solution`` or the function itself; or a program that reads and writes."""

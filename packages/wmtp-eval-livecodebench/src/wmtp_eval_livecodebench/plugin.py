@@ -46,6 +46,12 @@ def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
     return read(request)
 
 
+def evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
+    from wmtp_eval_livecodebench.benchmark import LiveCodeBench
+
+    return LiveCodeBench().evaluate(task)
+
+
 @wmtp.hookimpl
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
     return [
@@ -68,14 +74,6 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
             metrics=("livecodebench_pass@{k}",),
             dataset="livecodebench",
             settings=LiveCodeBenchSettings,
+            evaluate=evaluate,
         )
     ]
-
-
-@wmtp.hookimpl
-def wmtp_evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult | None:
-    if task.evaluator != EVALUATOR:
-        return None
-    from wmtp_eval_livecodebench.benchmark import LiveCodeBench
-
-    return LiveCodeBench().evaluate(task)

@@ -13,6 +13,7 @@ import attrs
 import torch
 
 import wmtp
+from wmtp.events import RunStarted
 from wmtp.weighting import check_same_tokenizer
 from wmtp_train import models, schedule
 from wmtp_train.data import load_rows
@@ -45,6 +46,16 @@ class TrainingRequest:
     def folder(self) -> Path:
         """The run folder."""
         return self.runs / self.recipe.run.name
+
+    def started(self) -> RunStarted:
+        """The event that a session over this request begins with."""
+        return RunStarted(
+            name=self.recipe.run.name,
+            kind="training",
+            folder=self.folder,
+            config=wmtp.to_plain(self.config),
+            recipe=wmtp.to_plain(self.recipe),
+        )
 
 
 @attrs.frozen(kw_only=True, eq=False)

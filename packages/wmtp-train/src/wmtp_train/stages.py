@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 import wmtp
-from wmtp.events import Emitter, RunFinished, RunStarted, StageFinished, StepLogged
+from wmtp.events import Emitter, RunFinished, StageFinished, StepLogged
 from wmtp.runs.record import to_json
 from wmtp_train.export import export
 from wmtp_train.folder import Checkpoint, TrainingFolder, write_text
@@ -111,13 +111,7 @@ class Stages:
         if not fresh or "tracking" not in self._request.config.sections:
             return
         request = self._request
-        started = RunStarted(
-            name=request.recipe.run.name,
-            kind="training",
-            folder=request.folder,
-            config=wmtp.to_plain(request.config),
-            recipe=wmtp.to_plain(request.recipe),
-        )
+        started = request.started()
         with Emitter(wmtp.run_listeners(request.plugins, request.config, started)) as emitter:
             emitter.emit(started)
             for one in fresh:

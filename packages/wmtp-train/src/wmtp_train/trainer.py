@@ -11,7 +11,7 @@ import attrs
 import torch
 
 import wmtp
-from wmtp.events import Emitter, RunFinished, RunStarted
+from wmtp.events import Emitter, RunFinished
 from wmtp_train.folder import TrainingFolder, read_json, write_json, write_text
 from wmtp_train.loop import Loop, TrainingResult, latest
 from wmtp_train.lora import add_adapters
@@ -66,13 +66,7 @@ def _session(plan: Plan, processes: Processes, folder: TrainingFolder, training:
     if train.activation_checkpointing:
         plan.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     shard(plan.model, processes)
-    started = RunStarted(
-        name=request.recipe.run.name,
-        kind="training",
-        folder=request.folder,
-        config=wmtp.to_plain(request.config),
-        recipe=wmtp.to_plain(request.recipe),
-    )
+    started = request.started()
     heard: list[tuple[str, Any]] = []
     if processes.first:
         heard = [*wmtp.run_listeners(request.plugins, request.config, started), *training.listeners]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wmtp.cli.options import run_options, with_judge
 from wmtp.cli.session import Session, echo_json
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ SHOWN = 10
     metavar="D",
     help="Differences of pass@1 that do not matter.",
 )
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. eval.limit=20.")
-@click.option("--judge", type=click.Choice(["strict", "process", "auto"]), help="Level of the sandbox.")
-@click.option("--runs", type=click.Path(file_okay=False), default="runs", help="Folder of run directories.")
+@run_options
 @click.option("--fresh", is_flag=True, help="Start both sides again: what they hold is deleted.")
 @click.option("--json", "as_json", is_flag=True, help="Print the audit as JSON.")
 @click.pass_obj
@@ -58,7 +57,7 @@ def command(
     from wmtp.evaluation.audit import audit
     from wmtp.evaluation.printable import printable
 
-    settings = [*overrides, *([f"judging.level={judge}"] if judge else [])]
+    settings = with_judge(overrides, judge)
     configuration, structured = load_configuration(config, recipe, plugins=session.plugins, overrides=settings)
     with progress() as report:
         found = audit(

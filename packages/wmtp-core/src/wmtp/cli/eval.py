@@ -7,15 +7,14 @@ import os
 
 import click
 
+from wmtp.cli.options import run_options, with_judge
 from wmtp.cli.session import Session
 
 
 @click.command("eval")
 @click.argument("config", required=False, type=click.Path(exists=True, dir_okay=False))
 @click.argument("recipe", required=False, type=click.Path(exists=True, dir_okay=False))
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. eval.limit=20.")
-@click.option("--judge", type=click.Choice(["strict", "process", "auto"]), help="Level of the sandbox.")
-@click.option("--runs", type=click.Path(file_okay=False), default="runs", help="Folder of run directories.")
+@run_options
 @click.option(
     "--until-decided",
     "against",
@@ -56,8 +55,7 @@ def command(
     if difference is not None and against is None:
         raise click.UsageError("--difference belongs to --until-decided RUN; a recipe says eval.decide.difference")
     settings = [
-        *overrides,
-        *([f"judging.level={judge}"] if judge else []),
+        *with_judge(overrides, judge),
         *([f"eval.against={json.dumps(os.path.abspath(against))}"] if against is not None else []),
         *([f"eval.decide.difference={difference}"] if difference is not None else []),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from wmtp.cli.options import run_options, with_judge
 from wmtp.cli.session import Session
 
 
@@ -12,9 +13,7 @@ from wmtp.cli.session import Session
 @click.option("--benchmark", required=True, help="An evaluator id, or its data set's name: mbpp-v1, mbpp.")
 @click.option("--data", type=click.Path(exists=True), help="File or folder of the data set.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False), help="A config.yaml; the defaults do without.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. eval.limit=20.")
-@click.option("--judge", type=click.Choice(["strict", "process", "auto"]), help="Level of the sandbox.")
-@click.option("--runs", type=click.Path(file_okay=False), default="runs", help="Folder of run directories.")
+@run_options
 @click.option("--fresh", is_flag=True, help="Judge all of them again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the object of results.json.")
 @click.pass_obj
@@ -37,7 +36,7 @@ def command(
     from wmtp.cli.show import finish, progress
     from wmtp.evaluation.score import score
 
-    settings = [*overrides, *([f"judging.level={judge}"] if judge else [])]
+    settings = with_judge(overrides, judge)
     with progress() as report:
         results = score(
             samples,

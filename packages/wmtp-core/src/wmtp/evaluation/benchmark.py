@@ -26,7 +26,7 @@ from wmtp.evaluation.failures import Failures
 from wmtp.evaluation.metrics import summarise
 from wmtp.evaluation.taken_out import TakenOut
 from wmtp.kit.extraction import Choice, Extraction, Wanted, extract
-from wmtp.kit.prompts import PromptForm
+from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat
 from wmtp.kit.scores import pass_at_k
 
 Key = tuple[str, int]
@@ -77,8 +77,10 @@ class CodeBenchmark:
         raise NotImplementedError
 
     def form(self) -> PromptForm:
-        """How it asks: by default bare text that ends at `stop`."""
-        return PromptForm(name="completion", stop=self.stop)
+        """How it asks: by default in turns where the settings are a `ChatSettings` that says chat, else bare text that ends
+        at `stop`."""
+        settings = self.settings
+        return chat(settings) if isinstance(settings, ChatSettings) and settings.chat else bare_completion(*self.stop)
 
     def wanted(self, problem: Problem) -> Wanted | None:
         """What the tests need of a program, for `code`; ``None`` takes completions as they stand."""

@@ -77,43 +77,37 @@ class DecodingEngine:
         self._parts = parts = parts or decoding_parts(model, stored)
         self._scoring: dict[int, Drafter] = {}
         self.stored_modules, self.heads = stored, heads or HeadsFound()
-        self._depth = depth = drafting_depth(parts, n_heads)
+        self._depth = drafting_depth(parts, n_heads)
         self._target = parts.target
         self._counters = Counters()
         self._ends = _eos_ids(model, tokenizer)
         self.path = ChosenPath("ragged") if parts.own_pace else choose_path(model)
-        shared: dict[str, Any] = {
-            "device": self._device,
-            "eos_ids": self._ends,
-            "batch_size": batch_size,
-        }
-        self._decoder: RaggedDecoder | AlignedDecoder
-        if self.path.stepper is None:
-            self._decoder = RaggedDecoder(
-                parts.target,
-                self._drafter(0 if speculative == "off" else depth),
-                tokenizer,
-                self._counters,
-                # Where rounding depends on the batch's shape, a choice by the clock would make runs differ.
-                may_stop_drafting=speculative != "always"
-                and self._device.type == "cpu"
-                and model.dtype == torch.float32,
-                **shared,
-            )
-        else:
-            stepper = self.path.stepper
-            shared |= {"context": parts.target.context, "vocabulary": parts.target.rows}
-            self._decoder = AlignedDecoder(stepper, tokenizer, self._counters, **shared)
-            self._counters.notes.append(f"Decoded {self.path.path}: {self.path.why}.")
-            if depth and speculative != "off":
-                self._counters.notes.append("Its heads do not draft on this path; they are scored all the same.")
+        # Where rounding depends on the batch's shape, a choice by the clock would make runs differ.
+        exact = self._device.type == "cpu" and model.dtype == torch.float32
+        self._decoder = self._make_decoder(speculative, batch_size, may_stop_drafting=speculative != "always" and exact)
         # Speculation is not part of it: it changes no token.
         self.identity: Mapping[str, str] = {**identity, "engine": ENGINE_VERSION}
-        self.origin: Mapping[str, str] = {**(origin or {}), "decoding": self.path.path}
         self._threads = threads
-        if threads is not None:
-            self.origin = {**self.origin, "threads": str(threads)}
+        chosen = {} if threads is None else {"threads": str(threads)}
+        self.origin: Mapping[str, str] = {**(origin or {}), "decoding": self.path.path, **chosen}
         self._thinking_opened: set[SampleKey] = set()  # by the template, in the prompts of these
+
+    def _make_decoder(
+        self, speculative: str, batch_size: int | None, *, may_stop_drafting: bool
+    ) -> RaggedDecoder | AlignedDecoder:
+        """The decoder of the path that was chosen."""
+        target, depth = self._target, 0 if speculative == "off" else self._depth
+        shared: dict[str, Any] = {"device": self._device, "eos_ids": self._ends, "batch_size": batch_size}
+        if self.path.stepper is None:
+            drafter = self._drafter(depth)
+            return RaggedDecoder(
+                target, drafter, self._tokenizer, self._counters, may_stop_drafting=may_stop_drafting, **shared
+            )
+        self._counters.notes.append(f"Decoded {self.path.path}: {self.path.why}.")
+        if depth:
+            self._counters.notes.append("Its heads do not draft on this path; they are scored all the same.")
+        shared |= {"context": target.context, "vocabulary": target.rows}
+        return AlignedDecoder(self.path.stepper, self._tokenizer, self._counters, **shared)
 
     def _drafter(self, depth: int) -> Drafter:
         drafter = self._parts.drafter(depth)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
 from wmtp.errors import ResourceError
-from wmtp.models.sentencepiece import OWN_TEXT, class_name, load_sentencepiece, sentencepiece_file
+from wmtp.models.sentencepiece import OWN_TEXT, class_name, load_sentencepiece, read_object, sentencepiece_file
 
 log = logging.getLogger("wmtp.models")
 _PROBES = (
@@ -36,7 +35,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
     from transformers import AutoTokenizer
 
     file = sentencepiece_file(folder)
-    remote = trust_remote_code and "auto_map" in _config(folder)
+    remote = trust_remote_code and "auto_map" in read_object(folder / "tokenizer_config.json")
     if file is not None and class_name(folder) not in OWN_TEXT and not remote:
         return load_sentencepiece(file)
     try:
@@ -49,14 +48,6 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
             f"tokenizer_config.json). Save it beside the model. {type(error).__name__}: {str(error).splitlines()[0]}"
         ) from error
     return tokenizer if remote else _checked(tokenizer, folder)
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / "tokenizer_config.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _as_it_stands(folder: Path) -> Any:

@@ -1,0 +1,28 @@
+"""Options that several commands have, with one wording and one meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def run_options(command: Command) -> Command:
+    """``--set``, ``--judge`` and ``--runs``: the arguments ``overrides``, ``judge`` and ``runs`` of a command that judges."""
+    for option in (
+        click.option("--runs", type=click.Path(file_okay=False), default="runs", help="Folder of run directories."),
+        click.option("--judge", type=click.Choice(["strict", "process", "auto"]), help="Level of the sandbox."),
+        click.option(
+            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. eval.limit=20."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def with_judge(overrides: Sequence[str], judge: str | None) -> list[str]:
+    """What ``--set`` gave, and ``--judge`` as the key that it stands for."""
+    return [*overrides, *([f"judging.level={judge}"] if judge else [])]
