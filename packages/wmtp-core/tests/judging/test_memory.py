@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +16,16 @@ from wmtp.judging.judge import SandboxJudge
 from wmtp.judging.sandbox import process_tree
 
 SEEN, HIDDEN, COMMENT, PRINTED = "seen-5b1c", "hidden-9e77", "comment-c0a4", "printed-31fd"
-WAIT = "import time\ndef f(x):\n    time.sleep(2)\n    return x\n"
-WAIT_STDIN = "import time\nword = input()\ntime.sleep(2)\nprint(word)\n"
+# They go on once the test says that it has looked, however long that takes.
+PAUSE = """
+import signal, time
+seen = []
+signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))
+def pause():
+    while not seen: time.sleep(0.02)
+"""
+WAIT = PAUSE + "def f(x):\n    pause()\n    return x\n"
+WAIT_STDIN = PAUSE + "word = input()\npause()\nprint(word)\n"
 
 
 def _holds(pid: int, words: tuple[str, ...]) -> set[str]:
@@ -48,21 +58,33 @@ def _holds(pid: int, words: tuple[str, ...]) -> set[str]:
 
 
 def _scan_until_seen(judge: SandboxJudge) -> dict[int, set[str]]:
-    """Scans until the program has its argument: on a busy machine that may take a while. Words of every scan count."""
+    """Scans until the program has its argument, and lets it go on. Words of every scan count."""
     memory: dict[int, set[str]] = {}
-    until = time.monotonic() + 10
-    while time.monotonic() < until and not any(SEEN in words for words in memory.values()):
-        time.sleep(0.1)
-        for pid, words in _scan(judge).items():
-            memory.setdefault(pid, set()).update(words)
+    until = time.monotonic() + 100
+    while time.monotonic() < until and not any(SEEN in memory.get(pid, ()) for pid in _waiting(judge)):
+        time.sleep(0.05)
+        for pid in _candidates(judge):
+            memory.setdefault(pid, set()).update(_holds(pid, (SEEN, HIDDEN, COMMENT, PRINTED)))
+    for pid in _waiting(judge):
+        os.kill(pid, signal.SIGUSR1)
     return memory
 
 
-def _scan(judge: SandboxJudge) -> dict[int, set[str]]:
-    """Every process on the candidate's side of the judge's pairs → the words in its memory."""
+def _candidates(judge: SandboxJudge) -> list[int]:
+    """Every process on the candidate's side of the judge's pairs."""
     zygotes = [process.pid for pair in judge._pairs for process in pair._processes[:1]]
-    pids = [pid for zygote in zygotes for pid in (zygote, *process_tree.descendants(zygote))]
-    return {pid: _holds(pid, (SEEN, HIDDEN, COMMENT, PRINTED)) for pid in pids}
+    return [pid for zygote in zygotes for pid in (zygote, *process_tree.descendants(zygote))]
+
+
+def _waiting(judge: SandboxJudge) -> list[int]:
+    """Those of them that listen to the signal which ends their pause."""
+    found = []
+    for pid in _candidates(judge):
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+            caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:"))
+            found += [pid] if caught >> (signal.SIGUSR1 - 1) & 1 else []
+    return found
 
 
 @pytest.mark.parametrize("level", ["strict", "process"])
@@ -72,7 +94,7 @@ def test_calls(level: str, start_judge: Callable[..., SandboxJudge]) -> None:
     with start_judge(level, workers=1) as judge:
         first = judge.submit("def f(x): return x", CallTests(tests=(test,))).result()
         assert first.status == "failed"
-        future = judge.submit(WAIT, CallTests(tests=(test, test), setup=f"# {COMMENT}"))
+        future = judge.submit(WAIT, CallTests(tests=(test, test), setup=f"# {COMMENT}", time_limit=60))
         memory = _scan_until_seen(judge)
         assert future.result().status == "failed"
     assert any(SEEN in words for words in memory.values())  # the scan does find what is there
@@ -82,7 +104,7 @@ def test_calls(level: str, start_judge: Callable[..., SandboxJudge]) -> None:
 @pytest.mark.parametrize("level", ["strict", "process"])
 def test_stdin_programs(level: str, start_judge: Callable[..., SandboxJudge]) -> None:
     with start_judge(level, workers=1) as judge:
-        future = judge.submit(WAIT_STDIN, StdioTests(cases=[StdioCase(input=SEEN, expected=HIDDEN)]))
+        future = judge.submit(WAIT_STDIN, StdioTests(cases=[StdioCase(input=SEEN, expected=HIDDEN)], time_limit=60))
         memory = _scan_until_seen(judge)
         assert future.result().status == "failed"
     assert any(SEEN in words for words in memory.values())

@@ -57,6 +57,9 @@ def _interpreter(module: str, processor: int, *descriptors: int) -> subprocess.P
     """
     environment = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     environment["LD_BIND_NOW"] = "1"  # or every child would look up the same symbols again
+    # Threads share the C library's first arena. A second one reserves 64 MiB of a program's address space in one process of
+    # thirty, by where chance has put it, and 0 in the others: the same program would be out of memory now and then.
+    environment["MALLOC_ARENA_MAX"] = "1"
     # numpy, where it is allowed: a thread a core would take all the memory there is.
     environment["OPENBLAS_NUM_THREADS"] = "1"
     if "LD_LIBRARY_PATH" in os.environ:  # some interpreters do not start without it
