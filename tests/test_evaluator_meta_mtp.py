@@ -212,6 +212,19 @@ def test_a_plugin_may_serve_a_protocol_of_its_own(tmp_path: Path, owners: Owners
     assert found.metrics["other_metric"].value == 0.125
 
 
+def test_an_evaluator_of_a_protocol_has_a_store_like_every_other(tmp_path: Path, owners: Owners) -> None:
+    body = (
+        "task.store.expect(3); task.store.add_prompts({'p': 'ask'}); assert list(task.store.samples()) == []\n"
+        "        assert len(task.store.generation_key({'form': 1})) == 16\n"
+        f"        {ANSWER % 0.125}"
+    )
+    other = owners.make("other", ("other_metric",), body, protocol="mine")
+    found = _run(tmp_path, ["other_metric"], other, protocol="mine")
+    assert found.metrics["other_metric"].value == 0.125
+    assert wmtp.open_run(found.folder).prompts("other-v1") == {"p": "ask"}
+    assert list(found.folder.glob("*/meta-mtp-evaluator.jsonl")) == [], "a store in which nothing is put leaves no file"
+
+
 def test_observers_hear_of_the_run_and_one_that_raises_is_dropped(
     tmp_path: Path, evaluate: Callable[..., wmtp.Results], write_files: Callable[..., None]
 ) -> None:

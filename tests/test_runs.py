@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,23 +116,71 @@ def test_every_run_that_is_started_is_heard_to_end(evaluate: Evaluate, write_fil
     assert isinstance(failing.heard[-1].error, wmtp.ResourceError)
 
 
-def test_a_slow_listener_costs_no_sample(evaluate: Evaluate, write_files: Callable[..., None], tmp_path: Path) -> None:
-    """The run's own files are complete before the listener has heard more than a few events."""
-    import time
-
+def test_no_part_of_a_run_waits_for_a_listener_and_none_loses_an_event(
+    evaluate: Evaluate, write_files: Callable[..., None], tmp_path: Path
+) -> None:
+    """The listener's gate opens when the run says that it has ended: it would stand for ever if anything waited for it."""
     write_files(problems=20)
+    gate, there = threading.Event(), []
 
     class Slow(Hearing):
         def handle(self, event: Any) -> None:
-            time.sleep(0.05)
+            assert gate.wait(120), "the run has waited for its listener"
             super().handle(event)
-            if isinstance(event, SampleJudged):
-                self.there = (tmp_path / "runs" / "run" / "results.json").exists()
 
-    slow = Slow()
-    evaluate(listeners=[slow])
-    assert slow.there, "results.json was on disk while the listener was still hearing of samples"
+    def finished(results: wmtp.Results) -> None:
+        there.extend(sorted(path.name for path in results.folder.glob("re*.*")))
+        assert slow.heard == []
+        gate.set()
+
+    slow, quick = Slow(), Hearing()
+    results = evaluate(listeners=[slow, quick], finished=finished)
+    assert there == ["recipe.yaml", "report.html", "report.md", "results.json"]
+    assert slow.heard == quick.heard
     assert sum(isinstance(event, SampleJudged) for event in slow.heard) == 20
+    assert slow.heard[-1].record == results.record
+
+
+def test_a_user_who_stops_the_waiting_is_told_what_a_listener_has_not_heard(
+    evaluate: Evaluate, write_files: Callable[..., None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_files()
+    gate = threading.Event()
+
+    class Stuck(Hearing):
+        def handle(self, event: Any) -> None:
+            gate.wait(120)
+
+    class Ctrl:
+        """Ctrl-C while the listener is waited for: the log's own words say when that is."""
+
+        def filter(self, record: logging.LogRecord) -> bool:
+            if "waiting for listener" in record.getMessage():
+                raise KeyboardInterrupt
+            return True
+
+    log = logging.getLogger("wmtp.events")
+    ctrl = Ctrl()
+    log.addFilter(ctrl)
+    try:
+        with caplog.at_level(logging.INFO, "wmtp"), pytest.raises(KeyboardInterrupt):
+            evaluate(listeners=[Stuck()])
+    finally:
+        log.removeFilter(ctrl)
+        gate.set()
+    assert "listener Stuck is left, as it was asked to stop; events it has not heard: " in caplog.text
+    assert wmtp.open_run(tmp_path / "runs" / "run").record.complete  # type: ignore[union-attr]
+
+
+def test_trackers_of_a_config_hear_of_a_run_that_python_starts(
+    evaluate: Evaluate, write_files: Callable[..., None], tmp_path: Path
+) -> None:
+    config = {"paths": {"datasets": {"mbpp_local": "problems.jsonl"}}, "judging": {"level": "process"}}
+    write_files(config={**config, "tracking": {"count": {"path": str(tmp_path / "counts.json")}}})
+    plugins = wmtp.create_plugin_manager(allow=["wmtp-eval-mbpp", "wmtp-sample-plugin"])
+    evaluate(plugins=plugins)
+    counts = json.loads((tmp_path / "counts.json").read_text(encoding="utf-8"))
+    assert (counts["RunStarted"], counts["SampleJudged"], counts["RunFinished"]) == (1, 6, 1)
 
 
 def test_what_judges_nothing_needs_no_sandbox(

@@ -345,7 +345,16 @@ def _create_shuffled(settings: Any) -> Callable[..., Any]:
 
 @hookimpl
 def wmtp_reporters() -> list[ReporterSpec]:
-    return [ReporterSpec(name="html", summary="report.html, one file that opens from disk", write=_write_html)]
+    return [
+        ReporterSpec(name="markdown", summary="report.md, the run as text", write=_write_markdown),
+        ReporterSpec(name="html", summary="report.html, one file that opens from disk", write=_write_html),
+    ]
+
+
+def _write_markdown(folder: Path, run: Any) -> Path:
+    from wmtp.evaluation.report import write_report
+
+    return write_report(folder, run)
 
 
 def _write_html(folder: Path, run: Any) -> Path:

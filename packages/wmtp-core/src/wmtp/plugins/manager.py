@@ -193,21 +193,22 @@ class Plugins:
 
         What the plugin raises goes through; an answer that is not the result asked for raises `PluginError`.
         """
+        from wmtp.contracts.evaluation import EvaluationResult  # here: listing plugins does without
+
         result = self._only("wmtp_evaluate", owner.distribution)(task=task)
         asked = "wmtp_evaluate"
         if result is None and owner.spec.evaluate is not None:
             result, asked = owner.spec.evaluate(task), "EvaluatorSpec.evaluate"
-        metrics = getattr(result, "metrics", None)
-        if result is None or not isinstance(metrics, Mapping):
+        if not isinstance(result, EvaluationResult):
             shown = "None" if result is None else f"a {type(result).__name__}"
             raise PluginError(
                 f"{asked} of {owner.owner} returned {shown} for {task.evaluator!r}, not a wmtp.EvaluationResult"
             )
-        if foreign := sorted(map(str, set(metrics) - set(task.metrics))):
+        if foreign := sorted(set(result.metrics) - set(task.metrics)):
             raise PluginError(f"{owner.owner} returned metrics it was not asked for: {', '.join(foreign)}")
-        if lacking := sorted(set(task.metrics) - set(metrics)):
+        if lacking := sorted(set(task.metrics) - set(result.metrics)):
             raise PluginError(f"{owner.owner} did not return the metrics it was asked for: {', '.join(lacking)}")
-        return result  # type: ignore[no-any-return]
+        return result
 
     def notify(self, hook: str, **arguments: Any) -> None:
         """Calls an observer hook on each plugin that has it. One that raises is reported once and then left out."""

@@ -116,5 +116,5 @@ def _own_name(name: str) -> str:
 TEMPORARY = ".tmp"
 OWN_FILES = frozenset(
     {".lock", "config.yaml", "recipe.yaml", "samples", "verdicts", "values", "prompts", "keys.json", "engine.json",
-     "results.json", "report.md", "report.html", "log.txt", "tracking"}
+     "results.json", "details", "report.md", "report.html", "log.txt", "tracking"}
 )  # fmt: skip

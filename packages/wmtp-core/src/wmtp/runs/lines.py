@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -116,12 +117,12 @@ VERDICTS: LineFormat[Verdict] = LineFormat(
 
 
 class Lines(Generic[R]):
-    """One append-only file of lines of one kind of record."""
+    """One append-only file of lines of one kind of record. It is made with the first of them."""
 
     def __init__(self, path: Path, format: LineFormat[R]) -> None:
         self.path, self._format = path, format
         self._drop_torn_line()
-        self._file = path.open("ab", buffering=0)
+        self._file: FileIO | None = None
 
     def _drop_torn_line(self) -> None:
         """A last line without its newline is from a crash: it is cut off and done again."""
@@ -140,15 +141,16 @@ class Lines(Generic[R]):
             file.truncate(0)
 
     def empty(self) -> bool:
-        return self.path.stat().st_size == 0
+        return not self.path.exists() or self.path.stat().st_size == 0
 
     def add(self, record: R) -> None:
+        file = self._file = self._file or FileIO(self.path, "a")
         data = self._format.to_line(record)
         size = self.path.stat().st_size
         try:
-            written = self._file.write(data)
+            written = file.write(data)
             while written < len(data):  # a disk that fills up takes part of a write
-                written += self._file.write(data[written:])
+                written += file.write(data[written:])
         except OSError as error:
             os.truncate(self.path, size)  # leave whole lines only, so that the run can go on
             error.filename = str(self.path)
@@ -156,7 +158,7 @@ class Lines(Generic[R]):
 
     def read(self) -> Iterator[tuple[int, R]]:
         """(offset in bytes, record) of every line. Raises ConfigError naming file and line where one is damaged."""
-        return read_lines(self.path, self._format)
+        return read_lines(self.path, self._format) if self.path.exists() else iter(())
 
     def at(self, offsets: Iterable[int]) -> list[R]:
         with self.path.open("rb") as file:
@@ -167,7 +169,9 @@ class Lines(Generic[R]):
         return found
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def read_lines(path: Path, format: LineFormat[R], *, torn: bool = False) -> Iterator[tuple[int, R]]:

@@ -15,6 +15,7 @@ from wmtp.errors import ConfigError
 from wmtp.runs.folder import is_held, read_object
 from wmtp.runs.lines import SAMPLES, VERDICTS, LineFormat, json_lines, read_lines
 from wmtp.runs.record import from_json
+from wmtp.runs.tables import DETAILS
 
 R = TypeVar("R", Sample, Verdict)
 _MARKS = ("results.json", "keys.json", "recipe.yaml")
@@ -83,6 +84,12 @@ class Run:
     def prompts(self, evaluator: str) -> dict[str, str | list[dict[str, str]]]:
         """Problem → what the model was given: text, or the turns of a chat. Empty for samples that were written elsewhere."""
         return {row["problem"]: row["prompt"] for row in _rows(self.folder / "prompts" / f"{evaluator}.jsonl")}
+
+    @property
+    def details(self) -> dict[str, list[str]]:
+        """Evaluator → what it has to say beside its metrics, as lines of Markdown (`EvaluationResult.report`)."""
+        files = sorted((self.folder / DETAILS).glob("*.md"))
+        return {file.stem: file.read_text(encoding="utf-8").removesuffix("\n").split("\n") for file in files}
 
     def rows(self, kind: str, evaluator: str) -> Iterator[dict[str, Any]]:
         """The lines of ``samples``, ``verdicts``, ``values`` or ``prompts`` as plain objects, in the file's order.

@@ -1,4 +1,4 @@
-"""Files of one line a problem that are replaced at once: per-problem values, and prompts."""
+"""Files of one evaluator that are replaced at once: per-problem values, prompts, and what it says in Markdown."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 
 from wmtp.contracts.engines import Message
 from wmtp.runs.folder import write_atomically
+
+DETAILS = "details"
+"""The folder of what evaluators say beside their metrics."""
 
 
 def write_values(folder: Path, evaluator: str, values: Mapping[str, Mapping[str, float]]) -> None:
@@ -39,6 +42,16 @@ def add_prompts(folder: Path, evaluator: str, prompts: Mapping[str, str | Sequen
     merged = {**stored, **{p: x if isinstance(x, str) else [dict(turn) for turn in x] for p, x in prompts.items()}}
     if merged != stored:
         _write(path, [{"problem": problem, "prompt": prompt} for problem, prompt in merged.items()])
+
+
+def write_details(folder: Path, evaluator: str, lines: Sequence[str]) -> None:
+    """Write ``details/<evaluator>.md``, what an evaluator says beside its metrics; no file where it says nothing."""
+    path = folder / DETAILS / f"{evaluator}.md"
+    if lines:
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, "\n".join(lines) + "\n")
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
