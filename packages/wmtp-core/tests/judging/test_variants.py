@@ -154,8 +154,8 @@ DIFFERENT = [
     ),
     (
         "one list in two places",  # arguments cross as data: two lists, so a change to one is not seen in the other
-        "def f(g): g[0][0] = 1; return g",
-        "assert f([[0]] * 2) == [[1], [1]]",
+        "def f(g):\n for row in g: row[0] += 1\n return g",
+        "assert f([[0]] * 2) == [[2], [2]]",
         (True, "failed"),
     ),
     (

@@ -39,7 +39,7 @@ class HumanEval(wmtp.CodeBenchmark):
         """`check` and its call as one test. What the prompt defines beside the function is the judge's own there."""
         row = problem.row
         test = f"{helpers(row['prompt'], row['entry_point'])}\n{row['test']}\ncheck({row['entry_point']})\n"
-        return wmtp.CallTests(tests=(test,))
+        return wmtp.CallTests(tests=(test,), reference=row["prompt"] + row["canonical_solution"])
 
 
 def parse(source: str) -> ast.Module | None:

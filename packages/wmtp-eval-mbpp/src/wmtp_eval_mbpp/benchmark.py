@@ -75,7 +75,7 @@ class Mbpp(wmtp.CodeBenchmark):
     def program(self, problem: wmtp.Problem, code: str) -> wmtp.CallTests:
         row = problem.row
         tests = [*row["test_list"], *(row["challenge_test_list"] if self.settings.challenge_tests else ())]
-        return wmtp.CallTests(tests=tuple(tests), setup=row["test_setup_code"])
+        return wmtp.CallTests(tests=tuple(tests), setup=row["test_setup_code"], reference=row["code"])
 
     def score(
         self, problem: wmtp.Problem, samples: Sequence[wmtp.Sample], verdicts: Sequence[wmtp.Verdict]

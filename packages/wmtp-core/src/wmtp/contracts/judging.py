@@ -34,12 +34,15 @@ class CallTests:
         setup: Source that runs after the program and before the tests (MBPP's test_setup_code, test_imports).
         time_limit: CPU seconds for the whole program, in place of the judge's own.
         memory_mib: Memory in MiB, in place of the judge's own.
+        reference: A program that is known to be right, or "". It does not run: a name that the tests use and that it does not
+            define is missing in the tests, and no program is to blame for it. It stays with the checker, as the tests do.
     """
 
     tests: tuple[str, ...] = attrs.field(converter=as_tuple, validator=[text_tuple, _some])
     setup: str = attrs.field(default="", validator=any_text)
     time_limit: float | None = attrs.field(default=None, validator=number(0, above=True, besides=(None,)))
     memory_mib: int | None = attrs.field(default=None, validator=number(1, whole=True, besides=(None,)))
+    reference: str = attrs.field(default="", validator=any_text)
 
 
 @attrs.frozen(kw_only=True)

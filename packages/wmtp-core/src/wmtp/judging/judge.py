@@ -17,10 +17,10 @@ from wmtp.contracts.judging import CallTests, Level, Outcome, StdioTests
 from wmtp.errors import JudgeError
 from wmtp.judging.host import watch
 from wmtp.judging.host.packages import Package, find
-from wmtp.judging.host.pair import PROCESSES, Overlong, Pair, PairDied
+from wmtp.judging.host.pair import FILE_MIB, PROCESSES, Overlong, Pair, PairDied
 from wmtp.judging.sandbox import libraries
 
-JUDGE_VERSION = "3"
+JUDGE_VERSION = "4"
 """Part of every judge_key. It rises when a verdict could come out differently."""
 
 RECYCLE_AFTER = 4000  # programs a zygote serves, so that nothing a program might leave behind lives for long
@@ -225,12 +225,12 @@ class SandboxJudge:
 def _run(pair: Pair, code: str, tests: CallTests | StdioTests, limits: dict[str, Any]) -> dict[str, Any]:
     job: dict[str, Any] = {"code": code, "limits": limits}
     if isinstance(tests, CallTests):
-        job |= {"mode": "call", "setup": tests.setup, "tests": tests.tests}
+        job |= {"mode": "call", "setup": tests.setup, "tests": tests.tests, "reference": tests.reference}
         return pair.run(job)
-    limits |= {"input_file": tests.input_file, "output_file": tests.output_file}
+    limits |= {"input_file": tests.input_file, "output_file": tests.output_file, "input_bytes": FILE_MIB << 20}
     job |= {"mode": "stdio", "compare": tests.compare}
     found = pair.run_cases(job, tests.cases)
-    if found["status"] == "passed" and not found["tests"]:
+    if found.get("status") == "passed" and not found["tests"]:
         return {**found, "status": "infrastructure", "detail": "the problem has no tests, so every program would pass"}
     return found
 

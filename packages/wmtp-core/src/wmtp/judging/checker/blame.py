@@ -44,7 +44,25 @@ def is_tests_own(
     node = _node(source, _place(error, label))
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         return True
+    if isinstance(error, ZeroDivisionError) and isinstance(node, ast.BinOp):
+        node = node.right  # whatever is divided
     return node is not None and _is_own(node, _own_names(ast.parse(source), of_program), space)
+
+
+def defined_by(reference: str, names: Sequence[str]) -> Sequence[str]:
+    """Those of `names` that a program has to define, going by one that is right; all of them where it does not say."""
+    try:
+        nodes = list(ast.walk(ast.parse(reference)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return names
+    bound = {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+    bound |= {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    bound |= {(n.asname or n.name).split(".")[0] for node in nodes if isinstance(node, _IMPORTS) for n in node.names}
+    hidden = {"*", "exec", "globals", "setattr"} & (bound | {node.id for node in nodes if isinstance(node, ast.Name)})
+    return names if hidden or not bound else [name for name in names if name in bound]
+
+
+_IMPORTS = (ast.Import, ast.ImportFrom)
 
 
 def _place(error: BaseException, label: str) -> Place:

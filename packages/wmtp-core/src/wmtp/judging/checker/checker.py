@@ -16,7 +16,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from wmtp.judging.checker import blame, compare, names, remote, walls
+from wmtp.judging.checker import blame, compare, exceptions, names, remote, walls
 from wmtp.judging.sandbox import candidate, libraries, lockdown
 from wmtp.judging.wire import channel, codec, frames
 
@@ -84,7 +84,7 @@ def _detail(error: BaseException) -> str:
 
     What an exception holds may be the program's, and as large as an answer may be: a text is only made of small parts.
     """
-    named = isinstance(error, (remote.ProgramExit, remote.ProgramError))
+    named = isinstance(error, (exceptions.ProgramExit, exceptions.ProgramError))
     parts = (*error.args, getattr(error, "filename", None))
     text = str(error) if all(map(_is_small, parts)) else "(more than can be shown)"
     return (text if named else f"{type(error).__name__}: {text}")[:300].replace("\n", " ")
@@ -129,12 +129,12 @@ def _calls(parts: names.Split, job: dict[str, Any], child: Child) -> tuple[str, 
     except remote.Unjudgeable as refused:
         return "failed", passed, f"{stage}: {refused}"
     except remote.Unsplittable as refused:
-        raise TestsBroken(f"{stage} hands over {refused}, which cannot cross") from None
+        raise TestsBroken(f"{stage} needs what cannot cross: {refused}") from None
     except MemoryError:
         return "memory", passed, f"{stage}: out of memory"
     except Expensive:
         return "timeout", passed, f"{stage}: comparing the program's answer took too long"
-    except (Exception, remote.ProgramExit) as error:  # the program's, under its builtin name  # noqa: BLE001
+    except (Exception, exceptions.ProgramExit) as error:  # the program's, under its builtin name  # noqa: BLE001
         if stage != "the program" and _is_tests_own(error, stage, job, parts, space, program):
             raise TestsBroken(f"{stage} fails by itself: {_detail(error)}{_hint(error)}") from None
         return ("blocked" if isinstance(error, PermissionError) else "error"), passed, f"{stage}: {_detail(error)}"
@@ -152,13 +152,14 @@ def _is_tests_own(
     """Whether no program could have helped it. One that has answered with much may have left the test no room for its own."""
     if (
         error in program.raised
-        or isinstance(error, (remote.ProgramExit, remote.ProgramError))
+        or isinstance(error, (exceptions.ProgramExit, exceptions.ProgramError))
         or program.spent > SMALL_BYTES
     ):
         return False
     source = job["setup"] if stage == "the setup" else job["tests"][int(stage.split()[1]) - 1]
     label = "<setup>" if stage == "the setup" else f"<{stage}>"
-    return blame.is_tests_own(error, source, label, parts.names, space, asked=program.asked)
+    wanted = blame.defined_by(job["reference"], parts.names) if isinstance(error, NameError) else parts.names
+    return blame.is_tests_own(error, source, label, wanted, space, asked=program.asked)
 
 
 def _hint(error: BaseException) -> str:
@@ -190,13 +191,12 @@ def _calls_to_the_end(parts: names.Split, job: dict[str, Any], child: Child) -> 
 
 def _namespace(parts: names.Split, job: dict[str, Any], program: remote.RemoteProgram) -> dict[str, Any]:
     """Runs the program. Returns the names a test sees: the judge's own, and the program's as remote callables."""
-    space: dict[str, Any] = {"__name__": "__tests__"}
+    space: dict[str, Any] = {"__name__": "__tests__", names.SAME: program.same}
+    program.given = [] if parts.asks else None
     for module in parts.modules:
         space[module] = __import__(module)
-    program.load(job["code"], parts.imports, parts.names)
-    for name in program.functions:
-        space[name] = remote.RemoteFunction(program, name)
-    return space
+    program.load(job["code"], parts.imports, parts.names, listen=parts.listens)
+    return space | program.names
 
 
 def _execute(code: types.CodeType, space: dict[str, Any], program: remote.RemoteProgram) -> None:
@@ -212,6 +212,8 @@ def _execute(code: types.CodeType, space: dict[str, Any], program: remote.Remote
 def judge_calls(control: socket.socket, job: dict[str, Any]) -> Outcome:
     try:
         parts = names.split(job["setup"], tuple(job["tests"]))
+    except names.Uncrossable as error:
+        raise TestsBroken(f"the tests need what cannot cross: {error}") from None
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise TestsBroken(f"the tests do not parse: {error}") from None
     child = Child(control, job)
@@ -259,8 +261,13 @@ def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.sock
                 if kind == frames.JOB_END:
                     break
                 case = json.loads(data)
+                given = case["input"].encode("utf-8", "surrogatepass")
+                if len(given) > job["limits"]["input_bytes"]:
+                    raise TestsBroken(
+                        f"the input of test {passed + 1} is larger than {job['limits']['input_bytes'] >> 20} MiB"
+                    )
                 started = time.monotonic()
-                channel.send(child.sock, frames.CASE, case["input"].encode("utf-8", "surrogatepass"))
+                channel.send(child.sock, frames.CASE, given)
                 _, data = channel.receive(child.sock, candidate.FRAME_LIMIT)
                 total["wall"] += time.monotonic() - started
                 head, _, printed = data.partition(b"\0")

@@ -6,13 +6,17 @@ that knows only its number: comparing one is refused, since its ``__eq__`` is th
 
 from __future__ import annotations
 
-import builtins
-import collections
+import io
 import socket
 import struct
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from wmtp.judging.checker.exceptions import OwnException, Raised, own_class
+from wmtp.judging.checker.handles import AsyncFunction, RemoteFunction, RemoteObject
+from wmtp.judging.checker.merge import merged
 from wmtp.judging.sandbox import candidate
 from wmtp.judging.wire import channel, codec, frames
 
@@ -31,19 +35,12 @@ class Unsplittable(Exception):  # noqa: N818
     """The test itself hands over something that cannot cross. A matter of the problem, never of the program."""
 
 
-class ProgramError(Exception):
-    """An exception of the program that has no builtin name; derives from nothing that a test would expect."""
-
-
-class ProgramExit(BaseException):
-    """The program raised SystemExit or KeyboardInterrupt inside a call."""
-
-
 class RemoteProgram:
     """Calls into one child over one channel."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._lock = threading.RLock()  # a test may start threads, and a function that it hands over may ask again
         self.spent = 0
         """Bytes of all its answers."""
         self.asked = False
@@ -52,9 +49,15 @@ class RemoteProgram:
         """What came from the program, and not from the tests."""
         self._decoder = codec.Decoder(self._resolve)
         self._functions: list[Callable[..., Any]] = []
-        self.functions: list[str] = []
+        self.names: dict[str, Any] = {}
+        """Names of the program that lead to it: functions, classes, and local classes in place of its exceptions."""
         self._variables: list[str] = []
         self._lent: dict[str, Any] = {}
+        self._space: dict[str, Any] | None = None
+        self._listens = False
+        self.given: list[Any] | None = None
+        """Arguments of all calls, where a test asks whether two values are one object."""
+        self.returned: list[Any] = []
         self._objects: dict[int, RemoteObject] = {}
         self.fault: Exception | None = None
         """What ended this program as far as its verdict goes, even where a test catches every exception."""
@@ -63,17 +66,25 @@ class RemoteProgram:
         self.fault = self.fault or fault
         raise fault from None
 
+    def refuse(self, why: str) -> NoReturn:
+        """Ends this program: what it gave cannot be judged, and counts as wrong."""
+        self.fail(Unjudgeable(why))
+
     def _number(self, value: Any) -> int | None:
         """The handle of an object of the program, or of one of our functions that the program may call back."""
         if isinstance(value, RemoteFunction):
             value = value.object()
+        elif isinstance(value, OwnException):
+            value = value.origin
+        elif isinstance(value, type) and value in self.names.values():
+            value = self.operate("handle", value.__name__)
         if isinstance(value, RemoteObject):
             number: int = object.__getattribute__(value, "_number")
             return number
         if callable(value) and not isinstance(value, type):
             self._functions.append(value)
             return candidate.OURS + len(self._functions) - 1
-        if isinstance(value, Iterator):
+        if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
             self._functions.append(value.__next__)
             return candidate.OURS + len(self._functions) - 1
         return None
@@ -95,14 +106,15 @@ class RemoteProgram:
         ``map`` or a ``zip`` of the test's in silence, and ``all`` of nothing is true.
         """
         self.asked = True
-        try:
-            channel.send(self._sock, kind, payload)
-            reply, data = self._receive()
-            while reply == frames.CALLBACK:
-                channel.send(self._sock, *self._called_back(data))
+        with self._lock:
+            try:
+                channel.send(self._sock, kind, payload)
                 reply, data = self._receive()
-        except channel.Closed as closed:
-            self.fail(Gone(str(closed)))
+                while reply == frames.CALLBACK:
+                    channel.send(self._sock, *self._called_back(data))
+                    reply, data = self._receive()
+            except channel.Closed as closed:
+                self.fail(Gone(str(closed)))
         if reply == frames.RAISED:
             self._raise(data, steps=steps)
         if reply == frames.REFUSED:
@@ -142,25 +154,13 @@ class RemoteProgram:
             self.fail(Unjudgeable(f"a function of the test gives {refused}, which cannot cross"))
 
     def _raise(self, data: bytes, *, steps: bool) -> NoReturn:
-        fields = self._value(data)
-        if not (isinstance(fields, list) and len(fields) == 3 and isinstance(fields[0], list)):
+        described = Raised.read(self._value(data))
+        if described is None:
             self.fail(Unjudgeable("malformed exception"))
-        if len(fields[0]) > 50 or not all(type(text) is str and len(text) <= 1000 for text in fields[1:]):
-            self.fail(Unjudgeable("malformed exception"))
-        for name in fields[0]:
-            found = getattr(builtins, name, None) if isinstance(name, str) else None
-            if isinstance(found, type) and issubclass(found, BaseException):
-                if not issubclass(found, Exception):
-                    raise ProgramExit(f"{fields[1]}: {fields[2]}")
-                if found is Exception or (issubclass(found, StopIteration) and not steps):
-                    break
-                try:
-                    raised = found(str(fields[2]))
-                except TypeError:  # UnicodeDecodeError and its like want more arguments: as the next of their bases
-                    continue
-                self.raised.append(raised)
-                raise raised
-        raise ProgramError(f"{fields[1]}: {fields[2]}")
+        origin = self._resolve(described.number) if described.number >= 0 else None
+        raised = described.exception(self.names, origin, steps=steps)
+        self.raised.append(raised)
+        raise raised
 
     def _value(self, data: bytes) -> Any:
         try:
@@ -176,26 +176,56 @@ class RemoteProgram:
         except codec.Refused as refused:
             self.fail(Unsplittable(str(refused)))
 
-    def load(self, code: str, imports: str, names: Sequence[str]) -> None:
-        """Runs the program, then `imports`, and learns which of `names` it has defined."""
-        _, data = self.ask(frames.PROGRAM, self._encode([code, imports, list(names)]))
+    def load(self, code: str, imports: str, names: Sequence[str], *, listen: bool = False) -> None:
+        """Runs the program, then `imports`, and learns which of `names` it has defined. `listen`: a test reads its output."""
+        _, data = self.ask(frames.PROGRAM, self._encode([code, imports, list(names), listen]))
         kinds = self._value(data)
         self.asked = False
+        self._listens = listen
         if not (isinstance(kinds, list) and len(kinds) == len(names)):
             self.fail(Unjudgeable("malformed list of names"))
-        self.functions = [name for name, kind in zip(names, kinds, strict=True) if kind == "function"]
-        self._variables = [name for name, kind in zip(names, kinds, strict=True) if kind == "value"]
+        for name, kind in zip(names, kinds, strict=True):
+            if kind in ("function", "async"):
+                self.names[name] = (RemoteFunction if kind == "function" else AsyncFunction)(self, name)
+            elif isinstance(kind, list):
+                self.names[name] = own_class(name, kind)
+            elif kind == "value":
+                self._variables.append(name)
 
     def lend(self, space: dict[str, Any]) -> None:
-        """Gives a test the program's names that are no functions, with what they hold now. What the setup or a test has put
-        under such a name stays."""
+        """Gives a test the program's names that are no functions, with what they hold now, and again after each call. What the
+        setup or a test has put under such a name stays."""
+        self._space = space
         for name in self._variables:
             if name not in space or (name in self._lent and space[name] is self._lent[name]):
-                space[name] = self._lent[name] = self.operate("lookup", name)
+                _, data = self.ask(frames.OPERATE, self._encode(["lookup", name]))
+                space[name] = self._lent[name] = self._value(data)
 
-    def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Calls a function of the program. Arguments that it changed are changed here too."""
-        kind, data = self.ask(frames.CALL, self._encode([name, list(args), kwargs]))
+    def call(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Calls a function of the program, by name, or one of its objects. Arguments that it changed are changed here too."""
+        try:
+            kind, data = self.ask(frames.CALL, self._encode([target, list(args), kwargs]))
+            result = self._result(kind, data, args, kwargs)
+        finally:
+            self._follow()
+        if self.given is not None:
+            self.given += [*args, *kwargs.values()]
+            self.returned.append(result)
+        return result
+
+    def _follow(self) -> None:
+        """Takes over what a call may have changed beside its arguments: variables, and what it has printed."""
+        if self.fault:
+            return
+        if self._listens:
+            _, data = self.ask(frames.OPERATE, self._encode(["printed"]))
+            text = self._value(data)
+            if type(text) is str and text:
+                sys.stdout.write(text)
+        if self._variables and self._space is not None:
+            self.lend(self._space)
+
+    def _result(self, kind: int, data: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if kind == frames.SAME:
             answer = self._value(data)
             if not (isinstance(answer, list) and len(answer) == 2 and isinstance(answer[1], bytes)):
@@ -227,132 +257,27 @@ class RemoteProgram:
                 merged(kwargs[name], after[2][name])
 
     def operate(self, operation: str, *operands: Any) -> Any:
-        _, data = self.ask(frames.OPERATE, self._encode([operation, *operands]), steps=operation == "next")
-        return self._value(data)
+        try:
+            _, data = self.ask(frames.OPERATE, self._encode([operation, *operands]), steps=operation == "next")
+            return self._value(data)
+        finally:
+            if operation not in ("handle", "lookup"):
+                self._follow()
 
+    def same(self, one: Any, other: Any) -> bool:
+        """``one is other`` of a test, where one of them may have come over as a copy."""
+        if one is other:
+            return True
+        one, other = (value.object() if isinstance(value, RemoteFunction) else value for value in (one, other))
+        if one is other:
+            return True
+        if isinstance(one, RemoteObject) or isinstance(other, RemoteObject) or type(one) is not type(other):
+            return False
+        if isinstance(one, type) or callable(one) or self._is_known(one, other) or one != other:
+            return False
+        raise Unsplittable("the question whether two equal values are one object")
 
-def merged(mine: Any, after: Any) -> Any:
-    """What stands in place of `mine` once the program may have changed it: `mine` itself, changed in place, if it is a
-    container of the same kind; else `after`."""
-    if type(mine) is not type(after):
-        return after
-    if isinstance(mine, list):
-        kept = [merged(one, other) for one, other in zip(mine, after, strict=False)]
-        mine[:] = kept + after[len(kept) :]
-    elif type(mine) is tuple:
-        return tuple(map(merged, mine, after)) if len(mine) == len(after) else after
-    elif isinstance(mine, dict):
-        values = {key: merged(mine[key], value) if key in mine else value for key, value in after.items()}
-        mine.clear()
-        if isinstance(mine, collections.OrderedDict):
-            mine.update(values)  # dict.update would leave it without an order
-        else:
-            dict.update(mine, values)  # as they are: Counter.update would add
-    elif isinstance(mine, (set, collections.deque, bytearray)):
-        mine.clear()
-        mine.update(after) if isinstance(mine, set) else mine.extend(after)
-    else:
-        return after
-    return mine
-
-
-def _same_object(one: RemoteObject, other: RemoteObject) -> bool:
-    return bool(object.__getattribute__(one, "_number") == object.__getattribute__(other, "_number"))
-
-
-class RemoteFunction:
-    """A name of the program, callable from a test."""
-
-    def __init__(self, program: RemoteProgram, name: str) -> None:
-        self._program, self._name = program, name
-        self.__name__ = name
-
-    def object(self) -> RemoteObject:
-        """The function itself, to hand it over as an argument or to read an attribute."""
-        answer = self._program.operate("handle", self._name)
-        if not isinstance(answer, RemoteObject):
-            self._program.fail(Unjudgeable("malformed answer"))
-        return answer
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.object(), name)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._program.call(self._name, args, kwargs)
-
-
-class RemoteObject:
-    """An object that stays in the child. Its attributes, items and methods can be used; it cannot be compared."""
-
-    __slots__ = ("_number", "_program")
-
-    def __init__(self, program: RemoteProgram, number: int) -> None:
-        object.__setattr__(self, "_program", program)
-        object.__setattr__(self, "_number", number)
-
-    def _do(self, operation: str, *operands: Any) -> Any:
-        program: RemoteProgram = object.__getattribute__(self, "_program")
-        return program.operate(operation, self, *operands)
-
-    def _fail(self, why: str) -> NoReturn:
-        program: RemoteProgram = object.__getattribute__(self, "_program")
-        program.fail(Unjudgeable(why))
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # what Python itself asks for, not a test
-            raise AttributeError(name)
-        return self._do("getattr", name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self._do("setattr", name, value)
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._do("getitem", key)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._do("setitem", key, value)
-
-    def __contains__(self, item: Any) -> bool:
-        # Item by item, here: its own __contains__ could say yes to anything, and would learn what is looked for.
-        return any(mine is item or mine == item for mine in self)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._do("call", list(args), kwargs)
-
-    def __len__(self) -> int:
-        length = self._do("len")
-        if type(length) is not int or length < 0:
-            self._fail("malformed length")
-        return int(length)
-
-    def __iter__(self) -> Any:
-        return _RemoteIterator(self._do("iter"))
-
-    def __next__(self) -> Any:
-        return self._do("next")
-
-    def __bool__(self) -> bool:
-        return self._do("truth") is True
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, RemoteObject):
-            return False  # as any object without an __eq__ of its own: nothing gained by not being data
-        if not _same_object(self, other):
-            self._fail("objects of the program's own classes cannot be compared")
-        return True
-
-    def __hash__(self) -> int:
-        self._fail("an object of the program's own class cannot be hashed")
-
-
-class _RemoteIterator:
-    def __init__(self, source: Any) -> None:
-        if not isinstance(source, RemoteObject):
-            source = iter(source)
-        self._source = source
-
-    def __iter__(self) -> _RemoteIterator:
-        return self
-
-    def __next__(self) -> Any:
-        return next(self._source)
+    def _is_known(self, one: Any, other: Any) -> bool:
+        """Whether one is an argument and the other a result: an argument that is returned comes back as itself."""
+        ids = [{id(value) for value in found} for found in (self.given or (), self.returned)]
+        return (id(one) in ids[0] and id(other) in ids[1]) or (id(other) in ids[0] and id(one) in ids[1])

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import _socket
 import builtins
+import collections
+import contextlib
+import io
+import operator
 import os
 import resource
 import sys
@@ -47,27 +51,58 @@ def backstop(cpu: int) -> int:
     return cpu + 1 + cpu // 2
 
 
+NAME = "program.py"
+
+
+class Source:
+    """The text of the program, for ``inspect.getsource`` and tracebacks: it lies in no file."""
+
+    def __init__(self, code: str) -> None:
+        self._code = code.removeprefix("\ufeff")
+
+    def get_source(self, name: str) -> str:
+        return self._code
+
+
 def new_main(name: str) -> types.ModuleType:
     """A fresh module for the program, which is ``__main__`` to whoever asks, so that classes it defines find their module."""
     module = types.ModuleType(name)
     module.__dict__["__builtins__"] = builtins
-    module.__dict__["__file__"] = "program.py"
+    module.__dict__["__file__"] = NAME
     sys.modules[name] = sys.modules["__main__"] = module
     return module
 
 
 def compile_program(code: str) -> types.CodeType:
-    return compile(code.removeprefix("\ufeff"), "<program>", "exec", dont_inherit=True)
+    return compile(code.removeprefix("\ufeff"), NAME, "exec", dont_inherit=True)
 
 
-def describe(error: BaseException) -> bytes:
-    """An exception as names of its builtin bases, nearest first, its own name, and its text cut short."""
-    bases = [k.__name__ for k in type(error).__mro__ if k.__module__ == "builtins" and k is not object]
+MAX_TEXT = 1 << 16  # of one argument of an exception
+_ARGUMENTS = (int, float, bool, type(None))
+
+
+def describe(error: BaseException, own: Mapping[type, str] = types.MappingProxyType({}), number: int = -1) -> bytes:
+    """An exception as its classes, nearest first, its own name, its text cut short, its arguments if they are plain and small,
+    and its number.
+
+    A class is named ``"ValueError"`` (a builtin), ``"json.decoder:JSONDecodeError"``, or ``"=Name"`` for one of `own`.
+    """
+    classes = []
+    for kind in type(error).__mro__:
+        if kind.__module__ == "builtins":
+            classes += [kind.__name__] if kind is not object else []
+        else:
+            classes.append(f"={own[kind]}" if kind in own else f"{kind.__module__}:{kind.__qualname__}"[:200])
     try:
-        text = str(error)[:300]
+        text = str(error)[:1000]
     except BaseException:  # its __str__ is the program's  # noqa: BLE001
         text = ""
-    return codec.Encoder().encode([bases, type(error).__name__[:100], text])
+    arguments = list(error.args) if len(error.args) <= 10 and all(map(_is_small, error.args)) else None
+    return codec.Encoder().encode([classes[:50], type(error).__name__[:100], text, arguments, number])
+
+
+def _is_small(value: Any) -> bool:
+    return type(value) in _ARGUMENTS or (type(value) in (str, bytes) and len(value) <= MAX_TEXT)
 
 
 class _Objects:
@@ -115,64 +150,150 @@ class _Callback:
 
 
 _CONSTANT = (int, str, float, bool, type(None), bytes)
+_BINARY = (
+    "lt", "le", "gt", "ge", "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor", "lshift",
+    "rshift",
+)  # fmt: skip
+_UNARY = ("abs", "neg", "pos", "invert", "index")
 _OPERATIONS: dict[str, Callable[..., Any]] = {
-    "getattr": lambda o, name: getattr(o, name),
-    "setattr": lambda o, name, value: setattr(o, name, value),
-    "getitem": lambda o, key: o[key],
-    "setitem": lambda o, key, value: o.__setitem__(key, value),
-    "len": len,
-    "iter": iter,
-    "next": next,
-    "truth": bool,
-    "call": lambda o, args, kwargs: o(*args, **kwargs),
-}
+    "getattr": getattr, "setattr": setattr, "delattr": delattr, "getitem": operator.getitem, "setitem": operator.setitem,
+    "delitem": operator.delitem, "len": len, "iter": iter, "reversed": reversed, "next": next, "truth": bool, "str": str,
+    "repr": repr, "format": format, "int": int, "float": float, "complex": complex, "round": round, "isinstance": isinstance,
+    "issubclass": issubclass,
+    "enter": lambda o: type(o).__enter__(o),
+    "exit": lambda o, name, text: _leave(o, name, text),
+    "identity": lambda o: _is_plain(type(o)),
+    "await": lambda o: _run_coroutine(o),
+    **{name: getattr(operator, name) for name in (*_BINARY, *_UNARY)},
+}  # fmt: skip
 
 
-def _kind(space: dict[str, Any], name: str) -> str:
-    return "" if name not in space else "function" if callable(space[name]) else "value"
+def _is_plain(kind: Any) -> bool:
+    plain: Any = object
+    return bool(kind.__eq__ is plain.__eq__)
+
+
+def _leave(manager: Any, name: str, text: str) -> Any:
+    """Leaves a ``with`` block of the test, which raised an exception of that name, or none."""
+    if not name:
+        return type(manager).__exit__(manager, None, None, None)
+    found = getattr(builtins, name, Exception)
+    kind = found if isinstance(found, type) and issubclass(found, BaseException) else Exception
+    return type(manager).__exit__(manager, kind, kind(text), None)
+
+
+def _run_coroutine(awaitable: Any) -> Any:
+    import asyncio
+
+    async def wait() -> Any:
+        return await awaitable
+
+    return asyncio.run(wait())
+
+
+def _kind(space: dict[str, Any], name: str) -> str | list[str]:
+    """What a name of the program is: ``""`` (nothing), function, async, value; of a class of exceptions, its builtin bases."""
+    if name not in space:
+        return ""
+    value = space[name]
+    if isinstance(value, type) and issubclass(value, Exception):
+        return [kind.__name__ for kind in value.__mro__ if kind.__module__ == "builtins" and kind is not object]
+    if getattr(getattr(value, "__code__", None), "co_flags", 0) & 0x80:  # CO_COROUTINE
+        return "async"
+    return "function" if callable(value) else "value"
+
+
+class _Server:
+    """The program, as the checker asks for it: one frame in, one frame out."""
+
+    def __init__(self, sock: _socket.socket) -> None:
+        # Its functions are wanted, as by an import: nothing under ``__name__ == "__main__"`` runs.
+        self._module = new_main("program")
+        self._objects = _Objects(sock)
+        self._encoder, self._decoder = codec.Encoder(self._objects.handle), codec.Decoder(self._objects.resolve)
+        self._own: dict[type, str] = {}
+
+    def answer(self, kind: int, payload: bytes) -> tuple[int, bytes]:
+        """Raises whatever the program raises."""
+        space = self._module.__dict__
+        if kind == frames.PROGRAM:
+            return frames.READY, self._encoder.encode(self._load(*self._decoder.decode(payload)))
+        if kind == frames.OPERATE:
+            name, *operands = self._decoder.decode(payload)
+            if name == "lookup":
+                return frames.VALUE, self._encoder.encode(space[operands[0]])
+            if name == "handle":
+                return frames.VALUE, self._encoder.reference(self._objects.handle(space[operands[0]]))
+            if name == "printed":
+                return frames.VALUE, self._encoder.encode(_printed())
+            return frames.VALUE, self._encoder.encode(_OPERATIONS[name](*operands))
+        target, args, kwargs = self._decoder.decode(payload)
+        function = space[target] if type(target) is str else target
+        return self._called(function, target, args, kwargs, payload)
+
+    def _load(self, code: str, imports: str, names: list[str], listen: bool) -> list[str | list[str]]:
+        space = self._module.__dict__
+        space["__loader__"] = Source(code)
+        exec(compile_program(code), space)
+        with contextlib.suppress(ImportError):  # the setup, which runs on the other side, says so for itself
+            exec(compile_program(imports), space)
+        kinds = [_kind(space, name) for name in names]
+        self._own = {space[name]: name for name, found in zip(names, kinds, strict=True) if type(found) is list}
+        if listen:
+            sys.stdout = io.StringIO()
+        return kinds
+
+    def _called(self, function: Any, target: Any, args: Any, kwargs: Any, payload: bytes) -> tuple[int, bytes]:
+        result = function(*args, **kwargs)
+        encoder = self._encoder
+        if not kwargs and all(type(argument) in _CONSTANT for argument in args):
+            return frames.VALUE, encoder.encode(result)
+        # The arguments go back, since the program may have changed them; an argument returned goes back by its place.
+        after = encoder.encode([target, args, kwargs])
+        changed = b"" if after == payload else after
+        for place, argument in enumerate(args):
+            if result is argument and type(result) in _MUTABLE:
+                return frames.SAME, codec.Encoder().encode([place, changed])
+        value = encoder.encode(result)
+        return frames.VALUE, value if not changed else _with_arguments(value, changed)
+
+    def describe(self, error: BaseException) -> bytes:
+        number = self._objects.handle(error) if any(kind in self._own for kind in type(error).__mro__) else -1
+        return describe(error, self._own, number)
+
+
+_MUTABLE = (
+    list,
+    dict,
+    set,
+    bytearray,
+    collections.deque,
+    collections.OrderedDict,
+    collections.Counter,
+    collections.defaultdict,
+)
+
+
+def _printed() -> str:
+    """What the program has printed since it was last asked, where a test listens."""
+    text = ""
+    if isinstance(sys.stdout, io.StringIO):
+        text = sys.stdout.getvalue()
+        sys.stdout = io.StringIO()
+    return text
 
 
 def serve(sock: _socket.socket) -> None:
     """Runs the program, then answers calls until the channel closes."""
-    # Its functions are wanted, as by an import: nothing under ``__name__ == "__main__"`` runs.
-    module = new_main("program")
-    objects = _Objects(sock)
-    encoder, decoder = codec.Encoder(objects.handle), codec.Decoder(objects.resolve)
-    space = module.__dict__
-
-    def answer(kind: int, payload: bytes) -> tuple[int, bytes]:
-        if kind == frames.PROGRAM:
-            code, imports, names = decoder.decode(payload)
-            exec(compile_program(code), space)
-            exec(compile_program(imports), space)
-            return frames.READY, encoder.encode([_kind(space, name) for name in names])
-        if kind == frames.OPERATE:
-            name, *operands = decoder.decode(payload)
-            if name == "lookup":
-                return frames.VALUE, encoder.encode(space[operands[0]])
-            if name == "handle":
-                return frames.VALUE, encoder.reference(objects.handle(space[operands[0]]))
-            return frames.VALUE, encoder.encode(_OPERATIONS[name](*operands))
-        name, args, kwargs = decoder.decode(payload)
-        result = space[name](*args, **kwargs)
-        if not kwargs and all(type(argument) in _CONSTANT for argument in args):
-            return frames.VALUE, encoder.encode(result)
-        # The arguments go back, since the program may have changed them; an argument returned goes back by its place.
-        after = encoder.encode([name, args, kwargs])
-        changed = b"" if after == payload else after
-        for place, argument in enumerate(args):
-            if result is argument and type(result) in (list, dict, set, bytearray):
-                return frames.SAME, codec.Encoder().encode([place, changed])
-        return frames.VALUE, encoder.encode(result) if not changed else _with_arguments(encoder.encode(result), changed)
-
+    server = _Server(sock)
     while True:
         kind, payload = channel.receive(sock, FRAME_LIMIT)
         try:
-            reply = answer(kind, payload)
+            reply = server.answer(kind, payload)
         except codec.Refused as refused:
             reply = frames.REFUSED, str(refused)[:200].encode()
         except BaseException as error:  # the program's, whatever it is  # noqa: BLE001
-            reply = frames.RAISED, describe(error)
+            reply = frames.RAISED, server.describe(error)
         channel.send(sock, *reply)
 
 

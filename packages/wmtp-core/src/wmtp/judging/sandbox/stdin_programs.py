@@ -18,6 +18,7 @@ import signal
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,10 +42,11 @@ def serve(sock: _socket.socket, limits: Mapping[str, Any], sweep: Callable[[], f
     channel.send(sock, frames.READY)
     folder = os.getcwd()
     _open_streams()
-    space = candidate.new_main("__main__").__dict__
+    main = [candidate.new_main("__main__")]
+    main[0].__dict__["__loader__"] = candidate.Source(payload.decode("utf-8", "surrogatepass"))
     while True:
         _, data = channel.receive(sock, candidate.FRAME_LIMIT)
-        head, output = _run_case(code, space, data, limits, sweep)
+        head, output = _run_case(code, main, data, limits, sweep)
         folders.empty(folder)
         channel.send(sock, frames.RAN, json.dumps(head).encode() + b"\0" + output)
 
@@ -80,9 +82,13 @@ def _new_file(name: str, data: bytes) -> int:
 
 
 def _run_case(
-    code: types.CodeType, space: dict[str, Any], data: bytes, limits: Mapping[str, Any], sweep: Callable[[], float]
+    code: types.CodeType,
+    main: list[types.ModuleType],
+    data: bytes,
+    limits: Mapping[str, Any],
+    sweep: Callable[[], float],
 ) -> tuple[dict[str, Any], bytes]:
-    """One run → (how it ended, what it printed)."""
+    """One run → (how it ended, what it printed). `main` holds the program's module, of which its child lets go at the end."""
     name = limits["input_file"] or limits["stdin"] or ".stdin"
     stdin = _new_file(name, data)
     if name == ".stdin":
@@ -96,7 +102,7 @@ def _run_case(
         os.dup2(err_end, 2)
         os.closerange(3, 256)
         candidate.limit(limits)
-        _run_program(code, space)  # does not return
+        _run_program(code, main)  # does not return
     for descriptor in (stdin, out_end, err_end):
         os.close(descriptor)
     process = os.pidfd_open(pid)
@@ -155,12 +161,12 @@ def _drain(process: int, out: int, err: int, until: watchdog.Watchdog, cap: int)
             return "", bytes(output), errors
 
 
-def _run_program(code: types.CodeType, space: dict[str, Any]) -> None:
+def _run_program(code: types.CodeType, main: list[types.ModuleType]) -> None:
     """The child: as ``python3 program < input`` would run it, down to threads, exit handlers and the exit status."""
     status = 0
     try:
         try:
-            exec(code, space)
+            exec(code, main[0].__dict__)
         finally:
             threading._shutdown()  # type: ignore[attr-defined]
             atexit._run_exitfuncs()
@@ -170,7 +176,7 @@ def _run_program(code: types.CodeType, space: dict[str, Any]) -> None:
         sys.__excepthook__(*sys.exc_info())
         status = 1
     status = status or _flush()
-    _forget(space)
+    _forget(main)
     os._exit((status or _flush()) & 0xFF)
 
 
@@ -184,20 +190,30 @@ def _flush() -> int:
             if stream is not None and not stream.closed:
                 stream.flush()
         except BaseException:  # a broken stdout is an error exit, as in Python itself  # noqa: BLE001
-            status = 120
+            status = 120 if name == "stdout" else status
     return status
 
 
-def _forget(space: dict[str, Any]) -> None:
+def _forget(main: list[types.ModuleType]) -> None:
     """Lets go of the program's objects, as an interpreter does at its end: files that are open still write what they hold, and
-    finalizers run, which may use the program's functions and modules."""
+    finalizers run, which may use the program's functions, variables and modules.
+
+    First nobody but the program's own functions holds its names, so that all goes at once, finalizers before anything else.
+    What somebody else holds yet, a thread say, loses its names one by one.
+    """
     try:
-        for name in [n for n, v in space.items() if not isinstance(v, _LASTING) and not n.startswith("__")]:
-            space.pop(name, None)
+        held = weakref.ref(main[0].__dict__["__loader__"])
+        sys.modules.pop("__main__", None)
+        main.clear()
         gc.collect()
-        for name in [n for n in space if n != "__builtins__"]:
-            space.pop(name, None)
-        gc.collect()
+        loader = held()
+        spaces = (
+            [] if loader is None else [d for d in gc.get_referrers(loader) if isinstance(d, dict) and "__loader__" in d]
+        )
+        for space in spaces:
+            for name in [n for n, v in space.items() if not isinstance(v, _LASTING) and not n.startswith("__")]:
+                space.pop(name, None)
+            gc.collect()
     except BaseException:  # the program's: it has ended, and what it printed stands  # noqa: BLE001
         pass
 

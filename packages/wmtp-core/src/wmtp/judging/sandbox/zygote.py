@@ -189,7 +189,7 @@ class _Script:
     """A channel that plays the checker's side, and listens to nothing."""
 
     def __init__(self) -> None:
-        program = codec.Encoder().encode(["def add(first, second=1):\n    return first + second\n", "", ["add"]])
+        program = codec.Encoder().encode(["def add(first, second=1):\n    return first + second\n", "", ["add"], False])
         arguments: tuple[list[Any], ...] = ([1], ["a", "b"], [[1.5], [2]], [(1, 2), ({"a": 1}, None)])
         script = [(frames.PROGRAM, program)]
         script += [(frames.CALL, codec.Encoder().encode(["add", given, {}])) for given in arguments]

@@ -1,0 +1,117 @@
+"""Exceptions of a program, as a test can catch them. Runs in the trusted process.
+
+A builtin one, or one of the standard library, is raised under its own class, with its arguments where they are plain. One of
+the program's own classes, where a test names that class, is raised as a local class of that name with the same builtin bases.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class ProgramError(Exception):
+    """An exception of the program that has no name here; derives from nothing that a test would expect."""
+
+
+class ProgramExit(SystemExit):
+    """The program raised SystemExit or KeyboardInterrupt inside a call."""
+
+
+class OwnException:
+    """Base of the local classes that stand for a program's own. What they hold is asked of the object on the other side."""
+
+    origin: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or self.origin is None:
+            raise AttributeError(name)
+        return getattr(self.origin, name)
+
+
+def own_class(name: str, bases: list[Any]) -> type[Exception]:
+    """A local class in place of a program's own class of exceptions."""
+    found = (_builtin(base) for base in bases)
+    base = next((kind for kind in found if kind is not None and issubclass(kind, Exception)), Exception)
+    return type(name, (OwnException, base), {})
+
+
+def _builtin(name: Any) -> type[BaseException] | None:
+    found = getattr(builtins, name, None) if isinstance(name, str) else None
+    return found if isinstance(found, type) and issubclass(found, BaseException) else None
+
+
+def _standard(name: str) -> type[Exception] | None:
+    """An exception of the standard library that a test has loaded too, by ``module:Class``."""
+    module, _, kind = name.partition(":")
+    found = (
+        getattr(sys.modules.get(module), kind, None) if module.partition(".")[0] in sys.stdlib_module_names else None
+    )
+    return found if isinstance(found, type) and issubclass(found, Exception) else None
+
+
+class Raised(NamedTuple):
+    """What `candidate.describe` says of an exception."""
+
+    classes: list[str]
+    name: str
+    text: str
+    arguments: list[Any] | None
+    number: int
+
+    @classmethod
+    def read(cls, fields: Any) -> Raised | None:
+        """None for what is no such description."""
+        if not (isinstance(fields, list) and len(fields) == 5 and isinstance(fields[0], list)):
+            return None
+        classes, name, text, arguments, number = fields
+        sound = len(classes) <= 50 and all(type(word) is str and len(word) <= 1000 for word in (*classes, name, text))
+        sound = sound and (arguments is None or (type(arguments) is list and len(arguments) <= 10))
+        return cls(*fields) if sound and type(number) is int else None
+
+    def exception(self, names: Mapping[str, Any], origin: Any, *, steps: bool) -> BaseException:
+        """The exception to raise. `names`: the program's, with its own classes; `origin`: the object itself, if it came as a
+        number; `steps`: StopIteration is in its place."""
+        for name in self.classes:
+            if name.startswith("="):
+                own = names.get(name[1:])
+                if isinstance(own, type) and issubclass(own, OwnException):
+                    raised: Any = self._made(own)
+                    raised.origin = origin
+                    return raised  # type: ignore[no-any-return]
+                continue
+            found = _standard(name) if ":" in name else _builtin(name)
+            if found is None:
+                continue
+            if not issubclass(found, Exception):
+                return self._leaving()
+            if found is Exception or (issubclass(found, StopIteration) and not steps):
+                break
+            return self._made(found)
+        return ProgramError(f"{self.name}: {self.text}")
+
+    def _made(self, kind: type[Any]) -> Exception:
+        """Without its ``__init__``, which may want what is not here."""
+        arguments = (self.text,) if self.arguments is None else self.arguments
+        if issubclass(kind, (UnicodeError, ImportError)) or kind.__init__ in (Exception.__init__, OSError.__init__):
+            return _with_init(kind, arguments)
+        raised: Any = kind.__new__(kind, *arguments)
+        raised.args = tuple(arguments)
+        made: Exception = raised
+        return made
+
+    def _leaving(self) -> ProgramExit:
+        leaving = ProgramExit(f"{self.name}: {self.text}")
+        leaving.code = self.arguments[0] if self.arguments else None
+        return leaving
+
+
+def _with_init(kind: type[Exception], arguments: Any) -> Exception:
+    try:
+        raised: Exception = kind(*arguments)
+    except (TypeError, ValueError):
+        raised = kind.__new__(kind)
+        raised.args = tuple(arguments)
+    return raised
