@@ -93,25 +93,17 @@ class Raised(NamedTuple):
         return ProgramError(f"{self.name}: {self.text}")
 
     def _made(self, kind: type[Any]) -> Exception:
-        """Without its ``__init__``, which may want what is not here."""
+        """With its arguments. Those of the standard library may want others in their ``__init__``, which is left out then."""
         arguments = (self.text,) if self.arguments is None else self.arguments
-        if issubclass(kind, (UnicodeError, ImportError)) or kind.__init__ in (Exception.__init__, OSError.__init__):
-            return _with_init(kind, arguments)
-        raised: Any = kind.__new__(kind, *arguments)
-        raised.args = tuple(arguments)
-        made: Exception = raised
-        return made
+        try:
+            raised: Exception = kind(*arguments)
+        except (TypeError, ValueError):
+            bare: Any = kind
+            raised = bare.__new__(bare)
+            raised.args = tuple(arguments)
+        return raised
 
     def _leaving(self) -> ProgramExit:
         leaving = ProgramExit(f"{self.name}: {self.text}")
         leaving.code = self.arguments[0] if self.arguments else None
         return leaving
-
-
-def _with_init(kind: type[Exception], arguments: Any) -> Exception:
-    try:
-        raised: Exception = kind(*arguments)
-    except (TypeError, ValueError):
-        raised = kind.__new__(kind)
-        raised.args = tuple(arguments)
-    return raised
