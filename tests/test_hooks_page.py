@@ -76,6 +76,7 @@ CALLS: dict[str, tuple[dict[str, Any], Any]] = {
     "wmtp_loaders": ({}, lambda found: found[0][0].matches("echo:x") and not found[0][0].matches("x")),
     "wmtp_datasets": ({}, lambda found: found[0][0].name == "puzzles"),
     "wmtp_evaluators": ({}, lambda found: found[0][0].id == "puzzles-v1"),
+    "wmtp_judges": ({}, lambda found: found[0][0].name == "one-by-one"),
     "wmtp_scorers": ({}, lambda found: found[0][0].name == "given-v1"),
     "wmtp_controls": ({}, lambda found: found[0][0].create(None)(3, None, None) == 2),
     "wmtp_trainers": ({}, lambda found: found[0][0].name == "my-loop"),

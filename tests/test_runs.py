@@ -186,12 +186,12 @@ def test_trackers_of_a_config_hear_of_a_run_that_python_starts(
 def test_what_judges_nothing_needs_no_sandbox(
     tmp_path: Path, write_files: Callable[..., None], monkeypatch: pytest.MonkeyPatch, evaluate: Evaluate
 ) -> None:
-    import wmtp.evaluation.driver as driver
+    from wmtp import judging
 
     def refuse(**_: Any) -> None:
         raise wmtp.JudgeError("no sandbox here")
 
-    monkeypatch.setattr(driver, "open_judge", refuse)
+    monkeypatch.setattr(judging, "open_judge", refuse)
 
     class Counting:
         __version__ = "1"

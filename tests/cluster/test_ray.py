@@ -7,9 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 pytest.importorskip("ray", reason="needs wmtp-ray")
 
 import wmtp
+from wmtp_ray.cluster import connect
 from wmtp_ray.settings import RaySettings
 
 SAMPLES = "samples/mbpp-v1.jsonl"
@@ -68,17 +69,19 @@ def workers() -> list[int]:
     return found
 
 
-def once(file: Path, lines: int, do: Callable[[], None]) -> threading.Thread:
-    """Does something as soon as the file has so many lines."""
+def until(what: Callable[[], bool], ended: Any) -> bool:
+    """Waits until something holds; whether it did before a future or process had ended."""
+    over = ended.done if isinstance(ended, Future) else lambda: ended.poll() is not None
+    while not over():
+        if what():
+            return True
+        time.sleep(0.01)
+    return what()
 
-    def wait() -> None:
-        while not file.exists() or file.read_bytes().count(b"\n") < lines:
-            time.sleep(0.01)
-        do()
 
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    return thread
+def once(file: Path, lines: int, running: Any) -> None:
+    """Waits until the file has so many lines."""
+    assert until(lambda: file.exists() and file.read_bytes().count(b"\n") >= lines, running)
 
 
 @pytest.mark.slow
@@ -106,21 +109,19 @@ def test_samples_survive_what_happens_to_workers(
     late = {"worker killed": 0, "node removed": 0, "node late": 1}[event]
     files(20, 24, workers=2 + late, num_cpus=1, address=cluster.address, window=8)
     nodes = list(cluster.list_all_nodes())
-    killed: list[int] = []
-
-    def happens() -> None:
+    connect(cluster.address)
+    with ThreadPoolExecutor(1) as pool:  # Ray adds nodes from the main thread alone
+        running = pool.submit(evaluate, "run.name=ray")
+        once(tmp_path / "runs/ray" / SAMPLES, 10, running)
         if event == "worker killed":
-            killed.extend(workers()[:1])
-            os.kill(killed[0], signal.SIGKILL)
+            os.kill(workers()[0], signal.SIGKILL)
         elif event == "node removed":
             cluster.remove_node(nodes[1], allow_graceful=False)
         else:
             cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
-
-    thread = once(tmp_path / "runs/ray" / SAMPLES, 10, happens)
-    evaluate("run.name=ray")
-    thread.join()
-    assert killed or event != "worker killed"
+            late_came = until(lambda: len(workers()) == 3, running)
+        running.result()
+    assert event != "node late" or late_came
     assert texts(tmp_path / "runs/ray") == texts(tmp_path / "runs/plain")
     lines = [json.loads(line) for line in (tmp_path / "runs/ray" / SAMPLES).read_text().splitlines()]
     assert len(lines) == len({(line["problem"], line["index"]) for line in lines}) == 80
@@ -137,7 +138,8 @@ def test_a_driver_that_was_killed_goes_on(
     command = [sys.executable, "-m", "wmtp", "eval", "config.yaml", "recipe.yaml", "--set", "run.name=ray"]
     with (tmp_path / "log").open("wb") as log:
         driver = subprocess.Popen(command, cwd=tmp_path, env=wmtp_env, stdout=log, stderr=log)
-        once(tmp_path / "runs/ray" / SAMPLES, 10, driver.kill).join(timeout=300)
+        once(tmp_path / "runs/ray" / SAMPLES, 10, driver)
+        driver.kill()
         driver.wait()
     there = (tmp_path / "runs/ray" / SAMPLES).read_bytes().count(b"\n")
     assert 10 <= there < 80

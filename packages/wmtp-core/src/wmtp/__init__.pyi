@@ -39,6 +39,9 @@ from .contracts.evaluation import Problem as Problem
 from .contracts.evaluation import Sample as Sample
 from .contracts.evaluation import Verdict as Verdict
 from .contracts.judging import CallTests as CallTests
+from .contracts.judging import Judge as Judge
+from .contracts.judging import JudgeRequest as JudgeRequest
+from .contracts.judging import JudgeSpec as JudgeSpec
 from .contracts.judging import Outcome as Outcome
 from .contracts.judging import StdioCase as StdioCase
 from .contracts.judging import StdioTests as StdioTests
@@ -137,7 +140,10 @@ __all__ = [
     "HasStats",
     "HeadMetrics",
     "HeadScores",
+    "Judge",
     "JudgeError",
+    "JudgeRequest",
+    "JudgeSpec",
     "KnowsInvariance",
     "Listener",
     "LoadRequest",

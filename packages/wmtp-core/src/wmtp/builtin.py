@@ -23,6 +23,7 @@ from wmtp.contracts.specs import (
     CommandSpec,
     ControlSpec,
     EvaluatorSpec,
+    JudgeSpec,
     LoaderSpec,
     LoadRequest,
     ReporterSpec,
@@ -36,6 +37,7 @@ from wmtp.plugins.hookspecs import hookimpl
 if TYPE_CHECKING:
     from wmtp.contracts.engines import Engine
     from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask
+    from wmtp.contracts.judging import Judge, JudgeRequest
     from wmtp.contracts.storage import Storage
     from wmtp.models import LoadedModel
 
@@ -264,6 +266,25 @@ def wmtp_evaluate(task: EvaluationTask) -> EvaluationResult | None:
     from wmtp.evaluation.meta_mtp import MetaMtpEvaluator
 
     return MetaMtpEvaluator().evaluate(task)
+
+
+@hookimpl
+def wmtp_judges() -> list[JudgeSpec]:
+    return [JudgeSpec(name="local", summary="the sandbox, on the machine that the run is on", open=_open_local_judge)]
+
+
+def _open_local_judge(request: JudgeRequest) -> Judge:
+    from wmtp.judging import open_judge
+
+    return open_judge(
+        level=request.level,
+        workers=request.workers,
+        time_limit=request.time_limit,
+        memory_mib=request.memory_mib,
+        packages=request.packages,
+        private=request.private,
+        notify=request.notify,
+    )
 
 
 @hookimpl

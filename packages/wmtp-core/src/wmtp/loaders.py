@@ -17,6 +17,7 @@ import attrs
 from wmtp.config import load_config, load_section
 from wmtp.config.config import Config, ModelPath, StorageConfig
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, ModelConfig, Recipe
+from wmtp.config.recipe_sections import model_reference
 from wmtp.contracts.specs import Check, DatasetRequest, LoaderSpec, LoadRequest, Resource
 from wmtp.errors import ConfigError, ResourceError, WmtpError
 from wmtp.replicas import devices_of, open_replicas, threads_of
@@ -256,7 +257,8 @@ class ModelLoader:
         model = recipe.model if role == "base" else ModelConfig()
         named = model.base_id or os.environ.get(f"WMTP_MODEL_{role.upper()}")
         # The default comes last: command line, recipe, environment variable and the local copy's own id always win.
-        self.reference = named or (self._copy.id if self._copy else DEFAULT_MODEL_IDS[role])
+        reference = named or (self._copy.id if self._copy else DEFAULT_MODEL_IDS[role])
+        self.reference = model_reference(reference, plugins)  # absolute, as in a recipe: it may be opened elsewhere
         default = DEFAULT_VARIANT if self.reference == DEFAULT_MODEL_IDS["base"] else None
         self.variant = model.variant or (self._copy.variant if self._copy and not named else None) or default
         self._model, self._config, self._recipe, self._plugins = model, config, recipe, plugins

@@ -49,7 +49,8 @@ class EngineActor:
         try:
             return self._opened()
         except Exception as error:  # noqa: BLE001  (raised again in the driver)
-            return raised(error)
+            told = raised(error)
+            return type(told)(f"{told} (on {node()})")
 
     def _opened(self) -> WorkerFacts:
         spec = inner_loader(self._request.reference, self._settings)

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import wmtp
-from wmtp_ray.settings import RaySettings
+from wmtp_ray.settings import RayJudgeSettings, RaySettings
 
 
 def load(request: wmtp.LoadRequest) -> wmtp.Engine:
     from wmtp_ray.engine import open_engine
 
     return open_engine(request, request.settings or RaySettings())
+
+
+def open_judge(request: wmtp.JudgeRequest) -> wmtp.Judge:
+    from wmtp_ray.judging import open_ray_judge
+
+    return open_ray_judge(request, request.settings or RayJudgeSettings())
+
+
+@wmtp.hookimpl
+def wmtp_judges() -> list[wmtp.JudgeSpec]:
+    return [
+        wmtp.JudgeSpec(
+            name="ray",
+            summary="the sandbox on every node of a Ray cluster",
+            open=open_judge,
+            settings=RayJudgeSettings,
+        )
+    ]
 
 
 @wmtp.hookimpl

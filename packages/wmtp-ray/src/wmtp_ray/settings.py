@@ -1,4 +1,4 @@
-"""The options under ``model.loaders.ray`` in the recipe."""
+"""The options under ``model.loaders.ray`` in the recipe, and beside ``judging.where: {name: ray}`` in config.yaml."""
 
 from __future__ import annotations
 
@@ -34,4 +34,20 @@ class RaySettings:
     resources: Mapping[str, float] = attrs.field(factory=dict)
     address: str = "auto"
     window: int = attrs.field(default=128, validator=validators.ge(1))
+    patience_s: float = attrs.field(default=600.0, validator=validators.ge(0))
+
+
+@attrs.frozen(kw_only=True)
+class RayJudgeSettings:
+    """``judging.where: {name: ray, …}``.
+
+    Attributes:
+        address: Of the cluster, as for ``model.loaders.ray``.
+        resources: What a node must have to judge, as the cluster names it (``{sandbox: 1}``); by default every node with
+            processors judges.
+        patience_s: Seconds without any node after which the run ends; the same command goes on.
+    """
+
+    address: str = "auto"
+    resources: Mapping[str, float] = attrs.field(factory=dict)
     patience_s: float = attrs.field(default=600.0, validator=validators.ge(0))

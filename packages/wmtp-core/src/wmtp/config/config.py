@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import attrs
 
 from wmtp.config.checks import device, size
 from wmtp.config.sizes import parse_size
+from wmtp.contracts.specs import Choice, OfKind
 from wmtp.contracts.validators import at_least
 
 
@@ -76,14 +77,16 @@ class DevicesConfig:
 
 @attrs.frozen(kw_only=True)
 class JudgingConfig:
-    """``judging``. time_limit: CPU seconds a program; memory_mib: a program; workers: ``auto`` is one a core; packages:
-    installed distributions that programs may import beside the standard library (docs/judging.md)."""
+    """``judging``. time_limit: CPU seconds a program; memory_mib: a program; workers: on one machine, ``auto`` is one a core;
+    packages: installed distributions that programs may import beside the standard library (docs/judging.md); where: who runs
+    them, ``local`` for this machine, ``ray`` for the nodes of a cluster, with options beside a ``name`` (docs/scale.md)."""
 
     level: Literal["strict", "process", "auto"] = "strict"
     workers: int | Literal["auto"] = attrs.field(default="auto", validator=at_least(1))
     time_limit: float = attrs.field(default=10.0, validator=at_least(0, above=True))
     memory_mib: int = attrs.field(default=1024, validator=at_least(16))
     packages: tuple[str, ...] = ()
+    where: Annotated[Choice, OfKind("judge")] = attrs.field(factory=lambda: Choice(name="local"))
 
 
 @attrs.frozen(kw_only=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import attrs
 
+from wmtp.contracts.validators import factory, identifier, one_line, optional_attrs_class
 from wmtp.contracts.values import any_text, as_tuple, number, text_tuple
 
 Status = Literal["passed", "failed", "error", "timeout", "memory", "output", "blocked", "no-code", "infrastructure"]
@@ -129,3 +130,43 @@ class Judge(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@attrs.frozen(kw_only=True)
+class JudgeRequest:
+    """What a `JudgeSpec.open` receives: the section ``judging`` of config.yaml, and what goes with the run.
+
+    Attributes:
+        level: ``strict``, ``process`` or ``auto``.
+        workers: Programs side by side on one machine; ``auto`` is one a core.
+        time_limit: CPU seconds a program.
+        memory_mib: MiB a program.
+        packages: Installed distributions that programs may import.
+        private: Paths that no program may read.
+        notify: Is called with each thing that people must know.
+        settings: An instance of `JudgeSpec.settings`, from ``judging.where``.
+    """
+
+    level: Level = "strict"
+    workers: int | Literal["auto"] = "auto"
+    time_limit: float = 10.0
+    memory_mib: int = 1024
+    packages: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+    notify: Callable[[str], None] | None = attrs.field(default=None, eq=False, repr=False)
+    settings: Any = None
+
+
+@attrs.frozen(kw_only=True)
+class JudgeSpec:
+    """A place where programs are judged: ``judging.where`` of config.yaml.
+
+    Attributes:
+        open: request → `Judge`. It raises `wmtp.JudgeError` where the sandbox does not hold.
+        settings: attrs class of its options, which stand beside its name in ``judging.where``, or ``None`` if it takes none.
+    """
+
+    name: str = attrs.field(validator=identifier)
+    summary: str = attrs.field(validator=one_line)
+    open: Callable[[JudgeRequest], Judge] = attrs.field(validator=factory)
+    settings: type[Any] | None = attrs.field(default=None, validator=optional_attrs_class)

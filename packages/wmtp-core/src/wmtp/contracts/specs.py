@@ -15,6 +15,7 @@ import attrs
 from wmtp.contracts.architectures import ArchitectureSpec as ArchitectureSpec
 from wmtp.contracts.engines import Engine, Message
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask
+from wmtp.contracts.judging import JudgeSpec as JudgeSpec
 from wmtp.contracts.storage import Storage
 from wmtp.contracts.validators import (
     as_tuple,

@@ -18,7 +18,7 @@ from wmtp.config.plain import to_plain, to_yaml
 from wmtp.config.recipe import Recipe
 from wmtp.contracts.engines import Engine, Sampling
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, OwnerRun
-from wmtp.contracts.judging import Judge
+from wmtp.contracts.judging import Judge, JudgeRequest
 from wmtp.contracts.specs import Listener, Resource
 from wmtp.errors import ConfigError, WmtpError
 from wmtp.evaluation.engine import GivenModel, RunEngine
@@ -29,7 +29,6 @@ from wmtp.evaluation.report import report
 from wmtp.evaluation.results import Results, assemble
 from wmtp.evaluation.until_decided import UntilDecided
 from wmtp.events import BytesMoved, Emitter, RunFinished, RunStarted, SampleJudged, StageFinished
-from wmtp.judging import open_judge
 from wmtp.loaders import DataLoader, create_data_loader, create_model_loader
 from wmtp.plugins import Plugins, create_plugin_manager
 from wmtp.runs.folder import locked, read_object, write_atomically
@@ -155,15 +154,17 @@ class RunDriver:
 
     def _open_judge(self) -> Judge:
         judging, paths = self._config.judging, self._config.paths
-        return open_judge(
+        request = JudgeRequest(
             level=judging.level,
             workers=judging.workers,
             time_limit=judging.time_limit,
             memory_mib=judging.memory_mib,
             packages=judging.packages,
-            private=[self._folder, paths.cache, *paths.datasets.values()],
+            private=(str(self._folder), paths.cache, *paths.datasets.values()),
             notify=log.warning,
+            settings=judging.where.settings,
         )
+        return self._plugins.judges[judging.where.name].spec.open(request)
 
     def run(self) -> Results:
         """Brings the run to its end, or as far as it gets, and writes results.json, values and report.md."""

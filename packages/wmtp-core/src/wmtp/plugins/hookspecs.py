@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ControlSpec,
         DatasetSpec,
         EvaluatorSpec,
+        JudgeSpec,
         LoaderSpec,
         ReporterSpec,
         ScorerSpec,
@@ -134,6 +135,29 @@ def wmtp_evaluators() -> Iterable[EvaluatorSpec]:
                     id="puzzles-v1", summary="our own puzzles", metrics=metrics, dataset="puzzles", evaluate=evaluate
                 )
             ]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def wmtp_judges() -> Iterable[JudgeSpec]:
+    """Judges: where programs are run against tests, ``judging.where`` of config.yaml.
+
+    Returns: any number of `wmtp.JudgeSpec`. `open` gets the section ``judging`` in its request, and answers with something
+    that has the attributes and methods of a `Judge`. Core's own is ``local``: the sandbox on the machine of the run.
+
+    Example:
+
+        import attrs
+        import wmtp
+
+        def open_judge(request):
+            local = wmtp.create_plugin_manager().judges["local"].spec
+            return local.open(attrs.evolve(request, settings=None, workers=1))
+
+        @wmtp.hookimpl
+        def wmtp_judges():
+            return [wmtp.JudgeSpec(name="one-by-one", summary="the sandbox here, a program at a time", open=open_judge)]
     """
     raise NotImplementedError
 

@@ -81,6 +81,7 @@ KINDS: list[Kind] = [
         settings="recipe.eval.evaluators",
         claims=(Claim(kind="metric", field="metrics"),),
     ),
+    Kind(name="judge", hook=hookspecs.wmtp_judges, record=specs.JudgeSpec),
     Kind(name="scorer", hook=hookspecs.wmtp_scorers, record=specs.ScorerSpec),
     Kind(name="control", hook=hookspecs.wmtp_controls, record=specs.ControlSpec),
     Kind(name="trainer", hook=hookspecs.wmtp_trainers, record=specs.TrainerSpec),

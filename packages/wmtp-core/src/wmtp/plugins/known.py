@@ -43,7 +43,7 @@ KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
     "wmtp-mlflow": {"tracker": ("mlflow",)},
     "wmtp-tensorboard": {"tracker": ("tensorboard",)},
     "wmtp-openai": {"loader": ("openai",)},
-    "wmtp-ray": {"loader": ("ray",)},
+    "wmtp-ray": {"loader": ("ray",), "judge": ("ray",)},
     "wmtp-train": {
         "section": ("train", "optim", "checkpoint", "data", "critic"),
         "command": ("train", "run", "checkpoints", "critic"),

@@ -17,6 +17,7 @@ from wmtp.contracts.specs import (
     ControlSpec,
     DatasetSpec,
     EvaluatorSpec,
+    JudgeSpec,
     LoaderSpec,
     ReporterSpec,
     ScorerSpec,
@@ -54,6 +55,7 @@ class Plugins:
     loaders: Registry[LoaderSpec]
     datasets: Registry[DatasetSpec]
     evaluators: Registry[EvaluatorSpec]
+    judges: Registry[JudgeSpec]
     scorers: Registry[ScorerSpec]
     controls: Registry[ControlSpec]
     trainers: Registry[TrainerSpec]
