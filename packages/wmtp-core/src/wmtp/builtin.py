@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from wmtp.contracts.specs import (
     CommandSpec,
     ControlSpec,
     EvaluatorSpec,
+    Fetch,
     JudgeSpec,
     LoaderSpec,
     LoadRequest,
@@ -137,7 +139,8 @@ def _is_meta_mtp(reference: str) -> bool:
 def _is_transformers(reference: str) -> bool:
     folder = Path(reference)
     if folder.is_dir():
-        return (folder / "config.json").is_file() or any(folder.glob("*.gguf"))
+        named = ("config.json", "adapter_config.json")
+        return any((folder / name).is_file() for name in named) or any(folder.glob("*.gguf"))
     if "://" in reference:
         return True  # the listing that would tell is on the network: `_load_transformers` looks at what came
     return _HUB_ID.fullmatch(reference) is not None and reference not in META_MTP_IDS
@@ -178,22 +181,54 @@ def _transformers_model(request: LoadRequest) -> LoadedModel:
                 return _loaded_model(request, wanted)
         if not (small / "config.json").is_file():
             return _meta_mtp_model(request)
-    from wmtp.models.causal import check_early
-
-    # before anything large comes
-    folder = request.fetch(("config.json", "*params.json")).path
-    handled = {kind for spec in request.architectures if spec.trunk for kind in spec.model_types}
-    check_early(folder, trust_remote_code=request.trust_remote_code, handled=handled)
-    patterns = (*_TRANSFORMERS_FILES, "*.py") if request.trust_remote_code else _TRANSFORMERS_FILES
-    found = request.fetch(patterns).path
+    _check_early(request, request.fetch)
+    found = request.fetch(_wanted(request)).path
     if not (found / "config.json").is_file() and _is_meta_mtp(str(found)):
         from wmtp.models import meta
 
         variant = meta.variant_name(meta.choose(found, None), found, None)
         return _meta_mtp_model(attrs.evolve(request, variant=variant or None))
-    if not any(found.glob("*.safetensors")):
-        patterns = (*patterns, "pytorch_model*.bin", "*.gguf")  # larger than what most folders have beside them
-    return _loaded_model(request, patterns)
+    return _loaded_model(request, _wanted(request, found))
+
+
+def _whole_folder(request: LoadRequest, fetch: Fetch) -> Path:
+    """A folder in transformers format with its weights, of whichever kind they are."""
+    found = fetch(_wanted(request)).path
+    return fetch(_wanted(request, found)).path
+
+
+def _wanted(request: LoadRequest, found: Path | None = None) -> tuple[str, ...]:
+    """Which files are wanted of a folder in transformers format; `found`: what came of it so far."""
+    patterns = (*_TRANSFORMERS_FILES, "*.py") if request.trust_remote_code else _TRANSFORMERS_FILES
+    if found is None or any(found.glob("*.safetensors")):
+        return patterns
+    # larger than what most folders have beside them
+    return (*patterns, "pytorch_model*.bin", "adapter_model.bin", "*.gguf")
+
+
+def _check_early(request: LoadRequest, fetch: Fetch) -> None:
+    """Refuses what small files tell, before anything large comes: of the model, and of the one that an adapter belongs to."""
+    from wmtp.models.adapter import Adapter
+    from wmtp.models.causal import check_early
+
+    folder = fetch(("config.json", "adapter_config.json", "*params.json")).path
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        adapter = Adapter.look(folder)
+        adapter.find(lambda reference, revision: _base(request, reference, revision, early=True))
+        return
+    handled = {kind for spec in request.architectures if spec.trunk for kind in spec.model_types}
+    check_early(folder, trust_remote_code=request.trust_remote_code, handled=handled)
+
+
+def _base(request: LoadRequest, reference: str, revision: str | None, *, early: bool = False) -> Path:
+    """The files of the model that an adapter belongs to; early: only the small ones, to be looked at."""
+    if request.fetch_of is None:
+        raise ResourceError(f"nothing here finds {reference}")
+    fetch = request.fetch_of(reference, revision)
+    if early:
+        _check_early(request, fetch)
+        return Path()
+    return _whole_folder(request, fetch)
 
 
 def _meta_mtp_model(request: LoadRequest) -> LoadedModel:
@@ -222,6 +257,7 @@ def _loaded_model(request: LoadRequest, patterns: tuple[str, ...]) -> LoadedMode
         dtype=request.dtype,
         trust_remote_code=request.trust_remote_code,
         architectures=request.architectures,
+        find_base=partial(_base, request),
     )
     return attrs.evolve(loaded, version=resource.version)
 

@@ -18,7 +18,7 @@ from wmtp.config import load_config, load_section
 from wmtp.config.config import Config, ModelPath, StorageConfig
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, ModelConfig, Recipe
 from wmtp.config.recipe_sections import model_reference
-from wmtp.contracts.specs import Check, DatasetRequest, LoaderSpec, LoadRequest, Resource
+from wmtp.contracts.specs import Check, DatasetRequest, Fetch, LoaderSpec, LoadRequest, Resource
 from wmtp.errors import ConfigError, ResourceError, WmtpError
 from wmtp.replicas import devices_of, open_replicas, threads_of
 from wmtp.storage.chain import NotHere, Place, resolve
@@ -281,6 +281,12 @@ class ModelLoader:
             self._resources[patterns] = resolve(f"model {self._named()}", self._places(patterns), self._advice())
         return self._resources[patterns]
 
+    def _resolve_other(self, reference: str, revision: str | None) -> Fetch:
+        """As `resolve`, of another model that this one needs."""
+        recipe = attrs.evolve(self._recipe, model=ModelConfig(base_id=reference, revision=revision))
+        other = ModelLoader(self._config, recipe, self._plugins, self.storage)
+        return other.resolve
+
     def _named(self) -> str:
         return f"{self.reference!r}" + (f" ({self.variant})" if self.variant else "")
 
@@ -410,6 +416,7 @@ class ModelLoader:
         return LoadRequest(
             reference=self.reference,
             fetch=self.resolve,
+            fetch_of=self._resolve_other,
             revision=model.revision,
             variant=self.variant,
             device=devices.device,
@@ -466,7 +473,8 @@ class ModelLoader:
         if not matching:
             raise ConfigError(
                 f"no loader knows what to do with model {self.reference!r}; installed loaders: {names}. A folder must hold "
-                f"config.json (transformers) or {self.variant or '<variant>'}/params.json (Meta's format)."
+                f"config.json (transformers) or {self.variant or '<variant>'}/params.json (Meta's format); an adapter "
+                "adapter_config.json."
             )
         claims = ", ".join(f"{o.spec.name} ({o.distribution})" for o in matching)
         raise ConfigError(f"several loaders match model {self.reference!r}: {claims}; choose one with model.loader")

@@ -9,7 +9,7 @@ import attrs
 
 from wmtp.config.sizes import parse_size
 
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
+_DEVICE = re.compile(r"auto|balanced|cpu|mps|cuda(:\d{1,3})?")
 _RUN_NAME_CHARACTER = re.compile(r"[\w.+=@-]")
 _LONGEST_RUN_NAME = 200
 
@@ -17,7 +17,7 @@ _LONGEST_RUN_NAME = 200
 def device(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
     """One of torch's names for a device that models run on. Whether this machine has it is seen when one is loaded."""
     if not _DEVICE.fullmatch(value):
-        raise ValueError(f"must be auto, cpu, mps, cuda or cuda:N, not {value!r}")
+        raise ValueError(f"must be auto, balanced, cpu, mps, cuda or cuda:N, not {value!r}")
 
 
 def run_name(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:

@@ -65,7 +65,8 @@ class PathsConfig:
 
 @attrs.frozen(kw_only=True)
 class DevicesConfig:
-    """``devices``: ``auto``, or torch's own names (``cuda:0``, ``bfloat16``). `threads` is for models on the CPU; ``auto``
+    """``devices``: ``auto``, or torch's own names (``cuda:0``, ``bfloat16``); the device ``balanced`` spreads a model over all
+    graphics processors in sight (transformers' ``device_map``). `threads` is for models on the CPU; ``auto``
     weighs one against torch's own number when a run begins, and keeps what it chose. `replicas` are engines
     side by side, each in a process of its own; ``auto`` is one for each graphics processor in sight."""
 

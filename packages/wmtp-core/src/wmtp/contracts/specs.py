@@ -135,6 +135,7 @@ class LoadRequest:
     device, dtype   ``"auto"`` or a torch name (``"cuda:0"``, ``"bfloat16"``).
     threads     of the CPU, for a model that runs there; ``None`` lets the engine weigh.
     fetch       brings the model's files to this machine.
+    fetch_of    reference and revision of another model, which this one needs → what brings that one's, by the same chain.
     settings    an instance of `LoaderSpec.settings`, from the recipe's ``model.loaders.<name>``.
     trust_remote_code   whether Python files that come with the model may run.
     architectures   records of the families whose multi-token-prediction modules are known.
@@ -142,6 +143,7 @@ class LoadRequest:
 
     reference: str
     fetch: Fetch = attrs.field(eq=False, repr=False)
+    fetch_of: Callable[[str, str | None], Fetch] | None = attrs.field(default=None, eq=False, repr=False)
     revision: str | None = None
     variant: str | None = None
     device: str = "auto"

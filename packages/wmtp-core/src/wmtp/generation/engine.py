@@ -34,6 +34,7 @@ from wmtp.generation.targets import decoding_parts, drafting_depth
 from wmtp.generation.threads import running_on
 from wmtp.kit.tokenizing import encoded
 from wmtp.models.architectures.load import StoredModules
+from wmtp.models.placement import input_device
 
 ENGINE_VERSION = "2"
 """Part of generation_key. It rises when a sample could come out differently."""
@@ -73,7 +74,7 @@ class DecodingEngine:
         """
         self._large = large_layers(model)
         self._tokenizer = tokenizer
-        self._device = next(model.parameters()).device
+        self._device = input_device(model)
         self._parts = parts = parts or decoding_parts(model, stored)
         self._scoring: dict[int, Drafter] = {}
         self.stored_modules, self.heads = stored, heads or HeadsFound()
@@ -145,7 +146,8 @@ class DecodingEngine:
     @property
     def batch_invariant(self) -> bool:
         """Elsewhere logits vary with the batch they are computed in, and so, now and then, does a sample."""
-        return (self.identity.get("device"), self.identity.get("dtype")) == ("cpu", "float32")
+        plain = (self.identity.get("device"), self.identity.get("dtype")) == ("cpu", "float32")
+        return plain and "quantised" not in self.identity
 
     @property
     def stats(self) -> GenerationStats:

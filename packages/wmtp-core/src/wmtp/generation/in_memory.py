@@ -26,8 +26,8 @@ def engine(
     trained on meanwhile does not go on with samples of before.
 
     Args:
-        model: a causal language model of transformers, with all its weights on the devices where it is to run. It is put into
-            eval mode.
+        model: a causal language model of transformers, on one device or spread over several (``device_map``,
+            ``accelerate.cpu_offload``). It is put into eval mode.
         tokenizer: of transformers.
         n_heads: heads to draft with, the next-token head included; ``None``: all that the model has.
         speculative: ``"auto"``, or ``"off"``.
@@ -41,6 +41,8 @@ def engine(
 
     from wmtp.generation.engine import DecodingEngine
     from wmtp.models.causal import refusal
+    from wmtp.models.placement import input_device
+    from wmtp.models.quantised import method_of
 
     if not isinstance(model, torch.nn.Module) or not hasattr(model, "config"):
         raise ConfigError(
@@ -55,8 +57,10 @@ def engine(
         "weights_sha256": _weights_digest(model),
         "config_sha256": _digest_of_rest(model, tokenizer),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "device": str(next(model.parameters()).device.type),
+        "device": input_device(model).type,
     }
+    if method := method_of(model.config.to_dict()):
+        identity["quantised"] = method
     return DecodingEngine(
         model,
         tokenizer,
@@ -71,13 +75,15 @@ def engine(
 def _weights_digest(model: Any) -> str:
     import torch
 
+    from wmtp.models.placement import tensors_of
+
     whole = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in tensors_of(model):
         if tensor.device.type == "meta":
             raise ConfigError(f"{name} has no values (it is on torch's meta device); load the weights first")
         plain = tensor.detach().to("cpu").contiguous().flatten().view(torch.uint8)
         whole.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        whole.update(memoryview(plain.numpy()))
+        whole.update(plain.numpy().data)
     return whole.hexdigest()
 
 

@@ -18,6 +18,7 @@ from wmtp.errors import GenerationError
 from wmtp.generation.compared import ALIGNED, RAGGED
 from wmtp.generation.stepping import NoCache, OwnCache, State, Stepper, join_rows, select_rows
 from wmtp.models.causal import refusal
+from wmtp.models.placement import input_device
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ def compare(model: Any, stepper: Stepper) -> str:
     longest = min(max([24, *(n + 8 for n in _thresholds(config))]), LONGEST_PROBE, context_of(config) - 4)
     generator = torch.Generator().manual_seed(7)
     vocabulary = int(config.vocab_size)
-    device = next(model.parameters()).device
+    device = input_device(model)
     try:
         with torch.inference_mode():
             for length in (9, longest):

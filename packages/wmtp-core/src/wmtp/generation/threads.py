@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from wmtp.models.placement import input_device
+
 log = logging.getLogger("wmtp.generation")
 _ROWS, _TRIES = 8, 3
 
@@ -26,7 +28,7 @@ def chosen_threads(model: Any, asked: int | None) -> int | None:
         model: of transformers, on its device.
         asked: a number, or ``None``: the faster of torch's own and one, by a step of eight rows that each makes three times.
     """
-    if next(model.parameters()).device.type != "cpu":
+    if input_device(model).type != "cpu":
         return None
     before = torch.get_num_threads()
     if asked is not None or before == 1:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wmtp.errors import ResourceError
+from wmtp.models.quantised import check_quantisation
 
 UNSUPPORTED = {
     "xlnet": "it writes with a permutation mask over two streams that only transformers' own generation makes",
@@ -38,7 +39,12 @@ def refusal(config: Any) -> str:
 
 
 def check_config(folder: Path, *, trust_remote_code: bool = False) -> None:
-    """Raises ResourceError for a folder whose config.json tells that its model cannot be decoded, or cannot be known."""
+    """Looks at a folder's config.json.
+
+    Raises:
+        ResourceError: it tells that the model cannot be decoded here, or cannot be known.
+        PluginError: its weights are quantised in a way that a missing package reads.
+    """
     from transformers import AutoConfig
 
     import wmtp.models.mtp_llama  # noqa: F401  (registers the class with transformers' Auto classes)
@@ -62,6 +68,7 @@ def check_config(folder: Path, *, trust_remote_code: bool = False) -> None:
         raise ResourceError(f"{path} (model_type {raw['model_type']}): {type(error).__name__}: {lines[0]}") from error
     if why := refusal(config):
         raise ResourceError(f"{path}: {why}")
+    check_quantisation(path, raw)
 
 
 def _needs_its_own_code(raw: Mapping[str, Any]) -> bool:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import pickle
 import re
 import sys
@@ -18,16 +16,21 @@ import attrs
 import torch
 
 from wmtp.contracts.architectures import ArchitectureSpec, HeadsFound
-from wmtp.errors import ConfigError, ResourceError
+from wmtp.errors import Attempt, ConfigError, ResourceError
+from wmtp.models.adapter import CONFIG, Adapter, FindBase, is_adapter
 from wmtp.models.architectures.found import model_types
 from wmtp.models.architectures.load import Checkpoint, StoredModules
 from wmtp.models.architectures.module import SequentialModules
 from wmtp.models.causal import check_config
+from wmtp.models.digests import cached_digest, digest_of
 from wmtp.models.gguf import gguf_file, load_gguf
+from wmtp.models.placement import input_device
+from wmtp.models.quantised import method_of
 from wmtp.models.tokenizer import load_tokenizer
 
 log = logging.getLogger("wmtp.models")
 _DECISIVE = ("config.json", "generation_config.json", "*token*", "*vocab*", "merges.txt", "chat_template*")
+BALANCED = "balanced"
 _NUMBER = re.compile(r"\d+")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
@@ -57,7 +60,9 @@ class LoadedModel:
 
 
 def choose_device(name: str) -> str:
-    """``auto`` is the first CUDA device if there is one. Raises ConfigError for a device that is not there."""
+    """``auto`` is the first CUDA device if there is one, ``balanced`` all. Raises ConfigError for one that is not here."""
+    if name == BALANCED:
+        return name
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -67,6 +72,13 @@ def choose_device(name: str) -> str:
         raise ConfigError(
             f"device {name!r} (devices.device) cannot be used here: {str(error).splitlines()[0]}"
         ) from None
+    return name
+
+
+def one_device(name: str) -> str:
+    """The device, if it is one. Raises ConfigError for a model that would be spread over several."""
+    if name == BALANCED:
+        raise ConfigError("devices.device: balanced spreads models of transformers; for this one name a device")
     return name
 
 
@@ -87,51 +99,106 @@ def load_model(
     dtype: str = "auto",
     trust_remote_code: bool = False,
     architectures: Sequence[ArchitectureSpec] = (),
+    find_base: FindBase | None = None,
 ) -> LoadedModel:
-    """Loads a folder in transformers format, in Meta's layout, or a GGUF file in it (`variant` chooses among several).
+    """Loads a folder in transformers format, in Meta's layout, a GGUF file in it, or an adapter with the model it belongs to.
 
-    A folder that `convert` wrote says which variant it is, and another one asked for is a ConfigError. `architectures` are the
-    records by which modules behind a trunk are known. `trust_remote_code` lets the folder's own Python files run.
+    A folder that `convert` wrote says which variant it is, and another one asked for is a ConfigError.
 
-    Raises ResourceError (what is missing or damaged, and where) and ConfigError (device, dtype, variant).
+    Args:
+        path: the folder.
+        variant: chooses among Meta's subfolders, or among several GGUF files.
+        device: a torch name, ``auto``, or ``balanced`` for a model spread over all graphics processors.
+        dtype: a torch name, or ``auto``: as stored.
+        trust_remote_code: lets the folder's own Python files run.
+        architectures: records by which modules behind a trunk are known.
+        find_base: finds the model that an adapter belongs to; ``None`` knows folders alone.
+
+    Raises:
+        ResourceError: what is missing or damaged, and where.
+        ConfigError: device, dtype or variant is wrong.
+        PluginError: a package that reads such a folder is not installed.
     """
     target, kind = choose_device(device), choose_dtype(dtype)
+    if is_adapter(path):
+        adapter = Adapter.look(path)
+        weights = adapter.weights()
+        base = load_model(
+            adapter.find(find_base or _folder_alone),
+            variant=variant, device=device, dtype=dtype, trust_remote_code=trust_remote_code,
+            architectures=architectures, find_base=find_base,
+        )  # fmt: skip
+        return _adapted(base, adapter, weights, trust_remote_code)
     if (path / "config.json").is_file():
         used = _converted_variant(path, variant)
         checkpoint = Checkpoint.look(path, architectures)
-        model, tokenizer, weights = _from_transformers(checkpoint, target, kind, trust_remote_code)
+        model, tokenizer, weights_files = _from_transformers(checkpoint, target, kind, trust_remote_code)
         modules, heads = checkpoint.open(model)
-        form, others = "transformers", [file for name in _DECISIVE for file in sorted(path.glob(name))]
-        others += sorted(path.rglob("*.py")) if trust_remote_code else []
+        form, others = "transformers", decisive_files(path, with_code=trust_remote_code)
     elif (file := gguf_file(path, variant)) is not None:
         with _quiet():
             model, tokenizer = load_gguf(file, dtype=kind, device=target)
-        form, weights, others, used = "gguf", [file], sorted(path.glob("tokenizer*.json")), file.stem
+        form, weights_files, others, used = "gguf", [file], sorted(path.glob("tokenizer*.json")), file.stem
         modules, heads = None, HeadsFound()
     else:
         from wmtp.models import meta
 
         folder = meta.choose(path, variant)
         used = meta.variant_name(folder, path, variant)
-        model = meta.load_meta(folder, dtype=kind, device=target)
+        model = meta.load_meta(folder, dtype=kind, device=one_device(target))
         tokenizer = meta.load_tokenizer(folder, model.config.vocab_size)
-        form, weights = "meta-mtp", [folder / "consolidated.pth"]
+        form, weights_files = "meta-mtp", [folder / "consolidated.pth"]
         others = [folder / "params.json", meta.tokenizer_file(folder)]
         extra = model.config.n_future_tokens - 1
         modules, heads = None, HeadsFound(family="parallel" if extra else "", modules=extra, used=bool(extra))
     identity = {
         "format": form,
         "architecture": type(model).__name__,
-        "weights_sha256": cached_digest(weights),
+        "weights_sha256": cached_digest(weights_files),
         "config_sha256": cached_digest(others),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "device": torch.device(target).type,
+        "device": input_device(model).type,
     }
+    if method := method_of(model.config.to_dict()):
+        identity["quantised"] = method
     if trust_remote_code:
         identity["trust_remote_code"] = "true"
     if heads.why:
         log.info("multi-token-prediction modules: %s", heads.why)
     return LoadedModel(model, tokenizer, identity, used, heads, modules)
+
+
+def decisive_files(folder: Path, *, with_code: bool) -> list[Path]:
+    """The files beside the weights that decide a sample."""
+    found = [file for name in _DECISIVE for file in sorted(folder.glob(name))]
+    return found + (sorted(folder.rglob("*.py")) if with_code else [])
+
+
+def _folder_alone(base: str, revision: str | None) -> Path:
+    if not Path(base).is_dir():
+        raise ResourceError(f"{base} is no folder", [Attempt(f"folder {base}", "it does not exist")])
+    return Path(base)
+
+
+def _adapted(base: LoadedModel, adapter: Adapter, weights: Path, trust_remote_code: bool) -> LoadedModel:
+    """A model with an adapter in it, known by the files of both."""
+    quantised = getattr(base.model, "hf_quantizer", None) is not None
+    own = any(True for name in ("tokenizer.json", "*.model", "vocab.*") for _ in adapter.folder.glob(name))
+    model = adapter.put_into(base.model, merged=not quantised)
+    others = [adapter.folder / CONFIG, *decisive_files(adapter.folder, with_code=False)]
+    identity = {
+        **base.identity,
+        "format": f"{base.identity['format']} with {adapter.kind}",
+        "weights_sha256": digest_of([base.identity["weights_sha256"], cached_digest([weights])]),
+        "config_sha256": digest_of([base.identity["config_sha256"], cached_digest(sorted(set(others)))]),
+    }
+    loaded = attrs.evolve(base, model=model, identity=identity)
+    if own:
+        loaded = attrs.evolve(loaded, tokenizer=_own_tokenizer(adapter.folder, model, trust_remote_code))
+    if quantised and base.stored_modules is not None:
+        why = "not used: an adapter is not merged into quantised weights, and modules are made like the trunk's layers"
+        return attrs.evolve(loaded, stored_modules=None, heads=attrs.evolve(base.heads, used=False, why=why))
+    return loaded
 
 
 def _converted_variant(path: Path, asked: str | None) -> str:
@@ -188,6 +255,11 @@ def _from_transformers(
     except Exception as error:  # transformers and safetensors raise what they like for a damaged folder
         raise ResourceError(f"the model in {path} cannot be loaded: {type(error).__name__}: {error}") from error
     _check(checkpoint, report, set(model.state_dict()))
+    return model.eval(), _own_tokenizer(path, model, trust_remote_code), weights
+
+
+def _own_tokenizer(path: Path, model: Any, trust_remote_code: bool) -> Any:
+    """The folder's tokenizer; where it has ids that the model has no rows for, that is told."""
     tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
     largest = max(tokenizer.get_vocab().values(), default=0)
     if largest >= model.get_input_embeddings().weight.shape[0]:
@@ -197,7 +269,7 @@ def _from_transformers(
             "one of the others is refused",
             path, largest, model.get_input_embeddings().weight.shape[0] - 1,
         )  # fmt: skip
-    return model.eval(), tokenizer, weights
+    return tokenizer
 
 
 @contextmanager
@@ -261,40 +333,3 @@ def _layer(name: str) -> str:
     """The layer that a tensor belongs to, by the first number in its name; the whole name where there is none."""
     number = _NUMBER.search(name)
     return name[: number.end()] if number else name
-
-
-def cached_digest(files: list[Path]) -> str:
-    """sha256 over these files, by name and content.
-
-    A file's digest is kept in the user's cache by (real path, size, time of change), so that 25 GiB are read once.
-    """
-    whole = hashlib.sha256()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wmtp" / "digests"
-    for file in files:
-        real = file.resolve()
-        status = real.stat()
-        entry = cache / hashlib.sha256(f"{real} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()
-        digest = _read_digest(entry) or _write_digest(entry, real)
-        whole.update(f"{file.name} {digest}\n".encode())
-    return whole.hexdigest()
-
-
-def _read_digest(entry: Path) -> str:
-    try:
-        text = entry.read_text(encoding="ascii")
-    except OSError:
-        return ""
-    return text if len(text) == 64 else ""
-
-
-def _write_digest(entry: Path, file: Path) -> str:
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        temporary = entry.with_name(f"{entry.name}.{os.getpid()}")
-        temporary.write_text(digest, encoding="ascii")
-        temporary.replace(entry)
-    except OSError:
-        return digest  # a home that cannot be written costs time, nothing else
-    return digest

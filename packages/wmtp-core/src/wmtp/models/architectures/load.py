@@ -89,17 +89,23 @@ class Checkpoint:
 
     @contextmanager
     def loadable(self) -> Iterator[Path]:
-        """The folder, or one beside it that names no files that are not there (they hold modules alone)."""
-        if not self.stored.absent:
+        """The folder, or one beside it that names no files that are not there (they hold modules alone), and no adapter:
+        transformers would load that one's base in the model's stead.
+        """
+        kept_back = {INDEX} if self.stored.absent else set()
+        if (self.folder / "adapter_config.json").is_file():
+            kept_back.add("adapter_config.json")
+        if not kept_back:
             yield self.folder
             return
         with TemporaryDirectory(prefix="wmtp-") as place:
             for path in self.folder.iterdir():
-                if path.name != INDEX:
+                if path.name not in kept_back:
                     os.symlink(path.resolve(), Path(place, path.name))
-            index = json.loads((self.folder / INDEX).read_bytes())
-            index["weight_map"] = {n: f for n, f in index["weight_map"].items() if f not in self.stored.absent}
-            Path(place, INDEX).write_text(json.dumps(index), encoding="utf-8")
+            if self.stored.absent:
+                index = json.loads((self.folder / INDEX).read_bytes())
+                index["weight_map"] = {n: f for n, f in index["weight_map"].items() if f not in self.stored.absent}
+                Path(place, INDEX).write_text(json.dumps(index), encoding="utf-8")
             yield Path(place)
 
     def trunk_type(self) -> str:
