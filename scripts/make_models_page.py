@@ -48,13 +48,13 @@ SentencePiece model is put together again; another kind needs the model's `token
 An adapter of peft (LoRA and its kin: a folder with `adapter_config.json` and `adapter_model.safetensors`; `pip install
 "wmtp-core[torch,adapters]"`) is run with the model that it names in `base_model_name_or_path`. That one is looked for
 where any model is: a folder (also beside the adapter), `paths.models.base_local` of that id, the cache, the storage, the
-hub. The adapter is merged into the weights, but not into quantised ones. An adapter that lacks tensors, or has some that the model has no place
-for, is refused; so are prompts that were trained (`PROMPT_TUNING`), which stand beside a model.
+hub. The adapter is merged into the weights, but not into quantised ones. An adapter that lacks tensors, or has some that the
+model has no place for, is refused; so are prompts that were trained (`PROMPT_TUNING`), which stand beside a model.
 
 Quantised folders (`quantization_config` in config.json) are loaded by transformers and the package that each method needs;
-one that is missing is named from config.json alone, before weights are fetched. Seen here on the CPU: bitsandbytes in 4 and 8 bits,
-compressed-tensors, torchao. Eight bits of bitsandbytes round by what else is in the batch, so a quantised run is not said to be
-independent of it.
+one that is missing is named from config.json alone, before weights are fetched. Seen on the CPU: bitsandbytes in 4 and 8
+bits, compressed-tensors, torchao. Eight bits of bitsandbytes round by what else is in the batch, so a quantised run is not
+said to be independent of it.
 
 ## Several devices
 

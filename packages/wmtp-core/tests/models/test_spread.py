@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import accelerate
 import pytest
@@ -16,7 +16,7 @@ from wmtp.testing.architectures import NumberTokenizer, engine_tokens, tiny_mode
 
 
 class Tokenizer(NumberTokenizer):
-    special_tokens_map: dict[str, str] = {}
+    special_tokens_map: ClassVar[dict[str, str]] = {}
 
     def get_vocab(self) -> dict[str, int]:
         return {"5": 5}

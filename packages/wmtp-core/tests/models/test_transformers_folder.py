@@ -179,3 +179,22 @@ def test_peft_trains_adapters_of_trunk_and_heads(tiny: Make, folder: Path) -> No
     merged = model.merge_and_unload().eval()
     loaded = load_model(folder, device="cpu")
     assert decode(merged, loaded.tokenizer) == decode(loaded.model, loaded.tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("config.json", "[1]", "holds no object"),
+        ("config.json", {"num_hidden_layers": 0}, r"num_hidden_layers is 0; a model has one at least"),
+        ("config.json", {"num_hidden_layers": 4, "layer_types": ["full_attention"]}, r"says what 1 of them are"),
+        ("config.json", {"hidden_size": "32"}, r"'hidden_size'.*expected int, got str"),
+        ("generation_config.json", "{", r"generation_config\.json is damaged: it holds no JSON object"),
+    ],
+)
+def test_what_small_files_say_wrongly_is_told_in_one_line(folder: Path, file: str, content: Any, says: str) -> None:
+    if isinstance(content, dict):
+        content = json.dumps({**json.loads((folder / file).read_text(encoding="utf-8")), **content})
+    (folder / file).write_text(content, encoding="utf-8")
+    with pytest.raises(ResourceError, match=says) as told:
+        load_model(folder)
+    assert "\n" not in str(told.value)

@@ -78,7 +78,9 @@ def head_scores(text: KnownText) -> HeadScores:
         losses.append(loss)
         right.append(hits)
         counts.append(len(text.ids) - first)
-    if not all(math.isfinite(loss) for loss in losses):
+    wrong = next((head for head, loss in enumerate(losses) if not math.isfinite(loss)), None)
+    if wrong is not None:
         kind = str(text._states[0].dtype).removeprefix("torch.")
-        raise GenerationError(f"the model's logits are not finite (computed in {kind}): no loss can be made of them")
+        whose = f"logits of draft {wrong}" if wrong else "model's logits"
+        raise GenerationError(f"the {whose} are not finite (computed in {kind}): no loss can be made of them")
     return HeadScores(loss=tuple(losses), right=tuple(right), tokens=tuple(counts))

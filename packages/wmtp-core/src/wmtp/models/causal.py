@@ -10,6 +10,7 @@ from typing import Any
 from wmtp.errors import ResourceError
 from wmtp.models.quantised import check_quantisation
 
+_LONGEST = 400  # of a library's message
 UNSUPPORTED = {
     "xlnet": "it writes with a permutation mask over two streams that only transformers' own generation makes",
     "reformer": "its hashed attention depends on what stands beside a text",
@@ -64,11 +65,36 @@ def check_config(folder: Path, *, trust_remote_code: bool = False) -> None:
     try:
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
     except Exception as error:  # transformers raises what it likes for a configuration that it does not know
-        lines = str(error).splitlines() or [""]
-        raise ResourceError(f"{path} (model_type {raw['model_type']}): {type(error).__name__}: {lines[0]}") from error
+        told = " ".join(str(error).split())
+        told = told if len(told) < _LONGEST else f"{told[:_LONGEST]} …"
+        raise ResourceError(f"{path} (model_type {raw['model_type']}): {type(error).__name__}: {told}") from error
     if why := refusal(config):
         raise ResourceError(f"{path}: {why}")
+    _check_layers(path, raw)
+    _check_generation(folder / "generation_config.json")
     check_quantisation(path, raw)
+
+
+def _check_layers(path: Path, raw: Mapping[str, Any]) -> None:
+    inner = raw.get("text_config")
+    part = inner if isinstance(inner, dict) else raw
+    kinds, count = part.get("layer_types"), part.get("num_hidden_layers")
+    if isinstance(count, int) and count < 1:
+        raise ResourceError(f"{path}: num_hidden_layers is {count}; a model has one at least")
+    if isinstance(kinds, list) and isinstance(count, int) and len(kinds) < count:
+        raise ResourceError(f"{path}: num_hidden_layers is {count}, and layer_types says what {len(kinds)} of them are")
+
+
+def _check_generation(path: Path) -> None:
+    """transformers would do without a damaged one and say nothing, and with it without the tokens that end an answer."""
+    if not path.is_file():
+        return
+    try:
+        whole = isinstance(json.loads(path.read_bytes()), dict)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ResourceError(f"{path} is damaged: it holds no JSON object. Fetch it again")
 
 
 def _needs_its_own_code(raw: Mapping[str, Any]) -> bool:
@@ -93,7 +119,7 @@ def check_early(folder: Path, *, trust_remote_code: bool = False, handled: Colle
         raw = json.loads((folder / "config.json").read_bytes())
         own = _needs_its_own_code(raw) and raw["model_type"] not in handled
         known = raw["model_type"] in CONFIG_MAPPING or (own and not trust_remote_code)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return
     if known:
         check_config(folder)

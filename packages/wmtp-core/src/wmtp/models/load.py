@@ -233,6 +233,12 @@ def _from_transformers(
     weights = sorted(path.glob("*.safetensors")) or sorted(path.glob("pytorch_model*.bin"))
     if not weights:
         raise ResourceError(f"{path} has a config.json but no weights: no *.safetensors and no pytorch_model*.bin")
+    kind = "model.safetensors" if weights[0].suffix == ".safetensors" else "pytorch_model.bin"
+    if not any((path / name).is_file() for name in (kind, f"{kind}.index.json")):
+        raise ResourceError(
+            f"{path} has {', '.join(file.name for file in weights[:3])}, but neither {kind} nor {kind}.index.json, which says "
+            "what is in each file. Fetch it as well"
+        )
     for file in weights:
         with file.open("rb"):  # transformers would call a file that may not be read missing
             pass

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from wmtp.contracts.architectures import Convention
-from wmtp.errors import ResourceError
+from wmtp.errors import GenerationError, ResourceError
+from wmtp.generation.engine import DecodingEngine
 from wmtp.models.architectures.families import FAMILIES
 from wmtp.models.architectures.load import Checkpoint, copy_modules
 from wmtp.models.architectures.module import SequentialModules
@@ -241,6 +242,42 @@ def test_a_shard_of_modules_alone_may_be_missing(own: Make) -> None:
     assert "model_mtp.safetensors is missing, which holds them" in model.heads.why
     ids = torch.tensor([[1, 5, 9]])
     assert torch.allclose(model.model(ids).logits, tiny.trunk(ids).logits, atol=1e-5)
+
+
+def test_a_shard_of_modules_alone_may_be_cut_off(own: Make) -> None:
+    tiny = own("mimo")
+    _shards(tiny.folder, set(tiny.names))
+    file = tiny.folder / "model_mtp.safetensors"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    model = loaded(tiny.folder)
+    assert not model.heads.used
+    assert "model_mtp.safetensors is cut off or damaged" in model.heads.why
+    ids = torch.tensor([[1, 5, 9]])
+    assert torch.allclose(model.model(ids).logits, tiny.trunk(ids).logits, atol=1e-5)
+    other = tiny.folder / "model-1.safetensors"
+    other.write_bytes(other.read_bytes()[: other.stat().st_size // 2])
+    with pytest.raises(ResourceError, match=r"model-1\.safetensors is cut off or damaged.*Fetch it again"):
+        loaded(tiny.folder)
+
+
+def test_shards_without_an_index_are_told(own: Make) -> None:
+    tiny = own("mimo")
+    _shards(tiny.folder, set(tiny.names))
+    (tiny.folder / "model.safetensors.index.json").unlink()
+    with pytest.raises(ResourceError, match=r"neither model\.safetensors nor model\.safetensors\.index\.json"):
+        loaded(tiny.folder)
+
+
+def test_modules_whose_logits_are_not_finite_are_named(own: Make) -> None:
+    tiny = own("mimo")
+    file = tiny.folder / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.mtp_layers.0.input_proj.weight"] *= float("nan")
+    save_file(tensors, file, metadata={"format": "pt"})
+    model = loaded(tiny.folder)
+    engine = DecodingEngine(model.model, model.tokenizer, identity={}, stored=model.stored_modules)
+    with pytest.raises(GenerationError, match="the logits of draft 1 are not finite"):
+        engine.head_scores("a", "bcd")
 
 
 def test_a_shard_of_the_trunk_may_not(own: Make) -> None:

@@ -26,11 +26,17 @@ class Stored:
 
     Attributes:
         files: name → the file that holds it.
-        absent: file that the index names and that is not there → the names it should hold.
+        absent: file that the index names and that cannot be read → the names it should hold.
+        damaged: of these, files that are there → what is wrong with them.
     """
 
     files: Mapping[str, Path]
     absent: Mapping[str, tuple[str, ...]]
+    damaged: Mapping[str, str] = {}
+
+    def fault(self, file: str) -> str:
+        """What is wrong with an absent file, in words."""
+        return self.damaged.get(file, "is missing")
 
 
 @attrs.frozen
@@ -62,22 +68,30 @@ class Found:
 
 
 def stored_tensors(folder: Path) -> Stored:
-    """The names that the safetensors files of a folder hold. Raises ResourceError for a file that is damaged."""
+    """The names that the safetensors files of a folder hold.
+
+    Raises:
+        ResourceError: a file is damaged, and no index says what it should hold; or the index is.
+    """
     from safetensors import SafetensorError, safe_open
 
+    named = _index(folder)
     files: dict[str, Path] = {}
+    damaged: dict[str, str] = {}
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(str(path), framework="pt") as file:
                 files.update(dict.fromkeys(file.keys(), path))
-        except SafetensorError as error:
-            raise ResourceError(
-                f"{path} cannot be loaded: it is cut off or damaged ({error}); fetch it again"
-            ) from None
-    return Stored(files, _absent(folder))
+        except (SafetensorError, OSError) as error:
+            damaged[path.name] = f"is cut off or damaged ({error})"
+            if path.name not in named:
+                raise ResourceError(f"{path} cannot be loaded: it {damaged[path.name]}; fetch it again") from None
+    absent = {file: names for file, names in named.items() if file in damaged or not (folder / file).is_file()}
+    return Stored(files, absent, damaged)
 
 
-def _absent(folder: Path) -> dict[str, tuple[str, ...]]:
+def _index(folder: Path) -> dict[str, tuple[str, ...]]:
+    """File → the names that it holds, as the index has it; empty where there is none."""
     path = folder / INDEX
     if not path.is_file():
         return {}
@@ -86,11 +100,10 @@ def _absent(folder: Path) -> dict[str, tuple[str, ...]]:
         pairs = [(str(name), str(file)) for name, file in named.items()]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResourceError(f"{path} is no index of safetensors ({type(error).__name__}); fetch it again") from None
-    missing: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for name, file in pairs:
-        if not (folder / file).is_file():
-            missing.setdefault(file, []).append(name)
-    return {file: tuple(sorted(names)) for file, names in missing.items()}
+        found.setdefault(file, []).append(name)
+    return {file: tuple(sorted(names)) for file, names in found.items()}
 
 
 def find_modules(names: Iterable[str], config: Mapping[str, Any], specs: Sequence[ArchitectureSpec]) -> Found:
@@ -178,7 +191,7 @@ def declared_modules(config: Mapping[str, Any], specs: Sequence[ArchitectureSpec
     for key in dict.fromkeys(key for spec in specs for key in spec.declared):
         for part in (_text_config(config), config):
             value = part.get(key)
-            if isinstance(value, int) and not isinstance(value, bool):
+            if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
                 return value
     return None
 

@@ -75,9 +75,9 @@ class Checkpoint:
         for file, names in stored.absent.items():
             if lost := [name for name in names if name not in found.names]:
                 raise ResourceError(
-                    f"{folder / file} is missing: {INDEX} says that it holds {lost[0]}"
+                    f"{folder / file} {stored.fault(file)}: {INDEX} says that it holds {lost[0]}"
                     + (f" and {len(lost) - 1} more tensors" if len(lost) > 1 else "")
-                    + ". Fetch it as well"
+                    + (". Fetch it again" if file in stored.damaged else ". Fetch it as well")
                 )
         return cls(folder, config, stored, found, tuple(specs))
 
@@ -100,7 +100,7 @@ class Checkpoint:
             return
         with TemporaryDirectory(prefix="wmtp-") as place:
             for path in self.folder.iterdir():
-                if path.name not in kept_back:
+                if path.name not in kept_back | set(self.stored.damaged):
                     os.symlink(path.resolve(), Path(place, path.name))
             if self.stored.absent:
                 index = json.loads((self.folder / INDEX).read_bytes())
@@ -150,7 +150,8 @@ class Checkpoint:
                 )
             return ""
         if absent := sorted(f for f, held in self.stored.absent.items() if set(held) & names):
-            return f"not used: {', '.join(absent)} is missing, which holds them; fetch it as well"
+            again = "again" if set(absent) & set(self.stored.damaged) else "as well"
+            return f"not used: {'; '.join(f'{f} {self.stored.fault(f)}' for f in absent)}, which holds them; fetch it {again}"
         if spec is None or not modules:
             some = ", ".join(sorted(names)[:3])
             return f"not used: {len(names)} tensors of modules of no known family ({some} …)"
