@@ -59,7 +59,8 @@ def engine(
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": input_device(model).type,
     }
-    if method := method_of(model.config.to_dict()):
+    config: Any = model.config
+    if method := method_of(config.to_dict()):
         identity["quantised"] = method
     return DecodingEngine(
         model,
