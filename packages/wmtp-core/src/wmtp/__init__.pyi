@@ -86,11 +86,11 @@ from .evaluation.head_metrics import HeadMetrics as HeadMetrics
 from .evaluation.listeners import run_listeners as run_listeners
 from .evaluation.results import Results as Results
 from .generation.in_memory import engine as engine
-from .loaders import LoaderConfig as LoaderConfig
-from .loaders import ModelLoader as ModelLoader
-from .loaders import create_data_loader as create_data_loader
-from .loaders import create_model_loader as create_model_loader
-from .loaders import upload_folder as upload_folder
+from .loaders.datasets import create_data_loader as create_data_loader
+from .loaders.locations import upload_folder as upload_folder
+from .loaders.models import ModelLoader as ModelLoader
+from .loaders.models import create_model_loader as create_model_loader
+from .loaders.settings import LoaderConfig as LoaderConfig
 from .models.architectures.fresh import new_modules as new_modules
 from .models.architectures.fresh import save_modules as save_modules
 from .models.architectures.load import copy_modules as copy_modules

@@ -1,31 +1,27 @@
-"""Finding and loading put together: the data and model loaders that everything above uses.
-
-Where from: a local copy of *that* resource, then the cache, then the storage of ``storage.mode``, then the hub.
-"""
+"""A model: which it is, where it comes from, and what opens it."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wmtp.config import load_config, load_section
-from wmtp.config.config import Config, ModelPath, StorageConfig
+from wmtp.config import load_section
+from wmtp.config.config import Config, ModelPath
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, ModelConfig, Recipe
 from wmtp.config.recipe_sections import model_reference
-from wmtp.contracts.specs import Check, DatasetRequest, Fetch, LoaderSpec, LoadRequest, Resource
-from wmtp.errors import ConfigError, ResourceError, WmtpError
+from wmtp.contracts.specs import Check, Fetch, LoaderSpec, LoadRequest, Resource
+from wmtp.errors import ConfigError, WmtpError
+from wmtp.loaders.locations import Remotes, local_folder, model_key
+from wmtp.loaders.settings import LoaderConfig, Role, as_config, as_loader_config
 from wmtp.replicas import devices_of, open_replicas, threads_of
 from wmtp.storage.chain import NotHere, Place, resolve
 from wmtp.storage.hub import from_hub
-from wmtp.storage.keys import BadKey
-from wmtp.storage.remote import STORAGE_ADVICE, Remote
-from wmtp.storage.transfer import Report, upload
+from wmtp.storage.transfer import Report
 
 if TYPE_CHECKING:
     from wmtp.contracts.engines import Engine
@@ -33,210 +29,7 @@ if TYPE_CHECKING:
     from wmtp.models import LoadedModel
     from wmtp.plugins import Plugins
 
-
 log = logging.getLogger("wmtp.loaders")
-Role = Literal["base", "rm", "ref"]
-
-
-def model_key(reference: str) -> str:
-    """Where a storage has the model of this id."""
-    return f"models/{reference.replace('/', '--')}"
-
-
-def url_opener(url: str, section: StorageConfig, plugins: Plugins) -> tuple[str, Callable[[], tuple[Storage, str]]]:
-    """The mode that a URL belongs to, and what opens it: the storage, and the key in it. Raises ConfigError if nobody does."""
-    scheme = url.partition("://")[0]
-    if scheme not in plugins.schemes:
-        raise ConfigError(plugins.missing("URL scheme", scheme, plugins.schemes))
-    spec = plugins.schemes[scheme].spec
-    if spec.open_url is None:
-        raise ConfigError(f"storage {spec.mode!r} opens no URLs: {url}")
-    return spec.mode, partial(spec.open_url, url, section.by_mode.get(spec.mode))
-
-
-def open_destination(key: str, config: Config, plugins: Plugins) -> tuple[Storage, str, str]:
-    """Where something is uploaded to: the storage, the prefix in it, and how to call the place.
-
-    Args:
-        key: Key below the storage's prefix, or a URL. config: Whose storage. plugins: Who opens it.
-
-    Raises:
-        ConfigError: The storage is this machine and the key no URL, or nobody opens the URL.
-    """
-    section = config.storage
-    if "://" in key:
-        storage, prefix = url_opener(key, section, plugins)[1]()
-        return storage, f"{prefix.rstrip('/')}/", key
-    if section.mode == "local":
-        raise ConfigError(
-            "storage.mode is local, so there is nowhere to upload to; set another, or give a URL with --to"
-        )
-    return plugins.storages[section.mode].spec.open(section.settings), f"{key.strip('/')}/", f"{section.mode}: {key}"
-
-
-def upload_folder(folder: Path, to: str, config: Config, *, plugins: Plugins) -> str:
-    """Put a folder into a storage, its manifest last.
-
-    Args:
-        folder: What is uploaded, with all it holds.
-        to: Key below the configured storage's prefix, or a URL such as ``s3://bucket/key``.
-        config: Whose storage. plugins: Who opens it.
-
-    Returns:
-        How to call the place.
-
-    Raises:
-        ConfigError: Nobody opens the place, or the folder holds what cannot be uploaded.
-        ResourceError: It is not whole there.
-    """
-    storage, prefix, shown = open_destination(to, config, plugins)
-    try:
-        upload(storage, folder, prefix)
-    except BadKey as error:
-        raise ConfigError(str(error)) from None
-    except OSError as error:
-        raise ResourceError(f"{shown} is not whole, and has no new manifest: {error}") from error
-    return shown
-
-
-class Remotes:
-    """Cache and storage as places of the chain. The storage is opened when the chain comes to it, not before."""
-
-    def __init__(
-        self,
-        plugins: Plugins,
-        section: StorageConfig,
-        cache: Path,
-        limit: int | None = None,
-        report: Report | None = None,
-    ) -> None:
-        """limit: bytes that the cache may hold. report: hears of bytes as they are fetched."""
-        self.plugins, self._section, self._cache = plugins, section, cache
-        self._limit, self._report = limit, report
-
-    def of_key(self, given: Storage | None, prefix: str, patterns: tuple[str, ...] | None) -> list[Place]:
-        """What lies under a key of the configured storage, or of one that was handed over."""
-        mode = self._section.mode
-        if given is None and mode == "local":
-            return []
-        name = mode if given is None else f"{mode}, handed over"
-
-        def open_storage() -> tuple[Storage, str]:
-            return given or self.plugins.storages[mode].spec.open(self._section.settings), prefix
-
-        return self._places(f"{name} ({self._where(prefix)})", f"{name} {self._where(prefix)}", open_storage, patterns)
-
-    def _where(self, prefix: str) -> str:
-        settings = self._section.settings
-        place = [str(getattr(settings, a, "") or "") for a in ("endpoint_url", "bucket", "prefix")]
-        return "/".join(part for part in (*place[:2], f"{place[2]}{prefix}") if part)
-
-    def of_url(self, url: str, patterns: tuple[str, ...] | None) -> list[Place]:
-        """What lies at a URL. Raises ConfigError where no plugin opens its scheme."""
-        mode, opener = url_opener(url, self._section, self.plugins)
-        return self._places(url, f"{mode} {url}", opener, patterns)
-
-    def _places(
-        self, title: str, source: str, opener: Callable[[], tuple[Storage, str]], patterns: tuple[str, ...] | None
-    ) -> list[Place]:
-        made: list[Remote] = []
-
-        def remote() -> Remote:
-            if not made:
-                try:
-                    storage, prefix = opener()
-                except WmtpError:
-                    raise
-                except Exception as error:  # a client that cannot be made; kept as this place's reason
-                    raise NotHere(f"it cannot be opened: {error}", STORAGE_ADVICE) from error
-                made.append(Remote(storage, source, prefix, self._cache, patterns, self._report, self._limit))
-            return made[0]
-
-        return [
-            Place(f"cache ({self._cache})", lambda: remote().from_cache()),
-            Place(f"storage {title}", lambda: remote().from_storage()),
-        ]
-
-
-@attrs.frozen(kw_only=True)
-class LoaderConfig:
-    """What a loader needs of a config, for those who have no config.yaml.
-
-    storage      the ``storage`` section, nested form.
-    local_path   a file or folder to read first; for a model, a copy of its role's default.
-    model_paths  role (``base``, ``rm``, ``ref``) → local copy. cache_dir: where downloads are kept.
-    """
-
-    storage: Mapping[str, Any] | None = None
-    local_path: str | Path | None = None
-    model_paths: Mapping[str, ModelPath] = attrs.field(factory=dict)
-    cache_dir: str | Path = ".cache"
-
-
-class DataLoader:
-    """Rows of one data set. `storage` (alias `s3_manager`) can be given, to read from it instead of the configured one."""
-
-    def __init__(self, dataset: str, remotes: Remotes, local: str | None, storage: Storage | None) -> None:
-        plugins = remotes.plugins
-        if dataset not in plugins.datasets:
-            raise ConfigError(plugins.missing("data set", dataset, plugins.datasets))
-        self._spec = plugins.datasets[dataset].spec
-        self._url = local if local and "://" in local else ""
-        self._local = Path(local) if local and not self._url else None
-        self._remotes = remotes
-        self.storage = storage
-        self._resource: Resource | None = None
-        self._resources: dict[tuple[str, ...] | None, Resource] = {}
-
-    @property
-    def s3_manager(self) -> Storage | None:
-        return self.storage
-
-    @s3_manager.setter
-    def s3_manager(self, storage: Storage | None) -> None:
-        self.storage = storage
-
-    @property
-    def resource(self) -> Resource:
-        """Where the rows are read from. Raises ResourceError naming every place tried."""
-        return self._fetch()
-
-    @property
-    def found(self) -> Resource | None:
-        """The resource last asked for, if any was; ``None`` for a data set that comes with its plugin."""
-        return self._resource
-
-    def _fetch(self, patterns: tuple[str, ...] | None = None) -> Resource:
-        if patterns not in self._resources:
-            name = self._spec.name
-            places = [Place(f"local copy (paths.datasets.{name}_local)", self._from_local)]
-            if self._url:
-                places = self._remotes.of_url(self._url, patterns)
-            else:
-                places += self._remotes.of_key(self.storage, f"datasets/{name}/", patterns)
-            if self._spec.hub_id:
-                places.append(Place(f"hub ({self._spec.hub_id})", lambda: self._from_hub(patterns)))
-            advice = f"Set paths.datasets.{name}_local in config.yaml to the file or folder that holds it."
-            self._resources[patterns] = resolve(f"data set {name!r}", places, advice)
-        self._resource = self._resources[patterns]
-        return self._resource
-
-    def _from_local(self) -> Resource:
-        if self._local is None:
-            raise NotHere("not set")
-        if not self._local.exists():
-            raise NotHere(f"{self._local} does not exist")
-        return Resource(self._local, "local")
-
-    def _from_hub(self, patterns: tuple[str, ...] | None) -> Resource:
-        assert self._spec.hub_id
-        wanted = patterns or self._spec.hub_patterns or None
-        return from_hub(self._spec.hub_id, "dataset", revision=None, patterns=wanted)
-
-    def rows(self, split: str, limit: int | None = None) -> Iterable[Mapping[str, Any]]:
-        """The rows of a split, as the data set's plugin reads them. limit: no more than this many will be read."""
-        request = DatasetRequest(dataset=self._spec.name, split=split, fetch=self._fetch, limit=limit)
-        return self._spec.load(request)
 
 
 class ModelLoader:
@@ -299,7 +92,7 @@ class ModelLoader:
 
     def _places(self, patterns: tuple[str, ...] | None) -> list[Place]:
         if self._is_path():
-            return [Place(f"folder {self.reference}", lambda: _folder(Path(self.reference)))]
+            return [Place(f"folder {self.reference}", lambda: local_folder(Path(self.reference)))]
         if "://" in self.reference:
             return self._remotes.of_url(self.reference, patterns)
         return [
@@ -320,7 +113,7 @@ class ModelLoader:
             why = f"{self._copy.path} is a copy of {other}, not of this model"
             log.info("paths.models.%s_local is skipped: %s", self.role, why)
             raise NotHere(why)
-        return _folder(Path(self._copy.path))
+        return local_folder(Path(self._copy.path))
 
     def _from_hub(self, patterns: tuple[str, ...] | None) -> Resource:
         return from_hub(self.reference, "model", revision=self._model.revision, patterns=patterns)
@@ -489,38 +282,6 @@ def _reopened(config: Config, recipe: Recipe, role: Role, reference: str, varian
     return loader
 
 
-def _folder(path: Path) -> Resource:
-    path = path.expanduser()
-    if not path.is_dir():
-        raise NotHere("it does not exist" if not path.exists() else "it is not a folder")
-    return Resource(path, "local")
-
-
-def create_data_loader(
-    config: Config | LoaderConfig | Mapping[str, Any],
-    dataset: str,
-    *,
-    plugins: Plugins,
-    storage: Storage | None = None,
-    path: Path | str | None = None,
-    report: Report | None = None,
-) -> DataLoader:
-    """A loader of one data set's rows.
-
-    path: a file, folder or URL that goes before everything configured. report: hears of bytes as they are fetched.
-    Raises ConfigError for a data set that is not installed, or a configuration that is wrong (flat keys are refused).
-    """
-    given: str | Path | None = path
-    if not isinstance(config, Config):
-        record = _loader_config(config, plugins)
-        given = path or record.local_path
-        config = _config(record, plugins)
-    paths = config.paths
-    local = str(given) if given else paths.datasets.get(dataset)
-    remotes = Remotes(plugins, config.storage, Path(paths.cache), paths.cache_bytes, report)
-    return DataLoader(dataset, remotes, local, storage)
-
-
 def create_model_loader(
     config: Config | LoaderConfig | Mapping[str, Any],
     recipe: Recipe,
@@ -535,22 +296,5 @@ def create_model_loader(
     report: hears of bytes as they are fetched. Raises ConfigError for a configuration that is wrong.
     """
     if not isinstance(config, Config):
-        config = _config(_loader_config(config, plugins), plugins, role)
+        config = as_config(as_loader_config(config, plugins), plugins, role)
     return ModelLoader(config, recipe, plugins, storage, role, report)
-
-
-def _loader_config(config: LoaderConfig | Mapping[str, Any], plugins: Plugins) -> LoaderConfig:
-    if isinstance(config, LoaderConfig):
-        return config
-    return load_section(LoaderConfig, config, plugins=plugins, root="loader config")
-
-
-def _config(record: LoaderConfig, plugins: Plugins, role: Role | None = None) -> Config:
-    """The same as a config. role: the one whose model `local_path` stands for."""
-    models: dict[str, Any] = {f"{name}_local": attrs.asdict(copy) for name, copy in record.model_paths.items()}
-    if role and record.local_path:
-        models.setdefault(f"{role}_local", str(record.local_path))
-    source: dict[str, Any] = {"paths": {"models": models, "cache": str(record.cache_dir)}}
-    if record.storage:
-        source["storage"] = dict(record.storage)
-    return load_config(source, plugins=plugins)
