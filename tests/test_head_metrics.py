@@ -59,3 +59,27 @@ def test_the_command_and_the_metrics_say_the_same(wmtp: Any) -> None:
     for head, row in enumerate([found["next_token"], *found["depths"]], 1):
         for what in ("loss", "top1"):
             assert abs(row[what] - metrics[f"mbpp_head{head}_{what}"]) < 1e-6, (head, what)
+
+
+def test_replicas_score_as_one_engine_does(wmtp: Any) -> None:
+    found = []
+    for replicas in ("1", "2"):
+        done = run(
+            wmtp,
+            "--json",
+            "--set",
+            "eval.limit=3",
+            "--set",
+            f"devices.replicas={replicas}",
+            "--set",
+            f"run.name=r{replicas}",
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout)["metrics"])
+    assert found[0] == found[1]
+
+
+def test_the_command_refuses_a_model_that_runs_elsewhere(wmtp: Any) -> None:
+    done = wmtp("heads", str(ROOT / "examples/demo-model"), "--set", "model.loader=ray", "--benchmark", "mbpp")
+    assert done.returncode == 2
+    assert "model.loader: ray runs the model elsewhere" in done.stderr

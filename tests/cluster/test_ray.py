@@ -99,6 +99,21 @@ def test_results_are_those_of_one_process_for_any_number_of_workers(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_heads_are_scored_on_a_worker_as_here(
+    cluster: Any, files: Callable[..., None], evaluate: Callable[..., Any], results: Callable[..., Any]
+) -> None:
+    heads = 'eval.metrics=["mbpp_head1_loss", "mbpp_pass@1"]'
+    options = (heads, "eval.evaluators.mbpp-heads-v1.shots=0")
+    files(4, 4)
+    evaluate("run.name=plain", *options)
+    files(4, 4, workers=2, num_cpus=0.5, address=cluster.address)
+    evaluate("run.name=ray", *options)
+    assert same(results("ray")) == same(results("plain"))
+    assert results("ray")["metrics"]["mbpp_head1_loss"]["value"] > 0
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("event", ["worker killed", "node removed", "node late"])
 def test_samples_survive_what_happens_to_workers(

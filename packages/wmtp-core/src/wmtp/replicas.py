@@ -15,7 +15,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-from wmtp.contracts.engines import Engine, GenerationRequest, Sampling
+from wmtp.contracts.engines import Engine, GenerationRequest, HeadScores, Message, Sampling
 from wmtp.errors import ConfigError, WmtpError
 from wmtp.kit.spreading import EngineStream, Spread, Taken, WorkerFacts, WorkerLostError, raised
 
@@ -91,6 +91,9 @@ class Replica:
 
     def take(self) -> Taken:
         return self._ask("take")  # type: ignore[no-any-return]
+
+    def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
+        return self._ask("head_scores", prompt, text)  # type: ignore[no-any-return]
 
     def close(self) -> None:
         self._ours.close()

@@ -70,6 +70,13 @@ class EngineActor:
         except Exception as error:  # noqa: BLE001  (raised again in the driver)
             return raised(error)
 
+    def head_scores(self, prompt: str | Sequence[wmtp.Message], text: str) -> wmtp.HeadScores | Exception:
+        assert self._stream is not None
+        try:
+            return self._stream.head_scores(prompt, text)
+        except Exception as error:  # noqa: BLE001  (raised again in the driver)
+            return raised(error)
+
 
 class RayWorker:
     """In the driver: one actor. See `wmtp.kit.spreading.Worker`."""
@@ -101,6 +108,9 @@ class RayWorker:
 
     def take(self) -> Taken:
         return self._got(self._actor.take.remote())  # type: ignore[no-any-return]
+
+    def head_scores(self, prompt: str | Sequence[wmtp.Message], text: str) -> wmtp.HeadScores:
+        return self._got(self._actor.head_scores.remote(prompt, text))  # type: ignore[no-any-return]
 
     def close(self) -> None:
         ray.kill(self._actor)

@@ -61,6 +61,8 @@ def _open(session: Session, model: str, options: dict[str, Any]) -> tuple[Decodi
     """The model, and the texts: these first, as they are quickly read and may be wrong."""
     from importlib.util import find_spec
 
+    import attrs
+
     from wmtp.config import load_configuration
     from wmtp.errors import ConfigError, PluginError
     from wmtp.loaders import create_model_loader
@@ -74,10 +76,15 @@ def _open(session: Session, model: str, options: dict[str, Any]) -> tuple[Decodi
     config, recipe = load_configuration(
         options["config"], recipe_data, plugins=session.plugins, overrides=options["overrides"]
     )
+    if recipe.model.loader and not session.plugins.loaders[recipe.model.loader].spec.on_devices:
+        raise ConfigError(
+            f"model.loader: {recipe.model.loader} runs the model elsewhere, and heads are measured here: leave it out"
+        )
     given = _given(session, config, recipe, options)
     from wmtp.generation.engine import DecodingEngine
 
-    engine = create_model_loader(config, recipe, plugins=session.plugins).load()
+    alone = attrs.evolve(config, devices=attrs.evolve(config.devices, replicas=1))  # it asks one thing after another
+    engine = create_model_loader(alone, recipe, plugins=session.plugins).load()
     if not isinstance(engine, DecodingEngine):
         raise ConfigError(f"{model!r} is no model that runs here, and only in such a one heads can be measured")
     return engine, given

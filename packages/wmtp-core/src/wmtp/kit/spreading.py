@@ -24,9 +24,12 @@ from wmtp.contracts.engines import (
     GenerationStats,
     HasOrigin,
     HasStats,
+    HeadScores,
     KnowsInvariance,
+    Message,
     SampleKey,
     Sampling,
+    ScoresHeads,
 )
 from wmtp.errors import ConfigError, GenerationError, WmtpError
 
@@ -67,6 +70,8 @@ class Worker(Protocol):
     def give(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None: ...
 
     def take(self) -> Taken: ...
+
+    def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores: ...
 
     def close(self) -> None: ...
 
@@ -110,6 +115,13 @@ class EngineStream:
             stats = self._engine.stats if isinstance(self._engine, HasStats) else None
             return Taken(completions=tuple(found), stats=stats)
 
+    def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
+        """See `ScoresHeads`; not while it decodes. Raises ConfigError where the engine has no heads to score with."""
+        engine: object = self._engine
+        if not isinstance(engine, ScoresHeads):
+            raise ConfigError("model.base_id: the workers' engine predicts nothing; metrics of heads need a model")
+        return engine.head_scores(prompt, text)
+
     def close(self) -> None:
         self._given.put(None)
         self._thread.join()
@@ -143,10 +155,19 @@ class EngineStream:
 
 
 @attrs.define(eq=False)
+class _Question:
+    """A text that a worker shall score, and its answer."""
+
+    prompt: str | Sequence[Message]
+    text: str
+    answer: HeadScores | WmtpError | None = None
+
+
+@attrs.define(eq=False)
 class _Slot:
     """A place for a worker: the thread that speaks with it, and what it holds."""
 
-    inbox: queue.SimpleQueue[tuple[Sequence[GenerationRequest], Sampling] | None] = attrs.field(
+    inbox: queue.SimpleQueue[tuple[Sequence[GenerationRequest], Sampling] | _Question | None] = attrs.field(
         factory=queue.SimpleQueue
     )
     held: dict[SampleKey, GenerationRequest] = attrs.field(factory=dict)
@@ -221,6 +242,13 @@ class Spread:
                 continue
             if item is None:
                 return
+            if isinstance(item, _Question):
+                try:
+                    item.answer = worker.head_scores(item.prompt, item.text)
+                except WmtpError as error:  # of this text: the worker goes on
+                    item.answer = error
+                self._events.put((slot, item))
+                continue
             worker.give(*item)
             under_way += len(item[0])
 
@@ -258,6 +286,8 @@ class Spread:
             found = [c for c in event.completions if slot.held.pop(c.key, None) is not None]
             self._lost = 0 if found else self._lost
             return found
+        if isinstance(event, _Question):
+            return ()
         if isinstance(event, WorkerFacts):
             self._join(slot, event)
         elif isinstance(event, WorkerLostError):
@@ -312,6 +342,22 @@ class Spread:
         if any(slot.ready for slot in self._slots) or time.monotonic() - self._waiting_since < self._patience_s:
             return
         raise GenerationError(f"no worker for {self._patience_s:g} s: {self._why}. {self._advice}".rstrip())
+
+    def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
+        """See `ScoresHeads`: one worker scores, and another where it is lost meanwhile."""
+        while True:
+            slot = next((s for s in self._slots if s.ready), None)
+            if slot is None:
+                self._look()
+                continue
+            question = _Question(prompt, text)
+            slot.inbox.put(question)
+            while question.answer is None and slot.ready:
+                self._look()
+            if isinstance(question.answer, WmtpError):
+                raise question.answer
+            if question.answer is not None:
+                return question.answer
 
     @property
     def batch_invariant(self) -> bool:
