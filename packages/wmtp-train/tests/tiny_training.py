@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import wmtp
 from wmtp_train.folder import TrainingFolder
@@ -53,6 +53,23 @@ def tiny_mtp(heads: int = 4, seed: int = 0) -> wmtp.MtpLlamaForCausalLM:
         eos_token_id=1,
     )
     return wmtp.MtpLlamaForCausalLM(config)
+
+
+def plain_llama(seed: int = 0) -> LlamaForCausalLM:
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=258,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        tie_word_embeddings=False,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    return LlamaForCausalLM(config)
 
 
 @pytest.fixture(scope="session")
@@ -186,4 +203,4 @@ def stop_after() -> Callable[[int, int], StopAfter]:
     return StopAfter
 
 
-__all__ = ["Bench", "byte_tokenizer", "tensors_digest", "tiny_mtp"]
+__all__ = ["Bench", "byte_tokenizer", "plain_llama", "tensors_digest", "tiny_mtp"]

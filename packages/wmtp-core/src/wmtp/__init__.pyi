@@ -60,6 +60,7 @@ from .contracts.specs import LoaderSpec as LoaderSpec
 from .contracts.specs import LoadRequest as LoadRequest
 from .contracts.specs import OfKind as OfKind
 from .contracts.specs import ReporterSpec as ReporterSpec
+from .contracts.specs import Resolved as Resolved
 from .contracts.specs import Resource as Resource
 from .contracts.specs import ScorerSpec as ScorerSpec
 from .contracts.specs import SectionSpec as SectionSpec
@@ -163,6 +164,7 @@ __all__ = [
     "Recipe",
     "Replays",
     "ReporterSpec",
+    "Resolved",
     "Resource",
     "ResourceError",
     "Results",

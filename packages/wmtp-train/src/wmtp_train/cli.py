@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     default="auto",
     help="auto goes on from the newest checkpoint; never begins anew and moves what is there aside.",
 )
+@click.option(
+    "--stage",
+    type=click.Choice(["train", "reference"]),
+    default="train",
+    help="reference: train what the recipe's section reference describes, as `wmtp run` does first.",
+)
 @click.option("--dry-run", is_flag=True, help="Find and check everything, weigh one batch, and train nothing.")
 @click.pass_obj
 def train_command(
@@ -38,6 +44,7 @@ def train_command(
     runs: Path,
     processes: int,
     resume: str,
+    stage: str,
     dry_run: bool,
 ) -> int | None:
     """Train a model: CONFIG says where things are, RECIPE what is learned.
@@ -48,9 +55,13 @@ def train_command(
     if processes > 1 and not dry_run:
         from wmtp_train.launch import launch
 
-        launch(processes, process_arguments(config, recipe, overrides, runs, resume, session))
+        launch(processes, process_arguments(config, recipe, overrides, runs, resume, session, stage))
         return None
     request = request_of(session, config, recipe, overrides, runs)
+    if stage == "reference":
+        from wmtp_train.reference import reference_request
+
+        request = reference_request(request)
     if dry_run:
         from wmtp_train.dry_run import lines
 
@@ -111,9 +122,15 @@ def said(result: TrainingResult) -> str:
 
 
 def process_arguments(
-    config: str, recipe: str, overrides: tuple[str, ...], runs: Path, resume: str, session: wmtp.Session
+    config: str,
+    recipe: str,
+    overrides: tuple[str, ...],
+    runs: Path,
+    resume: str,
+    session: wmtp.Session,
+    stage: str = "train",
 ) -> list[str]:
     """The command line of each process."""
     given = [part for override in overrides for part in ("--set", override)]
     given += [part for name in session.blocked for part in ("--no-plugin", name)]
-    return ["train", config, recipe, "--runs", str(runs), "--resume", resume, *given]
+    return ["train", config, recipe, "--runs", str(runs), "--resume", resume, "--stage", stage, *given]

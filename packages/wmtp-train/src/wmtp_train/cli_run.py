@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import wmtp
 from wmtp_train.cli import process_arguments, request_of, train_here
+
+if TYPE_CHECKING:
+    from wmtp_train.plan import TrainingRequest
 
 
 @click.command("run")
@@ -24,18 +28,18 @@ def command(
 ) -> None:
     """Train, export, evaluate each kept checkpoint, compare with the model before training, and report.
 
-    The same command goes on where it stopped, and does nothing twice.
+    A reference or a critic that the recipe describes is made first. The same command goes on where it stopped, and does
+    nothing twice.
     """
     from wmtp_train.stages import Stages
 
-    request = request_of(session, config, recipe, overrides, runs)
-
-    def train() -> None:
+    def train(request: TrainingRequest) -> None:
+        stage = "train" if request.part_of is None else request.recipe.run.name
         if processes > 1:
             from wmtp_train.launch import launch
 
-            launch(processes, process_arguments(config, recipe, overrides, runs, "auto", session))
+            launch(processes, process_arguments(config, recipe, overrides, runs, "auto", session, stage))
         elif train_here(request).ending == "stopped":
             os.kill(os.getpid(), signal.SIGTERM)
 
-    Stages(request, train, click.echo).run()
+    Stages(request_of(session, config, recipe, overrides, runs), train, click.echo, processes=processes).run()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import attrs
 from attrs import validators
+
+import wmtp
 
 _RATE = [validators.ge(0.0), validators.lt(1.0)]
 
@@ -23,7 +27,7 @@ class CriticConfig:
         held_out: Share of the problems that are not trained on, and that the accuracy is of.
     """
 
-    run: str
+    run: Annotated[str, wmtp.Resolved("path")]
     evaluator: str | None = None
     pairs_per_problem: int = attrs.field(default=8, validator=validators.ge(1))
     length_ratio: float = attrs.field(default=2.0, validator=validators.ge(1.0))

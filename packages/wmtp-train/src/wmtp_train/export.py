@@ -10,13 +10,11 @@ import torch
 
 import wmtp
 from wmtp_train import state
-from wmtp_train.folder import Checkpoint, TrainingFolder, read_json, write_text
+from wmtp_train.folder import EXPORTED, Checkpoint, TrainingFolder, read_json, write_text
 from wmtp_train.lora import add_adapters, merged_state
 from wmtp_train.plan import TrainingRequest
 from wmtp_train.processes import Processes
 from wmtp_train.settings import sections_of
-
-DONE = ".complete"
 
 
 def export(request: TrainingRequest, checkpoint: Checkpoint, *, destination: Path | None = None) -> Path:
@@ -32,8 +30,8 @@ def export(request: TrainingRequest, checkpoint: Checkpoint, *, destination: Pat
         The folder.
     """
     folder = TrainingFolder(request.folder)
-    place = destination or state.export_path(folder, checkpoint.step)
-    if (place / DONE).is_file():
+    place = destination or folder.export(checkpoint.step)
+    if (place / EXPORTED).is_file():
         return place
     if place.exists():
         raise wmtp.ConfigError(f"{place} is in the way: it is no finished export; choose another folder, or remove it")
@@ -67,7 +65,7 @@ def _write(model: Any, tokenizer: Any, weights: dict[str, torch.Tensor], place: 
     try:
         model.save_pretrained(partial, state_dict=weights)
         tokenizer.save_pretrained(partial)
-        write_text(partial / DONE, "")
+        write_text(partial / EXPORTED, "")
         partial.rename(place)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ import wmtp
 
 COMPLETE = "COMPLETE"
 STATE = "state.json"
+EXPORTED = ".complete"
+"""The mark of an export that is finished."""
 _PARTIAL = ".partial-"
 
 
@@ -91,6 +93,14 @@ class TrainingFolder:
             for left in folder.glob(f"{_PARTIAL}*"):
                 shutil.rmtree(left)
 
+    def export(self, step: int) -> Path:
+        """Where the export of a step is."""
+        return self.exports / f"step-{step:08d}"
+
+    def exported(self, step: int) -> bool:
+        """Whether it is finished."""
+        return (self.export(step) / EXPORTED).is_file()
+
     def publish(self, step: int, state: dict[str, Any]) -> Checkpoint:
         """Gives a checkpoint that is written its name: sizes and digests, then the mark, then the rename."""
         partial, path = self.partial(step), self.at(step)
@@ -105,15 +115,15 @@ class TrainingFolder:
         _sync_folder(self.checkpoints)
         return Checkpoint(step=step, path=path, state=state)
 
-    def keep(self, last: int | None, best: int) -> list[Path]:
-        """Removes checkpoints that are neither among the last nor among the best. Returns what was removed."""
+    def keep(self, last: int | None, best: int, spared: Collection[int] = ()) -> list[Path]:
+        """Removes checkpoints that are neither among the last nor among the best, nor spared. Returns what was removed."""
         found = self.whole()
         if last is None:
             return []
         kept = {one.step for one in found[-last:]}
         judged = sorted((one for one in found if one.loss is not None), key=lambda one: (one.loss, one.step))
         kept |= {one.step for one in judged[:best]}
-        gone = [one.path for one in found if one.step not in kept]
+        gone = [one.path for one in found if one.step not in {*kept, *spared}]
         for path in gone:
             (path / COMPLETE).unlink()  # so that a kill in between leaves nothing that looks whole
             shutil.rmtree(path)

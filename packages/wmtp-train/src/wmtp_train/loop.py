@@ -20,6 +20,7 @@ from wmtp_train.journal import Journal
 from wmtp_train.plan import Plan
 from wmtp_train.processes import Processes, Signals
 from wmtp_train.step import NotFinite, Stepper, Sums
+from wmtp_train.uploads import Uploads
 
 log = logging.getLogger("wmtp.train")
 Ending = Literal["finished", "stopped", "early"]
@@ -59,10 +60,16 @@ class Loop:
     """One session of a training."""
 
     def __init__(
-        self, plan: Plan, processes: Processes, folder: TrainingFolder, emit: Callable[[Any], None], signals: Signals
+        self,
+        plan: Plan,
+        processes: Processes,
+        folder: TrainingFolder,
+        emit: Callable[[Any], None],
+        signals: Signals,
+        uploads: Uploads | None = None,
     ) -> None:
         self._plan, self._processes, self._folder = plan, processes, folder
-        self._emit, self._signals = emit, signals
+        self._emit, self._signals, self._uploads = emit, signals, uploads
         sections = plan.sections
         optim = sections.optim
         self._optimiser = state.adamw(
@@ -74,7 +81,6 @@ class Loop:
         self._progress = Progress()
         self._saved = 0
         self._journal: Journal | None = None
-        self.on_checkpoint: Callable[[Checkpoint], None] = lambda checkpoint: None
 
     def resume(self, checkpoint: Checkpoint | None) -> int:
         """Goes on from a checkpoint. Returns the steps that are done."""
@@ -89,6 +95,13 @@ class Loop:
                 "the checkpoint was written by %d processes and %d go on: the same rows at each step, equal up to rounding",
                 checkpoint.state["world"],
                 self._processes.world,
+            )
+        threads = torch.get_num_threads()
+        if checkpoint.state.get("threads", threads) != threads and self._processes.first:
+            log.warning(
+                "the checkpoint was written on %d threads and %d go on: equal up to rounding (devices.threads)",
+                checkpoint.state["threads"],
+                threads,
             )
         return checkpoint.step
 
@@ -209,6 +222,7 @@ class Loop:
             "key": self._plan.key,
             "world": self._processes.world,
             "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
             "progress": attrs.asdict(self._progress),
             "eval_loss": self._progress.eval_loss,
             "scorer": self._plan.weigher.state_dict(),
@@ -225,9 +239,14 @@ class Loop:
         if whole is None:
             return
         self._emit(CheckpointSaved(step=whole.step, path=whole.path))
-        self.on_checkpoint(whole)
+        if self._uploads is not None:
+            self._uploads.add(whole)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Removes checkpoints that the recipe does not keep, once they are where it wants them."""
         keep = self._plan.sections.checkpoint
-        self._folder.keep(keep.keep_last, keep.keep_best)
+        self._folder.keep(keep.keep_last, keep.keep_best, self._uploads.pending if self._uploads is not None else ())
 
 
 def _shown(sums: Sums, coefficients: list[float]) -> dict[str, float]:
@@ -259,3 +278,10 @@ def latest(folder: TrainingFolder, key: str) -> Checkpoint | None:
             continue
         return found
     return None
+
+
+def over(checkpoint: Checkpoint, steps: int) -> Ending | None:
+    """How the training that a checkpoint is of ended; ``None`` where it goes on."""
+    if checkpoint.state["progress"]["ended"]:
+        return "early"
+    return "finished" if checkpoint.step >= steps else None

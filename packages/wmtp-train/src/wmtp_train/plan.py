@@ -34,6 +34,7 @@ class TrainingRequest:
     Attributes:
         runs: Folder of run folders.
         device: Where this process trains.
+        part_of: The training whose stage this one is; its numbers are told as that one's.
     """
 
     config: wmtp.Config
@@ -41,6 +42,7 @@ class TrainingRequest:
     plugins: wmtp.Plugins
     runs: Path
     device: str = "cpu"
+    part_of: TrainingRequest | None = None
 
     @property
     def folder(self) -> Path:
@@ -49,6 +51,8 @@ class TrainingRequest:
 
     def started(self) -> RunStarted:
         """The event that a session over this request begins with."""
+        if self.part_of is not None:
+            return self.part_of.started()
         return RunStarted(
             name=self.recipe.run.name,
             kind="training",
@@ -134,7 +138,13 @@ def make_plan(request: TrainingRequest, *, world: int = 1) -> Plan:
         "seed": seed,
         "steps": steps,
         "train": _plain(
-            attrs.evolve(train, log_every=1, eval_every=train.eval_every if train.early_stopping else None)
+            attrs.evolve(
+                train,
+                log_every=1,
+                eval_every=train.eval_every if train.early_stopping else None,
+                reference=None,  # what other models are counts, below, and not where they lie
+                critic=None,
+            )
         ),
         "optim": _plain(sections.optim),
         "scorer": scorer.described,
@@ -201,15 +211,10 @@ def _measures(
         identity["reference"] = reference.identity["weights_sha256"]
         measures["reference_ce"] = _frozen_ce(reference.model)
     if "values" in needs:
-        if sections.train.critic is None:
-            raise wmtp.ConfigError(
-                "this scorer needs the values of a critic: name its folder in train.critic (`wmtp run` makes one where the "
-                "recipe has a section critic)"
-            )
         from wmtp_train.critics import load_critic
 
         measures["values"], identity["critic"] = load_critic(
-            Path(sections.train.critic), device=request.device, tokenizer=tokenizer
+            _critic(request, sections), device=request.device, tokenizer=tokenizer
         )
     known = {"base_ce", "reference_ce", "values", "given"}
     if unknown := sorted(set(needs) - known):
@@ -217,8 +222,28 @@ def _measures(
     return measures, identity
 
 
+def _critic(request: TrainingRequest, sections: Sections) -> Path:
+    if sections.train.critic is not None:
+        return Path(sections.train.critic)
+    if "critic" in request.recipe.sections:
+        return request.folder / "critic"
+    raise wmtp.ConfigError(
+        "this scorer needs the values of a critic: name its folder in train.critic, or give the recipe a section critic, of "
+        "which `wmtp run` makes one"
+    )
+
+
 def _reference(request: TrainingRequest, sections: Sections) -> wmtp.LoadedModel:
+    from wmtp_train.reference import STAGE, reference_export
+
     named = sections.train.reference
+    if named is None and STAGE in request.recipe.sections:
+        made = reference_export(request)
+        if made is None:
+            raise wmtp.ConfigError(
+                "the recipe's reference is not trained yet: `wmtp run` does that first (as does `wmtp train --stage reference`)"
+            )
+        named = str(made.resolve())
     if named is None:
         loader = wmtp.create_model_loader(request.config, request.recipe, plugins=request.plugins, role="ref")
     else:

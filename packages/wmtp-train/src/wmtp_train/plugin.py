@@ -7,7 +7,7 @@ from typing import Any
 
 import wmtp
 from wmtp_train.critic_settings import CriticConfig
-from wmtp_train.settings import CheckpointConfig, DataConfig, OptimConfig, TrainConfig
+from wmtp_train.settings import CheckpointConfig, DataConfig, OptimConfig, ReferenceConfig, TrainConfig
 
 
 @wmtp.hookimpl
@@ -16,6 +16,9 @@ def wmtp_sections() -> list[wmtp.SectionSpec]:
         wmtp.SectionSpec(name="train", summary="what is learned, and for how long", settings=TrainConfig),
         wmtp.SectionSpec(name="optim", summary="the optimiser and its schedule", settings=OptimConfig),
         wmtp.SectionSpec(name="data", summary="what is trained on", settings=DataConfig),
+        wmtp.SectionSpec(
+            name="reference", summary="what `wmtp run` trains first, for scorers to look at", settings=ReferenceConfig
+        ),
         wmtp.SectionSpec(name="critic", summary="how a value model is made from judged samples", settings=CriticConfig),
         wmtp.SectionSpec(name="checkpoint", summary="when state is saved, and what is kept", settings=CheckpointConfig),
     ]

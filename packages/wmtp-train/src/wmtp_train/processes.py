@@ -56,6 +56,21 @@ class Processes:
 
 
 @contextmanager
+def threads(wanted: int | str) -> Iterator[None]:
+    """torch's number of threads within, as config's ``devices.threads`` says; ``auto`` is torch's own.
+
+    Unlike a decoder's it is not chosen by the clock: how sums are split decides last bits, and two trainings shall be equal.
+    """
+    before = torch.get_num_threads()
+    if isinstance(wanted, int):
+        torch.set_num_threads(wanted)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def joined(device: str) -> Iterator[Processes]:
     """Joins the group that the environment names (``torchrun`` sets it), or none."""
     world = int(os.environ.get("WORLD_SIZE", "1"))

@@ -11,7 +11,7 @@ from wmtp_train.folder import TrainingFolder, write_text
 from wmtp_train.journal import read_journal
 
 if TYPE_CHECKING:
-    from wmtp_train.stages import Evaluated
+    from wmtp_train.judging import Evaluated
 
 WIDTH, HEIGHT, MARGIN = 720, 260, 44
 COLOURS = ("#0b63c4", "#b3470b", "#2f7d32", "#7a3db8", "#a3195b", "#00707a", "#6b5b00", "#444444")
@@ -61,7 +61,7 @@ def _section(title: str, body: str) -> str:
 
 def _scores(evaluated: Sequence[Evaluated]) -> str:
     """A line a checkpoint; the first is the model before training."""
-    from wmtp_train.stages import shown
+    from wmtp_train.judging import shown
 
     if not evaluated:
         return ""

@@ -88,8 +88,9 @@ class TrainConfig:
             ``taw-gae-v1``.
         trainer: Who trains.
         scorer: Instead of the preset's. control: what its weights are replaced by, to see what they are worth.
-        reference: Model that ``reference_ce`` comes from; ``None``: that of role ``ref``.
-        critic: Folder of a critic, for scorers that need ``values``.
+        reference: Model that ``reference_ce`` comes from; ``None``: what the section ``reference`` trains, or the model of
+            role ``ref``.
+        critic: Folder of a critic, for scorers that need ``values``; ``None``: what the section ``critic`` makes.
         num_epochs: Times that every row is seen. max_steps: instead of epochs.
         batch_size: Rows of one optimiser step, over all processes. micro_batch_size: rows that one process takes at a time.
         heads: Which heads, and how much each counts.
@@ -105,8 +106,8 @@ class TrainConfig:
     trainer: Annotated[wmtp.Choice, wmtp.OfKind("trainer")] = attrs.field(factory=lambda: wmtp.Choice(name="mtp-v1"))
     scorer: Annotated[wmtp.Choice, wmtp.OfKind("scorer")] | None = None
     control: Annotated[wmtp.Choice, wmtp.OfKind("control")] | None = None
-    reference: str | None = None
-    critic: str | None = None
+    reference: Annotated[str, wmtp.Resolved("model")] | None = None
+    critic: Annotated[str, wmtp.Resolved("path")] | None = None
     num_epochs: int = attrs.field(default=1, validator=validators.ge(1))
     max_steps: int | None = attrs.field(default=None, validator=validators.optional(validators.ge(1)))
     batch_size: int = attrs.field(default=8, validator=validators.ge(1))
@@ -157,12 +158,13 @@ class SourceConfig:
     Attributes:
         dataset: Its name, as `wmtp plugins list` shows it. ``jsonl`` reads a file of prompt and answer, or text.
         split: In the data set's own words.
-        path: File, folder or URL that goes before everything configured. limit: the first N rows.
+        path: File, folder or URL that goes before everything configured; a relative one is beside the recipe. limit: the
+            first N rows.
     """
 
     dataset: str
     split: str = "train"
-    path: str | None = None
+    path: Annotated[str, wmtp.Resolved("path")] | None = None
     limit: int | None = attrs.field(default=None, validator=validators.optional(validators.ge(1)))
 
 
@@ -209,6 +211,23 @@ class CheckpointConfig:
     keep_best: int = attrs.field(default=0, validator=validators.ge(0))
     asynchronous: bool = True
     upload: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ReferenceConfig:
+    """``reference``: a model that `wmtp run` trains first, for scorers that look at a reference's loss.
+
+    It is a training of its own in ``runs/<run name>/reference``, from the same model unless `base_id` names another.
+
+    Attributes:
+        base_id: What it starts from. data, train, optim, checkpoint: as the sections of these names, for this training.
+    """
+
+    data: DataConfig
+    base_id: Annotated[str, wmtp.Resolved("model")] | None = None
+    train: TrainConfig = attrs.field(factory=TrainConfig)
+    optim: OptimConfig = attrs.field(factory=OptimConfig)
+    checkpoint: CheckpointConfig = attrs.field(factory=CheckpointConfig)
 
 
 @attrs.frozen(kw_only=True)

@@ -1,152 +1,120 @@
-"""``wmtp run``: train, export, evaluate each kept checkpoint, compare with the model before training, report.
+"""``wmtp run``: reference or critic, train, export, evaluate each kept checkpoint, compare with the first, report.
 
-Each stage leaves a mark of its own in the run folder and is not done again where that stands: whole checkpoints, finished
-exports, complete evaluations.
+Each stage leaves a mark of its own in the run folder and is not done again where that stands: a critic's record, whole
+checkpoints, finished exports, complete evaluations, what trackers were told.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-import attrs
+import filelock
 
 import wmtp
-from wmtp.events import Emitter, RunFinished, StageFinished, StepLogged
-from wmtp.runs.record import to_json
+from wmtp.events import StageFinished
+from wmtp_train.critic_settings import CriticConfig
 from wmtp_train.export import export
-from wmtp_train.folder import Checkpoint, TrainingFolder, write_text
-from wmtp_train.plan import TrainingRequest
-from wmtp_train.report import write_report
-
-log = logging.getLogger("wmtp.train")
-
-
-@attrs.frozen(kw_only=True)
-class Evaluated:
-    """A checkpoint and how it was judged. step 0 is the model before training; fresh: this session judged it."""
-
-    step: int
-    folder: Path
-    record: wmtp.RunRecord
-    fresh: bool
+from wmtp_train.folder import TrainingFolder
+from wmtp_train.judging import Judging, session
+from wmtp_train.plan import TrainingRequest, make_plan
+from wmtp_train.presets import scorer_of
+from wmtp_train.reference import STAGE, reference_request
+from wmtp_train.settings import sections_of
 
 
 class Stages:
     """One run of a recipe from training to report."""
 
-    def __init__(self, request: TrainingRequest, train: Callable[[], None], say: Callable[[str], None]) -> None:
-        """train: trains to the end, or raises. say: hears what is done, a line at a time."""
+    def __init__(
+        self,
+        request: TrainingRequest,
+        train: Callable[[TrainingRequest], None],
+        say: Callable[[str], None],
+        *,
+        processes: int = 1,
+    ) -> None:
+        """train: trains to the end, or raises. say: hears what is done, a line at a time. processes: that train."""
         if not request.recipe.eval.metrics:
             raise wmtp.ConfigError(
                 "recipe.eval.metrics is empty, so no checkpoint could be judged; `wmtp metrics` lists them"
             )
-        self._request, self._train, self._say = request, train, say
+        self._request, self._train, self._say, self._processes = request, train, say, processes
         self._folder = TrainingFolder(request.folder)
-        self._judged_in = self._folder.path / "eval"
 
-    def run(self) -> Path:
-        """All stages. Returns the report."""
-        self._train()
-        found = [self._judged(0, None)]
-        for checkpoint in self._folder.whole():
-            found.append(self._judged(checkpoint.step, checkpoint))
-        self._tell_trackers([one for one in found if one.fresh])
-        self._compare(found)
-        self._finish(found)
-        report = write_report(self._request.folder, found)
-        self._say(f"report: {report}")
-        return report
+    def run(self) -> None:
+        """All stages."""
+        with self._held():
+            self._first()
+            if not self._folder.plan.exists():  # what is wrong with the training is said before anything is judged
+                make_plan(self._request, world=self._processes)
+            judging = Judging(self._request, self._say)
+            judging.judge([None])
+            self._train(self._request)
+            self._say(f"report: {judging.judge([None, *self._folder.whole()], last=True)}")
 
-    def _judged(self, step: int, checkpoint: Checkpoint | None) -> Evaluated:
-        """A checkpoint's evaluation, done now or before."""
-        name = f"step-{step:08d}"
-        folder = self._judged_in / name
-        known = self._complete(folder)
-        if known is not None:
-            self._say(f"step {step}: evaluated before")
-            return Evaluated(step=step, folder=folder, record=known, fresh=False)
-        results = wmtp.evaluate(
-            attrs.evolve(self._request.config, sections=self._without_tracking()),
-            self._recipe(name, checkpoint),
-            plugins=self._request.plugins,
-            runs=self._judged_in,
-        )
-        if not results.complete:
-            raise wmtp.WmtpError(f"step {step} could not be evaluated whole: {'; '.join(results.shortcomings())}")
-        self._say(f"step {step}: " + ", ".join(f"{name} {shown(m)}" for name, m in results.metrics.items()))
-        return Evaluated(step=step, folder=folder, record=results.record, fresh=True)
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """The whole run, by this process alone."""
+        self._request.folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self._request.folder / ".run.lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise wmtp.ConfigError(
+                f"another `wmtp run` works in {self._request.folder}; wait for it, or use another run.name"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
-    def _complete(self, folder: Path) -> wmtp.RunRecord | None:
-        """The record of an evaluation that has every metric that is wanted now."""
-        if not (folder / "results.json").is_file():
-            return None
-        record = wmtp.open_run(folder).record
-        wanted = set(self._request.recipe.eval.metrics)
-        return record if record is not None and record.complete and wanted <= set(record.metrics) else None
-
-    def _recipe(self, name: str, checkpoint: Checkpoint | None) -> wmtp.Recipe:
-        recipe = self._request.recipe
-        run = attrs.evolve(recipe.run, name=name)
-        if checkpoint is None:
-            return attrs.evolve(recipe, run=run, sections={})
-        place = export(self._request, checkpoint).resolve()
-        model = attrs.evolve(recipe.model, base_id=str(place), variant=None, revision=None, loader=None)
-        return attrs.evolve(recipe, run=run, model=model, sections={})
-
-    def _without_tracking(self) -> dict[str, Any]:
-        return {name: one for name, one in self._request.config.sections.items() if name != "tracking"}
-
-    def _compare(self, found: Sequence[Evaluated]) -> None:
-        """Every checkpoint against the model before training."""
-        compared = wmtp.compare([one.folder for one in found], despite=())
-        write_text(self._folder.path / "comparison.json", json.dumps(compared.to_json(), indent=1) + "\n")
-
-    def _tell_trackers(self, fresh: Sequence[Evaluated]) -> None:
-        """Scores of checkpoints as points of the training's own run, each at its step."""
-        if not fresh or "tracking" not in self._request.config.sections:
-            return
+    def _first(self) -> None:
+        """What the scorer looks at: a reference or a critic that the recipe describes."""
         request = self._request
-        started = request.started()
-        with Emitter(wmtp.run_listeners(request.plugins, request.config, started)) as emitter:
-            emitter.emit(started)
-            for one in fresh:
-                emitter.emit(StepLogged(step=one.step, values=points(one.record)))
-            emitter.emit(StageFinished(name="evaluation", seconds=sum(one.record.run.seconds for one in fresh)))
-            ended = partial(RunFinished, name=started.name, kind=started.kind, folder=started.folder)
-            emitter.emit(ended(record=fresh[-1].record))
+        needs = scorer_of(sections_of(request.recipe), request.plugins).needs
+        train = sections_of(request.recipe).train
+        for name, need, given in ((STAGE, "reference_ce", train.reference), ("critic", "values", train.critic)):
+            if name not in request.recipe.sections:
+                continue
+            if need not in needs:
+                self._say(f"{name}: not made, since algo {train.algo} with this scorer looks at none")
+            elif given is not None:
+                raise wmtp.ConfigError(
+                    f"train.{name} and the section {name} both say where the {name} comes from; give one"
+                )
+            elif name == STAGE:
+                self._reference()
+            else:
+                self._critic()
 
-    def _finish(self, found: Sequence[Evaluated]) -> None:
-        """results.json of the run: that of its last checkpoint, whose weights' sha256 is in its provenance."""
-        last = found[-1]
-        notes = {**last.record.notes, "wmtp-train": (f"of the checkpoint of step {last.step}, {last.folder}",)}
-        run = attrs.evolve(last.record.run, name=self._request.recipe.run.name, directory=str(self._request.folder))
-        record = attrs.evolve(last.record, run=run, notes=notes)
-        write_text(
-            self._request.folder / "results.json", json.dumps(to_json(record), indent=1, ensure_ascii=False) + "\n"
+    def _reference(self) -> None:
+        request, began = reference_request(self._request), time.monotonic()
+        folder = TrainingFolder(request.folder)
+        self._train(request)
+        last = folder.whole()[-1]
+        fresh = not folder.exported(last.step)
+        place = export(request, last)
+        self._say(f"{STAGE}: {place}, {'made' if fresh else 'there already'}")
+        if fresh:
+            self._ended(STAGE, time.monotonic() - began)
+
+    def _critic(self) -> None:
+        from wmtp_train.cli_critic import accuracy
+        from wmtp_train.critic_train import make_critic
+
+        request, began = self._request, time.monotonic()
+        settings: CriticConfig = request.recipe.sections["critic"]
+        loaded = wmtp.create_model_loader(request.config, request.recipe, plugins=request.plugins).load_model(
+            device=request.device, dtype="float32"
         )
+        made = make_critic(loaded, settings, request.folder / "critic", seed=request.config.seed)
+        how = "made" if made.new else "there already"
+        self._say(f"critic: {made.folder}, {how}; {accuracy(made.accuracy, made.held_out)}")
+        if made.new:
+            self._ended("critic", time.monotonic() - began)
 
-
-def points(record: wmtp.RunRecord) -> dict[str, float]:
-    """Metrics and their intervals' ends, by the names that trackers show."""
-    found: dict[str, float] = {}
-    for name, metric in record.metrics.items():
-        for suffix, value in (("", metric.value), ("_low", metric.low), ("_high", metric.high)):
-            if value is not None:
-                found[f"eval/{name}{suffix}"] = value
-    return found
-
-
-def shown(metric: wmtp.MetricValue) -> str:
-    """A metric with its interval, for people."""
-    if metric.value is None:
-        return "—"
-    scale, unit = (1.0, f" {metric.unit}") if metric.unit else (100.0, " %")
-    interval = (
-        "" if metric.low is None or metric.high is None else f" [{scale * metric.low:.1f}, {scale * metric.high:.1f}]"
-    )
-    return f"{scale * metric.value:.1f}{interval}{unit}"
+    def _ended(self, stage: str, seconds: float) -> None:
+        with session(self._request) as told:
+            told.emit(StageFinished(name=stage, seconds=seconds))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -113,8 +112,3 @@ class Saver:
 def full_state(model: nn.Module) -> dict[str, Tensor]:
     """The whole weights of a model that is not sharded, on the CPU."""
     return {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-
-
-def export_path(folder: TrainingFolder, step: int) -> Path:
-    """Where the export of a step is."""
-    return folder.exports / f"step-{step:08d}"

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
 import torch
 
 import wmtp
-from wmtp.events import Emitter, RunFinished
+from wmtp.events import Emitter, RunFinished, StepLogged
 from wmtp_train.folder import TrainingFolder, read_json, write_json, write_text
-from wmtp_train.loop import Loop, TrainingResult, latest
+from wmtp_train.loop import Loop, TrainingResult, latest, over
 from wmtp_train.lora import add_adapters
 from wmtp_train.plan import Plan, TrainingRequest, make_plan
-from wmtp_train.processes import Processes, Signals, joined, shard
+from wmtp_train.processes import Processes, Signals, joined, shard, threads
+from wmtp_train.uploads import Uploads
 
 log = logging.getLogger("wmtp.train")
 
@@ -43,7 +45,7 @@ def train(training: Training) -> TrainingResult:
     """
     request = training.request
     folder = TrainingFolder(request.folder)
-    with joined(request.device) as processes:
+    with threads(request.config.devices.threads), joined(request.device) as processes:
         request = attrs.evolve(request, device=processes.device)
         plan = _together(processes, lambda: make_plan(request, world=processes.world))
         if not processes.same(plan.key):
@@ -59,6 +61,10 @@ def train(training: Training) -> TrainingResult:
 def _session(plan: Plan, processes: Processes, folder: TrainingFolder, training: Training) -> TrainingResult:
     request = training.request
     checkpoint = latest(folder, plan.key)
+    uploads = _uploads(plan, request, folder) if processes.first else None
+    if checkpoint is not None and (ending := over(checkpoint, plan.steps)):
+        _finish(uploads)
+        return TrainingResult(folder=folder.path, step=checkpoint.step, steps=plan.steps, ending=ending)
     train = plan.sections.train
     if train.lora is not None:
         torch.manual_seed(plan.seed)
@@ -74,14 +80,34 @@ def _session(plan: Plan, processes: Processes, folder: TrainingFolder, training:
         emitter.emit(started)
         ended = partial(RunFinished, name=started.name, kind=started.kind, folder=started.folder)
         try:
-            loop = Loop(plan, processes, folder, emitter.emit, signals)
-            loop.on_checkpoint = _uploader(plan, request)
+            loop = Loop(plan, processes, folder, _told(emitter.emit, request), signals, uploads)
             result = loop.run(loop.resume(checkpoint))
+            _finish(uploads)
+            if processes.first:
+                loop.tidy()
         except BaseException as error:
             emitter.emit(ended(error=error))
             raise
         emitter.emit(ended())
         return result
+
+
+def _finish(uploads: Uploads | None) -> None:
+    if uploads is not None:
+        uploads.finish()
+
+
+def _told(emit: Callable[[Any], None], request: TrainingRequest) -> Callable[[Any], None]:
+    """What a stage of another training says of itself: its numbers, under its own name."""
+    if request.part_of is None:
+        return emit
+    stage = request.recipe.run.name
+
+    def of_stage(event: Any) -> None:
+        if isinstance(event, StepLogged):
+            emit(attrs.evolve(event, values={f"{stage}/{name}": value for name, value in event.values.items()}))
+
+    return of_stage
 
 
 def _settle(folder: TrainingFolder, plan: Plan, resume: str, request: TrainingRequest) -> None:
@@ -130,17 +156,18 @@ def _together(processes: Processes, make: Callable[[], Plan]) -> Plan:
     return make()
 
 
-def _uploader(plan: Plan, request: TrainingRequest) -> Callable[[Any], None]:
-    """Puts a whole checkpoint where the recipe wants it."""
+def _uploads(plan: Plan, request: TrainingRequest, folder: TrainingFolder) -> Uploads | None:
+    """Puts whole checkpoints where the recipe wants them."""
     to = plan.sections.checkpoint.upload
     if to is None:
-        return lambda checkpoint: None
+        return None
+    above = "" if request.part_of is None else f"{request.part_of.recipe.run.name}/"
+    url = f"{to.rstrip('/')}/{above}{request.recipe.run.name}"
 
-    def upload(checkpoint: Any) -> None:
-        url = f"{to.rstrip('/')}/{request.recipe.run.name}/{checkpoint.path.name}"
-        wmtp.upload_folder(checkpoint.path, url, request.config, plugins=request.plugins)
+    def send(path: Path, url: str) -> None:
+        wmtp.upload_folder(path, url, request.config, plugins=request.plugins)
 
-    return upload
+    return Uploads(folder, url, send)
 
 
 def _nothing() -> Any:

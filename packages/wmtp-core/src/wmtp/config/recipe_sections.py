@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import attrs
 import cattrs
@@ -22,6 +22,7 @@ from wmtp.config.structure import (
     structure_scalar,
 )
 from wmtp.contracts.catalog import Catalog, MetricOwner
+from wmtp.contracts.specs import Resolved
 from wmtp.errors import WmtpError
 
 
@@ -29,9 +30,19 @@ def recipe_reader(catalog: Catalog) -> FileReader:
     """The reader of the whole of recipe.yaml."""
     converter = strict_converter()
     add_choices(catalog, converter)
+    converter.register_structure_hook_func(_is_resolved, lambda value, tp: _resolved(value, tp, catalog))
     for reader in (ModelReader, EvalReader):
         reader(catalog, converter)
     return FileReader("recipe", Recipe, catalog, converter)
+
+
+def _is_resolved(tp: Any) -> bool:
+    return get_origin(tp) is Annotated and any(isinstance(mark, Resolved) for mark in get_args(tp)[1:])
+
+
+def _resolved(value: Any, tp: Any, catalog: Catalog) -> str:
+    what = next(mark.what for mark in get_args(tp)[1:] if isinstance(mark, Resolved))
+    return model_reference(value, catalog) if what == "model" else absolute(value)
 
 
 class ModelReader(SectionReader[ModelConfig]):

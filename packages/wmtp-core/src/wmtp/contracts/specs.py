@@ -322,6 +322,19 @@ class OfKind:
     kind: str
 
 
+@attrs.frozen
+class Resolved:
+    """What a text of a plugin's section stands for: ``Annotated[str, wmtp.Resolved("path")]``.
+
+    A relative path in it is made absolute against the folder of the file that it was written in, as core's own are.
+
+    Attributes:
+        what: ``path``: a file, folder or URL. ``model``: a model's reference, as ``model.base_id`` is.
+    """
+
+    what: Literal["path", "model"] = attrs.field(validator=one_of("path", "model"))
+
+
 @attrs.frozen(kw_only=True)
 class CommandSpec:
     """A command of ``wmtp``.

@@ -74,7 +74,8 @@ class JournalListener:
 
     def _finished(self, event: RunFinished, now: float) -> None:
         if event.record is not None:
-            self._results(event.record, 0, now)
+            if event.kind == "evaluation":  # a training's were told checkpoint by checkpoint, each at its step
+                self._results(event.record, 0, now)
             for name in ARTIFACTS:
                 if (self._folder / name).is_file():
                     self._journal.add(Artifact(file=name))
