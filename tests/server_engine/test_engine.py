@@ -105,15 +105,45 @@ def test_a_server_that_stays_away_ends_the_run_and_says_so(name: str, server: St
     assert "the same command" in str(error.value)
 
 
-@pytest.mark.parametrize(("status", "says"), [(400, "context"), (422, "context"), (413, "context")])
+@pytest.mark.parametrize(("status", "says"), [(400, "top_p"), (422, "top_p"), (413, "top_p")])
 def test_a_request_that_is_refused_is_missing_and_the_others_go_on(
     status: int, says: str, server: StandIn, opened: Opened
 ) -> None:
-    server.faults = [_status(status, {"error": {"message": "maximum context length exceeded"}})]
+    server.faults = [_status(status, {"error": {"message": "top_p is unknown"}})]
     found = list(opened(server, concurrency=1).generate(wanted(3), GREEDY))
     assert sorted(c.finish_reason for c in found) == ["error", "stop", "stop"]
     assert says in next(c.error for c in found if c.finish_reason == "error")
     assert len(server.seen) == 3
+
+
+LONG = {
+    "vLLM": (400, {"error": {"message": "This model's maximum context length is 64 tokens. However, you requested 90 tokens"}}),
+    "vLLM, the older form": (400, {"object": "error", "message": "The decoder prompt (length 90) is longer than the maximum "
+                                   "model length of 64. Make sure that `max_model_len` is no smaller"}),
+    "SGLang": (400, {"message": "The input (90 tokens) is longer than the model's context length (64 tokens)."}),
+    "llama.cpp": (400, {"error": {"code": 400, "type": "exceed_context_size_error", "message": "request (90 tokens) exceeds "
+                                  "the available context size (64 tokens), try increasing it"}}),
+    "TGI": (422, {"error": "Input validation error: `inputs` must have less than 64 tokens. Given: 90"}),
+    "OpenAI": (400, {"error": {"code": "context_length_exceeded", "message": "Please shorten it."}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_prompt_that_is_too_long_for_the_servers_model_is_told_apart(
+    name: str, server: StandIn, opened: Opened
+) -> None:
+    status, body = LONG[name]
+    server.faults = [_status(status, body)]
+    found = list(opened(server, concurrency=1).generate(wanted(2), GREEDY))
+    assert sorted(c.finish_reason for c in found) == ["stop", "too-long"]
+    assert all(bool(c.error) == (c.finish_reason == "too-long") for c in found)
+
+
+@pytest.mark.parametrize("message", ["'messages' is too long a word", "context is a reserved word", "bad seed"])
+def test_other_refusals_are_errors(message: str, server: StandIn, opened: Opened) -> None:
+    server.faults = [_status(400, {"error": {"message": message}})]
+    (found,) = opened(server).generate(wanted(1), GREEDY)
+    assert found.finish_reason == "error" and message in found.error
 
 
 def test_a_key_that_is_refused_in_the_middle_ends_the_run(server: StandIn, opened: Opened) -> None:

@@ -85,6 +85,7 @@ class Bench:
         metrics: tuple[str, ...] = ("text_pass@1",),
         settings: TextSettings | None = None,
         engine: Callable[..., Iterator[wmtp.Completion]] | None = None,
+        too_long: Any = "error",
     ) -> wmtp.EvaluationResult:
         rows = [{"id": f"p{i}", "answer": answer} for i, answer in enumerate(answers)]
         files = EvaluatorFiles(
@@ -104,6 +105,7 @@ class Bench:
             store=files,
             generate=engine or self.generate,
             judge=self.judge,  # type: ignore[arg-type]
+            too_long=too_long,
         )
         try:
             return self.benchmark().evaluate(task)

@@ -51,18 +51,25 @@ class Mbpp(wmtp.CodeBenchmark):
         return [found[i] for i in wanted]
 
     def prompt(self, problem: wmtp.Problem) -> str | list[wmtp.Message]:
-        question = _question(problem.row)
+        return next(self.prompts(problem))
+
+    def prompts(self, problem: wmtp.Problem) -> Iterator[str | list[wmtp.Message]]:
         if self._examples is None:
             self._examples = self._solved_examples()
+        for shots in range(len(self._examples), -1, -1):
+            yield self._asked(problem, self._examples[:shots])
+
+    def _asked(self, problem: wmtp.Problem, examples: Sequence[Mapping[str, Any]]) -> str | list[wmtp.Message]:
+        question = _question(problem.row)
         if self.settings.chat:
             turns: list[wmtp.Message] = []
-            for row in self._examples:
+            for row in examples:
                 turns += [
                     {"role": "user", "content": _question(row)},
                     {"role": "assistant", "content": f"```python\n{row['code']}\n```"},
                 ]
             return [*turns, {"role": "user", "content": question}]
-        solved = [f"{_question(row)}[BEGIN]\n{row['code']}\n[DONE]\n\n" for row in self._examples]
+        solved = [f"{_question(row)}[BEGIN]\n{row['code']}\n[DONE]\n\n" for row in examples]
         return "".join(solved) + f"{question}[BEGIN]\n"
 
     def form(self) -> kit.PromptForm:

@@ -156,7 +156,7 @@ class OpenAIEngine:
             task.add_done_callback(tasks.discard)
 
     def _count(self, completion: wmtp.Completion, sampling: wmtp.Sampling) -> None:
-        if completion.finish_reason == "error":
+        if completion.finish_reason in ("error", "too-long"):
             return
         self._tokens += completion.tokens
         self._uncounted += completion.tokens == 0 and bool(completion.text)

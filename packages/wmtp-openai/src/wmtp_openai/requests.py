@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import json
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -38,8 +39,21 @@ ENDED = {
 }
 
 
+TOO_LONG = re.compile(
+    r"context_length_exceeded|exceed_context_size|(?:maximum|model'?s?|available) (?:model |sequence |input )?(?:context|length)"
+    r"|context (?:length|window|size)|max_model_len|must have less than \d+ tokens|max_new_tokens`? must be <=|prompt is too long"
+    r"|input is too long",
+    re.I,
+)
+"""What servers say of a prompt that does not fit: vLLM, SGLang, llama.cpp, TGI, OpenAI."""
+
+
 class Refused(Exception):  # noqa: N818  (never shown as it is: it becomes the completion's error)
     """The server will not serve this request, however often it is asked."""
+
+
+class TooLong(Refused):
+    """The prompt does not fit the context of the server's model."""
 
 
 @attrs.frozen
@@ -53,7 +67,8 @@ class Asker:
     templates: Templates
 
     async def complete(self, request: wmtp.GenerationRequest, sampling: wmtp.Sampling) -> wmtp.Completion:
-        """One completion. Its ``finish_reason`` is ``"error"`` where the request stays unanswered: never a stand-in.
+        """One completion. Its ``finish_reason`` is ``"error"`` where the request stays unanswered, and ``"too-long"`` where the
+        server says that the prompt does not fit: never a stand-in.
 
         Raises:
             GenerationError: No request can be served: no server answers, the key is not taken.
@@ -66,7 +81,7 @@ class Asker:
             return wmtp.Completion(
                 key=request.key,
                 text="",
-                finish_reason="error",
+                finish_reason="too-long" if isinstance(error, TooLong) else "error",
                 tokens=0,
                 seconds=time.monotonic() - started,
                 error=str(error),
@@ -145,7 +160,8 @@ class Asker:
         if status in AWAY:
             server.failed(f"{status}: {said}", _retry_after(error), time.monotonic())
         elif status < 500 and status not in (408, 409, 425):
-            raise Refused(f"the server refuses the request ({status}): {said}") from None
+            refused = TooLong if TOO_LONG.search(_whole(error)) else Refused
+            raise refused(f"the server refuses the request ({status}): {said}") from None
         else:
             reasons.append(f"{status}: {said}")
 
@@ -164,6 +180,11 @@ async def post(server: Server, path: str, body: Mapping[str, Any]) -> Any:
     except (ValueError, RecursionError):
         kind = raw.headers.get("content-type", "no content type")
         raise BadAnswer(f"the answer is no JSON ({kind}, {len(data)} bytes): {data[:60]!r}") from None
+
+
+def _whole(error: openai.APIStatusError) -> str:
+    """All of an error's body: servers put a code beside the message."""
+    return json.dumps(error.body, default=str) if error.body is not None else error.message
 
 
 def _said(error: openai.APIStatusError) -> str:

@@ -9,6 +9,7 @@ import attrs
 
 from wmtp.config.checks import run_name
 from wmtp.contracts.engines import Sampling
+from wmtp.contracts.evaluation import TooLong
 from wmtp.contracts.validators import at_least
 
 # Used only when the command line, the recipe, the environment (WMTP_MODEL_BASE, …_RM, …_REF) and the local paths are
@@ -72,6 +73,9 @@ class EvalConfig:
 
     `against` is the folder of a finished run to beat: sampling stops once `decide` stands, at `sampling.n` at the latest.
 
+    `too_long` says what is done where a prompt does not fit the model's context: ``error`` leaves its metrics without a value,
+    ``fail`` counts its samples as failed, ``fewer-shots`` asks again with fewer solved examples, where the prompt has some.
+
     Evaluators that the metrics need are always in it, with their defaults where the file says nothing.
     """
 
@@ -84,6 +88,7 @@ class EvalConfig:
     evaluators: Mapping[str, Any] = attrs.field(factory=dict)
     against: str | None = None
     decide: DecideConfig = DecideConfig()
+    too_long: TooLong = "error"
 
 
 @attrs.frozen(kw_only=True)

@@ -9,7 +9,7 @@ import attrs
 
 from wmtp.contracts.values import any_text, as_tuple, named_values, number, text, text_tuple
 
-FinishReason = Literal["stop", "length", "error"]
+FinishReason = Literal["stop", "length", "error", "too-long"]
 
 
 class Message(TypedDict):
@@ -108,7 +108,8 @@ class Completion:
         key: The request's.
         text: What was written, without the stop string.
         finish_reason: ``"stop"`` (end of sequence or a stop string), ``"length"`` (budget used up) or ``"error"`` (the engine
-            failed on this request: `error` says how; nothing is stored as a sample).
+            failed on this request: `error` says how; nothing is stored as a sample), or ``"too-long"`` (the prompt does not fit
+            the model's context, as `error` says; ``eval.too_long`` decides what becomes of it).
         tokens: How many were generated.
         seconds: The wall time it took part in.
         error: What failed.

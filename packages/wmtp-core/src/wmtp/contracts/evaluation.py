@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import attrs
 
@@ -19,6 +19,9 @@ from wmtp.contracts.engines import (
 from wmtp.contracts.judging import Judge, Outcome
 from wmtp.contracts.values import any_text, as_tuple, named_values, number, text, text_tuple, values_of
 from wmtp.errors import ConfigError
+
+TooLong = Literal["error", "fail", "fewer-shots"]
+"""What is done where a prompt does not fit the model's context (``eval.too_long``)."""
 
 LINE_SCHEMA = 1
 """Version of the lines of samples and verdicts."""
@@ -61,6 +64,8 @@ class EvaluationResult:
         failed: For an evaluator that serves a protocol: which owner raised what.
         values: Metric → problem → value, of each problem that has one: what the metric is the mean of. They are kept in the
             run, and runs are compared by them.
+        too_long: Samples whose prompt did not fit the model's context, by what was done (`TooLong`): ``error`` have no value,
+            ``fail`` count as failed, ``fewer-shots`` were asked with fewer examples.
     """
 
     evaluator: str = attrs.field(validator=text)
@@ -71,6 +76,7 @@ class EvaluationResult:
     parts: Mapping[str, EvaluationResult] = attrs.field(factory=dict)
     failed: Mapping[str, Exception] = attrs.field(factory=dict)
     values: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
+    too_long: Mapping[str, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -262,6 +268,7 @@ class EvaluationTask:
         head_scores: How each head of the model predicts a known text.
         stopping: Which samples are wanted, where that depends on how earlier ones were judged; `Sampling.n` is then the most
             that a problem may get. ``None``: n of every problem.
+        too_long: What is done where a prompt does not fit the model's context.
     """
 
     evaluator: str = attrs.field(validator=text)
@@ -278,3 +285,4 @@ class EvaluationTask:
     available: Callable[[Sequence[str]], Mapping[str, int]] | None = None
     head_scores: HeadScoring = _no_model
     stopping: Stopping | None = None
+    too_long: TooLong = attrs.field(default="error", validator=attrs.validators.in_(get_args(TooLong)))

@@ -72,6 +72,7 @@ class GenerationRecord:
         samples: Samples on disk.
         tokens: Tokens in them.
         truncated: Samples that ended at ``max_new_tokens``.
+        too_long: Samples whose prompt did not fit the model's context, by what was done: ``error``, ``fail``, ``fewer-shots``.
         batch_invariant: Whether another batch size would have given the same samples; ``None``: nobody knows.
         seconds: Time spent generating, over all sessions.
         tokens_per_second: Over the same time.
@@ -84,6 +85,7 @@ class GenerationRecord:
     samples: int = 0
     tokens: int = 0
     truncated: int = 0
+    too_long: Mapping[str, int] = attrs.field(factory=dict)
     batch_invariant: bool | None = None
     seconds: float | None = None
     tokens_per_second: float | None = None

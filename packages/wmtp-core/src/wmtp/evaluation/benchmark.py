@@ -5,25 +5,23 @@ A plugin overrides five small methods and gets sampling, judging beside generati
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
-
-import attrs
 
 from wmtp.contracts.engines import Completion, GenerationRequest, Message, SampleKey
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, FirstRows, MetricValue, Problem, Sample, Verdict
 from wmtp.contracts.judging import CallTests, Outcome, StdioTests
 from wmtp.errors import ConfigError, PluginError, WmtpError
+from wmtp.evaluation.asking import Asking, Prompt, TooLongCount, sha256
 from wmtp.evaluation.failures import Failures
 from wmtp.evaluation.metrics import summarise
+from wmtp.evaluation.programs import Programs
 from wmtp.evaluation.taken_out import TakenOut
 from wmtp.kit.extraction import Choice, Extraction, Wanted, extract
 from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat
@@ -31,12 +29,7 @@ from wmtp.kit.scores import pass_at_k
 
 Key = tuple[str, int]
 NOTES = 20  # of what is missing, named one by one
-NO_TESTS = "the problem has no tests, so every program would pass"
 log = logging.getLogger("wmtp.evaluation")
-
-
-def sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def thinking(extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,6 +68,11 @@ class CodeBenchmark:
     def prompt(self, problem: Problem) -> str | list[Message]:
         """What the model is given: text, or turns for a model with a chat template."""
         raise NotImplementedError
+
+    def prompts(self, problem: Problem) -> Iterator[Prompt]:
+        """The prompt; then, of a benchmark that shows solved examples, the same with fewer and fewer of them, for
+        ``eval.too_long: fewer-shots``."""
+        yield self.prompt(problem)
 
     def form(self) -> PromptForm:
         """How it asks: by default in turns where the settings are a `ChatSettings` that says chat, else bare text that ends
@@ -134,43 +132,51 @@ class CodeBenchmark:
         counts = self._counts(problems)
         generation_key = task.store.generation_key({**self.prompt_form(), "stop": list(self.form().stop)})
         judge_key = task.store.judge_key({f"setting {k}": getattr(self.settings, k) for k in self.judge_settings})
-        given = {p.id: self._prompt(p) for p in problems.values()}
-        prompts = {problem: _as_text(prompt) for problem, prompt in given.items()}
+        own = {p.id: self._prompt(p) for p in problems.values()}
+        self._asking = asking = Asking(own, lambda problem: self._prompts(problems[problem]), task.too_long)
         digests = {p.id: p.digest or sha256(json.dumps(p.row, sort_keys=True, default=str)) for p in problems.values()}
         keys = {p: sha256(judge_key + digest)[:16] for p, digest in digests.items()}
         wanted = sum(counts.values())
-        have = self._stored_samples(counts, prompts, generation_key)
+        have = self._stored_samples(counts, generation_key)
         judged = self._stored_verdicts(keys, have)
         task.store.expect(wanted, samples=len(have), verdicts=len(judged))
         log.info(
             "%s: %d problem%s; there already: samples %d of %d, verdicts %d of %d",
             task.evaluator, len(problems), "" if len(problems) == 1 else "s", len(have), wanted, len(judged), wanted,
         )  # fmt: skip
-        work = _Work(self, keys, judged)
+        work = Programs(self, keys, judged)
         for sample in task.store.samples() if len(judged) < len(have) else ():
             key = (sample.key.problem, sample.key.index)
-            if key in have and key not in judged:
+            if key in have and key not in judged and asking.belongs(sample):
                 work.submit(problems[sample.key.problem], sample)
         if self.task.available is None:
-            task.store.add_prompts(given)
+            task.store.add_prompts(asking.given)
         errors: list[str] = []
+        too_long: list[str] = []
         reached: Counter[str] = Counter()
-        for batch in self._batches(counts, keys, prompts, judged):
+        for batch in self._batches(counts, keys, judged):
             reached.update(problem for problem, _ in batch)
             missing = [(problems[problem], index) for problem, index in batch if (problem, index) not in have]
-            errors += self._generate(missing, problems, given, generation_key, work) if missing else []
+            while missing:
+                unfit = self._generate(missing, problems, generation_key, work, errors)
+                shorter = {problem for problem in {c.key.problem for c in unfit} if asking.shorten(problem)}
+                for completion in unfit:
+                    if completion.key.problem not in shorter:
+                        errors.append(_error(completion))
+                        too_long.append(completion.key.problem)
+                task.store.add_prompts({problem: asking.given[problem] for problem in shorter})
+                missing = [(problems[c.key.problem], c.key.index) for c in unfit if c.key.problem in shorter]
             work.finish()
-        return self._result(list(problems.values()), reached, errors)
+        return self._result(list(problems.values()), reached, errors, TooLongCount(too_long))
 
     def _batches(
-        self, counts: Mapping[str, int], rows: Mapping[str, str], prompts: Mapping[str, str], passed: Mapping[Key, bool]
+        self, counts: Mapping[str, int], rows: Mapping[str, str], passed: Mapping[Key, bool]
     ) -> Iterable[Sequence[Key]]:
         """Which samples are wanted: all at once, or as the task's `stopping` says after each batch."""
         if self.task.stopping is None:
             # A problem's samples together: the engine runs its prompt once.
             return [[(problem, index) for problem, count in counts.items() for index in range(count)]]
-        digests = {problem: sha256(text) for problem, text in prompts.items()}
-        return self.task.stopping.batches(rows=rows, prompts=digests, passed=passed)
+        return self.task.stopping.batches(rows=rows, prompts=self._asking.digests, passed=passed)
 
     def begin(self, task: EvaluationTask) -> dict[str, Problem]:
         """Takes the task on and reads its problems: id → problem, in order, as far as the task's limit."""
@@ -211,15 +217,18 @@ class CodeBenchmark:
                 )
         return counts
 
-    def _prompt(self, problem: Problem) -> str | list[Message]:
+    def _prompt(self, problem: Problem) -> Prompt:
         """The prompt; none where what is judged was written elsewhere, and nobody knows what it was asked with."""
-        if self.task.available is not None:
-            return ""
+        return "" if self.task.available is not None else next(self._prompts(problem))
+
+    def _prompts(self, problem: Problem) -> Iterator[Prompt]:
+        """`prompts` in the benchmark's form."""
         with self._own("prompt", f"problem {problem.id}"):
-            prompt = self.form().ask(self.prompt(problem))
-            if not prompt:
-                raise ValueError("the prompt is empty")
-            return prompt
+            for prompt in self.prompts(problem):
+                asked = self.form().ask(prompt)
+                if not asked:
+                    raise ValueError("the prompt is empty")
+                yield asked
 
     @contextmanager
     def _own(self, method: str, what: str) -> Iterator[None]:
@@ -234,22 +243,23 @@ class CodeBenchmark:
                 "That is the plugin's own; its traceback is in the run's log.txt."
             ) from error
 
-    def _stored_samples(
-        self, counts: Mapping[str, int], prompts: Mapping[str, str], generation_key: str
-    ) -> dict[Key, str]:
+    def _stored_samples(self, counts: Mapping[str, int], generation_key: str) -> dict[Key, str]:
         """(problem, index) → digest of its code, for samples of this run that are wanted. Refuses others'."""
         have: dict[Key, str] = {}
-        digests = {problem: sha256(text) for problem, text in prompts.items()}
         for sample in self.task.store.samples():
             problem, index = sample.key.problem, sample.key.index
             if index >= counts.get(problem, 0):
                 continue
-            if sample.generation_key != generation_key or sample.prompt_sha256 != digests[problem]:
+            belongs = self._asking.belongs(sample)
+            if sample.generation_key != generation_key or belongs is None:
                 raise ConfigError(
                     f"{self.task.evaluator}: the run's sample {index} of problem {problem} was made from "
                     "another prompt or with other settings (did the data change?). Use another run.name, or --fresh."
                 )
-            have[problem, index] = sha256(sample.code or "")
+            if belongs:
+                have[problem, index] = sha256(sample.code or "")
+            else:
+                have.pop((problem, index), None)
         return have
 
     def _stored_verdicts(self, keys: Mapping[str, str], have: Mapping[Key, str]) -> dict[Key, bool]:
@@ -274,37 +284,49 @@ class CodeBenchmark:
         self,
         missing: Sequence[tuple[Problem, int]],
         problems: Mapping[str, Problem],
-        given: Mapping[str, str | list[Message]],
         generation_key: str,
-        work: _Work,
-    ) -> list[str]:
-        """Generates what is missing; every completion is on disk before it is judged. Returns the engine's errors."""
+        work: Programs,
+        errors: list[str],
+    ) -> list[Completion]:
+        """Generates what is missing; every completion is on disk before it is judged. Adds the engine's errors to `errors`.
+
+        Returns the completions of prompts that are too long, unless these count as failed.
+        """
         order = {problem: i for i, problem in enumerate(problems)}
-        digests: dict[str, str] = {}
-        errors = []
-        requests = (self._request(p, given[p.id], i, order) for p, i in missing)
+        requests = (self._request(p, self._asking.given[p.id], i, order) for p, i in missing)
+        unfit = []
         for completion in self.task.generate(requests, self.task.sampling):
             if completion.finish_reason == "error":
-                errors.append(f"problem {completion.key.problem}, sample {completion.key.index}: {completion.error}")
-                continue
-            problem = problems[completion.key.problem]
+                errors.append(_error(completion))
+            elif completion.finish_reason == "too-long" and self.task.too_long != "fail":
+                unfit.append(completion)
+            else:
+                problem = problems[completion.key.problem]
+                sample = self._sample(problem, completion, generation_key)
+                self.task.store.add_sample(sample)
+                work.submit(problem, sample)
+        return unfit
+
+    def _sample(self, problem: Problem, completion: Completion, generation_key: str) -> Sample:
+        if completion.finish_reason == "too-long":
+            code = None
+            extra: dict[str, Any] = {"rule": "prompt too long"}
+        else:
             with self._own("code", f"problem {problem.id}, sample {completion.key.index}"):
                 code, extra = self._taken_out(problem, completion)
-            sample = Sample(
-                key=completion.key,
-                completion=completion.text,
-                code=code,
-                finish_reason=completion.finish_reason,
-                tokens=completion.tokens,
-                seconds=round(completion.seconds, 4),
-                prompt_sha256=digests.get(problem.id)
-                or digests.setdefault(problem.id, sha256(_as_text(given[problem.id]))),
-                generation_key=generation_key,
-                extra=extra,
-            )
-            self.task.store.add_sample(sample)
-            work.submit(problem, sample)
-        return errors
+        if fewer := self._asking.left_out.get(problem.id):
+            extra = {**extra, "shots_left_out": fewer}
+        return Sample(
+            key=completion.key,
+            completion=completion.text,
+            code=code,
+            finish_reason=completion.finish_reason,
+            tokens=completion.tokens,
+            seconds=round(completion.seconds, 4),
+            prompt_sha256=self._asking.digest(problem.id),
+            generation_key=generation_key,
+            extra=extra,
+        )
 
     def _taken_out(self, problem: Problem, completion: Completion) -> tuple[str | None, dict[str, Any]]:
         """The program, and what is stored of how it was found. What another tool took out already stands as it is."""
@@ -328,6 +350,14 @@ class CodeBenchmark:
     def _rejudge(self, problem: Problem, code: str) -> Callable[[], Outcome]:
         return self.task.judge.submit(code, self.program(problem, code)).result
 
+    def _reference_program(self, problem: Problem) -> str | None:
+        """The program in the reference solution, taken out as one of a model's is."""
+        text = self.reference(problem)
+        if text is None:
+            return None
+        key = SampleKey(evaluator=self.task.evaluator, problem=problem.id, index=0)
+        return self.code(problem, Completion(key=key, text=text, finish_reason="stop", tokens=0, seconds=0.0))
+
     def _request(
         self, problem: Problem, prompt: str | list[Message], index: int, order: Mapping[str, int]
     ) -> GenerationRequest:
@@ -345,7 +375,7 @@ class CodeBenchmark:
     # Metrics
 
     def _result(
-        self, problems: Sequence[Problem], wanted: Mapping[str, int], errors: Sequence[str]
+        self, problems: Sequence[Problem], wanted: Mapping[str, int], errors: Sequence[str], too_long: TooLongCount
     ) -> EvaluationResult:
         """Metrics and counts, from the files alone. One sample short, and every metric is ``None``."""
         counts: Counter[str] = Counter()
@@ -356,8 +386,11 @@ class CodeBenchmark:
         by_id = {problem.id: problem for problem in problems}
         for problem, all_samples, all_verdicts in self.task.store.by_problem(by_id):
             n = wanted[problem]
-            samples = [s for s in all_samples if s.key.index < n]
-            verdicts = [v for v in all_verdicts if v.key.index < n]
+            samples = [s for s in all_samples if s.key.index < n and self._asking.belongs(s)]
+            there = {s.key.index for s in samples}
+            verdicts = [v for v in all_verdicts if v.key.index in there]
+            for sample in samples:
+                too_long.add(sample)
             counts.update(v.outcome.status for v in verdicts)
             failures.add(problem, samples, verdicts)
             if self.wanted(by_id[problem]) is not None:
@@ -372,6 +405,7 @@ class CodeBenchmark:
                 values[name][problem] = value
         missing = [*errors, *unjudged]
         notes = tuple(missing[:NOTES]) + ((f"… and {len(missing) - NOTES} more",) if len(missing) > NOTES else ())
+        notes += tuple(too_long.notes())
         metrics: dict[str, MetricValue] = {
             name: summarise(list(found.values()) if complete else None, len(problems), sum(wanted.values()))
             for name, found in values.items()
@@ -383,6 +417,7 @@ class CodeBenchmark:
             notes=notes,
             report=(*self._greedy_note(wanted), *failures.markdown(), *taken_out.markdown()),
             values=values,
+            too_long=too_long.counts,
         )
 
     def _greedy_note(self, wanted: Mapping[str, int]) -> tuple[str, ...]:
@@ -413,57 +448,5 @@ class CodeBenchmark:
         return found
 
 
-def _as_text(prompt: str | list[Message]) -> str:
-    """The prompt as one text, for its digest."""
-    return prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
-
-
-class _Work:
-    """Programs on their way through the judge. Verdicts are written here, in the thread that owns the run."""
-
-    def __init__(self, benchmark: CodeBenchmark, keys: Mapping[str, str], judged: dict[Key, bool]) -> None:
-        self._benchmark, self._task, self._keys, self._judged = benchmark, benchmark.task, keys, judged
-        self._waiting: list[tuple[Sample, Future[Outcome]]] = []
-
-    def submit(self, problem: Problem, sample: Sample) -> None:
-        if not sample.code:
-            why = sample.extra.get("rule", "")
-            detail = f"the completion holds no program ({why})" if why else "the completion holds no program"
-            self._write(sample, Outcome(status="no-code", detail=detail))
-            return
-        with self._benchmark._own("program", f"problem {problem.id}, sample {sample.key.index}"):
-            tests = self._benchmark.program(problem, sample.code)
-        if isinstance(tests, CallTests) and not any(test.strip() for test in tests.tests):
-            self._write(sample, Outcome(status="infrastructure", detail=NO_TESTS))
-            return
-        future = self._task.judge.submit(sample.code, tests)
-        self._waiting.append((sample, future))
-        # Whatever has ended is written at once, in whatever order: what is not on disk is lost to a kill.
-        waiting, self._waiting = self._waiting, []
-        for pair in waiting:
-            if pair[1].done():
-                self._write(pair[0], pair[1].result())
-            else:
-                self._waiting.append(pair)
-
-    def finish(self) -> None:
-        for sample, future in self._waiting:
-            self._write(sample, future.result())
-        self._waiting = []
-
-    def _write(self, sample: Sample, outcome: Outcome) -> None:
-        verdict = Verdict(
-            key=sample.key,
-            code_sha256=sha256(sample.code or ""),
-            outcome=attrs.evolve(
-                outcome,
-                cpu_seconds=round(outcome.cpu_seconds, 4),
-                wall_seconds=round(outcome.wall_seconds, 4),
-                peak_mib=round(outcome.peak_mib, 1),
-            ),
-            judge_key=self._keys[sample.key.problem],
-        )
-        self._task.store.add_verdict(verdict)
-        if outcome.status != "infrastructure":
-            self._judged[sample.key.problem, sample.key.index] = outcome.passed
-        self._task.judged(sample, verdict)
+def _error(completion: Completion) -> str:
+    return f"problem {completion.key.problem}, sample {completion.key.index}: {completion.error}"

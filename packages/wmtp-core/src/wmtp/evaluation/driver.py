@@ -251,6 +251,7 @@ class RunDriver:
             settings=self._recipe.eval.evaluators.get(evaluator),
             sampling=sampling,
             limit=self._recipe.eval.limit,
+            too_long=self._recipe.eval.too_long,
             rows=Rows(self._loader, owned.spec.dataset),
             store=files,
             generate=self._engine.generate,

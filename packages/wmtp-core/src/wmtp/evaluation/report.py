@@ -13,6 +13,12 @@ from wmtp.evaluation.printable import printable
 from wmtp.runs.folder import write_atomically
 from wmtp.runs.reader import Run
 
+TOO_LONG = {
+    "error": "prompt too long: not there",
+    "fail": "prompt too long: counted as failed",
+    "fewer-shots": "prompt too long: asked with fewer examples",
+}
+
 
 def percent(value: float | None) -> str:
     return "—" if value is None else f"{100 * value:.1f} %"
@@ -128,6 +134,7 @@ def _acceptance(drafts: SpeculationRecord) -> list[str]:
 def _generation(generation: GenerationRecord) -> list[str]:
     rows: list[tuple[str, object]] = [("samples", generation.samples), ("tokens", generation.tokens)]
     rows += [("cut off at max_new_tokens", generation.truncated)]
+    rows += [(TOO_LONG.get(what, what), count) for what, count in generation.too_long.items()]
     if generation.tokens_per_forward is not None:
         rows.append(("tokens per forward pass", generation.tokens_per_forward))
     if generation.tokens_per_second is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -100,7 +101,7 @@ def assemble(
         ),
         metrics={name: result.metrics.get(name, none) for name in recipe.eval.metrics},
         verdicts={who: dict(sorted(part.counts.items())) for who, part in parts.items()},
-        generation=_generation(folder, engine),
+        generation=_generation(folder, engine, parts),
         judging=JudgingRecord(
             level=judge.level if judge else "",
             infrastructure=sum(part.counts.get("infrastructure", 0) for part in parts.values()),
@@ -146,7 +147,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _generation(folder: Path, engine: RunEngine) -> GenerationRecord:
+def _generation(folder: Path, engine: RunEngine, parts: Mapping[str, EvaluationResult]) -> GenerationRecord:
     """Totals over the stored samples, and what the run's engines counted, if any did."""
     tokens = samples = truncated = 0
     for path in sorted((folder / "samples").glob("*.jsonl")) if (folder / "samples").is_dir() else ():
@@ -160,6 +161,7 @@ def _generation(folder: Path, engine: RunEngine) -> GenerationRecord:
         samples=samples,
         tokens=tokens,
         truncated=truncated,
+        too_long=dict(sum((Counter(part.too_long) for part in parts.values()), Counter())),
         batch_invariant=(read_object(folder / "engine.json") or {}).get("batch_invariant"),
     )
     stats = engine.stats

@@ -20,7 +20,7 @@ from wmtp.generation.decoder import MAX_ROWS, MEMORY_SHARE
 from wmtp.generation.memory import available_bytes
 from wmtp.generation.sampling import check_finite, sample_tokens
 from wmtp.generation.scheduling import WaitingQueue
-from wmtp.generation.sequences import ActiveSequence, Counters, new_sequence, refusal, unfit
+from wmtp.generation.sequences import ActiveSequence, Counters, new_sequence, refusal
 from wmtp.generation.stepping import State, Stepper, join_rows, select_rows, state_bytes
 
 log = logging.getLogger(__name__)
@@ -92,8 +92,8 @@ class AlignedDecoder:
         count = sum(len(group.rows) for group in groups)
         while (self._max_rows is None or count < self._max_rows) and (item := queue.next()):
             ids, request = item
-            if why := unfit(request, ids, self._context, self._vocabulary):
-                done.append(refusal(request, why))
+            if refused_one := refusal(request, ids, self._context, self._vocabulary):
+                done.append(refused_one)
                 continue
             tokens = torch.tensor([ids], device=self._device)
             state, logits = self._stepper.start(tokens)

@@ -23,7 +23,7 @@ from wmtp.generation.memory import available_bytes
 from wmtp.generation.ragged_cache import CUDA_LENGTH_STEP, RaggedCache
 from wmtp.generation.sampling import check_finite, sample_tokens
 from wmtp.generation.scheduling import WaitingQueue
-from wmtp.generation.sequences import ActiveSequence, Counters, new_sequence, refusal, unfit
+from wmtp.generation.sequences import ActiveSequence, Counters, new_sequence, refusal
 from wmtp.generation.slots import Slots
 
 log = logging.getLogger(__name__)
@@ -102,8 +102,8 @@ class RaggedDecoder:
         new: list[tuple[ActiveSequence, _Prompt]] = []
         while slots.free() and (item := queue.next()):
             ids, request = item
-            if why := unfit(request, ids, self._target.context, self._target.rows):
-                refused.append(refusal(request, why))
+            if refused_one := refusal(request, ids, self._target.context, self._target.rows):
+                refused.append(refused_one)
                 continue
             if self._prompt is None or self._prompt.ids != ids:
                 self._prompt = self._prefill(ids)

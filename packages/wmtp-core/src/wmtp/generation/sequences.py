@@ -167,27 +167,26 @@ def new_sequence(
     )
 
 
-def unfit(request: GenerationRequest, ids: Sequence[int], context: int, rows: int) -> str:
-    """Why a model cannot take a prompt; empty where it can. rows: of its embedding."""
+def refusal(request: GenerationRequest, ids: Sequence[int], context: int, rows: int) -> Completion | None:
+    """The completion of a prompt that a model cannot take, too long or in error; ``None`` where it can. rows: of its
+    embedding."""
+    reason: FinishReason
     if len(ids) + 1 > context:
-        return (
-            f"the prompt has {len(ids)} tokens, and the model's context only {context}. Give fewer examples in it, if it has "
-            f"any (eval.evaluators.{request.key.evaluator}.shots), or use a model with a longer context."
+        reason, error = "too-long", f"the prompt has {len(ids)} tokens, and the model's context only {context}"
+    elif ids and max(ids) >= rows:
+        reason, error = (
+            "error",
+            (
+                f"the prompt holds the token id {max(ids)}, and the model has embeddings for ids up to {rows - 1} only: the "
+                "tokenizer was given tokens that the model never was."
+            ),
         )
-    if ids and max(ids) >= rows:
-        return (
-            f"the prompt holds the token id {max(ids)}, and the model has embeddings for ids up to {rows - 1} only: the "
-            "tokenizer was given tokens that the model never was."
-        )
-    return ""
-
-
-def refusal(request: GenerationRequest, error: str) -> Completion:
-    """The ``error`` completion of a prompt that a model cannot take."""
+    else:
+        return None
     return Completion(
         key=request.key,
         text="",
-        finish_reason="error",
+        finish_reason=reason,
         tokens=0,
         seconds=0.0,
         error=error,

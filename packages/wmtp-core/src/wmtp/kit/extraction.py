@@ -92,6 +92,7 @@ RULES = {
     "no program": "words alone",
     "refused": "words alone that decline",
     "empty": "nothing, or white space",
+    "prompt too long": "nothing: the prompt did not fit the model's context",
     "unclosed thinking": "thinking that never ended",
     "first block": "(audit) the first fenced block, or all of it",
     "last block": "(audit) the last fenced block, or all of it",

@@ -230,10 +230,7 @@ def engine_tokens(
         for j in range(n)
     ]
     found = engine.generate(iter(wanted[::order]), Sampling(temperature=temperature, seed=5))
-    return {
-        (int(c.key.problem), c.key.index): c.error if c.finish_reason == "error" else [int(w) for w in c.text.split()]
-        for c in found
-    }
+    return {(int(c.key.problem), c.key.index): c.error if c.error else [int(w) for w in c.text.split()] for c in found}
 
 
 def examine(name: str) -> Found:
