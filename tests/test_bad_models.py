@@ -141,8 +141,11 @@ def test_prompts_longer_than_the_context_are_told_each_and_the_others_kept(
     done = wmtp(*again)  # goes on in the folder
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["generation"]["too_long"] == {"fail": 2} and found["verdicts"]["mbpp-v1"]["no-code"] >= 2
+    assert found["generation"]["too_long"] == {"fail": 2}
+    assert found["verdicts"]["mbpp-v1"]["no-code"] >= 2
     assert "counted as failed" in found["notes"]["mbpp-v1"][0]
     assert "| prompt too long: counted as failed | 2 |" in (tmp_path / "runs/r3/report.md").read_text(encoding="utf-8")
     bad = wmtp("eval", "config.yaml", "recipe.yaml", "--set", "eval.too_long=skip")
-    assert bad.returncode == 2 and "eval.too_long" in bad.stderr and "fewer-shots" in bad.stderr
+    assert bad.returncode == 2
+    assert "eval.too_long" in bad.stderr
+    assert "fewer-shots" in bad.stderr

@@ -143,7 +143,8 @@ def test_a_prompt_that_is_too_long_for_the_servers_model_is_told_apart(
 def test_other_refusals_are_errors(message: str, server: StandIn, opened: Opened) -> None:
     server.faults = [_status(400, {"error": {"message": message}})]
     (found,) = opened(server).generate(wanted(1), GREEDY)
-    assert found.finish_reason == "error" and message in found.error
+    assert found.finish_reason == "error"
+    assert message in found.error
 
 
 def test_a_key_that_is_refused_in_the_middle_ends_the_run(server: StandIn, opened: Opened) -> None:

@@ -63,16 +63,19 @@ def test_by_default_the_metric_has_no_value_and_the_note_says_which_key_would_ch
     assert result.too_long == {"error": 1}
     first, second = result.notes
     assert first == "problem p1, sample 0: the prompt has 2 words"
-    assert "1 sample of 1 problem (p1)" in second and "eval.too_long: fail" in second
+    assert "1 sample of 1 problem (p1)" in second
+    assert "eval.too_long: fail" in second
     assert [row["problem"] for row in stored(bench)] == ["p0", "p2"], "nothing is stored of it"
 
 
 def test_fail_counts_its_samples_as_failed_without_judging_them(bench: Any) -> None:
     result = bench.run(ANSWERS, n=2, engine=fitting(bench, {"p1": 1}), too_long="fail")
     assert result.metrics["text_pass@1"].value == pytest.approx(1 / 3)
-    assert result.too_long == {"fail": 2} and result.counts == {"passed": 2, "no-code": 2, "failed": 2}
+    assert result.too_long == {"fail": 2}
+    assert result.counts == {"passed": 2, "no-code": 2, "failed": 2}
     (note,) = result.notes
-    assert note.startswith("2 samples of 1 problem (p1)") and "counted as failed" in note
+    assert note.startswith("2 samples of 1 problem (p1)")
+    assert "counted as failed" in note
     (line, _) = [row for row in stored(bench) if row["problem"] == "p1"]
     assert (line["finish_reason"], line["extra"]["rule"]) == ("too-long", "prompt too long")
     assert bench.judge.judged.count("passed") == 2
@@ -94,11 +97,14 @@ def test_fewer_shots_goes_on_where_it_was_stopped(shots: Any) -> None:
     first = shots.run(ANSWERS, n=1, engine=fitting(shots, fits), too_long="fewer-shots")
     shots.requests.clear()
     again = shots.run(ANSWERS, n=1, engine=fitting(shots, fits), too_long="fewer-shots")
-    assert shots.requests == [] and again.metrics == first.metrics and again.too_long == first.too_long
+    assert shots.requests == []
+    assert again.metrics == first.metrics
+    assert again.too_long == first.too_long
     more = shots.run(ANSWERS, n=2, engine=fitting(shots, fits), too_long="fewer-shots")
     asked = [r.prompt for r in shots.requests if r.key.problem == "p1"]
     assert asked == ["example plain p1"], "the second sample is asked with what fitted the first"
-    assert more.too_long == {"fewer-shots": 2} and prompts_of(shots)["p1"] == "example plain p1"
+    assert more.too_long == {"fewer-shots": 2}
+    assert prompts_of(shots)["p1"] == "example plain p1"
 
 
 def test_what_fits_without_any_example_no_more_is_an_error(shots: Any) -> None:
@@ -109,7 +115,8 @@ def test_what_fits_without_any_example_no_more_is_an_error(shots: Any) -> None:
 
 def test_a_benchmark_without_examples_has_nothing_to_leave_out(bench: Any) -> None:
     result = bench.run(ANSWERS, engine=fitting(bench, {"p1": 1}), too_long="fewer-shots")
-    assert result.too_long == {"error": 1} and len(bench.requests) == 3
+    assert result.too_long == {"error": 1}
+    assert len(bench.requests) == 3
 
 
 @pytest.mark.parametrize("then", ["error", "fewer-shots"])
@@ -126,7 +133,8 @@ def test_the_key_may_change_between_two_sessions_of_a_run(shots: Any, then: str)
     assert last.metrics["text_pass@1"].value == (None if then == "error" else pytest.approx(2 / 3))
     assert last.too_long == ({"error": 1} if then == "error" else {"fewer-shots": 1})
     back = shots.run(ANSWERS, engine=engine, too_long="fail")
-    assert back.metrics == failed.metrics and back.too_long == {"fail": 1}
+    assert back.metrics == failed.metrics
+    assert back.too_long == {"fail": 1}
     assert shots.run(ANSWERS, engine=engine, too_long=then).metrics == last.metrics
 
 

@@ -40,9 +40,9 @@ ENDED = {
 
 
 TOO_LONG = re.compile(
-    r"context_length_exceeded|exceed_context_size|(?:maximum|model'?s?|available) (?:model |sequence |input )?(?:context|length)"
-    r"|context (?:length|window|size)|max_model_len|must have less than \d+ tokens|max_new_tokens`? must be <=|prompt is too long"
-    r"|input is too long",
+    r"context_length_exceeded|exceed_context_size|context (?:length|window|size)|max_model_len|max_new_tokens`? must be <="
+    r"|(?:maximum|model'?s?|available) (?:model |sequence |input )?(?:context|length)|must have less than \d+ tokens"
+    r"|(?:prompt|input) is too long",
     re.I,
 )
 """What servers say of a prompt that does not fit: vLLM, SGLang, llama.cpp, TGI, OpenAI."""

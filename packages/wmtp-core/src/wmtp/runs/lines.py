@@ -161,6 +161,9 @@ class Lines(Generic[R]):
         return read_lines(self.path, self._format) if self.path.exists() else iter(())
 
     def at(self, offsets: Iterable[int]) -> list[R]:
+        offsets = list(offsets)
+        if not offsets:  # there may be no file yet
+            return []
         with self.path.open("rb") as file:
             found = []
             for offset in offsets:
