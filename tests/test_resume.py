@@ -190,3 +190,27 @@ def test_a_torn_last_line_is_done_again(
     assert evaluate().complete
     assert file.read_bytes().count(b"\n") == whole.count(b"\n")
     assert results()["metrics"]["mbpp_pass@1"]["value"] == 1.0
+
+
+def test_a_run_that_was_begun_with_digests_of_whole_files_goes_on(
+    evaluate: Callable[..., Any],
+    write_files: Callable[..., None],
+    tiny_llama: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from wmtp import digests
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "notes"))
+    sampling = {"n": 1, "max_new_tokens": 4, "temperature": 0.8}
+    section = {"metrics": ["mbpp_pass@1"], "sampling": sampling, "evaluators": {"mbpp-v1": {"shots": 0}}}
+    write_files(problems=1, model={"base_id": str(tiny_llama)}, eval=section)
+    before = evaluate().record.provenance.model["weights_sha256"]
+    kept = tmp_path / "runs" / "run" / "engine.json"
+    body = json.loads(kept.read_text(encoding="utf-8"))
+    assert body.pop("digests") == "pieces"
+    kept.write_text(json.dumps(body), encoding="utf-8")  # as 2838e0a wrote it
+    monkeypatch.setattr(digests, "PIECE_BYTES", 1000)
+    assert evaluate("eval.sampling.n=2").record.provenance.model["weights_sha256"] == before
+    assert json.loads(kept.read_text(encoding="utf-8"))["digests"] == "whole files"
+    assert evaluate("run.name=new").record.provenance.model["weights_sha256"] != before

@@ -258,6 +258,7 @@ def _loaded_model(request: LoadRequest, patterns: tuple[str, ...]) -> LoadedMode
         trust_remote_code=request.trust_remote_code,
         architectures=request.architectures,
         find_base=partial(_base, request),
+        whole_digests=request.whole_digests,
     )
     return attrs.evolve(loaded, version=resource.version)
 

@@ -139,6 +139,7 @@ class LoadRequest:
     settings    an instance of `LoaderSpec.settings`, from the recipe's ``model.loaders.<name>``.
     trust_remote_code   whether Python files that come with the model may run.
     architectures   records of the families whose multi-token-prediction modules are known.
+    whole_digests   the engine's identity has the sha256 of whole files, however long: the run that it is for was begun so.
     """
 
     reference: str
@@ -155,6 +156,7 @@ class LoadRequest:
     settings: Any = None
     trust_remote_code: bool = False
     architectures: tuple[ArchitectureSpec, ...] = ()
+    whole_digests: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -42,7 +42,7 @@ class GivenModel:
     def replays(self) -> bool:
         return isinstance(self._engine, Replays)
 
-    def load(self, threads: int | None = None) -> Engine:
+    def load(self, threads: int | None = None, *, whole_digests: bool = False) -> Engine:
         return self._engine
 
     def stamp(self) -> dict[str, str]:
@@ -63,6 +63,7 @@ class RunEngine:
         self._file = folder / "engine.json"
         self._engine: Engine | None = None
         self._identity: Mapping[str, str] | None = None
+        self._whole = False
         stored = self._stored()
         self._earlier = GenerationStats(**stored["stats"]) if stored and stored.get("stats") else None
 
@@ -95,7 +96,8 @@ class RunEngine:
             return self._engine
         stored = self._stored()
         kept = (stored or {}).get("origin", {}).get("threads")
-        engine = self._loader.load(threads=int(kept) if kept else None)
+        self._whole = stored is not None and stored.get("digests") != "pieces"
+        engine = self._loader.load(threads=int(kept) if kept else None, whole_digests=self._whole)
         identity = {k: str(v) for k, v in engine.identity.items()}
         if stored and stored["identity"] != identity:
             changed = [
@@ -120,6 +122,7 @@ class RunEngine:
                 "identity": dict(self.identity()),
                 "origin": dict(self._engine.origin) if isinstance(self._engine, HasOrigin) else {},
                 "batch_invariant": self._engine.batch_invariant if isinstance(self._engine, KnowsInvariance) else None,
+                "digests": "whole files" if self._whole else "pieces",
                 "stamp": self._loader.stamp(),
                 "stats": None if stats is None else attrs.asdict(stats),
             }

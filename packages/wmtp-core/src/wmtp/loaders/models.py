@@ -58,6 +58,7 @@ class ModelLoader:
         paths = config.paths
         self._remotes = Remotes(plugins, config.storage, Path(paths.cache), paths.cache_bytes, report)
         self.storage = storage
+        self._whole_digests = False
         self._resources: dict[tuple[str, ...] | None, Resource] = {}
 
     @property
@@ -167,13 +168,19 @@ class ModelLoader:
             raise TypeError(
                 "a storage that was handed over cannot travel to another process; configure it in config.yaml"
             )
-        return _reopened, (self._config, self._recipe, self.role, self.reference, self.variant)
+        return _reopened, (self._config, self._recipe, self.role, self.reference, self.variant, self._whole_digests)
 
-    def load(self, threads: int | None = None) -> Engine:
-        """Opens the model with the one loader that matches. Raises ConfigError where none or several do.
+    def load(self, threads: int | None = None, *, whole_digests: bool = False) -> Engine:
+        """Open the model with the one loader that matches.
 
-        threads: how many a run was begun with, where config.yaml leaves the number open.
+        Args:
+            threads: How many a run was begun with, where config.yaml leaves the number open.
+            whole_digests: `LoadRequest.whole_digests`.
+
+        Raises:
+            ConfigError: No loader matches, or several do.
         """
+        self._whole_digests |= whole_digests
         spec, devices = self._loader(), self._config.devices
         if spec.on_devices and devices.replicas != 1:
             return self._replicas(devices_of(devices.device, devices.replicas))
@@ -221,7 +228,12 @@ class ModelLoader:
             settings=self._settings(spec),
             trust_remote_code=model.trust_remote_code,
             architectures=tuple(owned.spec for owned in self._plugins.architectures.values()),
+            whole_digests=self._whole_digests,
         )
+
+    def _take_over(self, reference: str, variant: str | None, whole_digests: bool) -> None:
+        """What another loader of the same model has found out."""
+        self.reference, self.variant, self._whole_digests = reference, variant, whole_digests
 
     def _replicas(self, devices: Sequence[str]) -> Engine:
         """An engine in a process for each device; the files are brought here once, before."""
@@ -232,7 +244,7 @@ class ModelLoader:
         for device in devices:
             config = attrs.evolve(self._config, devices=attrs.evolve(section, device=device))
             loader = ModelLoader(config, self._recipe, self._plugins, self.storage, self.role)
-            loader.reference, loader.variant = self.reference, self.variant
+            loader._take_over(self.reference, self.variant, self._whole_digests)
             loaders.append(loader)
         if len(loaders) == 1:
             return loaders[0].load()
@@ -273,12 +285,14 @@ class ModelLoader:
         raise ConfigError(f"several loaders match model {self.reference!r}: {claims}; choose one with model.loader")
 
 
-def _reopened(config: Config, recipe: Recipe, role: Role, reference: str, variant: str | None) -> ModelLoader:
+def _reopened(
+    config: Config, recipe: Recipe, role: Role, reference: str, variant: str | None, whole_digests: bool
+) -> ModelLoader:
     """A loader that came from another process, with this process's plugins."""
     from wmtp.plugins import create_plugin_manager
 
     loader = ModelLoader(config, recipe, create_plugin_manager(), None, role)
-    loader.reference, loader.variant = reference, variant
+    loader._take_over(reference, variant, whole_digests)
     return loader
 
 

@@ -16,13 +16,13 @@ import attrs
 import torch
 
 from wmtp.contracts.architectures import ArchitectureSpec, HeadsFound
+from wmtp.digests import cached_digest, digest_of
 from wmtp.errors import Attempt, ConfigError, ResourceError
 from wmtp.models.adapter import CONFIG, Adapter, FindBase, is_adapter
 from wmtp.models.architectures.found import model_types
 from wmtp.models.architectures.load import Checkpoint, StoredModules
 from wmtp.models.architectures.module import SequentialModules
 from wmtp.models.causal import check_config
-from wmtp.models.digests import cached_digest, digest_of
 from wmtp.models.gguf import gguf_file, load_gguf
 from wmtp.models.placement import input_device
 from wmtp.models.quantised import method_of
@@ -100,6 +100,7 @@ def load_model(
     trust_remote_code: bool = False,
     architectures: Sequence[ArchitectureSpec] = (),
     find_base: FindBase | None = None,
+    whole_digests: bool = False,
 ) -> LoadedModel:
     """Loads a folder in transformers format, in Meta's layout, a GGUF file in it, or an adapter with the model it belongs to.
 
@@ -113,6 +114,7 @@ def load_model(
         trust_remote_code: lets the folder's own Python files run.
         architectures: records by which modules behind a trunk are known.
         find_base: finds the model that an adapter belongs to; ``None`` knows folders alone.
+        whole_digests: `LoadRequest.whole_digests`.
 
     Raises:
         ResourceError: what is missing or damaged, and where.
@@ -126,9 +128,9 @@ def load_model(
         base = load_model(
             adapter.find(find_base or _folder_alone),
             variant=variant, device=device, dtype=dtype, trust_remote_code=trust_remote_code,
-            architectures=architectures, find_base=find_base,
+            architectures=architectures, find_base=find_base, whole_digests=whole_digests,
         )  # fmt: skip
-        return _adapted(base, adapter, weights, trust_remote_code)
+        return _adapted(base, adapter, weights, trust_remote_code, whole_digests)
     if (path / "config.json").is_file():
         used = _converted_variant(path, variant)
         checkpoint = Checkpoint.look(path, architectures)
@@ -154,8 +156,8 @@ def load_model(
     identity = {
         "format": form,
         "architecture": type(model).__name__,
-        "weights_sha256": cached_digest(weights_files),
-        "config_sha256": cached_digest(others),
+        "weights_sha256": cached_digest(weights_files, whole=whole_digests),
+        "config_sha256": cached_digest(others, whole=whole_digests),
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": input_device(model).type,
     }
@@ -180,7 +182,7 @@ def _folder_alone(base: str, revision: str | None) -> Path:
     return Path(base)
 
 
-def _adapted(base: LoadedModel, adapter: Adapter, weights: Path, trust_remote_code: bool) -> LoadedModel:
+def _adapted(base: LoadedModel, adapter: Adapter, weights: Path, trust_remote_code: bool, whole: bool) -> LoadedModel:
     """A model with an adapter in it, known by the files of both."""
     quantised = getattr(base.model, "hf_quantizer", None) is not None
     own = any(True for name in ("tokenizer.json", "*.model", "vocab.*") for _ in adapter.folder.glob(name))
@@ -189,8 +191,8 @@ def _adapted(base: LoadedModel, adapter: Adapter, weights: Path, trust_remote_co
     identity = {
         **base.identity,
         "format": f"{base.identity['format']} with {adapter.kind}",
-        "weights_sha256": digest_of([base.identity["weights_sha256"], cached_digest([weights])]),
-        "config_sha256": digest_of([base.identity["config_sha256"], cached_digest(sorted(set(others)))]),
+        "weights_sha256": digest_of([base.identity["weights_sha256"], cached_digest([weights], whole=whole)]),
+        "config_sha256": digest_of([base.identity["config_sha256"], cached_digest(sorted(set(others)), whole=whole)]),
     }
     loaded = attrs.evolve(base, model=model, identity=identity)
     if own:

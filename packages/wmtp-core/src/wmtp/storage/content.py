@@ -15,7 +15,9 @@ from typing import Any
 
 import attrs
 
-PIECE_BYTES = 32 << 20
+from wmtp import digests
+
+PIECE_BYTES = digests.PIECE_BYTES
 _BLOCK = 1 << 18
 _SYNC_FILE_RANGE_WRITE = 2
 

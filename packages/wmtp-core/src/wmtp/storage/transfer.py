@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
+from wmtp import digests
 from wmtp.contracts.storage import Changed, Entry, ReadsInto, Storage
 from wmtp.errors import ConfigError, ResourceError
 from wmtp.storage import content
@@ -101,7 +102,11 @@ def download(
             # Its journal vouches for bytes that are wrong, or that the disk did not take: nobody must go on from it.
             shutil.rmtree(build, ignore_errors=True)
             raise
-        return cache.publish(build, source, version, files, patterns)
+        entry = cache.publish(build, source, version, files, patterns)
+    if content.PIECE_BYTES == digests.PIECE_BYTES:
+        for key, file in entry.files.items():
+            digests.remember(entry.path / key, digests.digest_of_pieces(file.pieces))
+    return entry
 
 
 def _silent(event: str, count: int) -> None:
