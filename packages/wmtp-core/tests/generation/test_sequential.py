@@ -11,6 +11,7 @@ import attrs
 import pytest
 import torch
 
+import wmtp.generation.aligned_drafting
 import wmtp.generation.decoder
 from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
 from wmtp.errors import GenerationError
@@ -18,6 +19,7 @@ from wmtp.generation.decoder import RaggedDecoder
 from wmtp.generation.engine import DecodingEngine
 from wmtp.generation.sequences import ActiveSequence
 from wmtp.generation.sequential import SequentialHeads
+from wmtp.generation.stepping import OwnCache, State
 from wmtp.generation.targets import decoding_parts
 from wmtp.models.architectures.families import FAMILIES
 from wmtp.models.architectures.module import SequentialModules
@@ -27,6 +29,7 @@ from wmtp.testing.mtp_models import write_mtp_model
 Make = Callable[..., LoadedModel]
 FAMILIES_AT_OWN_PACE = ("mimo", "ernie4.5", "deepseek-v3", "glm4-moe", "glm4-moe-lite", "hy-v3")
 PROMPTS = ["", "x", *(f"def f{i}(x):" + " " * (3 * i % 17) + "#" * i for i in range(6))]
+FAMILIES_BY_LENGTH = ("qwen3.5", "qwen3-next", "mellum", "exaone")
 KINDS = ("good", "random", "adversarial")
 
 
@@ -54,7 +57,7 @@ def _shape(loaded: LoadedModel, kind: str) -> None:
     assert modules is not None
     for layer in modules.trunk.layers:
         for name, parameter in layer.named_parameters():
-            if name.endswith(("o_proj.weight", "down_proj.weight", "down_proj")):
+            if name.endswith(("o_proj.weight", "out_proj.weight", "down_proj.weight", "down_proj")):
                 parameter.mul_(0.005 if kind == "good" else 0.05)
     if kind == "random":
         return
@@ -96,6 +99,7 @@ def decode(made: DecodingEngine, wanted: list[GenerationRequest], sampling: Samp
 @pytest.fixture(autouse=True)
 def _always_drafts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wmtp.generation.decoder, "DRAFTING_CHECK_AFTER", 1 << 60)
+    monkeypatch.setattr(wmtp.generation.aligned_drafting, "DRAFTING_CHECK_AFTER", 1 << 60)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -226,13 +230,70 @@ def test_modules_are_read_only_where_they_are_used(make: Make) -> None:
     assert calls == [1]
 
 
-def test_a_model_whose_rows_go_together_is_decoded_plainly_and_says_so(make: Make) -> None:
-    loaded = make("qwen3.5")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", FAMILIES_BY_LENGTH)
+def test_drafts_behind_recurrent_and_windowed_trunks_change_no_token(make: Make, family: str, kind: str) -> None:
+    loaded, wanted = make(family, 1, kind), requests(n=2, tokens=8, prompts=PROMPTS[1:6])
+    cases = (((0.0, 1.0), (3, 3)), ((0.8, 0.95), (1, 8)), ((0.8, 0.95), (2, 1)))[: 3 if kind == "good" else 1]
+    for (temperature, top_p), (depth, batch) in cases:
+        sampling = Sampling(temperature=temperature, top_p=top_p, seed=5)
+        plain = decode(engine(loaded, speculative="off", batch_size=1), wanted, sampling)
+        made = engine(loaded, n_heads=depth + 1, batch_size=batch)
+        assert decode(made, wanted, sampling) == plain, (temperature, depth, batch)
+        assert made.path.path == "aligned"
+        assert made.drafts
+        assert made.stats.drafted[0] > 20
+        if kind == "adversarial" and not temperature:
+            assert sum(made.stats.accepted) == 0
+        if kind == "good":
+            assert made.stats.accepted[0] > 0.2 * made.stats.drafted[0]
+
+
+def test_giving_up_drafts_behind_a_recurrent_trunk_changes_no_token(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, sampling, wanted = make("qwen3.5", 1, "good"), Sampling(temperature=0.8, seed=4), requests(n=2, tokens=9)
+    plain = decode(engine(loaded, speculative="off", batch_size=3), wanted, sampling)
+    for cost in (0.0, 1e9):
+        monkeypatch.setattr(wmtp.generation.aligned_drafting, "DRAFTING_MAX_COST", cost)
+        for first in (12, 17):
+            monkeypatch.setattr(wmtp.generation.aligned_drafting, "DRAFTING_CHECK_AFTER", first)
+            made = engine(loaded, n_heads=4, batch_size=3)
+            assert decode(made, wanted, sampling) == plain
+            assert any("given up" in note for note in made.stats.notes) == (cost == 0)
+
+
+def test_a_cache_that_takes_blocks_wrongly_drafts_nothing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What transformers did once: several tokens behind a recurrent state were run as if there were no state."""
+    loaded, wanted = make("qwen3.5", 1, "good"), requests(tokens=6, prompts=PROMPTS[1:4])
+    plain = decode(engine(loaded, speculative="off"), wanted, Sampling())
+    right = OwnCache.run
+
+    def forgets(self: OwnCache, ids: torch.Tensor, state: State, width: int, keep: int = 1) -> Any:
+        if width > 1:
+            for layer in next(iter(state.kept.values())).layers:
+                if hasattr(layer, "recurrent_states"):
+                    layer.recurrent_states = {i: torch.zeros_like(s) for i, s in layer.recurrent_states.items()}
+        return right(self, ids, state, width, keep)
+
+    monkeypatch.setattr(OwnCache, "run", forgets)
     made = engine(loaded)
-    decode(made, requests(tokens=4, prompts=PROMPTS[:3]), Sampling())
-    assert made.path.path == "aligned"
-    assert any("do not draft on this path" in note for note in made.stats.notes)
+    assert not made.drafts
+    assert any("do not draft (logits of several tokens at once differ" in note for note in made.stats.notes)
+    assert decode(made, wanted, Sampling()) == plain
     assert len(made.head_scores("def f(x):", " return x").loss) == 2
+
+
+@pytest.mark.parametrize("family", ["mimo", "qwen3.5"])
+def test_a_run_that_is_gone_on_with_writes_what_an_unbroken_one_does(make: Make, family: str) -> None:
+    """Any part of the samples first, the rest by an engine made anew, with another depth and batch."""
+    loaded, sampling, wanted = make(family, 1, "good"), Sampling(temperature=0.8, seed=9), requests(n=3, tokens=9)
+    whole = decode(engine(loaded, n_heads=2, batch_size=4), wanted, sampling)
+    for cut in (1, 7, 16):
+        first = engine(loaded, n_heads=3, batch_size=3).generate(iter(wanted), sampling)
+        there = {c.key: (c.text, c.finish_reason, c.tokens) for c in itertools.islice(first, cut)}
+        rest = [request for request in wanted if request.key not in there]
+        assert {**there, **decode(engine(loaded, n_heads=4, batch_size=5), rest, sampling)} == whole
 
 
 def test_heads_are_counted_as_model_mtp_n_heads_counts_them(make: Make) -> None:

@@ -1,14 +1,14 @@
 """Decoding for models whose rows cannot advance at their own pace: recurrent states, windows, positions that are scaled.
 
 Rows of one length are one batch, without padding or masks of ours, which every model runs as it would run one row. The group
-that lags goes first; where it reaches the length of another, the two become one. No drafts.
+that lags goes first; where it reaches the length of another, the two become one.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -29,7 +29,7 @@ REFILL_BELOW = 4  # new prompts come when this part of the rows is left: they ar
 
 
 @attrs.define(eq=False)
-class _Group:
+class Group:
     """Rows whose texts have one length.
 
     Attributes:
@@ -72,7 +72,7 @@ class AlignedDecoder:
 
     def decode(self, queue: WaitingQueue, sampling: Sampling) -> Iterator[Completion]:
         """Completions as they finish."""
-        groups: list[_Group] = []
+        groups: list[Group] = []
         while True:
             started = time.perf_counter()
             done: list[Completion] = []
@@ -86,7 +86,7 @@ class AlignedDecoder:
             if not groups and not queue.waiting():
                 return
 
-    def _admit(self, queue: WaitingQueue, groups: list[_Group], sampling: Sampling) -> list[Completion]:
+    def _admit(self, queue: WaitingQueue, groups: list[Group], sampling: Sampling) -> list[Completion]:
         """Starts prompts while there is room, each with as many of its samples as fit. Returns what ended at once."""
         done: list[Completion] = []
         count = sum(len(group.rows) for group in groups)
@@ -96,20 +96,33 @@ class AlignedDecoder:
                 done.append(refused_one)
                 continue
             tokens = torch.tensor([ids], device=self._device)
-            state, logits = self._stepper.start(tokens)
+            begun = self._start(tokens)
             self._counters.forwards += 1
             if self._max_rows is None:
-                self._max_rows = self._plan(state, len(ids), request.max_new_tokens)
+                self._max_rows = self._plan(begun[0], len(ids), request.max_new_tokens)
             wanted = [request, *self._siblings(queue, ids, self._max_rows - count - 1)]
-            rows = [new_sequence(r, ids, self._tokenizer, self._context, sampling) for r in wanted]
-            here = torch.zeros(len(rows), dtype=torch.int64, device=self._device)
-            group = _Group(rows, tokens[here], select_rows(state, here, 1))
-            done += self._append(group, logits[here], sampling)
+            group, ended = self._group(wanted, tokens, begun, sampling)
+            done += ended
             if group.rows:
                 groups.append(group)
                 count += len(group.rows)
         self._merge(groups)
         return done
+
+    def _start(self, tokens: Tensor) -> tuple[State, Tensor, Any]:
+        """Runs a prompt: its state, the logits behind it, and whatever else `_group` wants of it."""
+        return (*self._stepper.start(tokens), None)
+
+    def _group(
+        self, wanted: Sequence[GenerationRequest], tokens: Tensor, begun: tuple[State, Tensor, Any], sampling: Sampling
+    ) -> tuple[Group, list[Completion]]:
+        """The samples of a prompt that was run, each with its first token, and those that ended with it."""
+        state, logits, _ = begun
+        ids: list[int] = tokens[0].tolist()
+        rows = [new_sequence(r, ids, self._tokenizer, self._context, sampling) for r in wanted]
+        here = torch.zeros(len(rows), dtype=torch.int64, device=self._device)
+        group = Group(rows, tokens[here], select_rows(state, here, 1))
+        return group, self._append(group, logits[here], sampling)
 
     def _siblings(self, queue: WaitingQueue, ids: list[int], room: int) -> list[GenerationRequest]:
         """Further samples of the same prompt."""
@@ -127,7 +140,7 @@ class AlignedDecoder:
         share = int(available_bytes(self._device) * MEMORY_SHARE)
         return max(1, min(MAX_ROWS.get(self._device.type, 32), share // max(1, row)))
 
-    def _step(self, groups: list[_Group], sampling: Sampling) -> list[Completion]:
+    def _step(self, groups: list[Group], sampling: Sampling) -> list[Completion]:
         """One token more for the rows of the shortest texts."""
         group = min(groups, key=lambda g: g.length)
         group.state, logits = self._stepper.step(group.ids, group.state)
@@ -138,7 +151,7 @@ class AlignedDecoder:
         self._merge(groups)
         return done
 
-    def _append(self, group: _Group, logits: Tensor, sampling: Sampling) -> list[Completion]:
+    def _append(self, group: Group, logits: Tensor, sampling: Sampling) -> list[Completion]:
         """Draws a token for every row of the group, and takes those out that end with it."""
         tokens = sample_tokens(logits, sampling, [(row.noise_key, len(row.ids)) for row in group.rows])
         check_finite(logits, tokens)
@@ -156,24 +169,32 @@ class AlignedDecoder:
             group.rows = [group.rows[i] for i in going]
         return done
 
-    def _merge(self, groups: list[_Group]) -> None:
+    def _merge(self, groups: list[Group]) -> None:
         """Makes one of groups whose texts have the same length."""
         if not self._joins:
             return
-        by_length: dict[int, list[_Group]] = {}
+        alike: dict[tuple[int, ...], list[Group]] = {}
         for group in groups:
-            by_length.setdefault(group.length, []).append(group)
-        for same in by_length.values():
+            alike.setdefault(self._key(group), []).append(group)
+        for same in alike.values():
             if len(same) < 2:
                 continue
             try:
-                state = join_rows([g.state for g in same], [len(g.rows) for g in same])
+                self._join(same)
             except ValueError as reason:
                 log.info("rows of different prompts are decoded apart: %s", reason)
                 self._joins = False
                 return
-            first = same[0]
-            first.rows = [row for g in same for row in g.rows]
-            first.ids, first.state = torch.cat([g.ids for g in same]), state
             for group in same[1:]:
                 groups.remove(group)
+
+    def _key(self, group: Group) -> tuple[int, ...]:
+        """What groups must have in common to be joined."""
+        return (group.length,)
+
+    def _join(self, same: Sequence[Group]) -> None:
+        """Puts the rows of all into the first. Raises ValueError where their states cannot be put together."""
+        state = join_rows([g.state for g in same], [len(g.rows) for g in same])
+        first = same[0]
+        first.rows = [row for g in same for row in g.rows]
+        first.ids, first.state = torch.cat([g.ids for g in same]), state

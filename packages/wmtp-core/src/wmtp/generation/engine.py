@@ -22,15 +22,17 @@ from wmtp.contracts.engines import (
 from wmtp.contracts.models import DecodingParts, Drafter
 from wmtp.errors import GenerationError
 from wmtp.generation.aligned import AlignedDecoder
+from wmtp.generation.aligned_drafting import DraftingDecoder
 from wmtp.generation.decoder import RaggedDecoder
 from wmtp.generation.departures import Tracer
 from wmtp.generation.kernels.skinny_linear import large_layers, skinny_products
 from wmtp.generation.likelihood import KnownText, head_scores, known_text
-from wmtp.generation.paths import ChosenPath, choose_path
+from wmtp.generation.paths import ChosenPath, choose_path, compare_blocks
 from wmtp.generation.scheduling import WaitingQueue
 from wmtp.generation.sequences import Counters
 from wmtp.generation.sequential import SequentialHeads
-from wmtp.generation.targets import decoding_parts, drafting_depth
+from wmtp.generation.stepping import OwnCache, Stepper
+from wmtp.generation.targets import ListenedTarget, decoding_parts, drafting_depth
 from wmtp.generation.threads import running_on
 from wmtp.kit.tokenizing import encoded
 from wmtp.models.architectures.load import StoredModules
@@ -72,7 +74,7 @@ class DecodingEngine:
         Raises:
             GenerationError: for more heads than there are.
         """
-        self._large = large_layers(model)
+        self._model, self._large = model, large_layers(model)
         self._tokenizer = tokenizer
         self._device = input_device(model)
         self._parts = parts = parts or decoding_parts(model, stored)
@@ -105,10 +107,25 @@ class DecodingEngine:
                 target, drafter, self._tokenizer, self._counters, may_stop_drafting=may_stop_drafting, **shared
             )
         self._counters.notes.append(f"Decoded {self.path.path}: {self.path.why}.")
-        if depth:
-            self._counters.notes.append("Its heads do not draft on this path; they are scored all the same.")
         shared |= {"context": target.context, "vocabulary": target.rows}
+        if depth and (why := self._cannot_draft(self.path.stepper)):
+            self._counters.notes.append(f"Its heads do not draft ({why}); they are scored all the same.")
+        elif depth:
+            assert isinstance(self.path.stepper, OwnCache)
+            assert isinstance(target, ListenedTarget)
+            return DraftingDecoder(
+                self.path.stepper, self._tokenizer, self._counters, target=target, drafter=self._drafter(depth),
+                may_stop_drafting=may_stop_drafting, **shared,
+            )  # fmt: skip
         return AlignedDecoder(self.path.stepper, self._tokenizer, self._counters, **shared)
+
+    def _cannot_draft(self, stepper: Stepper) -> str:
+        """Why rows of equal length cannot draft; empty where they can."""
+        if not isinstance(stepper, OwnCache):
+            return "the model's own cache is not used"
+        if not isinstance(self._target, ListenedTarget):
+            return "only modules behind a trunk draft on this path"
+        return compare_blocks(self._model, stepper)
 
     def _drafter(self, depth: int) -> Drafter:
         drafter = self._parts.drafter(depth)
@@ -141,7 +158,7 @@ class DecodingEngine:
     @property
     def drafts(self) -> bool:
         """Whether its path takes drafts."""
-        return self._depth > 0 and isinstance(self._decoder, RaggedDecoder)
+        return self._depth > 0 and isinstance(self._decoder, RaggedDecoder | DraftingDecoder)
 
     @property
     def batch_invariant(self) -> bool:

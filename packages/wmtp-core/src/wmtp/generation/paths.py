@@ -152,6 +152,28 @@ def compare(model: Any, stepper: Stepper) -> str:
     return ""
 
 
+def compare_blocks(model: Any, stepper: OwnCache) -> str:
+    """How several tokens run at once from a state differ from the same ones run one by one; empty where they do not."""
+    ids = torch.randint(1, int(text_config(model).vocab_size), (1, 13), generator=torch.Generator().manual_seed(8))
+    ids = ids.to(input_device(model))
+    try:
+        with torch.inference_mode():
+            state, _ = stepper.start(ids[:, :9])
+            kept = join_rows([state], [1])
+            found = stepper.run(ids, state, 4, keep=4)[1][0]
+            wanted = []
+            for length in range(10, 14):
+                kept, logits = stepper.step(ids[:, :length], kept)
+                wanted.append(logits[0])
+            alone = torch.stack(wanted)
+            off = float((found - alone).float().norm() / alone.float().norm().clamp(min=1e-6))
+    except Exception as error:  # whatever a cache raises that takes one token at a time  # noqa: BLE001
+        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    if not off <= TOLERANCE.get(alone.dtype, COARSE_TOLERANCE):
+        return f"logits of several tokens at once differ by {100 * off:.1f} % of their norm from one by one"
+    return ""
+
+
 def _whole(model: Any, ids: Tensor, length: int) -> Tensor:
     """Logits behind the first `length` tokens of each row, each run alone and without a cache: [rows, vocabulary]."""
     whole = NoCache(model)

@@ -73,12 +73,18 @@ class OwnCache:
             from transformers import DynamicCache
 
             kept[self._cache_name()] = DynamicCache(config=self._model.config.get_text_config(decoder=True))
-        return self._forward(ids, State(kept), None)
+        state, logits = self._forward(ids, State(kept), None)
+        return state, logits[:, -1]
 
     def step(self, ids: Tensor, state: State) -> tuple[State, Tensor]:
+        state, logits = self.run(ids, state, 1)
+        return state, logits[:, -1]
+
+    def run(self, ids: Tensor, state: State, width: int, keep: int = 1) -> tuple[State, Tensor]:
+        """As `step` where the state holds all but the last `width` tokens. Logits are of the last `keep` places."""
         for (module, name), value in zip(self._holders, state.modules, strict=True):
             setattr(module, name, value)
-        return self._forward(ids, state, 1)
+        return self._forward(ids, state, width, keep)
 
     def _cache_name(self) -> str:
         """What the model's forward calls its cache: ``cache`` from transformers 5.24 on."""
@@ -86,14 +92,14 @@ class OwnCache:
             return "cache"
         return "cache_params" if "cache_params" in self._accepts else "past_key_values"
 
-    def _forward(self, ids: Tensor, state: State, width: int | None) -> tuple[State, Tensor]:
+    def _forward(self, ids: Tensor, state: State, width: int | None, keep: int = 1) -> tuple[State, Tensor]:
         for module in self._rotary:
             _reset_rotary(module)
         given: dict[str, Any] = {**state.kept, "attention_mask": torch.ones_like(ids), "use_cache": True}
         if "position_ids" in self._accepts:
             given["position_ids"] = torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
         if "logits_to_keep" in self._accepts:
-            given["logits_to_keep"] = 1
+            given["logits_to_keep"] = keep
         inputs = self._model.prepare_inputs_for_generation(
             ids, next_sequence_length=width, is_first_iteration=width is None, **given
         )
@@ -103,7 +109,7 @@ class OwnCache:
         if name is not None:
             # One name only, and the one that goes in: copies of one cache under two names would part.
             kept[name if name == "state" else self._cache_name()] = out[name]
-        return State(kept, tuple(getattr(module, name) for module, name in self._holders)), out.logits[:, -1]
+        return State(kept, tuple(getattr(module, name) for module, name in self._holders)), out.logits[:, -keep:]
 
 
 class NoCache:

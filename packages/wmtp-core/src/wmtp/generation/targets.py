@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -88,6 +90,14 @@ class ListenedTarget(CausalTarget):
         super().__init__(trunk.model)
         self._trunk = trunk
         self._which = ("pre", "post").index(hidden)
+
+    @contextmanager
+    def states(self) -> Iterator[list[Tensor]]:
+        """What a drafter takes of every forward that is run inside, [rows, width, hidden]."""
+        found: list[Tensor] = []
+        with self._trunk.listening() as heard:
+            yield found
+            found += [pair[self._which] for pair in heard]
 
     def _forward(self, ids: Tensor, cache: DecodingCache, **options: Any) -> tuple[Tensor, Tensor]:
         with self._trunk.listening() as heard:
