@@ -80,7 +80,7 @@ def test_a_checkpoint_whose_file_was_cut_is_left_out_with_a_warning(
 
 def test_another_recipe_is_refused_and_says_what_changed(bench: Bench) -> None:
     bench.train()
-    with pytest.raises(wmtp.ConfigError, match=r"(?s)What changed.*optim.*Use another run\.name"):
+    with pytest.raises(wmtp.ConfigError, match=r"(?s)What changed.*optim\.lr: 0\.01 → .*Use another run\.name"):
         bench.train(optim={"lr": 3e-3})
     assert bench.train().step == 6
 
@@ -131,3 +131,27 @@ def test_a_state_says_what_it_is(bench: Bench) -> None:
     assert state["step"] == 2
     assert state["world"] == 1
     assert all(len(file["sha256"]) == 64 for file in state["files"].values())
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_full_disk_is_said_in_a_sentence_and_the_same_command_goes_on(bench: Bench, asynchronous: bool) -> None:
+    import resource
+
+    changes = {"checkpoint": {"asynchronous": asynchronous}, "train": {"max_steps": 3}}
+    whole = bench.renamed("whole")
+    whole.train(**changes)
+    bench.train(train={"max_steps": 3}, checkpoint={"asynchronous": asynchronous})
+    shutil.rmtree(bench.of().at(3))  # as a kill before it was written would leave it
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(
+            wmtp.WmtpError, match=r"(?s)of step 3 cannot be written .*: File too large.*same command again"
+        ):
+            bench.train(**changes)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [one.step for one in bench.of().whole()] == [2]
+    assert not list(bench.of().checkpoints.glob(".partial-*"))
+    bench.train(**changes)
+    assert bench.digests()[3] == whole.digests("whole")[3]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from tiny_training import ROWS, byte_tokenizer, plain_llama
+from tiny_training import ROWS, byte_tokenizer, plain_llama, tiny_mtp
 
 import wmtp
 from wmtp_train import export, judging, stages
@@ -242,3 +242,82 @@ def _request(files: Files) -> Any:
         plugins=files.plugins,
         runs=files.folder / "runs",
     )
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "says"),
+    [
+        ("train", {"algo": "rho2-wmtp"}, "rho1-wmtp"),
+        ("optim", {"lr": 0.0}, "recipe.optim.lr"),
+        ("optim", {"lr": -1.0}, "recipe.optim.lr"),
+        ("optim", {"warmup_steps": 2}, "the warm-up takes 2 steps and the training 2"),
+        ("train", {"max_step": 3}, "did you mean 'max_steps'"),
+        ("train", {"batch_size": "two"}, "must be a whole number"),
+        ("train", {"heads": {"count": 9}}, "the model has 4"),
+        ("train", {"algo": "critic-wmtp"}, "train.critic"),
+        ("train", {"scorer": "given-v1"}, "no example has any"),
+        ("train", {"control": "shuffled"}, "has no scorer"),
+        ("train", {"reference": "./none", "algo": "rho1-wmtp"}, "none: it does not exist"),
+        ("data", {"train": {"sources": [{"dataset": "jsonl", "path": "./none.jsonl"}]}}, "none.jsonl does not exist"),
+        ("data", {"train": {"sources": [{"dataset": "jsonl", "path": "./bad.jsonl"}]}}, "bad.jsonl, line 2"),
+        (
+            "data",
+            {"train": {"sources": [{"dataset": "jsonl", "path": "./rows.jsonl"}], "max_length": 8}},
+            "no token of",
+        ),
+        ("checkpoint", {"keep_best": 1}, "no section data.eval"),
+        ("checkpoint", {"upload": "nowhere://x"}, "unknown URL scheme 'nowhere'"),
+        ("checkpoint", {"upload": "a/key"}, "storage.mode is local"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_refused_before_the_first_step_and_leaves_nothing(
+    files: Files, section: str, change: dict[str, Any], says: str
+) -> None:
+    (files.folder / "bad.jsonl").write_text('{"prompt": "a", "answer": "b"}\n{"prompt": "a"}\n')
+    files.recipe[section] = {**files.recipe[section], **change}
+    with pytest.raises(wmtp.WmtpError) as caught:
+        files.invoke("train")
+    assert says in str(caught.value)
+    assert not files.run.exists()
+
+
+def test_more_processes_than_rows_are_refused_before_one_is_started(files: Files) -> None:
+    with pytest.raises(wmtp.ConfigError, match="5 processes would share the 4 rows of a step"):
+        files.invoke("train", "--processes", "5")
+
+
+def test_a_reference_with_another_tokenizer_is_refused(files: Files) -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["<more>"])
+    tiny_mtp().save_pretrained(files.folder / "other")
+    tokenizer.save_pretrained(files.folder / "other")
+    files.recipe["train"] |= {"algo": "rho1-wmtp", "reference": "./other"}
+    with pytest.raises(wmtp.ConfigError, match="the reference model cannot be used"):
+        files.invoke("train")
+
+
+def test_checkpoints_go_where_the_recipe_wants_them_and_one_that_failed_is_tried_again(
+    files: Files, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent: list[str] = []
+
+    def send(folder: Path, url: str, config: Any, *, plugins: Any) -> str:
+        assert (folder / "COMPLETE").is_file()
+        sent.append(url)
+        if len(sent) <= 3:
+            raise wmtp.ResourceError("it is away")
+        return url
+
+    monkeypatch.setattr(wmtp, "upload_folder", send)
+    files.recipe["checkpoint"] = {"every": 1, "keep_last": 1, "upload": "s3://bucket/here"}
+    with pytest.raises(wmtp.WmtpError, match=r"1 checkpoints are not at s3://bucket/here/r .*the same command"):
+        files.invoke("train")
+    assert [one.step for one in TrainingFolder(files.run).whole()] == [1, 2], "what has not arrived stays"
+    files.invoke("train")
+    assert json.loads((files.run / "train/uploaded.json").read_text()) == {
+        f"step-0000000{step}": f"s3://bucket/here/r/step-0000000{step}" for step in (1, 2)
+    }
+    before = len(sent)
+    files.invoke("train")
+    assert len(sent) == before, "what is there is not sent again"

@@ -53,8 +53,9 @@ def train_command(
     process runs this command as it is.
     """
     if processes > 1 and not dry_run:
-        from wmtp_train.launch import launch
+        from wmtp_train.launch import check, launch
 
+        check(processes, request_of(session, config, recipe, overrides, runs))
         launch(processes, process_arguments(config, recipe, overrides, runs, resume, session, stage))
         return None
     request = request_of(session, config, recipe, overrides, runs)

@@ -36,8 +36,9 @@ def command(
     def train(request: TrainingRequest) -> None:
         stage = "train" if request.part_of is None else request.recipe.run.name
         if processes > 1:
-            from wmtp_train.launch import launch
+            from wmtp_train.launch import check, launch
 
+            check(processes, request)
             launch(processes, process_arguments(config, recipe, overrides, runs, "auto", session, stage))
         elif train_here(request).ending == "stopped":
             os.kill(os.getpid(), signal.SIGTERM)

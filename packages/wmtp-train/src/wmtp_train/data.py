@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import wmtp
@@ -33,6 +34,8 @@ def load_rows(part: DataPartConfig, tokenizer: Any, config: wmtp.Config, plugins
 
 
 def _examples(source: SourceConfig, number: int, config: wmtp.Config, plugins: wmtp.Plugins) -> Iterator[wmtp.Example]:
+    if source.path is not None and "://" not in source.path and not Path(source.path).exists():
+        raise wmtp.ConfigError(f"sources[{number}].path of data set {source.dataset}: {source.path} does not exist")
     loader = wmtp.create_data_loader(config, source.dataset, plugins=plugins, path=source.path)
     spec = plugins.datasets[source.dataset].spec
     if spec.examples is None:

@@ -9,9 +9,16 @@ import uuid
 from collections.abc import Sequence
 
 import wmtp
+from wmtp_train.plan import TrainingRequest, check_processes
+from wmtp_train.settings import sections_of
 
 SHUTDOWN_S = 600
 """How long processes that are told to stop may take to save."""
+
+
+def check(processes: int, request: TrainingRequest) -> None:
+    """Raises ConfigError for what would fail in every process, before one is started."""
+    check_processes(processes, sections_of(request.recipe))
 
 
 def launch(processes: int, arguments: Sequence[str]) -> None:

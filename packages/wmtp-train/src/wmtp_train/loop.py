@@ -229,10 +229,7 @@ class Loop:
         }
         tensors = state.contents(self._plan.model, self._optimiser, self._ema)
         self._saved = step
-        try:
-            self._take(self._saver.begin(step, meta, tensors))
-        except OSError as error:
-            raise wmtp.WmtpError(_no_room(self._folder.partial(step), error)) from error
+        self._take(self._saver.begin(step, meta, tensors))
 
     def _take(self, whole: Checkpoint | None) -> None:
         """A checkpoint has become whole."""
@@ -255,13 +252,6 @@ def _shown(sums: Sums, coefficients: list[float]) -> dict[str, float]:
     return {"train/loss": loss, **values, **sums.weight_values()}
 
 
-def _no_room(place: Path, error: OSError) -> str:
-    return (
-        f"the checkpoint cannot be written to {place}: {error.strerror or error}. The checkpoints before it are whole; make "
-        "room, and run the same command again."
-    )
-
-
 def latest(folder: TrainingFolder, key: str) -> Checkpoint | None:
     """The newest checkpoint to go on from.
 
@@ -269,9 +259,10 @@ def latest(folder: TrainingFolder, key: str) -> Checkpoint | None:
         ConfigError: The training here is of another recipe.
     """
     for found in reversed(folder.whole()):
-        if found.state["key"] != key:
+        if found.state.get("key") != key:
             raise wmtp.ConfigError(
-                f"{found.path} belongs to another training (key {found.state['key']}, this one is {key}); use another run.name"
+                f"{found.path} belongs to another training (key {found.state.get('key')}, this one is {key}); use another "
+                "run.name"
             )
         if wrong := sizes_wrong(found):
             log.warning("checkpoint %s is left out: %s is missing or cut", found.path, wrong[0])

@@ -103,11 +103,8 @@ def make_plan(request: TrainingRequest, *, world: int = 1) -> Plan:
     config, plugins = request.config, request.plugins
     sections = sections_of(request.recipe)
     train = sections.train
-    if world > train.batch_size:
-        raise wmtp.ConfigError(
-            f"{world} processes would share the {train.batch_size} rows of a step, so some would have none; raise "
-            "train.batch_size or start fewer"
-        )
+    check_processes(world, sections)
+    _check_upload(sections, config, plugins)
     _check_wishes(sections)
     torch.manual_seed(seed_of(config, sections))
     loaded = wmtp.create_model_loader(config, request.recipe, plugins=plugins).load_model(
@@ -165,6 +162,29 @@ def make_plan(request: TrainingRequest, *, world: int = 1) -> Plan:
         end=None if train.max_steps is not None else len(rows) * train.num_epochs,
         identity=identity,
     )
+
+
+def check_processes(world: int, sections: Sections) -> None:
+    """Raises ConfigError where some would have no row of a step."""
+    if world > sections.train.batch_size:
+        raise wmtp.ConfigError(
+            f"{world} processes would share the {sections.train.batch_size} rows of a step, so some would have none; raise "
+            "train.batch_size or start fewer"
+        )
+
+
+def _check_upload(sections: Sections, config: wmtp.Config, plugins: wmtp.Plugins) -> None:
+    to = sections.checkpoint.upload
+    if to is None:
+        return
+    scheme, url, _ = to.partition("://")
+    if url and scheme not in plugins.schemes:
+        raise wmtp.ConfigError(f"checkpoint.upload: {plugins.missing('URL scheme', scheme, plugins.schemes)}")
+    if not url and config.storage.mode == "local":
+        raise wmtp.ConfigError(
+            f"checkpoint.upload: {to!r} is a key of the configured storage, and storage.mode is local; give a URL, such as "
+            "s3://bucket/prefix"
+        )
 
 
 def _dtype(config: wmtp.Config) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import async_save, save
 
+import wmtp
 from wmtp_train.folder import Checkpoint, TrainingFolder
 from wmtp_train.processes import Processes
 
@@ -64,7 +68,13 @@ def contents(model: nn.Module, optimiser: torch.optim.Optimizer | None, ema: Ema
 
 def load(checkpoint: Checkpoint, into: dict[str, Any], processes: Processes) -> None:
     """Reads a checkpoint into tensors that are there, whatever number of processes wrote it."""
-    dcp_load(into, checkpoint_id=str(checkpoint.path), no_dist=processes.world == 1)
+    try:
+        dcp_load(into, checkpoint_id=str(checkpoint.path), no_dist=processes.world == 1)
+    except CheckpointException as error:
+        raise wmtp.WmtpError(
+            f"checkpoint {checkpoint.path} cannot be read: {_reason(error)}. `wmtp checkpoints verify` says what is damaged; "
+            "move it away, and the training goes on from the one before."
+        ) from error
 
 
 class Saver:
@@ -90,8 +100,9 @@ class Saver:
             future = async_save(tensors, checkpoint_id=str(partial), process_group=self._group, no_dist=alone)
             self._pending = (future, step, state)
             return before
-        save(tensors, checkpoint_id=str(partial), process_group=self._group, no_dist=alone)
-        return self._publish(step, state)
+        with self._written(step):
+            save(tensors, checkpoint_id=str(partial), process_group=self._group, no_dist=alone)
+            return self._publish(step, state)
 
     def finish(self) -> Checkpoint | None:
         """Waits for what is being written. Returns it, now whole."""
@@ -99,14 +110,37 @@ class Saver:
             return None
         future, step, state = self._pending
         self._pending = None
-        future.result()
-        return self._publish(step, state)
+        with self._written(step):
+            future.result()
+            return self._publish(step, state)
+
+    @contextmanager
+    def _written(self, step: int) -> Iterator[None]:
+        """Turns what goes wrong with writing into a sentence, and leaves no part that would take the room of the next try."""
+        try:
+            yield
+        except (CheckpointException, OSError) as error:
+            partial = self._folder.partial(step)
+            if self._processes.first:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise wmtp.WmtpError(
+                f"the checkpoint of step {step} cannot be written to {partial.parent}: {_reason(error)}. The checkpoints "
+                "before it are whole; make room, and run the same command again."
+            ) from error
 
     def _publish(self, step: int, state: Mapping[str, Any]) -> Checkpoint | None:
         self._processes.wait()
         found = self._folder.publish(step, dict(state)) if self._processes.first else None
         self._processes.wait()
         return found
+
+
+def _reason(error: BaseException) -> str:
+    """What one process met, in words: the library hands its exceptions over in one of its own."""
+    failures = getattr(error, "failures", {})
+    rank, (inner, *_) = next(iter(sorted(failures.items())), (0, (error,)))
+    said = getattr(inner, "strerror", None) or str(inner)
+    return f"{said} (process {rank})" if len(failures) and rank else said
 
 
 def full_state(model: nn.Module) -> dict[str, Tensor]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -128,17 +129,25 @@ def _check_same(folder: TrainingFolder, plan: Plan) -> None:
     before: dict[str, Any] = read_json(folder.plan)
     if before.get("key") == plan.key:
         return
-    known = before.get("identity", {})
+    known, now = _flat(before.get("identity", {})), _flat(json.loads(json.dumps(plan.identity)))
     changed = [
-        f"  {name}: {_short(known.get(name))} → {_short(plan.identity.get(name))}"
-        for name in sorted({*known, *plan.identity})
-        if known.get(name) != plan.identity.get(name)
+        f"  {name}: {_short(known.get(name))} → {_short(now.get(name))}"
+        for name in sorted({*known, *now})
+        if known.get(name) != now.get(name)
     ]
     raise wmtp.ConfigError(
         f"the training in {folder.path} is another one, and is left as it is. What changed:\n"
         + "\n".join(changed)
         + "\nUse another run.name (--set run.name=…), or --resume never to begin anew: what is there is moved aside."
     )
+
+
+def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of sections one by one: ``optim.lr``."""
+    found: dict[str, Any] = {}
+    for name, value in identity.items():
+        found |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {name: value}
+    return found
 
 
 def _short(value: Any) -> str:
