@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from openai_server import FAULTS, StandIn, _status, drawn
+from openai_server import FAULTS, Handler, StandIn, _status, drawn
 
 import wmtp
 from wmtp_openai.engine import OpenAIEngine, open_engine
 from wmtp_openai.seeds import SEEDS, request_seed
-from wmtp_openai.settings import OpenAISettings
+from wmtp_openai.settings import OpenAISettings, parse_reference
 
 Opened = Callable[..., OpenAIEngine]
 GREEDY, SAMPLED = wmtp.Sampling(), wmtp.Sampling(temperature=0.8, top_p=0.9, n=3, seed=7)
@@ -83,20 +83,26 @@ def test_a_fault_ends_in_the_right_completion(name: str, server: StandIn, opened
     assert not server.asked_again()
 
 
-@pytest.mark.parametrize("name", [n for n in FAULTS if not n.startswith(("429", "50", "529", "late", "reset"))])
-def test_a_fault_that_stays_ends_in_a_missing_sample(name: str, server: StandIn, opened: Opened) -> None:
+AWAY = ("half and reset", "closed", "fewer bytes than promised", "no gzip")
+"""A connection that breaks is a server that is away, however often; one that says so with a status too."""
+SLOW = ("late", "byte by byte", "endless")
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in FAULTS if n[:2] not in ("42", "50", "52", "re") and n not in (*AWAY, *SLOW)]
+)
+def test_a_fault_that_stays_ends_in_a_missing_sample(
+    name: str, server: StandIn, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wmtp_openai.requests.FIRST_PAUSE_S", 0.001)
     (request,) = wanted(1)
     server.faults = [FAULTS[name]] * 100
-    (found,) = opened(server, patience_s=0.2).generate([request], GREEDY) if name not in AWAY else (None,)
-    if found is not None:
-        assert (found.finish_reason, found.text) == ("error", "")
-        assert "asked 6 times" in found.error
+    (found,) = opened(server, patience_s=0.2).generate([request], GREEDY)
+    assert (found.finish_reason, found.text) == ("error", "")
+    assert "asked 6 times" in found.error
 
 
-AWAY = ("half and reset",)  # a connection that breaks is a server that is away, however often
-
-
-@pytest.mark.parametrize("name", ["429 without", "503", "502 page", "reset before", "half and reset"])
+@pytest.mark.parametrize("name", ["429 without", "503", "502 page", "reset before", "429 until the end of time", *AWAY])
 def test_a_server_that_stays_away_ends_the_run_and_says_so(name: str, server: StandIn, opened: Opened) -> None:
     server.faults = [FAULTS[name]] * 1000
     with pytest.raises(wmtp.GenerationError, match="no server has answered for 1 s") as error:
@@ -331,3 +337,121 @@ def test_requests_are_pulled_as_there_is_room(server: StandIn, opened: Opened) -
     assert pulled <= 2 + 16 + 1
     completions.close()  # type: ignore[attr-defined]
     assert server.most_at_once <= 2
+
+
+def lost(**message: Any) -> Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]:
+    """Every first answer has this turn, and stopped by itself."""
+    times = iter([True])
+
+    def shape(body: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if next(times, False):
+            answer["choices"][0] = {"index": 0, "finish_reason": "stop", "message": message}
+        return answer
+
+    return shape
+
+
+TURN = {"prompt": None, "messages": ({"role": "user", "content": "x"},)}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "assistant", "content": None}, {"role": "assistant"}, {}, {"content": None, "reasoning_content": ""},
+        {"content": None, "reasoning": {"text": "x"}}, {"content": "x", "reasoning_content": 3}, {"content": [{"text": "x"}]},
+        {"content": None, "tool_calls": []},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_turn_that_lost_its_content_is_asked_again(message: dict[str, Any], server: StandIn, opened: Opened) -> None:
+    server.shape = lost(**message)
+    (found,) = opened(server).generate(wanted(1, **TURN), GREEDY)
+    assert (found.finish_reason, len(server.seen)) == ("stop", 2)
+    assert found.text.startswith(" w")
+
+
+def test_reasoning_alone_is_an_answer_without_a_text(server: StandIn, opened: Opened) -> None:
+    server.shape = lost(content=None, reasoning="I think")
+    (found,) = opened(server).generate(wanted(1, **TURN), GREEDY)
+    assert (found.text, found.finish_reason, found.extra) == ("", "stop", {"reasoning": "I think"})
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [None, [], {}, "many", {"completion_tokens": -5}, {"completion_tokens": "7"}, {"completion_tokens": True}],
+    ids=str,
+)
+def test_usage_that_makes_no_sense_counts_as_none(usage: Any, server: StandIn, opened: Opened) -> None:
+    server.shape = lambda body, answer: answer | {"usage": usage}
+    engine = opened(server)
+    (found,) = engine.generate(wanted(1), GREEDY)
+    assert (found.tokens, found.finish_reason) == (0, "stop")
+    assert "did not count the tokens of 1 answers" in " ".join(engine.stats.notes)
+
+
+def test_numbers_that_json_does_not_have_are_none(server: StandIn, opened: Opened) -> None:
+    server.shape = lambda body, answer: answer | {"metrics": {"speculative_decoding": {"rate": float("nan")}}}
+    (found,) = opened(server).generate(wanted(1), GREEDY)
+    assert found.extra["speculation"] == {"rate": None}
+
+
+def test_one_of_several_servers_that_is_away_at_the_start_joins_when_it_is_back(
+    server: StandIn, opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = StandIn().started()
+    port = other.server_address[1]
+    other.stop()
+    engine = opened(server, urls=(other.url,), concurrency=2)
+    assert "left out, and tried again" in caplog.text
+    requests = wanted(20)
+    assert {c.text for c in engine.generate(requests, GREEDY)} == {right(r, GREEDY) for r in requests}
+    back = StandIn(port=port).started()
+    server.delay_s = 0.05
+    time.sleep(0.6)
+    list(engine.generate(wanted(30), GREEDY))
+    back.stop()
+    assert back.answered
+
+
+def test_one_that_comes_back_with_another_model_ends_the_run(server: StandIn, opened: Opened) -> None:
+    other = StandIn().started()
+    port = other.server_address[1]
+    other.stop()
+    engine = opened(server, urls=(other.url,), concurrency=2)
+    back = StandIn(model="our/other", port=port).started()
+    server.delay_s = 0.05
+    time.sleep(0.6)
+    with pytest.raises(wmtp.GenerationError, match=r"serves no model 'our/model'.*urls"):
+        list(engine.generate(wanted(60), GREEDY))
+    back.stop()
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"<html>Sign in</html>", "usually ends in /v1"), (b"{", "usually ends in /v1"), (b"null", "usually ends in /v1"),
+        (b'{"data": [{"name": "x"}]}', "usually ends in /v1"), (b"", "usually ends in /v1"),
+        (b'{"data": []}', "serves no model"),
+        (b'{"data": [{"id": "a"}, {"id": "b"}]}', "serves a, b; name one behind a '#'"),
+    ],
+)  # fmt: skip
+def test_what_is_no_list_of_models_is_told(
+    answer: bytes, says: str, server: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Handler, "do_GET", lambda self: self.send(200, answer))
+    with pytest.raises(wmtp.ConfigError, match=says):
+        open_engine(f"openai:{server.url}", OpenAISettings(timeout_s=2))
+
+
+def test_https_to_a_server_of_http_is_told(server: StandIn) -> None:
+    with pytest.raises(wmtp.GenerationError, match="may speak http and not https"):
+        open_engine(f"openai:{server.url.replace('http:', 'https:')}", OpenAISettings(timeout_s=2))
+
+
+def test_a_path_twice_is_told(server: StandIn) -> None:
+    with pytest.raises(wmtp.ConfigError, match="usually ends in /v1"):
+        open_engine(f"openai:{server.url}/v1", OpenAISettings(timeout_s=2))
+
+
+def test_an_address_of_ipv6_is_one() -> None:
+    assert parse_reference("openai:http://[::1]:8000/v1#m") == ("http://[::1]:8000/v1", "m")

@@ -121,6 +121,8 @@ class Handler(BaseHTTPRequestHandler):
                 for i in range(2)
             )
             self.send(200, text.encode(), "text/plain")
+        elif self.path == "/login":
+            self.send(200, b"<html>Who are you?</html>", "text/html")
         else:
             self.json(404, {"detail": "Not Found"})
 
@@ -222,6 +224,65 @@ def _late(h: Handler, body: dict[str, Any]) -> None:
     h.json(200, h.answer(body))
 
 
+def _slow(h: Handler, body: dict[str, Any]) -> None:
+    """A byte now and then: no single wait is long."""
+    data = json.dumps(h.answer(body)).encode()
+    h.send_response(200)
+    h.send_header("Content-Type", "application/json")
+    h.send_header("Content-Length", str(len(data)))
+    h.end_headers()
+    try:
+        for i in range(min(len(data), 25)):
+            h.wfile.write(data[i : i + 1])
+            h.wfile.flush()
+            time.sleep(0.1)
+    except OSError:
+        pass
+    h.reset()
+
+
+def _endless(h: Handler, body: dict[str, Any]) -> None:
+    h.send_response(200)
+    h.send_header("Content-Type", "application/json")
+    h.end_headers()
+    try:
+        for _ in range(80):
+            h.wfile.write(b" " * 2**20)
+    except OSError:
+        pass
+    h.reset()
+
+
+def _closed(h: Handler, body: dict[str, Any]) -> None:
+    """The connection ends without an answer, as one that was kept open for too long."""
+    h.close_connection = True
+    h.connection.shutdown(socket.SHUT_RDWR)
+
+
+def _short_length(h: Handler, body: dict[str, Any]) -> None:
+    """More is promised than comes."""
+    data = json.dumps(h.answer(body)).encode()
+    h.send_response(200)
+    h.send_header("Content-Type", "application/json")
+    h.send_header("Content-Length", str(len(data) + 100))
+    h.end_headers()
+    h.wfile.write(data)
+    h.wfile.flush()
+    _closed(h, body)
+
+
+def _events(h: Handler, body: dict[str, Any]) -> None:
+    h.send(200, b'data: {"error": {"message": "out of memory"}}\n\ndata: [DONE]\n\n', "text/event-stream")
+
+
+def _raw(change: Callable[[bytes], bytes], **headers: str) -> Fault:
+    return lambda h, b: h.send(200, change(json.dumps(h.answer(b)).encode()), **headers)
+
+
+def _page_at(status: int, location: str) -> Fault:
+    return lambda h, b: h.send(status, b"", "text/html", Location=location)
+
+
 FAULTS: dict[str, Fault] = {
     "429 with Retry-After": _status(429, None, Retry_After="0.2"),
     "429 with a date": _status(429, None, Retry_After="Sat, 01 Jan 2022 00:00:00 GMT"),
@@ -255,4 +316,30 @@ FAULTS: dict[str, Fault] = {
     "half JSON": _short,
     "reset before": lambda h, b: h.reset(),
     "late": _late,
+    "429 until the end of time": _status(429, None, Retry_After="inf"),
+    "429 in words": _status(429, None, Retry_After="soon"),
+    "503 with a date of nonsense": _status(503, None, Retry_After="Sat, 99 Foo 2022 99:00:00 GMT"),
+    "425": _status(425),
+    "204": lambda h, b: h.send(204, b""),
+    "redirect to a page": _page_at(302, "/login"),
+    "events": _events,
+    "byte by byte": _slow,
+    "endless": _endless,
+    "closed": _closed,
+    "fewer bytes than promised": _short_length,
+    "no UTF-8": _raw(lambda data: data.replace(b"w", b"\xff", 1)),
+    "no gzip": _raw(lambda data: data, Content_Encoding="gzip"),
+    "deep": lambda h, b: h.send(200, b"[" * 200_000),
+    "two objects": _raw(lambda data: data + data),
+    "another's choice": _choice(index=1),
+    "index a text": _choice(index="0"),
+    "choices nested": _changed(lambda a: a | {"choices": [a["choices"]]}),
+    "choices by name": _changed(lambda a: a | {"choices": {"0": a["choices"][0]}}),
+    "text a list": _choice(text=["x"], message={"content": ["x"]}),
+    "text an object": _choice(text={"value": "x"}, message={"content": {"value": "x"}}),
+    "no text": _changed(lambda a: a | {"choices": [{"index": 0, "finish_reason": "stop"}]}),
+    "finish reason a number": _choice(finish_reason=1),
+    "finish reason unknown": _choice(finish_reason="because"),
+    "detail inside": lambda h, b: h.json(200, {"detail": "Internal error"}),
+    "error a text": _changed(lambda a: a | {"error": "CUDA error"}),
 }

@@ -11,6 +11,9 @@ from typing import Any
 
 import attrs
 
+INSTEAD = ("reasoning_content", "reasoning", "tool_calls", "function_call", "refusal")
+"""What a turn may hold in place of its content. A turn with none of them was lost on the way."""
+
 
 class BadAnswer(Exception):  # noqa: N818  (never shown as it is: it becomes the reason of a further attempt)
     """An answer that is no completion. The text says what was wrong with it."""
@@ -53,6 +56,8 @@ def read_answer(body: Any, *, chat: bool) -> Answer:
     if len(choices) != 1:
         raise BadAnswer(f"{len(choices)} choices where one was asked for")
     choice = choices[0]
+    if choice.get("index") not in (None, 0):
+        raise BadAnswer(f"the only choice has the index {_shown(choice['index'])}: it is another request's")
     finish = choice.get("finish_reason")
     if not isinstance(finish, str) or not finish:
         raise BadAnswer("the answer does not say why it ended (finish_reason); it was cut off")
@@ -63,8 +68,8 @@ def read_answer(body: Any, *, chat: bool) -> Answer:
 
 def _text(choice: Mapping[str, Any], *, chat: bool) -> str:
     text = _message(choice).get("content") if chat else choice.get("text")
-    if text is None and chat and _message(choice):
-        return ""  # only reasoning, or a call of a tool
+    if text is None and chat and any(_message(choice).get(name) for name in INSTEAD):
+        return ""
     if not isinstance(text, str):
         raise BadAnswer(f"{'message.content' if chat else 'text'} is {_shown(text)}")
     return text
@@ -78,7 +83,7 @@ def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
 def _tokens(body: Mapping[str, Any]) -> int | None:
     usage = body.get("usage")
     count = usage.get("completion_tokens") if isinstance(usage, Mapping) else None
-    return count if isinstance(count, int) and count >= 0 else None
+    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
 
 
 def _extra(body: Mapping[str, Any], choice: Mapping[str, Any], finish: str) -> dict[str, Any]:
@@ -86,9 +91,12 @@ def _extra(body: Mapping[str, Any], choice: Mapping[str, Any], finish: str) -> d
     message = _message(choice)
     extra: dict[str, Any] = {}
     if reasoning := message.get("reasoning_content") or message.get("reasoning"):
+        if not isinstance(reasoning, str):
+            raise BadAnswer(f"the reasoning is {_shown(reasoning)}")
         extra["reasoning"] = reasoning
-    if calls := message.get("tool_calls"):
-        extra["tool_calls"] = calls
+    for name in INSTEAD[2:]:
+        if message.get(name):
+            extra[name] = message[name]
     if finish not in ("stop", "length"):
         extra["finish_reason"] = finish
     for holder in (choice, body):

@@ -7,10 +7,12 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import attrs
 import openai
 
 import wmtp
 from wmtp_openai.answers import BadAnswer, read_answer
+from wmtp_openai.client import open_client
 from wmtp_openai.pool import Server
 from wmtp_openai.probe import ServerInfo, draft_counters, probe
 from wmtp_openai.prompts import CONTINUES, TAKES_TEMPLATE_ARGS
@@ -29,7 +31,7 @@ def check_server(reference: str, settings: OpenAISettings) -> Iterator[wmtp.Chec
 async def _checked(reference: str, settings: OpenAISettings) -> list[wmtp.Check]:
     url, model = parse_reference(reference)
     key = os.environ.get(settings.key_env) or "none"
-    client = openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=min(60.0, settings.timeout_s))
+    client = open_client(url, key, attrs.evolve(settings, timeout_s=min(60.0, settings.timeout_s)))
     try:
         server = Server(url, client, 1)
         try:

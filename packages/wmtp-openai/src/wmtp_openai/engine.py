@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ import openai
 
 import wmtp
 from wmtp_openai.answers import BadAnswer, read_answer
+from wmtp_openai.client import open_client
 from wmtp_openai.copies import Copies
 from wmtp_openai.pool import Pool, Server
 from wmtp_openai.probe import ServerInfo, draft_counters, probe
@@ -24,6 +26,7 @@ from wmtp_openai.settings import OpenAISettings, parse_reference
 from wmtp_openai.templates import Templates
 
 T = TypeVar("T")
+log = logging.getLogger("wmtp.openai")
 
 AHEAD = 16
 """Requests beyond those under way that wait for a server, so that none waits for us."""
@@ -88,18 +91,26 @@ class OpenAIEngine:
 
     async def _open(self) -> list[ServerInfo]:
         key = os.environ.get(self._settings.key_env) or "none"
-        clients = [
-            openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=self._settings.timeout_s)
-            for url in self._urls
-        ]
+        clients = [open_client(url, key, self._settings) for url in self._urls]
         servers = [Server(url, c, self._settings.concurrency) for url, c in zip(self._urls, clients, strict=True)]
         self._pool = Pool(servers, self._settings.patience_s)
-        infos = [await probe(server, self._model) for server in servers]
-        self._counted = await self._counters()
+        infos, away = [], []
+        for server in servers:
+            try:
+                infos.append(await probe(server, self._model))
+                server.counted = await draft_counters(server)
+            except wmtp.GenerationError as error:
+                away.append((server, error))
+        for server, why in away:
+            if not infos:
+                raise why
+            log.warning("%s It is left out, and tried again.", why)
+            server.known = False
+            server.failed(str(why), None, time.monotonic())
         return infos
 
     async def _counters(self) -> list[tuple[int, tuple[int, ...]]]:
-        return [await draft_counters(server) for server in self._pool.servers]
+        return [await draft_counters(server) if server.known else (0, ()) for server in self._pool.servers]
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -202,16 +213,14 @@ class OpenAIEngine:
         )
 
     def _drafts(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        if not any(positions for _, positions in self._counted) or self._loop.is_closed():
+        counted = [server.counted for server in self._pool.servers]
+        if not any(positions for _, positions in counted) or self._loop.is_closed():
             return (), ()
         now = self._wait(self._counters())
         width = max(len(positions) for _, positions in now)
-        drafts = sum(after[0] - before[0] for after, before in zip(now, self._counted, strict=True))
+        drafts = sum(after[0] - before[0] for after, before in zip(now, counted, strict=True))
         accepted = tuple(
-            sum(
-                (a[1][i : i + 1] or (0,))[0] - (b[1][i : i + 1] or (0,))[0]
-                for a, b in zip(now, self._counted, strict=True)
-            )
+            sum((a[1][i : i + 1] or (0,))[0] - (b[1][i : i + 1] or (0,))[0] for a, b in zip(now, counted, strict=True))
             for i in range(width)
         )
         return (drafts,) * width, accepted

@@ -30,6 +30,10 @@ class Server:
         self.resting_until = 0.0
         self.failing_since: float | None = None
         self.failure = ""
+        self.known = True
+        """Whether it was asked what it is; false for one that was away at the start."""
+        self.counted: tuple[int, tuple[int, ...]] = (0, ())
+        """Drafts that it had counted before it was asked for anything."""
         self._failures = 0
 
     @property
@@ -100,7 +104,7 @@ class Pool:
                 await turn
                 continue
             try:
-                await asyncio.wait_for(turn, min(resting))
+                await asyncio.wait_for(turn, min(*resting, LONGEST_PAUSE_S))
             except TimeoutError:
                 continue
 

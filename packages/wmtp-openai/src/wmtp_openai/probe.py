@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,8 @@ from wmtp_openai.pool import Server
 
 SPECULATIVE = re.compile(r"speculative|deterministic|batch_invariant|^version$|quantization|dtype", re.IGNORECASE)
 COUNTERS = re.compile(
-    r"^vllm:spec_decode_num_(drafts|accepted_tokens_per_pos)(?:_total)?\{([^}]*)\}\s+([0-9.eE+]+)", re.MULTILINE
+    r"^vllm:spec_decode_num_(drafts|accepted_tokens_per_pos)(?:_total)?\{([^}]*)\}\s+([0-9]+(?:\.[0-9]*)?(?:[eE][+]?[0-9]+)?)$",
+    re.MULTILINE,
 )
 
 
@@ -34,6 +36,23 @@ class ServerInfo:
     model: str
     origin: Mapping[str, str]
     always: Mapping[str, Any]
+
+
+def innermost(error: BaseException) -> BaseException:
+    """What an error was raised from, in the end."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def parsed(raw: httpx2.Response) -> Any:
+    """The body of an answer as JSON. What JSON has no number for (NaN) is ``None``. Raises ValueError."""
+    data = raw.content
+    try:
+        return json.loads(data, parse_constant=lambda name: None)
+    except (ValueError, RecursionError):
+        kind = raw.headers.get("content-type", "no content type")
+        raise ValueError(f"the answer is no JSON ({kind}, {len(data)} bytes): {data[:60]!r}") from None
 
 
 async def probe(server: Server, named: str) -> ServerInfo:
@@ -69,14 +88,14 @@ async def probe(server: Server, named: str) -> ServerInfo:
 
 def _chosen(server: Server, rows: list[Mapping[str, Any]], named: str) -> Mapping[str, Any]:
     """The row of the model that is meant."""
-    names = [str(row.get("id")) for row in rows]
+    names = list(dict.fromkeys(str(row["id"]) for row in rows))
     if named and named not in names:
         raise wmtp.ConfigError(f"{server.url} serves no model {named!r}; it serves {', '.join(names) or 'none'}")
     if not named and len(names) != 1:
         raise wmtp.ConfigError(
             f"{server.url} serves {', '.join(names) or 'no model'}; name one behind a '#' in model.base_id"
         )
-    return rows[names.index(named)] if named else rows[0]
+    return next(row for row in rows if row["id"] == (named or names[0]))
 
 
 async def _transformers_serve(server: Server, named: str) -> ServerInfo | None:
@@ -96,19 +115,32 @@ async def _transformers_serve(server: Server, named: str) -> ServerInfo | None:
 
 async def _models(server: Server) -> list[Mapping[str, Any]]:
     try:
-        body = await server.client.get("/models", cast_to=object)
-    except openai.AuthenticationError as error:
-        raise wmtp.ConfigError(f"{server.url} does not take the key: {error.message}") from None
+        body = parsed(await server.client.get("/models", cast_to=httpx2.Response))
+    except ValueError as error:
+        raise wmtp.ConfigError(
+            f"{server.url} has no OpenAI API under this path ({error}); it usually ends in /v1, and a proxy before it must let "
+            "it through"
+        ) from None
+    except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+        raise wmtp.ConfigError(
+            f"{server.url} does not take the key: {error.message}; it is read from the environment variable that "
+            "model.loaders.openai.key_env names (OPENAI_API_KEY)"
+        ) from None
     except openai.NotFoundError:
         raise wmtp.ConfigError(f"{server.url} has no OpenAI API under this path; it usually ends in /v1") from None
     except openai.APIConnectionError as error:
+        why = innermost(error)
+        shown = f"{type(why).__name__}: {why}".rstrip(": ")
+        tls = (
+            " It may speak http and not https, or have a certificate that nobody here trusts." if "SSL" in shown else ""
+        )
         raise wmtp.GenerationError(
-            f"no server answers at {server.url} ({error.__cause__ or error}); start it, or mend the address in model.base_id"
+            f"no server answers at {server.url} ({shown}); start it, or mend the address in model.base_id.{tls}"
         ) from None
     except openai.APIStatusError as error:
         raise wmtp.GenerationError(f"{server.url} answers {error.status_code} when asked for its models") from None
     rows = body.get("data") if isinstance(body, Mapping) else None
-    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+    if not isinstance(rows, list) or not all(isinstance(r, Mapping) and isinstance(r.get("id"), str) for r in rows):
         raise wmtp.ConfigError(f"{server.url} answers with something that is no list of models; it usually ends in /v1")
     return rows
 
@@ -116,8 +148,8 @@ async def _models(server: Server) -> list[Mapping[str, Any]]:
 async def _object(server: Server, url: str) -> Mapping[str, Any]:
     """What a server answers beside the API, where it does; an empty mapping where it has nothing to say."""
     try:
-        body = await server.client.get(url, cast_to=object)
-    except openai.APIError:
+        body = parsed(await server.client.get(url, cast_to=httpx2.Response))
+    except (openai.APIError, ValueError):
         return {}
     return body if isinstance(body, Mapping) else {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -17,8 +18,9 @@ import openai
 import wmtp
 from wmtp.kit import cut_at_stop
 from wmtp_openai.answers import Answer, BadAnswer, read_answer
+from wmtp_openai.client import TooLargeError
 from wmtp_openai.pool import Pool, Server
-from wmtp_openai.probe import ServerInfo
+from wmtp_openai.probe import ServerInfo, draft_counters, innermost, parsed, probe
 from wmtp_openai.prompts import Asked, Prompts
 from wmtp_openai.seeds import request_seed
 from wmtp_openai.settings import OpenAISettings
@@ -26,6 +28,8 @@ from wmtp_openai.templates import Templates
 
 ATTEMPTS = 6
 """Bad answers to one request before it is left unanswered. A server that is away, or says that it has no room, costs none."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 8.0
+"""Between two attempts at one request: half the first, doubled each time."""
 AWAY = frozenset({429, 502, 503, 504, 529})
 STOPS = 4
 """Stop strings that every server takes. All are cut here as well."""
@@ -122,21 +126,32 @@ class Asker:
 
     async def _answered(self, path: str, body: Mapping[str, Any]) -> tuple[Answer, Server]:
         reasons: list[str] = []
+        dropped = False
         while len(reasons) < ATTEMPTS:
             if reasons:
-                await asyncio.sleep(min(8.0, 0.1 * 2 ** len(reasons)))
+                await asyncio.sleep(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** len(reasons)))
             async with self.pool.server() as server:
+                if not server.known and not await self._introduced(server):
+                    continue
                 try:
-                    answer = read_answer(await post(server, path, body), chat=path == "/chat/completions")
+                    async with asyncio.timeout(self.settings.timeout_s):  # the client's own counts from byte to byte
+                        found = await post(server, path, body)
+                    answer = read_answer(found, chat=path == "/chat/completions")
                     if answer.finish == "content_filter":
                         raise Refused("the server's content filter ended the answer")
                     if answer.finish not in ENDED:
                         raise BadAnswer(f"finish_reason is {answer.finish!r}")
                 except openai.APIStatusError as error:
                     self._status(server, error, reasons)
-                except openai.APITimeoutError:
+                except (openai.APITimeoutError, TimeoutError):
                     reasons.append(f"no answer within {self.settings.timeout_s:g} s (model.loaders.openai.timeout_s)")
                 except (openai.APIConnectionError, OSError) as error:
+                    if isinstance(why := innermost(error), TooLargeError):
+                        reasons.append(str(why))
+                        continue
+                    if not dropped and isinstance(why, httpx2.RemoteProtocolError):
+                        dropped = True  # a connection that was kept open and that the server has closed meanwhile
+                        continue
                     server.failed(f"cannot be reached: {_cause(error)}", None, time.monotonic())
                 except BadAnswer as error:
                     reasons.append(str(error))
@@ -144,6 +159,24 @@ class Asker:
                     server.answered()
                     return answer, server
         raise Refused(f"asked {ATTEMPTS} times without an answer; the last time: {reasons[-1]}")
+
+    async def _introduced(self, server: Server) -> bool:
+        """Whether a server that was away at the start is there now. Raises GenerationError where it has another model."""
+        try:
+            found = await probe(server, self.info.model)
+            server.counted = await draft_counters(server)
+        except wmtp.ConfigError as error:
+            raise wmtp.GenerationError(f"{error} (model.loaders.openai.urls)") from None
+        except wmtp.GenerationError as error:
+            server.failed(str(error), None, time.monotonic())
+            return False
+        if found.kind != self.info.kind:
+            raise wmtp.GenerationError(
+                f"model.loaders.openai.urls: {server.url}, which was away at the start, is {found.kind} and not "
+                f"{self.info.kind} as the others; samples of one run come from one kind"
+            )
+        server.known = True
+        return True
 
     def _status(self, server: Server, error: openai.APIStatusError, reasons: list[str]) -> None:
         """What an error status means: for the whole run, for the server, or for this request."""
@@ -174,12 +207,10 @@ async def post(server: Server, path: str, body: Mapping[str, Any]) -> Any:
         BadAnswer: It is no JSON.
     """
     raw = await server.client.post(path, cast_to=httpx2.Response, body=dict(body))
-    data = raw.content
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        kind = raw.headers.get("content-type", "no content type")
-        raise BadAnswer(f"the answer is no JSON ({kind}, {len(data)} bytes): {data[:60]!r}") from None
+        return parsed(raw)
+    except ValueError as error:
+        raise BadAnswer(str(error)) from None
 
 
 def _whole(error: openai.APIStatusError) -> str:
@@ -198,8 +229,7 @@ def _said(error: openai.APIStatusError) -> str:
 
 def _cause(error: BaseException) -> str:
     """The innermost reason of a failed connection: openai's own text is 'Connection error.' for all of them."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    error = innermost(error)
     return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
@@ -207,7 +237,10 @@ def _retry_after(error: openai.APIStatusError) -> float | None:
     """Seconds that the server asks to be left alone, as a number or as a date; ``None`` where it does not say."""
     said = error.response.headers.get("retry-after", "")
     try:
-        return max(0.0, float(said))
+        seconds = float(said)
     except ValueError:
-        moment = email.utils.parsedate_to_datetime(said) if said else None
-        return max(0.0, moment.timestamp() - time.time()) if moment else None
+        try:
+            seconds = email.utils.parsedate_to_datetime(said).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

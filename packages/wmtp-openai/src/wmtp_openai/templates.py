@@ -7,10 +7,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import httpx2
 import openai
 
 from wmtp.kit import opened_by
 from wmtp_openai.pool import Server
+from wmtp_openai.probe import parsed
 
 TAIL = 64
 """Tokens from a prompt's end on that are enough to see how it ends."""
@@ -49,7 +51,7 @@ class Templates:
 
 async def _field(server: Server, url: str, body: dict[str, Any], name: str) -> Any:
     try:
-        answer = await server.client.post(url, cast_to=object, body=body)
-    except openai.APIError:
+        answer = parsed(await server.client.post(url, cast_to=httpx2.Response, body=body))
+    except (openai.APIError, ValueError):
         return ""
     return answer.get(name, "") if isinstance(answer, Mapping) else ""

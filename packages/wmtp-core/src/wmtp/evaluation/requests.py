@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
+from wmtp.config import load_section
 from wmtp.config.config import Config
 from wmtp.config.recipe import Recipe
 from wmtp.contracts.engines import Completion, GenerationRequest, Sampling
@@ -45,13 +46,18 @@ def benchmark_requests(config: Config, recipe: Recipe, plugins: Plugins, name: s
         asked.extend(requests)
         raise _Asked
 
+    settings = recipe.eval.evaluators.get(owner.spec.id)
+    if settings is None and owner.spec.settings is not None:
+        settings = load_section(
+            owner.spec.settings, {}, plugins=plugins, root=f"recipe.eval.evaluators.{owner.spec.id}"
+        )
     metric = next(m for m in owner.spec.metrics).replace("{k}", "1")
     with TemporaryDirectory(prefix="wmtp-") as folder:
         files = EvaluatorFiles(Path(folder), owner.spec.id, generation=_nothing, judging=_nothing)
         task = EvaluationTask(
             evaluator=owner.spec.id,
             metrics=(metric,),
-            settings=recipe.eval.evaluators.get(owner.spec.id),
+            settings=settings,
             sampling=Sampling(n=1, max_new_tokens=recipe.eval.sampling.max_new_tokens, seed=config.seed),
             limit=recipe.eval.limit,
             rows=Rows(lambda dataset: create_data_loader(config, dataset, plugins=plugins), owner.spec.dataset),
