@@ -235,3 +235,12 @@ def test_a_base_that_cannot_be_decoded_is_refused_by_its_config_alone(made: Made
     edit(adapter, base_model_name_or_path=str(base))
     with pytest.raises(WmtpError, match="t5 is an encoder and a decoder"):
         engine(adapter)
+
+
+def test_an_adapter_is_converted_to_a_folder_that_needs_no_peft(made: Made, tmp_path: Path) -> None:
+    from wmtp.models.convert import convert
+
+    adapter, _ = made
+    convert(adapter, tmp_path / "whole")
+    assert not (tmp_path / "whole/adapter_config.json").exists()
+    assert tokens(engine(tmp_path / "whole")) == tokens(engine(adapter))

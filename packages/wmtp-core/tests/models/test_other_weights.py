@@ -168,3 +168,14 @@ def test_a_damaged_gguf_file_is_told(made: tuple[Path, Any, Any], tmp_path: Path
     (tmp_path / "cut.gguf").write_bytes((folder / "tiny.gguf").read_bytes()[:2000])
     with pytest.raises(ResourceError, match=r"cut\.gguf cannot be read"):
         load_model(tmp_path)
+
+
+def test_a_gguf_file_is_converted(made: tuple[Path, Any, Any], tmp_path: Path) -> None:
+    from wmtp.models.convert import convert
+
+    folder, model, _ = made
+    convert(folder, tmp_path / "converted")
+    again = load_model(tmp_path / "converted")
+    assert again.identity["format"] == "transformers"
+    assert again.tokenizer(TEXT)["input_ids"] == load_model(folder).tokenizer(TEXT)["input_ids"]
+    assert greedy(again.model, again.tokenizer) == greedy(model, again.tokenizer)

@@ -16,7 +16,10 @@ from wmtp.cli.session import Session
 @click.option("--dtype", default="auto", help="auto (as stored), float32, bfloat16, float16 or float64.")
 @click.pass_obj
 def command(session: Session, source: Path, destination: Path, variant: str | None, dtype: str) -> None:
-    """Convert a checkpoint in Meta's layout to transformers format, in a new folder DESTINATION."""
+    """Convert a checkpoint to transformers format with safetensors, in a new folder DESTINATION.
+
+    SOURCE is in Meta's layout, or has a GGUF file, pytorch_model.bin, or an adapter. Multi-token-prediction modules go along.
+    """
     from importlib.util import find_spec
 
     from wmtp.errors import PluginError
@@ -25,4 +28,5 @@ def command(session: Session, source: Path, destination: Path, variant: str | No
         raise PluginError(f'converting needs {" and ".join(missing)}: pip install "wmtp-core[torch]"')
     from wmtp.models.convert import convert
 
-    click.echo(str(convert(source, destination, variant=variant, dtype=dtype)))
+    records = tuple(owned.spec for owned in session.plugins.architectures.values())
+    click.echo(str(convert(source, destination, variant=variant, dtype=dtype, architectures=records)))

@@ -64,6 +64,10 @@ def load_gguf(path: Path, *, dtype: Any, device: str) -> tuple[Any, Any]:
         model = AutoModelForCausalLM.from_pretrained(**where, dtype=dtype or torch.float32, device_map=device)
     except Exception as error:
         raise ResourceError(f"the model in {path} cannot be loaded: {_line(error)}") from error
+    # Its weights are floats now, and it is to be saved, adapted and known as such.
+    if getattr(model.config, "quantization_config", None) is not None:
+        del model.config.quantization_config
+    model.hf_quantizer, model.is_quantized = None, False
     return model.eval(), tokenizer
 
 

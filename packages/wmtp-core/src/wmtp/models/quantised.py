@@ -16,7 +16,8 @@ def method_of(raw: Mapping[str, Any]) -> str:
         return ""
     if found.get("load_in_4bit") or found.get("load_in_8bit"):
         return "bitsandbytes"
-    return str(found.get("quant_method") or "an unnamed method")
+    method = found.get("quant_method") or "an unnamed method"
+    return str(getattr(method, "value", method))
 
 
 def check_quantisation(path: Path, raw: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from wmtp.generation.engine import DecodingEngine
 from wmtp.models.architectures.families import FAMILIES
 from wmtp.models.architectures.load import Checkpoint, copy_modules
 from wmtp.models.architectures.module import SequentialModules
+from wmtp.models.convert import convert
 from wmtp.models.load import load_model
 from wmtp.testing.mtp_models import MTP_FAMILIES, TinyMtp, write_mtp_model
 
@@ -140,6 +141,25 @@ def test_modules_are_copied_beside_what_transformers_saves(make: Make, tmp_path:
     for name, tensor in first.model.state_dict().items():
         assert torch.equal(tensor, again.model.state_dict()[name]), name
     assert copy_modules(tiny.folder, tmp_path / "saved", FAMILIES) == 0, "once is enough"
+
+
+@pytest.mark.parametrize("family", ["qwen3.5", "deepseek-v3", "mimo"])
+@pytest.mark.parametrize("layout", ["bin", "safetensors"])
+def test_convert_keeps_modules(own: Make, tmp_path: Path, family: str, layout: str) -> None:
+    tiny = own(family)
+    first, file = loaded(tiny.folder), tiny.folder / "model.safetensors"
+    wanted = {name: tensor.clone() for name, tensor in first.modules.state_dict().items()}
+    if layout == "bin":
+        torch.save(load_file(file), tiny.folder / "pytorch_model.bin")
+        file.unlink()
+    options = {"dtype": "float64"} if layout == "safetensors" else {}
+    convert(tiny.folder, tmp_path / "converted", architectures=FAMILIES, **options)
+    again = loaded(tmp_path / "converted")
+    assert (again.heads.family, again.heads.used, again.heads.why) == (family, True, "")
+    for name, tensor in wanted.items():
+        assert torch.equal(tensor, again.modules.state_dict()[name]), name
+    for name, tensor in first.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name]), name
 
 
 def test_layer_counts_that_no_pattern_names_load(own: Make) -> None:

@@ -214,26 +214,39 @@ def copy_modules(source: Path, destination: Path, specs: Sequence[ArchitectureSp
     `save_pretrained` loses them: transformers does not know that they are there. The destination gets a file of its own for
     them and an index that names it.
     """
+    checkpoint = Checkpoint.look(source, specs)
+    names = sorted(name for name in checkpoint.found.names if name in checkpoint.stored.files)
+    return add_tensors(destination, {name: checkpoint._read(name) for name in names})
+
+
+def pickled_modules(folder: Path, specs: Sequence[ArchitectureSpec]) -> dict[str, Tensor]:
+    """The tensors of modules in a folder's pytorch_model.bin files, which transformers leaves out."""
+    held: dict[str, Tensor] = {}
+    for path in sorted(folder.glob("pytorch_model*.bin")):
+        held.update(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
+    names = find_modules(held, _read_config(folder), specs).names
+    return {name: held[name].contiguous().clone() for name in sorted(names)}
+
+
+def add_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> int:
+    """Puts tensors that are not there beside those of a checkpoint, in a file of their own; returns how many."""
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    checkpoint = Checkpoint.look(source, specs)
-    names = sorted(name for name in checkpoint.found.names if name in checkpoint.stored.files)
-    there = stored_tensors(destination)
-    names = [name for name in names if name not in there.files]
-    if not names:
+    there = stored_tensors(folder)
+    added = {name: tensor for name, tensor in tensors.items() if name not in there.files}
+    if not added:
         return 0
-    tensors = {name: checkpoint._read(name) for name in names}
     file = "model-mtp.safetensors"
-    save_file(tensors, str(destination / file), metadata={"format": "pt"})
-    weight_map = {name: path.name for name, path in there.files.items()} | dict.fromkeys(names, file)
-    size = sum(t.numel() * t.element_size() for t in tensors.values())
+    save_file(added, str(folder / file), metadata={"format": "pt"})
+    weight_map = {name: path.name for name, path in there.files.items()} | dict.fromkeys(added, file)
+    size = sum(t.numel() * t.element_size() for t in added.values())
     for path in set(there.files.values()):
         with safe_open(str(path), framework="pt") as opened:
             size += sum(_bytes(opened, name) for name in opened.keys())  # noqa: SIM118
     index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
-    (destination / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-    return len(names)
+    (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    return len(added)
 
 
 def _bytes(opened: Any, name: str) -> int:
