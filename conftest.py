@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent
+
+# Whoever runs the tests may have installed plugins of their own: of all that is installed, tests see those of this repository.
+_OURS = {file.parent.name for file in ROOT.glob("packages/*/pyproject.toml")}
+_INSTALLED = {point.dist.name for point in metadata.entry_points(group="wmtp") if point.dist}
+if _INSTALLED - _OURS:
+    os.environ["WMTP_PLUGINS"] = ",".join(sorted(_INSTALLED & _OURS))
 
 # Tests run side by side, and so do the commands they start: torch's own threads would only fight over the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

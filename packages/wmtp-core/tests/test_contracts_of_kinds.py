@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import ast
+import json
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 import wmtp
 import wmtp.builtin
-from wmtp.testing import ArchitectureContract, CommandContract, ControlContract, FakeEngine
+import wmtp.testing
+from wmtp.contracts.runs import RunInfo
+from wmtp.plugins.kinds import KINDS
+from wmtp.runs.record import to_json
+from wmtp.runs.tables import write_details
+from wmtp.storage.local import LocalStorage
+from wmtp.testing import (
+    ArchitectureContract,
+    CommandContract,
+    ControlContract,
+    FakeEngine,
+    JudgeContract,
+    LoaderContract,
+    MemoryStorage,
+    ReporterContract,
+    ScorerContract,
+    SectionContract,
+    StorageContract,
+)
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Core:
@@ -16,6 +39,106 @@ class Core:
 
     def plugins(self, *others):
         return wmtp.create_plugin_manager(plugins=others, entry_points=False)
+
+
+def test_every_kind_has_a_contract_and_something_real_that_is_held_to_it():
+    """All tests of the repository, read and not imported: who subclasses which contract."""
+    held = set()
+    for file in [*ROOT.glob("packages/*/tests/**/*.py"), *ROOT.glob("tests/**/test_*.py")]:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name.startswith("Test")]
+        held |= {base.id for node in classes for base in node.bases if isinstance(base, ast.Name)}
+    contracts = {kind.name: kind.contract for kind in KINDS}
+    assert {name: contract for name, contract in contracts.items() if not hasattr(wmtp.testing, contract)} == {}
+    assert {name for name, contract in contracts.items() if contract not in held} == set()
+
+
+class TestLocalFolder(StorageContract):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path):
+        self.folder = tmp_path
+
+    def storage(self):
+        return LocalStorage(self.folder)
+
+
+class TestMemory(StorageContract):
+    @pytest.fixture(autouse=True)
+    def _one(self):
+        self.kept = MemoryStorage()
+
+    def storage(self):
+        return self.kept
+
+
+class TestReference(Core, LoaderContract):
+    loader = "reference"
+    reference = "reference:"
+    foreign = ("samples:x.jsonl", "s3://bucket/model", "org/name")
+
+
+class TestLocal(Core, JudgeContract):
+    judge = "local"
+
+
+class FinishedRun(Core):
+    def run(self, folder):
+        values = {"m": wmtp.MetricValue(value=0.5, low=0.1, high=0.9, problems=2, samples=2)}
+        record = wmtp.RunRecord(run=RunInfo(name="r", directory=str(folder)), metrics=values)
+        (folder / "results.json").write_text(json.dumps(to_json(record)), encoding="utf-8")
+        return wmtp.open_run(folder)
+
+
+class TestMarkdown(FinishedRun, ReporterContract):
+    reporter = "markdown"
+
+    def test_it_quotes_what_evaluators_say(self, tmp_path):
+        run = self.run(tmp_path)
+        write_details(tmp_path, "toy-v1", ["| seen | here |"])
+        path = self.plugins().reporters["markdown"].spec.write(tmp_path, run)
+        assert "## What toy-v1 says\n\n| seen | here |\n" in path.read_text(encoding="utf-8")
+
+
+class TestHtml(FinishedRun, ReporterContract):
+    reporter = "html"
+
+
+class TestRun(Core, SectionContract):
+    section = "run"
+    valid: ClassVar = {"name": "a", "tags": ["b"]}
+    invalid: ClassVar = {"name": "../x", "tags": "b"}
+
+    def _load(self, content):
+        return wmtp.load_recipe({"run": content}, plugins=self.plugins()).run
+
+
+class TestJudging(Core, SectionContract):
+    section = "judging"
+    valid: ClassVar = {"level": "process", "workers": 2}
+    invalid: ClassVar = {"level": "none", "time_limit": 0}
+
+    def _load(self, content):
+        return wmtp.load_config({"judging": content}, plugins=self.plugins()).judging
+
+
+class TestRho1(Core, ScorerContract):
+    scorer = "rho1-excess-v1"
+
+
+class TestCriticDelta(Core, ScorerContract):
+    scorer = "critic-delta-v1"
+
+
+class TestDft(Core, ScorerContract):
+    scorer = "dft-v1"
+
+
+class TestGiven(Core, ScorerContract):
+    scorer = "given-v1"
+
+
+class TestTawGae(Core, ScorerContract):
+    scorer = "taw-gae-v1"
 
 
 class TestUniform(Core, ControlContract):

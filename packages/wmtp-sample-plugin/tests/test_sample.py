@@ -5,12 +5,26 @@ from __future__ import annotations
 from typing import ClassVar
 
 import wmtp_sample_plugin.plugin
-from wmtp.testing import CommandContract, EvaluatorContract, FakeEngine, SectionContract, TrackerContract, engine_plugin
+from wmtp.testing import (
+    CommandContract,
+    DatasetContract,
+    EvaluatorContract,
+    FakeEngine,
+    SectionContract,
+    TrackerContract,
+    engine_plugin,
+)
 
 
 class TestToy(EvaluatorContract):
     plugin = wmtp_sample_plugin.plugin
     evaluator = "toy-v1"
+
+
+class TestProblems(DatasetContract):
+    plugin = wmtp_sample_plugin.plugin
+    dataset = "toy"
+    fields = ("id", "ask", "code", "tests")
 
 
 class TestHello(CommandContract):

@@ -39,6 +39,7 @@ class Kind:
         settings: where users write the options of one: ``recipe.eval.evaluators`` for ``recipe.eval.evaluators.<name>``.
             Empty where it takes none, or where the section of whoever uses it holds them.
         claims: further names.
+        contract: the class in `wmtp.testing` that one is held to.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Kind:
     key: str = "name"
     settings: str = ""
     claims: tuple[Claim, ...] = ()
+    contract: str = ""
 
     @property
     def hook_name(self) -> str:
@@ -65,31 +67,50 @@ class Kind:
 KINDS: list[Kind] = [
     Kind(
         name="storage mode",
+        contract="StorageContract",
         hook=hookspecs.wmtp_storages,
         record=specs.StorageSpec,
         key="mode",
         settings="config.storage",
         claims=(Claim(kind="URL scheme", field="schemes", registry="schemes"),),
     ),
-    Kind(name="loader", hook=hookspecs.wmtp_loaders, record=specs.LoaderSpec, settings="recipe.model.loaders"),
-    Kind(name="data set", hook=hookspecs.wmtp_datasets, record=specs.DatasetSpec),
+    Kind(
+        name="loader",
+        contract="LoaderContract",
+        hook=hookspecs.wmtp_loaders,
+        record=specs.LoaderSpec,
+        settings="recipe.model.loaders",
+    ),
+    Kind(name="data set", contract="DatasetContract", hook=hookspecs.wmtp_datasets, record=specs.DatasetSpec),
     Kind(
         name="evaluator",
+        contract="EvaluatorContract",
         hook=hookspecs.wmtp_evaluators,
         record=specs.EvaluatorSpec,
         key="id",
         settings="recipe.eval.evaluators",
         claims=(Claim(kind="metric", field="metrics"),),
     ),
-    Kind(name="judge", hook=hookspecs.wmtp_judges, record=specs.JudgeSpec),
-    Kind(name="scorer", hook=hookspecs.wmtp_scorers, record=specs.ScorerSpec),
-    Kind(name="control", hook=hookspecs.wmtp_controls, record=specs.ControlSpec),
-    Kind(name="trainer", hook=hookspecs.wmtp_trainers, record=specs.TrainerSpec),
-    Kind(name="architecture", hook=hookspecs.wmtp_architectures, record=specs.ArchitectureSpec),
-    Kind(name="tracker", hook=hookspecs.wmtp_trackers, record=specs.TrackerSpec, settings="config.tracking"),
-    Kind(name="reporter", hook=hookspecs.wmtp_reporters, record=specs.ReporterSpec),
-    Kind(name="section", hook=hookspecs.wmtp_sections, record=specs.SectionSpec),
-    Kind(name="command", hook=hookspecs.wmtp_commands, record=specs.CommandSpec),
+    Kind(name="judge", contract="JudgeContract", hook=hookspecs.wmtp_judges, record=specs.JudgeSpec),
+    Kind(name="scorer", contract="ScorerContract", hook=hookspecs.wmtp_scorers, record=specs.ScorerSpec),
+    Kind(name="control", contract="ControlContract", hook=hookspecs.wmtp_controls, record=specs.ControlSpec),
+    Kind(name="trainer", contract="TrainerContract", hook=hookspecs.wmtp_trainers, record=specs.TrainerSpec),
+    Kind(
+        name="architecture",
+        contract="ArchitectureContract",
+        hook=hookspecs.wmtp_architectures,
+        record=specs.ArchitectureSpec,
+    ),
+    Kind(
+        name="tracker",
+        contract="TrackerContract",
+        hook=hookspecs.wmtp_trackers,
+        record=specs.TrackerSpec,
+        settings="config.tracking",
+    ),
+    Kind(name="reporter", contract="ReporterContract", hook=hookspecs.wmtp_reporters, record=specs.ReporterSpec),
+    Kind(name="section", contract="SectionContract", hook=hookspecs.wmtp_sections, record=specs.SectionSpec),
+    Kind(name="command", contract="CommandContract", hook=hookspecs.wmtp_commands, record=specs.CommandSpec),
 ]
 
 

@@ -15,26 +15,29 @@ if TYPE_CHECKING:
     from wmtp.testing.fakes import MemoryStorage as MemoryStorage
     from wmtp.testing.fakes import dataset_plugin as dataset_plugin
     from wmtp.testing.fakes import engine_plugin as engine_plugin
-    from wmtp.testing.kind_contracts import ArchitectureContract as ArchitectureContract
     from wmtp.testing.kind_contracts import CommandContract as CommandContract
-    from wmtp.testing.kind_contracts import ControlContract as ControlContract
+    from wmtp.testing.kind_contracts import DatasetContract as DatasetContract
+    from wmtp.testing.kind_contracts import JudgeContract as JudgeContract
     from wmtp.testing.kind_contracts import ReporterContract as ReporterContract
     from wmtp.testing.kind_contracts import SectionContract as SectionContract
     from wmtp.testing.kind_contracts import TrackerContract as TrackerContract
-    from wmtp.testing.kind_contracts import TrainerContract as TrainerContract
+    from wmtp.testing.training_contracts import ArchitectureContract as ArchitectureContract
+    from wmtp.testing.training_contracts import ControlContract as ControlContract
+    from wmtp.testing.training_contracts import ScorerContract as ScorerContract
+    from wmtp.testing.training_contracts import TrainerContract as TrainerContract
 
 _CONTRACTS = ("EvaluatorContract", "LoaderContract", "StorageContract")
 _KINDS = (
-    "ArchitectureContract",
     "CommandContract",
-    "ControlContract",
+    "DatasetContract",
+    "JudgeContract",
     "ReporterContract",
     "SectionContract",
     "TrackerContract",
-    "TrainerContract",
 )
+_TRAINING = ("ArchitectureContract", "ControlContract", "ScorerContract", "TrainerContract")
 _FAKES = ("FakeEngine", "MemoryStorage", "dataset_plugin", "engine_plugin")
-__all__ = sorted((*_CONTRACTS, *_KINDS, *_FAKES))
+__all__ = sorted((*_CONTRACTS, *_KINDS, *_TRAINING, *_FAKES))
 
 
 def __getattr__(name: str) -> Any:
@@ -47,6 +50,10 @@ def __getattr__(name: str) -> Any:
         from wmtp.testing import kind_contracts
 
         return getattr(kind_contracts, name)
+    if name in _TRAINING:
+        from wmtp.testing import training_contracts
+
+        return getattr(training_contracts, name)
     if name in _FAKES:
         from wmtp.testing import fakes
 

@@ -1,4 +1,4 @@
-"""Contracts of the smaller kinds: sections, commands, trackers, reporters, architectures, trainers and controls."""
+"""Contracts of sections, commands, trackers, reporters, data sets and judges."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import attrs
 import pytest
 
 from wmtp.config import load_config, load_recipe
+from wmtp.contracts.judging import CallTests, JudgeRequest
+from wmtp.contracts.specs import DatasetRequest, Example, Resource
 from wmtp.contracts.tracking import TrackedRun
 from wmtp.errors import ConfigError
 from wmtp.testing.contracts import Citizen
@@ -166,78 +168,67 @@ class ReporterContract(Citizen):
         assert path.stat().st_size > 0
 
 
-class ArchitectureContract(Citizen):
-    """An architecture: it knows its modules by config.json and the names of tensors alone, and has a place for every one.
+class DatasetContract(Citizen):
+    """A data set: a split has the same rows each time, in the same order, and what may be trained on has examples.
 
     Attributes:
-        architecture: its name. config: the content of a config.json that is its own, with the number of its layers.
-        names: the names of all tensors of such a checkpoint, those of the trunk among them.
-        modules: how many modules these are.
+        dataset: its name. split: one that it has. fields: what every row holds.
     """
 
-    architecture: ClassVar[str]
-    config: ClassVar[Mapping[str, Any]]
-    names: ClassVar[Sequence[str]]
-    modules: ClassVar[int] = 1
+    dataset: ClassVar[str]
+    split: ClassVar[str] = "test"
+    fields: ClassVar[Sequence[str]] = ()
 
-    def test_it_finds_its_own_modules(self) -> None:
-        from wmtp.models.architectures.found import find_modules
+    def data(self, folder: Path) -> Path:
+        """The file or folder that the rows are read from, made in `folder`; not asked of a data set that brings its rows."""
+        return folder
 
-        specs = [owned.spec for owned in self.plugins().architectures.values()]
-        found = find_modules(self.names, self.config, specs)
-        assert found.spec is not None
-        assert (found.spec.name, len(found.modules), found.strange) == (self.architecture, self.modules, ())
+    def _rows(self, folder: Path, limit: int | None = None) -> list[Mapping[str, Any]]:
+        spec = self.plugins().datasets[self.dataset].spec
+        path = self.data(folder)
 
-    def test_it_takes_no_trunk_for_a_module(self) -> None:
-        from wmtp.models.architectures.found import find_modules
+        def fetch(patterns: tuple[str, ...] | None = None) -> Resource:
+            return Resource(path, "local")
 
-        specs = [owned.spec for owned in self.plugins().architectures.values()]
-        found = find_modules(self.names, self.config, specs)
-        assert found.names < set(self.names)
-        assert find_modules(set(self.names) - found.names, self.config, specs).modules == ()
+        return list(spec.load(DatasetRequest(dataset=self.dataset, split=self.split, fetch=fetch, limit=limit)))
+
+    def test_rows_are_the_same_each_time(self, tmp_path: Path) -> None:
+        rows = self._rows(tmp_path)
+        assert rows == self._rows(tmp_path)
+        assert len(rows) > 1
+        assert all(isinstance(row, Mapping) and set(self.fields) <= set(row) for row in rows)
+
+    def test_a_limit_changes_none_of_the_first_rows(self, tmp_path: Path) -> None:
+        assert self._rows(tmp_path, limit=1)[:1] == self._rows(tmp_path)[:1]
+
+    def test_rows_have_examples_to_train_on(self, tmp_path: Path) -> None:
+        examples = self.plugins().datasets[self.dataset].spec.examples
+        if examples is None:
+            pytest.skip("this data set cannot be trained on")
+        for row in self._rows(tmp_path):
+            assert all(isinstance(example, Example) for example in examples(row))
 
 
-class TrainerContract(Citizen):
-    """A trainer: it is found by its name, and a request that it is given comes to an end.
+class JudgeContract(Citizen):
+    """A place where programs are judged: right ones pass, wrong ones fail, and how one ends is nobody else's affair.
 
     Attributes:
-        trainer: its name.
+        judge: its name. settings: an instance of its settings class, if it takes options.
     """
 
-    trainer: ClassVar[str]
-
-    def request(self, folder: Path) -> Any:
-        """A small request that trains in `folder`."""
-        raise NotImplementedError
-
-    def test_it_trains(self, tmp_path: Path) -> None:
-        assert self.plugins().trainers[self.trainer].spec.train(self.request(tmp_path)) is not None
-
-
-class ControlContract(Citizen):
-    """A control of weighted training: each row keeps its mean, tokens that are not trained keep their weights, and nothing
-    but the keys decides. Needs torch.
-
-    Attributes:
-        control: its name. settings: an instance of its settings class, if it takes options.
-    """
-
-    control: ClassVar[str]
+    judge: ClassVar[str]
     settings: ClassVar[Any] = None
 
-    def _weights(self, *keys: int) -> tuple[Any, Any, Any]:
-        torch = pytest.importorskip("torch")
-        weights = torch.rand(len(keys), 12, generator=torch.Generator().manual_seed(1)) + 0.1
-        mask = torch.ones(len(keys), 12, dtype=torch.bool)
-        mask[:, ::5] = False
-        control = self.plugins().controls[self.control].spec.create(self.settings)
-        return weights, mask, control(weights.clone(), mask, keys)
-
-    def test_each_row_keeps_its_mean_and_its_untrained_tokens(self) -> None:
-        weights, mask, found = self._weights(3, 4)
-        for row in range(2):
-            assert float((found[row][mask[row]].mean() - weights[row][mask[row]].mean()).abs()) < 1e-5
-        assert bool((found[~mask] == weights[~mask]).all())
-
-    def test_the_keys_decide_and_nothing_else(self) -> None:
-        assert bool((self._weights(3, 4)[2] == self._weights(3, 4)[2]).all())
+    def test_programs_are_judged_each_by_itself(self) -> None:
+        request = JudgeRequest(level="auto", workers=1, time_limit=5.0, settings=self.settings)
+        judge = self.plugins().judges[self.judge].spec.open(request)
+        tests = CallTests(tests=("assert f(2) == 4",))
+        programs = ("def f(x): return x * 2", "def f(x): return x", "raise SystemExit(0)", "def f(x): return x + 2")
+        try:
+            assert judge.level in ("strict", "process")
+            assert all(isinstance(k, str) and isinstance(v, str) for k, v in judge.identity.items())
+            found = [future.result(timeout=120) for future in [judge.submit(program, tests) for program in programs]]
+        finally:
+            judge.close()
+        assert [outcome.passed for outcome in found] == [True, False, False, True]
+        assert "4" not in found[1].detail, "an expected value is told to nobody"
