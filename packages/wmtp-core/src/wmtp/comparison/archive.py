@@ -15,8 +15,8 @@ ZSTANDARD = 93
 MOST_BYTES = 1 << 30  # of one member; a sample of an evaluation is far smaller
 
 
-def members(path: Path, prefix: str) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the content of every member whose name starts with `prefix`, in the archive's order.
+def members(path: Path, prefix: str | tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the content of every member whose name starts with `prefix` (any of several), in the archive's order.
 
     Raises ConfigError where the archive is cut short or damaged, or where nothing here reads Zstandard.
     """

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from wmtp.comparison.records import Judged, RunData
 from wmtp.errors import ConfigError
@@ -23,8 +22,8 @@ def differences(runs: Sequence[RunData], evaluators: Sequence[str]) -> list[dict
 
 
 def _of(a: Judged, b: Judged) -> Iterator[tuple[str, str, str]]:
-    if set(a.passed) != set(b.passed):
-        yield "problems", *_sets(a.passed, b.passed)
+    if set(a.problems) != set(b.problems):
+        yield "problems", *_sets(a.problems, b.problems)
     for key in sorted(set(a.keys) | set(b.keys)) if a.keys and b.keys else ():
         left, right = a.keys.get(key, ABSENT), b.keys.get(key, ABSENT)
         if left != right:
@@ -44,8 +43,8 @@ def _of(a: Judged, b: Judged) -> Iterator[tuple[str, str, str]]:
             )
 
 
-def _sets(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, str]:
-    def said(own: Mapping[str, Any], others: Mapping[str, Any]) -> str:
+def _sets(a: Collection[str], b: Collection[str]) -> tuple[str, str]:
+    def said(own: Collection[str], others: Collection[str]) -> str:
         alone = [p for p in own if p not in others]
         return f"{len(own)} problems" + (
             f", {len(alone)} of its own ({', '.join(alone[:3])}{', …' if len(alone) > 3 else ''})" if alone else ""

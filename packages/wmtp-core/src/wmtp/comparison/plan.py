@@ -44,11 +44,14 @@ def lines(runs: Sequence[Path], metrics: Sequence[str], difference: float | None
 
 
 def _noise(run: RunData, metrics: Sequence[str]) -> dict[str, tuple[int, float]]:
-    owners = {run.owners[m] for m in metrics if m in run.owners} if metrics else set(run.judged)
-    if not owners & set(run.judged):
+    if unknown := [m for m in metrics if m not in run.owners]:
+        raise ConfigError(f"{unknown[0]} is no metric of {run.path}; it has {', '.join(run.owners)}")
+    sampled = {owner for owner, of in run.judged.items() if of.passed}
+    owners = {run.owners[m] for m in metrics} if metrics else sampled
+    if not owners & sampled:
         raise ConfigError(f"{run.path} has no judged samples{' of these metrics' if metrics else ''} to plan with")
     found = {}
-    for owner in sorted(owners & set(run.judged)):
+    for owner in sorted(owners & sampled):
         passed = [of for of in run.judged[owner].passed.values() if of]
         n, c = (np.array([f(of) for of in passed], dtype=float) for f in (len, lambda of: sum(of.values())))
         if n.min() < 2:

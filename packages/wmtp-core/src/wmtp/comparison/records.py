@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from wmtp.statistics.paired import Difference
 from wmtp.statistics.planning import Needed
 
 SCHEMA = 1
+UNJUDGED = "nobody here judged the samples of {name}: its {what} are {form}'s own"
 
 
 @attrs.frozen(kw_only=True)
@@ -19,7 +20,8 @@ class Judged:
     """What one evaluator, or another tool, says of each problem's samples.
 
     Attributes:
-        passed: Problem → index → whether that sample passed.
+        passed: Problem → index → whether that sample passed. Empty where there are values alone.
+        problems: Those that it answers for, where there are values alone; else those of `passed`.
         keys: What decides verdicts and prompts: named values, compared one by one.
         rows: Problem → digest of data row and judging. prompts: problem → digest of the prompt. Empty where nobody knows.
     """
@@ -28,6 +30,9 @@ class Judged:
     keys: Mapping[str, Any] = attrs.field(factory=dict)
     rows: Mapping[str, str] = attrs.field(factory=dict)
     prompts: Mapping[str, str] = attrs.field(factory=dict)
+    problems: Collection[str] = attrs.field(
+        default=attrs.Factory(lambda self: self.passed.keys(), takes_self=True), kw_only=True
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -38,8 +43,8 @@ class RunData:
         name: What tables call it. path: folder or file. form: ``"run"``, or whose file it is.
         metrics: Metric → value, as the run states it; empty for files of others, which have none.
         units: Metric → unit, where it has one.
-        owners: Metric → the key in `judged` or `values` that it comes from.
-        judged: Evaluator → outcomes. values: metric → problem → value, for metrics that are no pass@k.
+        owners: Metric → the key in `judged` that it comes from.
+        judged: Evaluator → outcomes and keys. values: metric → problem → value, for metrics that are no pass@k.
         seed: Of the sampling; ``None`` where it is unknown. model: for people.
         notes: What people must know.
     """

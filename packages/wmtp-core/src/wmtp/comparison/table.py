@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from wmtp.comparison.records import Comparison, MetricComparison
 
@@ -21,25 +22,24 @@ def lines(found: Comparison) -> Iterator[str]:
         yield ""
         yield from _metric(one, found.equivalent)
     for trend in found.trends:
-        values = " → ".join(amount(v, _unit(found, trend.metric)) for v in trend.values)
+        one = next(c for c in found.comparisons if c.metric == trend.metric)
+        said = partial(signed, unit=one.unit, share=one.found.share)
+        values = " → ".join(amount(v, one.unit, share=one.found.share) for v in trend.values)
         yield ""
         yield (
-            f"{trend.metric} over {len(trend.runs)} runs: {values}; {signed(trend.slope, _unit(found, trend.metric))} a run "
-            f"({signed(trend.low, _unit(found, trend.metric))} to {signed(trend.high, _unit(found, trend.metric))}), "
-            f"p = {p_value(trend.p_value)}"
+            f"{trend.metric} over {len(trend.runs)} runs: {values}; {said(trend.slope)} a run "
+            f"({said(trend.low)} to {said(trend.high)}), p = {p_value(trend.p_value)}"
         )
 
 
-def _unit(found: Comparison, metric: str) -> str:
-    return next((c.unit for c in found.comparisons if c.metric == metric), "")
+def amount(value: float, unit: str, *, share: bool = True) -> str:
+    """A value with its unit: shares in percent, other numbers as they are."""
+    return f"{100 * value:.1f} %" if share and not unit else f"{value:.3f} {unit}".rstrip()
 
 
-def amount(value: float, unit: str) -> str:
-    return f"{value:.3f} {unit}" if unit else f"{100 * value:.1f} %"
-
-
-def signed(value: float, unit: str) -> str:
-    return f"{value:+.3f} {unit}" if unit else f"{100 * value:+.1f} points"
+def signed(value: float, unit: str, *, share: bool = True) -> str:
+    """A difference with its sign and unit: of shares in points."""
+    return f"{100 * value:+.1f} points" if share and not unit else f"{value:+.3f} {unit}".rstrip()
 
 
 def p_value(value: float) -> str:
@@ -47,14 +47,15 @@ def p_value(value: float) -> str:
 
 
 def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
-    found, unit = one.found, one.unit
+    found = one.found
+    say, sign = (partial(f, unit=one.unit, share=found.share) for f in (amount, signed))
     yield f"{one.metric}: {one.b} is {MARKS[one.verdict]}" + (
-        f" (within {signed(equivalent, unit).lstrip('+')})" if one.verdict == "equivalent" and equivalent else ""
+        f" (within {sign(equivalent).lstrip('+')})" if one.verdict == "equivalent" and equivalent else ""
     )
-    yield f"  {amount(found.a, unit)} → {amount(found.b, unit)}, difference {signed(found.difference, unit)}"
-    yield f"  new problems like these    {signed(found.low, unit)} to {signed(found.high, unit)}  (95 %)"
+    yield f"  {say(found.a)} → {say(found.b)}, difference {sign(found.difference)}"
+    yield f"  new problems like these    {sign(found.low)} to {sign(found.high)}  (95 %)"
     if found.within is not None:
-        yield f"  these problems, new samples {signed(found.these_low, unit)} to {signed(found.these_high, unit)}  (95 %)"
+        yield f"  these problems, new samples {sign(found.these_low)} to {sign(found.these_high)}  (95 %)"
     error = f" ± {found.p_error:.4f}" if found.p_error else ""
     yield f"  p = {p_value(found.p_value)}{error} ({found.test}); Holm {p_value(one.p_holm)}"
     yield f"  {found.discordant} of {found.problems} problems differ; {len(one.gained)} gained, {len(one.lost)} lost"
@@ -69,7 +70,7 @@ def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
             else f", which saves {coupling.variance_saved:.0%} of the sampling variance"
         )
         yield f"  shared noise: outcomes correlate by {coupling.correlation:.2f}{saved}"
-    yield f"  a difference of {amount(found.smallest_detectable, unit)} would have been found in 80 of 100 such comparisons"
+    yield f"  a difference of {sign(found.smallest_detectable).lstrip('+')} would have been found in 80 of 100 such comparisons"
     yield from _needed(one)
 
 
@@ -85,7 +86,8 @@ def _needed(one: MetricComparison) -> Iterator[str]:
         if plan.samples is not None or plan.samples_these is None
         else "; no number of samples on these problems would"
     )
-    yield f"  a true difference of {signed(plan.difference, one.unit)} would be settled by {' or '.join(ways)}{more}"
+    true = signed(plan.difference, one.unit, share=one.found.share)
+    yield f"  a true difference of {true} would be settled by {' or '.join(ways)}{more}"
 
 
 def _some(problems: tuple[str, ...]) -> str:

@@ -21,6 +21,7 @@ from wmtp.statistics.quantiles import Z95, normal_quantile, student_quantile
 Ints = NDArray[np.int64]
 SCORE_WEIGHT = 0.6  # of the score interval beside Student's; chosen by simulation (decision 0061)
 POWER = 0.8
+SHARE_METHOD = "newcombe-student"
 DETECTABLE = Z95 + normal_quantile(POWER)
 
 
@@ -88,6 +89,11 @@ class Difference:
     coupling: Coupling | None = None
 
     @property
+    def share(self) -> bool:
+        """Whether the values are shares, between 0 and 1."""
+        return self.method == SHARE_METHOD
+
+    @property
     def smallest_detectable(self) -> float:
         """The true difference that such a comparison finds in 80 of 100 cases, at 5 %."""
         return DETECTABLE * self.standard_error
@@ -124,7 +130,7 @@ def _difference(
     problems, middle = len(d), float(d.mean())
     if share:
         low, high = (float(limit[0]) for limit in difference_limits(d[None, :]))
-        method = "newcombe-student"
+        method = SHARE_METHOD
     else:
         found = bootstrap_t(d)
         low, high, method = found.low, found.high, found.method

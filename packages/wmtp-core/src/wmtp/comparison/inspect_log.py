@@ -1,0 +1,180 @@
+"""Logs of inspect: a ZIP archive of one file a sample and epoch (``.eval``), or one JSON object (``.json``)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from wmtp.comparison.archive import members
+from wmtp.comparison.records import UNJUDGED, Judged, RunData
+from wmtp.errors import ConfigError
+
+LETTERS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}  # correct, incorrect, partial, no answer
+LIMITS = ("max_tokens", "stop_seqs", "reasoning_tokens")  # of model_generate_config; more are in config, named …_limit
+
+
+def read_archive(path: Path) -> RunData:
+    """Read an ``.eval`` log. Raises ConfigError where it is none, is cut short, or its evaluation did not succeed."""
+    header: dict[str, Any] = {}
+    samples: list[dict[str, Any]] = []
+    for name, data in members(path, ("header.json", "samples/")):
+        if name == "header.json":
+            header = _object(path, name, data)
+        else:
+            samples.append(_slim(_object(path, name, data)))
+    if not header and any(True for _ in members(path, "_journal/")):
+        raise ConfigError(
+            f"{path}: a log of inspect's without its header: the evaluation is still going, or was killed. Compare when it has "
+            "finished"
+        )
+    if not header and not samples:
+        raise ConfigError(f"{path}: a ZIP archive that is no log of inspect's: it holds no samples")
+    return _read(path, header, samples)
+
+
+def read_json_log(path: Path, log: Mapping[str, Any]) -> RunData:
+    """Read a ``.json`` log, which is here already. Raises ConfigError as `read_archive` does."""
+    samples = log.get("samples")
+    if not isinstance(samples, list):
+        raise ConfigError(
+            f"{path}: a log of inspect's without samples, as from --no-log-samples: nothing can be paired"
+        )
+    return _read(path, log, [_slim(s) for s in samples if isinstance(s, dict)])
+
+
+def _object(path: Path, name: str, data: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(data.decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: member {name} is damaged: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: member {name} is no object")
+    return found
+
+
+def _slim(sample: dict[str, Any]) -> dict[str, Any]:
+    """What a comparison needs of a sample; events and messages are most of a log."""
+    return {name: sample.get(name) for name in ("id", "epoch", "scores", "error", "input", "target")}
+
+
+def _read(path: Path, header: Mapping[str, Any], samples: Iterable[Mapping[str, Any]]) -> RunData:
+    spec = header.get("eval") or {}
+    if not isinstance(spec, dict):
+        raise ConfigError(f"{path}: a log of inspect's whose header does not say what was evaluated")
+    if header.get("status", "success") != "success":
+        raise ConfigError(
+            f"{path}: the evaluation did not end well (status {header.get('status')!r}), so its samples are not all there. "
+            "Finish it (inspect eval-retry), and compare then"
+        )
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    rows: dict[str, str] = {}
+    prompts: dict[str, str] = {}
+    count = failed = 0
+    for sample in samples:
+        if sample["id"] is None or not isinstance(sample["epoch"], int):
+            raise ConfigError(f"{path}: a sample without id and epoch, which is none of inspect's")
+        problem, count = str(sample["id"]), count + 1
+        rows[problem], prompts[problem] = _digest(sample["target"]), _digest(_asked(sample["input"]))
+        failed += bool(sample["error"])
+        for scorer, value in _scores(sample["scores"]):
+            found.setdefault(scorer, {}).setdefault(problem, {})[sample["epoch"]] = value
+    expected = (header.get("results") or {}).get("total_samples")
+    if isinstance(expected, int) and expected != count:
+        raise ConfigError(f"{path}: its header counts {expected} samples and it holds {count}: the log is not whole")
+    if not found:
+        raise ConfigError(f"{path}: no sample in it has a score that is a number or a grade")
+    keys = dict(_keys(spec)) if spec else {}
+    notes = [UNJUDGED.format(name=path.name, what="scores", form="inspect"), *_notes(path, header, count, failed)]
+    for scorer, of in found.items():
+        scored = sum(map(len, of.values()))
+        if scored < count:
+            notes.append(
+                f"in {path.name}, {count - scored} of {count} samples have no score by {scorer}: they are left out"
+            )
+    return _run(
+        path, found, Judged(passed={}, keys=keys, rows=rows, prompts=prompts), str(spec.get("model", "")), notes
+    )
+
+
+def _run(
+    path: Path, found: Mapping[str, dict[str, dict[int, float]]], shared: Judged, model: str, notes: Iterable[str]
+) -> RunData:
+    """Passes where every value is 0 or 1, else means over epochs."""
+    judged, values, owners, metrics = {}, {}, {}, {}
+    for scorer, of in found.items():
+        means = {problem: sum(epochs.values()) / len(epochs) for problem, epochs in of.items()}
+        binary = all(value in (0.0, 1.0) for epochs in of.values() for value in epochs.values())
+        metric = f"{scorer}_pass@1" if binary else scorer
+        passed = {p: {e: v == 1.0 for e, v in epochs.items()} for p, epochs in of.items()} if binary else {}
+        if not binary:
+            values[metric] = means
+        judged[scorer] = Judged(
+            passed=passed, problems=tuple(of), keys=shared.keys, rows=shared.rows, prompts=shared.prompts
+        )
+        owners[metric], metrics[metric] = scorer, sum(means.values()) / len(means)
+    return RunData(
+        name=path.name, path=path, form="inspect", owners=owners, judged=judged, values=values, metrics=metrics,
+        model=model, notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _notes(path: Path, header: Mapping[str, Any], count: int, failed: int) -> Iterator[str]:
+    if "status" not in header:
+        yield f"{path.name} does not say whether its evaluation came to an end, nor what was evaluated"
+    if failed:
+        yield f"in {path.name}, {failed} of {count} samples ended with an error"
+    if header.get("invalidated"):
+        yield f"{path.name} was marked invalid by whoever made it"
+
+
+def _keys(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What decides prompts and scores, by name; the model and its temperature are what a comparison may be about."""
+    yield "task", spec.get("task")
+    yield "task version", spec.get("task_version")
+    config = spec.get("config") or {}
+    generate = spec.get("model_generate_config") or {}
+    for name in sorted(k for k in config if k.endswith("_limit")):
+        yield f"limit {name}", config[name]
+    for name in LIMITS:
+        if name in generate:
+            yield f"limit {name}", generate[name]
+    for name in sorted(set(generate) & {"system_message"}):
+        yield f"prompt {name}", generate[name]
+    for name, value in sorted((spec.get("task_args") or {}).items()):
+        yield f"task argument {name}", value
+    for scorer in spec.get("scorers") or ():
+        if isinstance(scorer, dict):
+            yield f"scorer {scorer.get('name')}", json.dumps(scorer.get("options") or {}, sort_keys=True)
+    for package, version in sorted((spec.get("packages") or {}).items()):
+        yield f"judge {package}", version
+
+
+def _scores(scores: Any) -> Iterator[tuple[str, float]]:
+    for scorer, score in scores.items() if isinstance(scores, dict) else ():
+        value = score.get("value") if isinstance(score, dict) else score
+        if isinstance(value, bool | int | float):
+            if math.isfinite(value):  # NaN is inspect's mark of a sample that was not scored
+                yield scorer, float(value)
+        elif isinstance(value, str) and value in LETTERS:
+            yield scorer, LETTERS[value]
+        elif isinstance(value, dict):  # a scorer of several values: each is a score of its own
+            yield from (
+                (f"{scorer}.{k}", float(v))
+                for k, v in value.items()
+                if isinstance(v, bool | int | float) and math.isfinite(v)
+            )
+
+
+def _asked(value: Any) -> Any:
+    """A sample's input without the ids that inspect gives turns, which are drawn anew each time."""
+    if isinstance(value, list):
+        return [{k: v for k, v in turn.items() if k != "id"} if isinstance(turn, dict) else turn for turn in value]
+    return value
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()

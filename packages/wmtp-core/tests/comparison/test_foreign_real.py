@@ -1,0 +1,163 @@
+"""Files that the tools themselves wrote (``tools/README.md``): the numbers they printed, and ways of spoiling such a file."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+import wmtp
+from wmtp.comparison.archive import members
+from wmtp.comparison.compare import compare
+from wmtp.comparison.foreign import read_file
+from wmtp.comparison.plan import lines as plan_lines
+from wmtp.comparison.table import lines
+
+TOOLS = Path(__file__).parent / "tools"
+PRINTED = {
+    "human_eval_results.jsonl": {"pass@1": 0.2916666666666667},
+    "evalplus_eval_results.json": {"base_pass@1": 0.708, "plus_pass@1": 0.458},
+    "samples_lm_eval.jsonl": {"exact_match (first)": 0.5, "exact_match (most)": 0.2},
+    "inspect.eval": {"match_pass@1": 0.75, "length": 1.25},
+}
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_the_numbers_are_those_that_the_tool_printed(name: str) -> None:
+    assert read_file(TOOLS / name).metrics == pytest.approx(PRINTED[name], abs=5e-4)
+
+
+def test_pass_at_another_k_is_human_evals_own(tmp_path: Path) -> None:
+    a = TOOLS / "human_eval_results.jsonl"
+    b = tmp_path / "b_results.jsonl"
+    b.write_text(a.read_text().replace('"passed": false', '"passed": true'))
+    one = compare([a, b], metrics=["pass@2"]).comparisons[0]
+    assert (one.found.a, one.found.b) == (pytest.approx(0.5138888888888888), 1.0)
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_a_file_cut_anywhere_gets_a_line_that_names_it(tmp_path: Path, name: str) -> None:
+    data = (TOOLS / name).read_bytes()
+    path = tmp_path / "cut"
+    ends = {n + 1 for n, byte in enumerate(data) if byte == 10} | {n for n, byte in enumerate(data) if byte == 10}
+    places = [n for n in random.Random(name).sample(range(1, len(data)), 40) if n not in ends]  # whole lines are a file
+    for place in places:
+        path.write_bytes(data[:place])
+        with pytest.raises(wmtp.ConfigError, match="cut"):
+            read_file(path)
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_a_file_with_a_byte_changed_is_read_or_refused(tmp_path: Path, name: str) -> None:
+    data, draw = (TOOLS / name).read_bytes(), random.Random(name)
+    path = tmp_path / "changed"
+    for _ in range(60):
+        spoilt = bytearray(data)
+        spoilt[draw.randrange(len(data))] = draw.randrange(256)
+        path.write_bytes(bytes(spoilt))
+        with contextlib.suppress(wmtp.ConfigError):
+            read_file(path)
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_a_packed_file_is_called_so(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress((TOOLS / name).read_bytes()))
+    with pytest.raises(wmtp.ConfigError, match=r"x\.gz: compressed by gzip"):
+        read_file(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty"),
+        (" \n\n", "empty"),
+        ("metric,value\n", "no JSON"),
+        ("[" * 100_000, "nested too deep"),
+        ("null", "Known are"),
+        ('{"eval": {}}', "no outcome"),
+        ('{"eval": {"a": 3}}', "no list of samples"),
+        ('{"results": {"t": {}}, "configs": {}}', "log_samples"),
+        ('{"humaneval": {"pass@1": 0.3}, "config": {}}', "totals alone"),
+        ('{"task_id": "a", "passed": "no"}\n', "neither true nor false"),
+        ('{"task_id": "a", "passed": true}\n{"doc_id": 1, "metrics": []}\n', "record 2"),
+        ('{"doc_id": 1, "metrics": ["m"], "m": NaN}\n', "is nan"),
+        ('{"doc_id": 1, "metrics": ["m"]}\n', "no value of it"),
+        ('{"status": "success", "plan": {}, "eval": {}}', "without samples"),
+    ],
+)
+def test_wrong_and_mixed_files_get_a_line(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "wrong.json"
+    path.write_text(text)
+    with pytest.raises(wmtp.ConfigError, match=said) as refused:
+        read_file(path)
+    assert str(path) in str(refused.value)
+
+
+def test_the_form_is_told_by_what_is_in_a_file_and_not_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "results.txt"
+    path.write_bytes((TOOLS / "inspect.eval").read_bytes())
+    assert read_file(path).form == "inspect"
+
+
+def test_a_log_of_inspects_that_did_not_end_well_is_refused(tmp_path: Path) -> None:
+    log = json.loads(next(data for _, data in members(TOOLS / "inspect.eval", "header.json")))
+    samples = [json.loads(data) for _, data in members(TOOLS / "inspect.eval", "samples/")]
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps({**log, "samples": samples}))
+    assert read_file(path).metrics == PRINTED["inspect.eval"]
+    path.write_text(json.dumps({**log, "status": "cancelled", "samples": samples[:3]}))
+    with pytest.raises(wmtp.ConfigError, match="'cancelled'"):
+        read_file(path)
+    path.write_text(json.dumps({**log, "samples": samples[:3]}))
+    with pytest.raises(wmtp.ConfigError, match="counts 8 samples and it holds 3"):
+        read_file(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (lambda log, samples: [s.update(target="9") for s in samples if s["id"] == "p/1"], "data"),
+        (lambda log, samples: [s.update(input="Else?") for s in samples if s["id"] == "p/1"], "prompt"),
+        (lambda log, samples: log["eval"].update(task="other"), "task"),
+        (lambda log, samples: log["eval"]["config"].update(token_limit=9), "limit token_limit"),
+        (lambda log, samples: log["eval"]["scorers"][0].update(options={"numeric": True}), "scorer match"),
+        (lambda log, samples: [s.update(id=f"q{i}") for i, s in enumerate(samples)], "problems"),
+    ],
+)
+def test_logs_of_inspects_that_measured_different_things_are_refused(tmp_path: Path, change: object, key: str) -> None:
+    log = json.loads(next(data for _, data in members(TOOLS / "inspect.eval", "header.json")))
+    samples = [json.loads(data) for _, data in members(TOOLS / "inspect.eval", "samples/")]
+    assert callable(change)
+    change(log, samples)
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps({**log, "samples": samples}))
+    with pytest.raises(wmtp.ConfigError, match=f"  {key} "):
+        compare([TOOLS / "inspect.eval", path])
+
+
+def test_scores_that_are_no_shares_are_not_told_in_percent(tmp_path: Path) -> None:
+    path = tmp_path / "b.eval"
+    path.write_bytes((TOOLS / "inspect.eval").read_bytes())
+    text = "\n".join(lines(compare([TOOLS / "inspect.eval", path], metrics=["length"])))
+    assert "1.250 → 1.250" in text
+    assert "125" not in text
+
+
+def test_a_plan_needs_outcomes_and_a_metric_that_is_there() -> None:
+    with pytest.raises(wmtp.ConfigError, match="no judged samples to plan with"):
+        list(plan_lines([TOOLS / "samples_lm_eval.jsonl"], (), None))
+    with pytest.raises(wmtp.ConfigError, match="mach_pass@1 is no metric"):
+        list(plan_lines([TOOLS / "inspect.eval"], ("mach_pass@1",), None))
+    assert list(plan_lines([TOOLS / "inspect.eval"], (), 0.05))
+
+
+def test_a_metric_that_is_misspelt_is_named_with_what_was_meant(tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    path.write_bytes((TOOLS / "evalplus_eval_results.json").read_bytes())
+    with pytest.raises(wmtp.ConfigError, match=r"bas_pass@1.*Did you mean base_pass@1\?"):
+        compare([TOOLS / "evalplus_eval_results.json", path], metrics=["bas_pass@1"])
