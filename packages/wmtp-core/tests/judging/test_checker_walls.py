@@ -95,6 +95,7 @@ OWN_FAULTS = {
     "a file that is not here": "rows = open('/no/such/rows.csv').read()\nassert f(3) == 3",
     "a file that is not here, after a call": "assert f(3) == 3\nassert f(4) == len(open('/no/such/rows.csv').read())",
     "a sum of its own": "assert f(3) == len([2]) / len([])",
+    "a sum of its own that divides an answer": "assert f(3) / len([]) == 3",
     "a value of its own": "wanted = [1, 2]\nassert f(3) == wanted[5]",
     "a module's name": "import math\nassert f(3) == math.no_such_thing",
 }
@@ -123,3 +124,21 @@ def test_a_programs_fault_stays_the_programs(what: str, judge: SandboxJudge) -> 
     code, test = PROGRAMS_FAULTS[what]
     outcome = judge.submit(code, CallTests(tests=(test,))).result()
     assert outcome.status in ("failed", "error"), outcome
+
+
+@pytest.mark.parametrize(
+    ("reference", "test", "status"),
+    [
+        ("def f(x): return x", "assert near(f(3), 3)", "infrastructure"),  # a helper that the row forgot
+        ("def f(x): return x", "assert f(3) == THREE", "infrastructure"),
+        ("THREE = 3\ndef f(x): return x", "assert f(3) == THREE", "error"),
+        ("from math import *\ndef f(x): return x", "assert f(3) == THREE", "error"),  # it may come from there
+        ("def f(x: return x", "assert f(3) == THREE", "error"),
+        ("", "assert f(3) == THREE", "error"),
+    ],
+)
+def test_a_name_that_a_right_program_lacks_too_is_missing_in_the_tests(
+    reference: str, test: str, status: str, judge: SandboxJudge
+) -> None:
+    outcome = judge.submit(RIGHT, CallTests(tests=(test,), reference=reference)).result()
+    assert outcome.status == status, outcome

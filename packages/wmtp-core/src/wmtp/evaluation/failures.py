@@ -61,11 +61,14 @@ class Failures:
             ]
         if self._unsolved:
             shown, more = self._unsolved[:UNSOLVED], len(self._unsolved) - UNSOLVED
-            lines += ["", "Unsolved: " + ", ".join(shown) + (f" and {more} more" if more > 0 else "") + "."]
+            lines += [
+                "",
+                "Unsolved: " + ", ".join(map(_plain, shown)) + (f" and {more} more" if more > 0 else "") + ".",
+            ]
         for sample, verdict in self._examples.values():
             lines += [
                 "",
-                f"Problem {sample.key.problem}, sample {sample.key.index}: "
+                f"Problem {_plain(sample.key.problem)}, sample {sample.key.index}: "
                 f"{_plain(verdict.outcome.detail or verdict.outcome.status)}",
                 "",
             ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections import Counter
@@ -13,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from wmtp import json_text
 from wmtp.config.config import Config
 from wmtp.config.plain import to_plain
 from wmtp.config.recipe import Recipe
@@ -153,7 +153,7 @@ def _generation(folder: Path, engine: RunEngine, parts: Mapping[str, EvaluationR
     for path in sorted((folder / "samples").glob("*.jsonl")) if (folder / "samples").is_dir() else ():
         with path.open("rb") as lines:
             for line in lines:
-                row = json.loads(line.decode("utf-8", "surrogatepass"))
+                row = json_text.loads(line.decode("utf-8", "surrogatepass"))
                 samples += 1
                 tokens += row["tokens"]
                 truncated += row["finish_reason"] == "length"

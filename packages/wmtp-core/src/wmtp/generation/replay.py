@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from wmtp import json_text
 from wmtp.contracts.engines import Completion, FinishReason, GenerationRequest, Sampling
 from wmtp.errors import ConfigError, ResourceError
 from wmtp.kit.files import open_text
@@ -120,7 +120,7 @@ class SamplesEngine:
 
     def _index_lists(self) -> None:
         try:
-            lists = json.loads(self._file.read().decode("utf-8", "surrogatepass"))
+            lists = json_text.loads(self._file.read().decode("utf-8", "surrogatepass"))
         except ValueError as error:
             raise ConfigError(f"{self._path}: not valid JSON: {error}") from None
         shaped = isinstance(lists, list) and all(
@@ -146,7 +146,7 @@ class SamplesEngine:
         """The problem of a line, and the index that our own lines give it. Fields that we know nothing of are let be."""
         where = f"{self._path}, line {number}"
         try:
-            row = json.loads(line.decode("utf-8", "surrogatepass"))
+            row = json_text.loads(line.decode("utf-8", "surrogatepass"))
         except ValueError as error:
             raise ConfigError(f"{where}: not valid JSON: {error}") from None
         theirs = isinstance(row, dict) and "task_id" in row and ("completion" in row or "solution" in row)
@@ -183,7 +183,7 @@ class SamplesEngine:
         if place is None:
             return None
         self._file.seek(place)
-        row = json.loads(self._file.readline().decode("utf-8", "surrogatepass"))
+        row = json_text.loads(self._file.readline().decode("utf-8", "surrogatepass"))
         text, field = _text_of(row)
         finish: FinishReason = "length" if row.get("finish_reason") == "length" else "stop"
         told = row["extra"] if isinstance(row.get("extra"), dict) else {}  # of our own lines

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from wmtp import json_text
 from wmtp.errors import ResourceError
 from wmtp.models.quantised import check_quantisation
 
@@ -52,7 +52,7 @@ def check_config(folder: Path, *, trust_remote_code: bool = False) -> None:
 
     path = folder / "config.json"
     try:
-        raw = json.loads(path.read_bytes())
+        raw = json_text.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ResourceError(f"{path} cannot be read: {error}") from None
     if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
@@ -90,7 +90,7 @@ def _check_generation(path: Path) -> None:
     if not path.is_file():
         return
     try:
-        whole = isinstance(json.loads(path.read_bytes()), dict)
+        whole = isinstance(json_text.loads(path.read_bytes()), dict)
     except ValueError:
         whole = False
     if not whole:
@@ -116,7 +116,7 @@ def check_early(folder: Path, *, trust_remote_code: bool = False, handled: Colle
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     try:
-        raw = json.loads((folder / "config.json").read_bytes())
+        raw = json_text.loads((folder / "config.json").read_bytes())
         own = _needs_its_own_code(raw) and raw["model_type"] not in handled
         known = raw["model_type"] in CONFIG_MAPPING or (own and not trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import json
 import mmap
 import pickle
 import zipfile
@@ -22,6 +21,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from wmtp import json_text
 from wmtp.errors import ConfigError, PluginError, ResourceError
 from wmtp.models.mtp_llama import MtpLlamaConfig, MtpLlamaForCausalLM
 
@@ -111,7 +111,7 @@ def read_params(folder: Path, embedding: int) -> Params:
     """Reads params.json. embedding: rows of the embedding matrix, for a vocab_size of −1."""
     path = folder / "params.json"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json_text.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ResourceError(f"{path} cannot be read: {error}") from None
     raw = raw if isinstance(raw, dict) else {}
@@ -260,6 +260,7 @@ def load_meta(folder: Path, *, dtype: torch.dtype | None, device: str) -> MtpLla
         raise ResourceError(f"{path} has no tok_embeddings.weight; it is no checkpoint in Meta's format")
     params = read_params(folder, embedding.shape[0])
     dtype = dtype or embedding.dtype
+    _fits_roughly(path, params, stored)
     with torch.device("meta"):
         model: MtpLlamaForCausalLM = MtpLlamaForCausalLM(_config(params, dtype)).to(dtype)
     names = dict(_renamed(params))
@@ -287,6 +288,18 @@ def _give_back(mapped: Tensor) -> None:
     start = storage.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
     length = storage.data_ptr() + storage.nbytes() - start
     ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), ctypes.c_int(mmap.MADV_DONTNEED))
+
+
+def _fits_roughly(path: Path, params: Params, stored: dict[str, Tensor]) -> None:
+    """Refuses sizes that are out of all proportion, since a model of such a size takes forever to build."""
+    embedding = list(stored["tok_embeddings.weight"].shape)
+    told = ""
+    if [params.vocab, params.dim] != embedding:
+        told = f"misshapen: tok_embeddings.weight is {embedding}, params.json makes it {[params.vocab, params.dim]}"
+    elif params.layers > len(stored):
+        told = f"missing: most of {params.layers} layers, since there are {len(stored)} tensors"
+    if told:
+        raise ResourceError(f"{path} does not fit its params.json. {told}")
 
 
 def _compare(path: Path, stored: dict[str, Tensor], names: dict[str, str], shapes: dict[str, torch.Size]) -> None:

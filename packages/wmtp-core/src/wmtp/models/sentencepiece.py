@@ -7,11 +7,11 @@ the file says, so here the file is asked.
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from wmtp import json_text
 from wmtp.errors import PluginError, ResourceError
 
 NUMBERED_ANEW = frozenset(
@@ -91,7 +91,7 @@ def class_name(folder: Path) -> str:
 
 def read_object(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
+        found = json_text.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -7,7 +7,6 @@ loses at most the line it was writing; a machine that loses power may lose the l
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 
 import filelock
 
+from wmtp import json_text
 from wmtp.errors import ConfigError
 
 
@@ -40,7 +40,7 @@ def write_atomically(path: Path, text: str) -> None:
 def read_object(path: Path) -> dict[str, Any] | None:
     """A JSON object that `write_atomically` wrote; ``None`` if there is none. Raises ConfigError if it is damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json_text.loads(path.read_text(encoding="utf-8"))
         if isinstance(found, dict):
             return found
         error: Exception = TypeError("not an object")
@@ -88,7 +88,7 @@ def locked(folder: Path, *, fresh: bool) -> Iterator[Path]:
         if fresh:
             for entry in folder.iterdir():
                 if entry.name != ".lock" and _own_name(entry.name) in OWN_FILES:  # the user's notes stay
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                    shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         yield folder
     finally:
         lock.release()

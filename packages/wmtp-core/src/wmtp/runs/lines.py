@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from wmtp import json_text
 from wmtp.contracts.engines import SampleKey
 from wmtp.contracts.evaluation import LINE_SCHEMA, Sample, Verdict
 from wmtp.contracts.judging import Outcome
@@ -53,7 +54,7 @@ class LineFormat(Generic[R]):
             ValueError: The line is no JSON object of these fields, or a field cannot be what it says.
             TypeError: A field is of another type.
         """
-        row = json.loads(line.decode("utf-8", "surrogatepass"))
+        row = json_text.loads(line.decode("utf-8", "surrogatepass"))
         if not isinstance(row, dict) or not self.required <= set(row) <= self.required | self.optional:
             raise ValueError("its fields are not those of this version's records")
         return self.from_row(row)
@@ -208,7 +209,7 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line.decode("utf-8", "surrogatepass"))
+                row = json_text.loads(line.decode("utf-8", "surrogatepass"))
                 if not isinstance(row, dict):
                     raise ValueError("no JSON object")
             except (ValueError, RecursionError) as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from wmtp import json_text
 from wmtp.contracts.engines import SampleKey
 from wmtp.contracts.evaluation import Sample, Verdict
 from wmtp.contracts.runs import RunRecord
@@ -158,7 +158,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                row: dict[str, Any] = json.loads(line.decode("utf-8", "surrogatepass"))
+                row: dict[str, Any] = json_text.loads(line.decode("utf-8", "surrogatepass"))
                 _ = row["problem"]
             except (ValueError, KeyError, TypeError) as error:
                 raise ConfigError(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wmtp import json_text
 from wmtp.contracts.engines import Message
 from wmtp.runs.folder import write_atomically
 
@@ -35,7 +36,7 @@ def add_prompts(folder: Path, evaluator: str, prompts: Mapping[str, str | Sequen
     stored: dict[str, Any] = {}
     try:
         for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-            row = json.loads(line)
+            row = json_text.loads(line)
             stored[row["problem"]] = row["prompt"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         stored = {}  # nothing there, or damaged: the prompts are at hand, and are written anew

@@ -24,6 +24,7 @@ from uuid import uuid4
 
 import attrs
 
+from wmtp import json_text
 from wmtp.storage import content
 from wmtp.storage.content import Content
 
@@ -199,7 +200,7 @@ class Cache:
 def _read(folder: Path) -> CacheEntry | None:
     manifest = folder / "manifest.json"
     try:
-        data: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+        data: dict[str, Any] = json_text.loads(manifest.read_text(encoding="utf-8"))
         files = {str(key): Content(int(size), tuple(p), str(v)) for key, (size, p, v) in data["files"].items()}
         whole = all(os.stat(f"{folder}/files/{key}").st_size == file.size for key, file in files.items())
         piece_bytes, patterns = int(data["piece_bytes"]), data["patterns"]

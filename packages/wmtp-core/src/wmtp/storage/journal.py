@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 from uuid import uuid4
 
+from wmtp import json_text
+
 
 class Journal:
     """Finished ranges, one line each, appended as they finish; a torn last line is ignored.
@@ -25,7 +27,7 @@ class Journal:
         resumed = bool(lines) and lines[0] == first
         for line in lines[1:] if resumed else ():
             try:
-                name, start, digest = json.loads(line)
+                name, start, digest = json_text.loads(line)
             except ValueError:
                 continue
             self.done[name, start] = digest

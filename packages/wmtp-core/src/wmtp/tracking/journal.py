@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import attrs
 import cattrs
 
+from wmtp import json_text
 from wmtp.contracts.tracking import Ending, Point, TrackedRun
 from wmtp.errors import ConfigError
 
@@ -159,7 +160,7 @@ def read_journal(path: Path, offset: int = 0) -> Iterator[tuple[int, Entry]]:
 
 def _entry(path: Path, offset: int, line: bytes) -> Entry:
     try:
-        row = json.loads(line)
+        row = json_text.loads(line)
         entry: Entry = cattrs.structure(row, _KINDS[row.pop("what")])
     except Exception as error:  # noqa: BLE001  (cattrs raises groups, JSON and the table their own)
         raise ConfigError(f"{path}, at byte {offset}: damaged: {error!r}. Remove that line, or use --fresh.") from None

@@ -37,8 +37,6 @@ def is_tests_own(
     """
     if isinstance(error, (MemoryError, RecursionError, AssertionError)):
         return False
-    if isinstance(error, NameError) and error.name in of_program:
-        return False  # a function that the program should have had
     if not asked:
         return True
     node = _node(source, _place(error, label))

@@ -158,8 +158,9 @@ def _is_tests_own(
         return False
     source = job["setup"] if stage == "the setup" else job["tests"][int(stage.split()[1]) - 1]
     label = "<setup>" if stage == "the setup" else f"<{stage}>"
-    wanted = blame.defined_by(job["reference"], parts.names) if isinstance(error, NameError) else parts.names
-    return blame.is_tests_own(error, source, label, wanted, space, asked=program.asked)
+    if isinstance(error, NameError) and error.name in parts.names:  # nothing but the program could define it
+        return error.name not in blame.defined_by(job["reference"], parts.names)
+    return blame.is_tests_own(error, source, label, parts.names, space, asked=program.asked)
 
 
 def _hint(error: BaseException) -> str:

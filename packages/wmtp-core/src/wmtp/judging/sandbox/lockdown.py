@@ -94,6 +94,19 @@ def _build_root(where: str, found: libraries.Libraries, packages: list[str]) -> 
     os.symlink(WORK, where + "/tmp")
 
 
+_TAKEN = ("/tmp", "/proc", "/dev", _BOX, PACKAGES, CANARY, "/old")
+
+
+def check_places(found: libraries.Libraries) -> None:
+    """Raises OSError where the interpreter's libraries lie in a place that is something else inside."""
+    for path in (*found.folders, *found.shared_objects):
+        for place in _TAKEN:
+            if path == place or path.startswith(place + "/"):
+                raise OSError(
+                    f"the interpreter's library {path} is below {place}, which programs have as their own: install it elsewhere"
+                )
+
+
 def _enter_root(where: str, *, keep_proc: bool) -> None:
     if keep_proc:  # needed once more, to map the uid; covered later
         _mount("/proc", f"{where}/proc", None, _BIND | _REC)
@@ -120,6 +133,7 @@ def enter_namespaces(scratch: str, number: int, found: libraries.Libraries, pack
     void RLIMIT_NPROC, and an interpreter under a closed home would be out of reach afterwards. The caller forks next; the
     child is pid 1 of the new pid namespace.
     """
+    check_places(found)
     as_root = os.geteuid() == 0
     if as_root:
         uid = _unused_uid(number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from wmtp import json_text
 from wmtp.contracts.architectures import ArchitectureSpec
 from wmtp.errors import ResourceError
 
@@ -96,7 +96,7 @@ def _index(folder: Path) -> dict[str, tuple[str, ...]]:
     if not path.is_file():
         return {}
     try:
-        named = json.loads(path.read_bytes())["weight_map"]
+        named = json_text.loads(path.read_bytes())["weight_map"]
         pairs = [(str(name), str(file)) for name, file in named.items()]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResourceError(f"{path} is no index of safetensors ({type(error).__name__}); fetch it again") from None

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wmtp import json_text
 from wmtp.contracts.architectures import ArchitectureSpec
 from wmtp.errors import ResourceError
 from wmtp.models.architectures.found import INDEX, stored_tensors
@@ -71,11 +72,11 @@ def save_modules(modules: SequentialModules, folder: Path) -> tuple[str, ...]:
     weight_map = {name: file.name for name, file in stored_tensors(folder).files.items()}
     size = sum(t.numel() * t.element_size() for t in tensors.values())
     if path.is_file():
-        size += int(json.loads(path.read_bytes()).get("metadata", {}).get("total_size", 0))
+        size += int(json_text.loads(path.read_bytes()).get("metadata", {}).get("total_size", 0))
     index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
     path.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     config = folder / "config.json"
-    stored = {**json.loads(config.read_bytes()), modules.spec.declared[0]: modules.count}
+    stored = {**json_text.loads(config.read_bytes()), modules.spec.declared[0]: modules.count}
     if modules.spec.trunk and stored["model_type"] == modules.spec.trunk:
         stored["model_type"] = modules.spec.model_types[0]
     config.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
