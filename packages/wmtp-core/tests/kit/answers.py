@@ -172,6 +172,170 @@ STYLES: dict[str, Style] = {
     "Vicuna: quoted": lambda t, a, b: f"{a}" + "".join(f"> {line}\n" for line in fenced(t.right).splitlines()) + b,
     "Baichuan: no-break spaces": lambda t, a, b: f"{a}{fenced(t.right.replace('    ', chr(0xA0) * 4))}{b}",
 }
+FURTHER: dict[str, Style] = {
+    "Devstral: XML answer tags": lambda t, a, b: f"<answer>\n{t.right}</answer>",
+    "Devstral: answer tag around a block": lambda t, a, b: f"<answer>\n{fenced(t.right)}</answer>",
+    "Hermes: boxed fence in reasoning then answer tag": lambda t, a, b: (
+        f"<reasoning>\n{fenced(t.draft)}</reasoning>\n<answer>{fenced(t.right)}</answer>"
+    ),
+    "Nemotron: /think with attributes": lambda t, a, b: f"<think time=3>\n{fenced(t.draft)}</think>\n{fenced(t.right)}",
+    "MiniMax: think twice": lambda t, a, b: (
+        f"<think>a\n{fenced(t.draft)}</think>Then\n<think>b</think>\n{fenced(t.right)}"
+    ),
+    "Jamba: html fence": lambda t, a, b: f'<pre class="language-python"><code>{t.right}</code></pre>',
+    "Grok: py3 info": lambda t, a, b: fenced(t.right, "py3"),
+    "Claude: artifact": lambda t, a, b: (
+        f'<antArtifact identifier="x" type="application/vnd.ant.code" language="python">\n{t.right}</antArtifact>\nDone.'
+    ),
+    "Command R: capital language": lambda t, a, b: fenced(t.right, "Python"),
+    "Nova: space before language": lambda t, a, b: fenced(t.right, " python"),
+    "Reka: language with colon path": lambda t, a, b: fenced(t.right, "python:solution.py"),
+    "Cursor: path info": lambda t, a, b: fenced(t.right, "src/solution.py"),
+    "Aya: line numbers info": lambda t, a, b: fenced(t.right, "python {linenos=true}"),
+    "Granite: filename in comment": lambda t, a, b: fenced("# solution.py\n" + t.right),
+    "Phi-4: headings": lambda t, a, b: (
+        f"## Approach\n\nUse a loop.\n\n## Code\n\n{fenced(t.right)}\n## Complexity\n\n- O(n)\n"
+    ),
+    "Tulu: examples in text block behind": lambda t, a, b: (
+        f"{fenced(t.right)}\nOutput:\n{fenced('6' + chr(10), 'text')}"
+    ),
+    "Tulu: output untagged behind": lambda t, a, b: f"{fenced(t.right)}\nOutput:\n{fenced('6' + chr(10), '')}",
+    "StableLM: usage block behind": lambda t, a, b: (
+        f"{fenced(t.right)}\nUsage:\n{fenced('print(1)' + chr(10))}" if t.name else fenced(t.right)
+    ),
+    "Zephyr: user turn hallucinated": lambda t, a, b: (
+        f"{fenced(t.right)}\n<|user|>\nNow do three\n<|assistant|>\n{fenced(t.draft)}"
+    ),
+    "Alpaca: instruction hallucinated": lambda t, a, b: (
+        f"{t.right}\n### Instruction:\nAnother\n\n### Response:\n{t.draft}"
+    ),
+    "Human: turn hallucinated": lambda t, a, b: f"{fenced(t.right)}\n\nHuman: thanks\n\nAssistant: {fenced(t.draft)}",
+    "bold label glued": lambda t, a, b: f"**Solution:**```python\n{t.right}```",
+    "numbered list inside with tab": lambda t, a, b: (
+        "1.\tCode:\n\n" + "".join("\t" + line for line in fenced(t.right).splitlines(True))
+    ),
+    "nested blockquote": lambda t, a, b: "".join("> > " + line for line in fenced(t.right).splitlines(True)),
+    "five backticks": lambda t, a, b: fenced(t.right, "python", "`````"),
+    "tildes four": lambda t, a, b: fenced(t.right, "python", "~~~~"),
+    "mixed fences open tilde": lambda t, a, b: f"~~~\n{fenced(t.right)}~~~\n",
+    "single backtick lines": lambda t, a, b: f"Here: `x`\n\n{fenced(t.right)}",
+    "LaTeX listing": lambda t, a, b: "\\begin{lstlisting}[language=Python]\n" + t.right + "\\end{lstlisting}\n",
+    "LaTeX minted": lambda t, a, b: "\\begin{minted}{python}\n" + t.right + "\\end{minted}\n",
+    "LaTeX verbatim": lambda t, a, b: "\\begin{verbatim}\n" + t.right + "\\end{verbatim}\n",
+    "RST code block": lambda t, a, b: (
+        "Use this::\n\n" + "".join("    " + line for line in t.right.splitlines(True)) + "\nDone.\n"
+    ),
+    "RST directive": lambda t, a, b: (
+        ".. code-block:: python\n\n" + "".join("    " + line for line in t.right.splitlines(True)) + "\nDone.\n"
+    ),
+    "Org": lambda t, a, b: "#+BEGIN_SRC python\n" + t.right + "#+END_SRC\n",
+    "AsciiDoc": lambda t, a, b: "[source,python]\n----\n" + t.right + "----\n",
+    "BBCode": lambda t, a, b: f"[code=python]\n{t.right}[/code]",
+    "Jira": lambda t, a, b: "{code:python}\n" + t.right + "{code}\n",
+    "diff": lambda t, a, b: "```diff\n" + "".join("+" + line for line in t.right.splitlines(True)) + "```\n",
+    "numbered lines": lambda t, a, b: (
+        "```python\n" + "".join(f"{i:2d} {line}" for i, line in enumerate(t.right.splitlines(True), 1)) + "```\n"
+    ),
+    "numbered lines with bar": lambda t, a, b: (
+        "```python\n" + "".join(f"{i:3d} | {line}" for i, line in enumerate(t.right.splitlines(True), 1)) + "```\n"
+    ),
+    "In [1] session": lambda t, a, b: "In [1]: " + "\n   ...: ".join(t.right.splitlines()) + "\n\nOut[1]: 6\n",
+    "pycon fence": lambda t, a, b: fenced(_session(t, "", ""), "pycon"),
+    "notebook json": lambda t, a, b: json.dumps(
+        {
+            "cells": [
+                {"cell_type": "markdown", "source": ["x"]},
+                {"cell_type": "code", "source": t.right.splitlines(True)},
+            ]
+        }
+    ),
+    "json fence": lambda t, a, b: fenced(json.dumps({"code": t.right}) + "\n", "json"),
+    "json list tool calls": lambda t, a, b: json.dumps(
+        [{"name": "python", "arguments": json.dumps({"code": t.right})}]
+    ),
+    "tool call hermes xml params": lambda t, a, b: (
+        f"<tool_call>\n<function=python>\n<parameter=code>\n{t.right}</parameter>\n</function>\n</tool_call>"
+    ),
+    "tool call Mistral": lambda t, a, b: (
+        '[TOOL_CALLS][{"name": "python", "arguments": ' + json.dumps({"code": t.right}) + "}]"
+    ),
+    "tool call DeepSeek": lambda t, a, b: (
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>python\n```json\n"
+        + json.dumps({"code": t.right})
+        + "\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>"
+    ),
+    "Llama python_tag": lambda t, a, b: "<|python_tag|>" + t.right + "<|eom_id|>",
+    "invoke XML": lambda t, a, b: (
+        f'<function_calls>\n<invoke name="python">\n<parameter name="code">{t.right}</parameter>\n</invoke>\n</function_calls>'
+    ),
+    "smolagents": lambda t, a, b: f"Thought: do it\nCode:\n```py\n{t.right}```<end_code>\n",
+    "smolagents 2": lambda t, a, b: f"Thought: do it\n<code>\n{t.right}</code>",
+    "ReAct": lambda t, a, b: (
+        f"Thought: x\nAction: python\nAction Input: {fenced(t.right)}Observation: ok\nFinal Answer: done"
+    ),
+    "escaped newlines": lambda t, a, b: json.dumps(t.right),
+    "Japanese prose": lambda t, a, b: f"以下がコードです。\n\n{fenced(t.right)}\n計算量はO(n)です。",
+    "Arabic prose": lambda t, a, b: f"إليك الحل:\n{fenced(t.right)}\nانتهى.",
+    "Russian prose bare": lambda t, a, b: f"Вот решение:\n\n{t.right}\nСложность O(n).",
+    "Chinese full-width colon bare": lambda t, a, b: f"代码如下：\n{t.right}\n以上。",
+    "U+2028 between": lambda t, a, b: f"So:\u2028\n{fenced(t.right)}",
+    "form feed": lambda t, a, b: f"\f{fenced(t.right)}",
+    "lone CR": lambda t, a, b: fenced(t.right).replace("\n", "\r"),
+    "trailing EOT": lambda t, a, b: t.right + "<|EOT|>",
+    "trailing </s></s>": lambda t, a, b: fenced(t.right) + "</s></s>",
+    "leading bos": lambda t, a, b: "<s>" + fenced(t.right),
+    "fim tokens": lambda t, a, b: "<fim_middle>" + t.right + "<|endoftext|>",
+    "file sep": lambda t, a, b: t.right + "<|file_sep|>other.py\nx = (",
+    "curly quotes prose": lambda t, a, b: f"Here’s “the” code:\n{fenced(t.right)}",
+    "indent 2 fence": lambda t, a, b: "".join("  " + line for line in fenced(t.right).splitlines(True)),
+    "closing fence with spaces": lambda t, a, b: f"```python\n{t.right}```   \n",
+    "closing fence glued to words": lambda t, a, b: f"```python\n{t.right}```This doubles.",
+    "no newline at close": lambda t, a, b: f"```python\n{t.right.rstrip()}```",
+    "fence python on next line": lambda t, a, b: f"```\npython\n{t.right}```\n",
+    "bare language line": lambda t, a, b: f"python\n{t.right}",
+    "Python: label": lambda t, a, b: f"Python:\n{t.right}",
+    "main guard": lambda t, a, b: (
+        fenced(t.right + "\n\nif __name__ == '__main__':\n    print('x')\n") if t.name else fenced(t.right)
+    ),
+    "doctest main": lambda t, a, b: (
+        fenced(t.right + "\n\nimport doctest\ndoctest.testmod()\n") if t.name else fenced(t.right)
+    ),
+    "two equal blocks": lambda t, a, b: fenced(t.right) + "\nAgain:\n" + fenced(t.right),
+    "wrong then fixed with comment": lambda t, a, b: fenced(t.draft) + "\nWait, this is wrong.\n" + fenced(t.right),
+    "right then java": lambda t, a, b: fenced(t.right) + "\nIn Java:\n" + fenced("class A {}\n", "java"),
+    "right then alternative cut off": lambda t, a, b: fenced(t.right) + "\nAlternatively\n```python\ndef other(",
+    "test asserts in own block after, no fence end": lambda t, a, b: (
+        fenced(t.right) + "\nTests:\n```python\nassert True"
+    ),
+    "<think> unclosed but answer tag": lambda t, a, b: (
+        f"<think>\nhm\n</think>\n<|begin_of_solution|>\n{fenced(t.right)}<|end_of_solution|>"
+    ),
+    "Sky-T1": lambda t, a, b: (
+        f"<|begin_of_thought|>\n{fenced(t.draft)}<|end_of_thought|>\n\n<|begin_of_solution|>\n{fenced(t.right)}<|end_of_solution|>"
+    ),
+    "GLM-4.5 box": lambda t, a, b: f"<think></think>\n<|begin_of_box|>{fenced(t.right)}<|end_of_box|>",
+    "gemma4 channel": lambda t, a, b: f"<|channel>thought\n{fenced(t.draft)}<channel|>{fenced(t.right)}",
+    "thinking upper": lambda t, a, b: f"<THINK>\n{fenced(t.draft)}</THINK>\n{fenced(t.right)}",
+    "Kimi closing only": lambda t, a, b: f"hm {fenced(t.draft)}◁/think▷{fenced(t.right)}",
+    "scratchpad": lambda t, a, b: f"<scratchpad>\n{fenced(t.draft)}</scratchpad>\n{fenced(t.right)}",
+    "reflection": lambda t, a, b: (
+        f"<thinking>\n{fenced(t.draft)}<reflection>no</reflection></thinking>\n<output>\n{fenced(t.right)}</output>"
+    ),
+    "output tag bare": lambda t, a, b: f"<output>\n{t.right}</output>",
+    "details tag": lambda t, a, b: (
+        f"<details><summary>Reasoning</summary>\n\n{fenced(t.draft)}\n</details>\n\n{fenced(t.right)}"
+    ),
+    "solution tag bare": lambda t, a, b: f"Here\n<solution>\n{t.right}</solution>\nbye",
+    "type hints & decorator": lambda t, a, b: "import functools\n\n" + t.right,
+    "shebang": lambda t, a, b: "#!/usr/bin/env python3\n# -*- coding: utf-8 -*-\n" + t.right,
+    "fence with attributes": lambda t, a, b: fenced(t.right, 'python numberLines startFrom="1"'),
+    "fence ipython": lambda t, a, b: fenced(t.right, "ipython"),
+    "fence jupyter-python": lambda t, a, b: fenced(t.right, "jupyter-python"),
+    "fence pyodide": lambda t, a, b: fenced(t.right, "{code-cell} python"),
+    "fence repl": lambda t, a, b: fenced(t.right, "repl"),
+    "fence starlark?": lambda t, a, b: fenced(t.right, "python-3.11"),
+}
+"""Written after the rules, to see what they had not thought of: 65 of its 500 answers were wrong then, of 14 forms."""
 NOTHING: dict[str, str] = {
     "QwQ: never stops thinking": "<think>\nLet me see.\n```python\ndef twice(x):\n    return 2 * x\n```\nBut wait",
     "R1: thinks again, at once": "<think>\nfirst</think>\n<think>\nand on and on",
@@ -195,6 +359,8 @@ def labelled() -> Iterator[tuple[str, Task, str, bool]]:
             if answer not in seen:
                 seen.add(answer)
                 yield f"{style} | {task.name or 'program'} | {i}", task, answer, True
+    for (style, write), task in itertools.product(FURTHER.items(), TASKS):
+        yield f"{style} | {task.name or 'program'}", task, write(task, "", ""), True
     clipped = TASKS[2]
     for name, answer in {
         "a body": BODY,

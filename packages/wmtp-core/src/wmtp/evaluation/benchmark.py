@@ -23,9 +23,10 @@ from wmtp.evaluation.failures import Failures
 from wmtp.evaluation.metrics import summarise
 from wmtp.evaluation.programs import Programs
 from wmtp.evaluation.taken_out import TakenOut
-from wmtp.kit.extraction import Choice, Extraction, Wanted, extract
+from wmtp.kit.extraction import Choice, extract
 from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat
 from wmtp.kit.scores import pass_at_k
+from wmtp.kit.wanted import Extraction, Wanted
 
 Key = tuple[str, int]
 NOTES = 20  # of what is missing, named one by one

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from wmtp.contracts.evaluation import Sample, Verdict
 from wmtp.contracts.judging import Outcome
-from wmtp.kit.extraction import RULES, Choice
+from wmtp.kit.extraction import Choice
+from wmtp.kit.wanted import RULES
 
 FLAGGED_POINTS = 0.5
 AUDITED: tuple[Choice, ...] = ("first-block", "last-block")

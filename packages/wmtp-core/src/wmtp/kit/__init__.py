@@ -9,7 +9,7 @@ Scores: `pass_at_k`, `without_known_bad`.
 from __future__ import annotations
 
 from wmtp.kit.competition import competition_prompt
-from wmtp.kit.extraction import RULES, Extraction, Wanted, extract
+from wmtp.kit.extraction import extract
 from wmtp.kit.files import files_of_split
 from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat, cut_at_stop, few_shot
 from wmtp.kit.python import called_names, parse
@@ -18,6 +18,7 @@ from wmtp.kit.scores import pass_at_k, without_known_bad
 from wmtp.kit.spreading import EngineStream, Spread, Taken, WorkerFacts, WorkerLostError, raised
 from wmtp.kit.thinking import FAMILIES, Marks, opened_by, split_thinking
 from wmtp.kit.tokenizing import encoded, rendered, thinking_tokens
+from wmtp.kit.wanted import RULES, Extraction, Wanted
 
 __all__ = [
     "FAMILIES",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 import attrs
 
@@ -179,7 +180,8 @@ class _Strings:
         return None
 
 
-def blocks(text: str) -> list[Block]:
+@lru_cache(maxsize=4)  # one answer is looked at by several rules
+def blocks(text: str) -> tuple[Block, ...]:
     """The fenced blocks of an answer, in order.
 
     Fences are three or more backticks or tildes: at the start of a line, behind indentation, a quotation mark or the mark
@@ -210,7 +212,7 @@ def blocks(text: str) -> list[Block]:
                 strings.begin(current.start)
     if current is not None:
         found.append(_block(text, current, len(text), closed=False))
-    return found
+    return tuple(found)
 
 
 def _opening(line: str, following: int, found: list[Block], start: int) -> _Open | None:

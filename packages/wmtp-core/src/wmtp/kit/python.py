@@ -5,19 +5,28 @@ from __future__ import annotations
 import ast
 import builtins
 import io
+import keyword
+import re
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 
 PREFIX_ATTEMPTS = 24
+_TWO_WORDS = re.compile(r"(?:[ \t]*\r?\n)*(?:[`<>?!$]|([A-Za-z_]\w*) +([A-Za-z_]\w*))")
+_BEFORE_A_WORD = frozenset([*keyword.kwlist, *keyword.softkwlist])
+_BEHIND_A_WORD = frozenset({"in", "is", "and", "or", "not", "if", "for", "else", "as", "async"})
 _BLOCKS = (ast.If, ast.Try, ast.With, ast.For, ast.While)
 _ACTS = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr)
 
 
+@lru_cache(maxsize=8)  # rules come back to the same text; trees are read and never changed
 def attempt(source: str) -> tuple[ast.Module | None, int | None]:
     """The syntax tree; or ``None`` and the line at fault, where that is known.
 
     A model may write anything: null characters, or nesting without end.
     """
+    if (fault := _no_statement(source)) is not None:
+        return None, fault
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes are the model's affair
@@ -26,6 +35,15 @@ def attempt(source: str) -> tuple[ast.Module | None, int | None]:
         return None, error.lineno
     except (ValueError, RecursionError, MemoryError):
         return None, None
+
+
+def _no_statement(source: str) -> int | None:
+    """The line of a first statement that is none: two words beside each other, a mark or a fence. Python finds that as well,
+    and reads the whole rest before it says so."""
+    match = _TWO_WORDS.match(source)
+    if match is None or match[1] in _BEFORE_A_WORD or match[2] in _BEHIND_A_WORD:
+        return None
+    return source.count("\n", 0, match.end()) + 1
 
 
 def parse(source: str) -> ast.Module | None:

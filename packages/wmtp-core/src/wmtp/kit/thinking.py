@@ -75,7 +75,8 @@ def split_thinking(text: str, *, opened: bool = False) -> Thought:
         text: what the model wrote.
         opened: whether the prompt had opened thinking already, so that an answer without any mark is all thought.
     """
-    closing = max(_CLOSING.finditer(text), key=re.Match.end, default=None)
+    marked = any(m.closing in text for m in FAMILIES)  # many times faster than the expressions
+    closing = max(_CLOSING.finditer(text), key=re.Match.end, default=None) if marked else None
     start = closing.end() if closing else 0
     if not closing and _HARMONY_AS_TEXT.match(text):
         at = text.rfind(_HARMONY_FINAL)  # gpt-oss where its marks were dropped as special tokens
@@ -84,7 +85,7 @@ def split_thinking(text: str, *, opened: bool = False) -> Thought:
         return Thought(text[at + len(_HARMONY_FINAL) :], "closed")
     if not closing and opened:
         return Thought(None, "unclosed")
-    opening = _OPENING.search(text, start)
+    opening = _OPENING.search(text, start) if any(m.opening in text for m in FAMILIES) else None
     if opening is None:
         return Thought(text[start:], "closed" if closing else "")
     before = text[start : opening.start()]

@@ -16,12 +16,20 @@ _ENDS = re.compile(
 _STARTS = re.compile(
     r"\A\s*(?:<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<\|assistant\|>"
     r"|<start_of_turn>\s*model|<｜Assistant｜>|<｜begin▁of▁sentence｜>|<\|begin_of_text\|>|<\|START_RESPONSE\|>|<s>|<bos>|<\|start\|>assistant"
-    r"|<\|turn>model|\[/INST\])\s*\n?"
+    r"|<\|turn>model|\[/INST\]|<\|?fim_middle\|?>|<\|?fim_suffix\|?>)\s*\n?"
 )
 _TAG = re.compile(
     r"<(code|pre|python|answer|solution|execute|tool_code|tool_call|parameter=\w+|parameter name=\"\w+\")(?: [^<>]*)?>"
     r"|\[(PYTHON|CODE|ANSWER)\]"
 )
+_END_LITERALS = ("<|", "<｜", "<end_of_turn>", "<start_of_turn>", "<eos>", "</s>", "<EOD>", "<turn|>", "[/INST]")
+"""What every mark of `_ENDS` begins with: looked for first, since a search of literals is many times faster."""
+_JIRA = re.compile(r"^\{(?:code|noformat)(?::([^}\n]*))?\}[ \t]*$", re.M)
+_LABEL = re.compile(r"\A\s*(?:python|py)3?[ \t]*:?[ \t]*\n(?=[ \t]*\S)", re.I)
+_NEXT_TURN = re.compile(r"(?<=\n)### ?(?:Instruction|Input|User|Human|Question)\b:?[ \t]*$", re.M)
+_TURNS = (("\nHuman: ", "\nAssistant:"), ("\nUser: ", "\nAssistant:"), ("\nQuestion: ", "\nAnswer:"))
+_NUMBERED = re.compile(r"^[ \t]*(\d{1,5})(?:[ \t]?[|:│]|[.)](?=[ \t]|$))?(?:[ \t]|$)", re.M)
+_CELL = re.compile(r"^In \[\d*\]: ?|^[ \t]+\.\.\.: ?", re.M)
 _PYTHON_TAG = "<|python_tag|>"
 _PROMPTED = re.compile(r"^(?:>>> ?|\.\.\. ?)", re.M)
 _ODD_SPACES = dict.fromkeys(
@@ -38,12 +46,40 @@ def without_tokens(text: str) -> str:
     """
     while match := _STARTS.match(text):
         text = text[match.end() :]
-    end = _ENDS.search(text)
+    end = _ENDS.search(text) if any(mark in text for mark in _END_LITERALS) else None
     return text[: end.start()] if end else text
+
+
+def laid_out(text: str) -> str:
+    """The text in the layout that fences and programs are looked for in: lines end in line feeds, Jira's braces are fences, a
+    first line that is the language's name alone is left out, and so is a next turn that the model made up."""
+    if "\r" in text and "\n" not in text:
+        text = text.replace("\r", "\n")
+    if "{code" in text or "{noformat" in text:
+        text = _JIRA.sub(lambda found: f"```{(found[1] or '').partition('|')[0]}", text)
+    if text[:12].lstrip()[:2].lower() == "py" and (label := _LABEL.match(text)):
+        text = text[label.end() :]
+    starts = [turn.start()] if "###" in text and (turn := _NEXT_TURN.search(text)) else []
+    starts += [at for asks, answers in _TURNS if (at := text.find(asks)) >= 0 and text.find(answers, at) >= 0]
+    return text[: min(starts)] if starts and text[: min(starts)].strip() else text
+
+
+def unmarked(code: str, language: str) -> str:
+    """Code of a block without what stands in front of each of its lines: numbers of lines, a difference's marks."""
+    lines = code.splitlines(keepends=True)
+    if language in ("diff", "patch"):
+        return "".join(line[1:] for line in lines if line[:1] in ("+", " ") and not line.startswith("+++"))
+    first = _NUMBERED.match(code)
+    found = map(_NUMBERED.match, lines) if first else ()
+    if first and all(match and int(match[1]) == int(first[1]) + place for place, match in enumerate(found)):
+        return "".join(_NUMBERED.sub("", line, count=1) for line in lines)
+    return code
 
 
 def plain_spaces(text: str) -> str:
     """No-break and other typographic spaces as spaces, unseen characters left out."""
+    if text.isascii():
+        return text
     return text.translate(_ODD_SPACES | _UNSEEN)
 
 
@@ -68,8 +104,22 @@ def unwrapped(text: str) -> Iterator[str]:
     if (at := text.rfind(_PYTHON_TAG)) >= 0:
         yield text[at + len(_PYTHON_TAG) :]
     yield from _from_json(text)
-    if _PROMPTED.search(text):
+    if text.lstrip()[:1] == '"':
+        yield from _quoted(text)
+    if "In [" in text and _CELL.search(text):
+        yield "".join(_CELL.sub("", line) for line in text.splitlines(keepends=True) if _CELL.match(line))
+    if (">>>" in text or "..." in text) and _PROMPTED.search(text):
         yield "".join(_PROMPTED.sub("", line) for line in text.splitlines(keepends=True) if _PROMPTED.match(line))
+
+
+def _quoted(text: str) -> Iterator[str]:
+    """The text that a JSON string holds, where an answer is nothing else."""
+    try:
+        value = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(value, str):
+        yield value
 
 
 def _from_json(text: str) -> Iterator[str]:
@@ -84,6 +134,10 @@ def _from_json(text: str) -> Iterator[str]:
     yield from _texts(value, 0)
 
 
+def _lines(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(line, str) for line in value)
+
+
 def _texts(value: Any, depth: int) -> Iterator[str]:
     if isinstance(value, str):
         if value.lstrip()[:1] == "{" and depth < 4:  # arguments are often JSON in JSON
@@ -95,6 +149,8 @@ def _texts(value: Any, depth: int) -> Iterator[str]:
                 return
         yield value
     elif isinstance(value, dict) and depth < 6:
+        if value.get("cell_type") == "code" and _lines(value.get("source")):
+            yield "".join(value["source"])
         known = [k for k in _KEYS if k in value]
         for key in [*known, *(k for k in value if k not in known)]:
             if isinstance(value[key], dict | list) or (
