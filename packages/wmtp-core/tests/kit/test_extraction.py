@@ -205,12 +205,14 @@ def test_imports_of_a_prompt_come_behind_those_from_the_future() -> None:
     assert code == "from __future__ import annotations\nfrom typing import List\n\ndef f(xs: List):\n    return 1\n"
 
 
-@pytest.mark.parametrize(
-    "source",
-    ["match x:\n    case _:\n        pass\n", "type = 3\n", "x if x else y\n", "x in y\n", "lambda x: x\n", "not x\n", "x is not y\n", "",
-     "\n\nasync def f():\n    pass\n", "Here it is:\n", "<think>\n", "```\n", "  x = 1\n", "print x\n", "x\ny\n", "f 'x'\n", "a or b\n",
-     "await x\n", "None is x\n", "case = 1\n", "_ = 1\n", "match (x):\n  case 1: pass\n"],
+FIRST_LINES = (
+    "match x:\n    case _:\n        pass\n", "type = 3\n", "x if x else y\n", "x in y\n", "lambda x: x\n", "not x\n",
+    "x is not y\n", "", "\n\nasync def f():\n    pass\n", "Here it is:\n", "<think>\n", "```\n", "  x = 1\n", "print x\n",
+    "x\ny\n", "f 'x'\n", "a or b\n", "await x\n", "None is x\n", "case = 1\n", "_ = 1\n", "match (x):\n  case 1: pass\n",
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("source", FIRST_LINES)
 def test_what_is_refused_before_it_is_parsed_would_not_parse(source: str) -> None:
     try:
         plain: Any = ast.dump(ast.parse(source))
