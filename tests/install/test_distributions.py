@@ -78,6 +78,31 @@ def test_all_plugins_each_alone_and_each_left_out(installation) -> None:
     assert "wmtp-eval-codecontests" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("setting", "distribution"),
+    [
+        ("model.base_id=openai:http://127.0.0.1:9/v1", "wmtp-openai"),
+        ("model.loader=ray", "wmtp-ray"),
+        ("judging.where=ray", "wmtp-ray"),
+    ],
+)
+def test_what_runs_elsewhere_is_named_where_it_is_not_installed(installation, setting: str, distribution: str) -> None:
+    done = installation("wmtp-eval-mbpp").wmtp(
+        "eval", "examples/demo-config.yaml", "examples/demo-reference.yaml", "--set", setting
+    )
+    assert done.returncode == 2
+    assert f"pip install {distribution}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_plugins_for_elsewhere_are_listed_without_what_they_run_on(installation) -> None:
+    where = installation("wmtp-eval-mbpp", "wmtp-openai", "wmtp-ray")
+    assert set(where.listed().values()) == {"loaded"}
+    done = where.wmtp("eval", "examples/demo-config.yaml", "examples/demo-reference.yaml", "--set", "judging.where=ray")
+    assert done.returncode == 2
+    assert "wmtp-ray needs Ray itself: pip install" in done.stderr
+
+
 def test_the_public_api_of_the_wheels(installation, run, tmp_path: Path) -> None:
     where = installation(*PLUGINS)
     shutil.copy(ROOT / "tests/test_public_api.py", tmp_path)

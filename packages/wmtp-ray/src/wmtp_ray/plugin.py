@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import wmtp
 from wmtp_ray.settings import RayJudgeSettings, RaySettings
 
 
+def _check_installed() -> None:
+    if find_spec("ray") is None:
+        raise wmtp.PluginError("wmtp-ray needs Ray itself: pip install 'ray>=2.50,<3'")
+
+
 def load(request: wmtp.LoadRequest) -> wmtp.Engine:
+    _check_installed()
     from wmtp_ray.engine import open_engine
 
     return open_engine(request, request.settings or RaySettings())
 
 
 def open_judge(request: wmtp.JudgeRequest) -> wmtp.Judge:
+    _check_installed()
     from wmtp_ray.judging import open_ray_judge
 
     return open_ray_judge(request, request.settings or RayJudgeSettings())
