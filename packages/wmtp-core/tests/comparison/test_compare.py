@@ -239,3 +239,59 @@ def test_no_torch_is_needed(make_run: MakeRun) -> None:
     script = f"import sys, wmtp; wmtp.compare([{str(a)!r}, {str(b)!r}]); print(sorted({{'torch', 'scipy'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def engine_counts(run: Path, by_problem: dict[str, tuple[list[int], list[int]]], requests: int = 100) -> Path:
+    """What an engine counted of its drafts: evaluator and problem → (drafted, accepted), by depth."""
+    (run / "engine.json").write_text(json.dumps({"stats": {"by_problem": by_problem, "requests": requests}}))
+    return run
+
+
+def test_acceptance_is_compared_as_results_json_states_it(make_run: MakeRun) -> None:
+    generator = random.Random(5)
+    counts = [
+        {f"toy-v1 t/{i}": ([40, 30], [generator.randint(low, 40), generator.randint(low // 2, 30)]) for i in range(100)}
+        for low in (10, 20)
+    ]
+    a, b = (engine_counts(make_run(n, outcomes(0.5), seed=3), of) for n, of in zip("ab", counts, strict=True))
+    found = {c.metric: c for c in compare([a, b]).comparisons}
+    assert list(found) == ["toy_pass@1", "acceptance_length", "acceptance@1", "acceptance@2"]
+    right, drafted = sum(sum(r) for _, r in counts[1].values()), sum(d[0] for d, _ in counts[1].values())
+    assert found["acceptance_length"].found.b == pytest.approx(1 + right / drafted)
+    assert found["acceptance@2"].found.a == pytest.approx(sum(r[1] for _, r in counts[0].values()) / 3000)
+    assert {c.verdict for m, c in found.items() if m.startswith("acceptance")} == {"better"}
+    assert found["toy_pass@1"].p_holm == found["toy_pass@1"].found.p_value, "drafts are a family of their own"
+    assert found["acceptance@1"].gained == ()
+    assert [c.metric for c in compare([a, b], metrics=["acceptance@2"]).comparisons] == ["acceptance@2"]
+
+
+def test_acceptance_alone_makes_no_two_runs_comparable(make_run: MakeRun) -> None:
+    a = engine_counts(make_run("a", outcomes(0.5)), {"toy-v1 t/1": ([4], [2])})
+    b = engine_counts(make_run("b", outcomes(0.5), metric="other_pass@1"), {"other-v1 t/1": ([4], [2])})
+    with pytest.raises(wmtp.ConfigError, match="share no metric"):
+        compare([a, b])
+
+
+def test_acceptance_of_some_completions_is_called_so(make_run: MakeRun) -> None:
+    a = engine_counts(make_run("a", outcomes(0.5)), {f"toy-v1 t/{i}": ([4], [i % 4]) for i in range(100)}, requests=7)
+    b = engine_counts(make_run("b", outcomes(0.5)), {f"toy-v1 t/{i}": ([4], [i % 3]) for i in range(100)}, requests=7)
+    assert any("counted over 7 of its" in note for note in compare([a, b]).notes)
+
+
+def test_a_run_whose_files_hold_less_than_its_results_count_is_refused(make_run: MakeRun) -> None:
+    a, b = make_run("a", outcomes(0.5)), make_run("b", outcomes(0.5))
+    verdicts = b / "verdicts" / "toy-v1.jsonl"
+    verdicts.write_text("".join(verdicts.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(wmtp.ConfigError, match=r"results\.json counts \d+ samples.*the run is not whole"):
+        compare([a, b])
+
+
+def test_values_of_other_problems_are_refused_where_there_are_no_samples(make_run: MakeRun) -> None:
+    loss = {f"t/{i}": i / 100 for i in range(100)}
+    a = make_run("a", outcomes(0.5), values={"x_head1_loss": loss})
+    b = make_run("b", outcomes(0.5), values={"x_head1_loss": {p: v for p, v in loss.items() if p != "t/3"}})
+    for run in (a, b):  # an evaluator that keeps values alone
+        (run / "values" / "toy-v1.jsonl").rename(run / "values" / "heads-v1.jsonl")
+    with pytest.raises(wmtp.ConfigError, match=r"problems \(heads-v1\): 100 problems"):
+        compare([a, b], metrics=["x_head1_loss"])
+    assert compare([a, b], metrics=["x_head1_loss"], despite=["problems"]).comparisons[0].found.problems == 99

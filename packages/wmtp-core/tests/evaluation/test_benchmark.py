@@ -83,6 +83,15 @@ def test_a_completion_that_failed_is_told_and_done_at_the_next_try(bench: Any) -
     assert bench.run(["passed", "passed"]).metrics["text_pass@1"].value == 1.0
 
 
+def test_an_engine_that_ends_short_without_a_word_is_told_problem_by_problem(bench: Any) -> None:
+    def short(requests: Iterable[wmtp.GenerationRequest], sampling: wmtp.Sampling) -> Iterator[wmtp.Completion]:
+        return (c for c in bench.generate(requests, sampling) if c.key.problem != "p1")
+
+    first = bench.run(["passed", "passed"], n=3, engine=short)
+    assert first.metrics["text_pass@1"].value is None
+    assert first.notes == ("problem p1: 3 of 3 samples are missing; the engine ended without them",)
+
+
 def _twice(requests: Iterable[Any], generate: Any, sampling: Any) -> tuple[list[Any], list[Any]]:
     held = list(requests)
     return held, list(generate(held, sampling))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from wmtp.comparison.records import Judged, RunData
+from wmtp.comparison.records import EXTRACTION, Judged, RunData
 from wmtp.errors import ConfigError
 
 ABSENT = "absent"
@@ -16,9 +16,26 @@ def differences(runs: Sequence[RunData], evaluators: Sequence[str]) -> list[dict
     for other in runs[1:]:
         for evaluator in evaluators:
             if evaluator in runs[0].judged and evaluator in other.judged:
-                for key, left, right in _of(runs[0].judged[evaluator], other.judged[evaluator]):
+                pair = runs[0].judged[evaluator], other.judged[evaluator]
+                for key, left, right in _of(*pair):
+                    if _of_another_plugin(key, evaluator, *pair):
+                        continue
                     found.append({"key": key, "evaluator": evaluator, "a": left, "b": right, "run": other.name})
     return found
+
+
+def _of_another_plugin(key: str, evaluator: str, a: Judged, b: Judged) -> bool:
+    """Whether a version is that of a plugin which takes no programs out for this evaluator."""
+    if not key.startswith(EXTRACTION) or key == f"{EXTRACTION}wmtp-core":
+        return False
+    from wmtp.plugins import create_plugin_manager
+
+    owned = create_plugin_manager().evaluators.get(evaluator)
+    own = EXTRACTION + owned.distribution if owned is not None else ""
+    if own in a.keys and own in b.keys:
+        return key != own
+    # Made where another plugin had this evaluator: which one, nobody here knows.
+    return not key.startswith(f"{EXTRACTION}wmtp-eval-") and not (key in a.keys and key in b.keys)
 
 
 def _of(a: Judged, b: Judged) -> Iterator[tuple[str, str, str]]:

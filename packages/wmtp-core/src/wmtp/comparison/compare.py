@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 
+from wmtp.comparison.acceptance import DEPTH
 from wmtp.comparison.checks import differences, refuse
 from wmtp.comparison.folders import read_folder
 from wmtp.comparison.foreign import read_file
@@ -53,7 +54,7 @@ def compare(
     owners = list(dict.fromkeys(loaded[0].owners[m] for m in chosen))
     passing = refuse(differences(loaded, owners), despite)
     found = [(metric, other, _one(metric, loaded[0], other)) for metric in chosen for other in loaded[1:]]
-    adjusted = holm([one.p_value for _, _, one in found])
+    adjusted = _adjusted(loaded[0], [(metric, one.p_value) for metric, _, one in found])
     comparisons = tuple(
         _told(metric, loaded[0], other, one, p, equivalent)
         for (metric, other, one), p in zip(found, adjusted, strict=True)
@@ -63,6 +64,16 @@ def compare(
         runs=tuple(loaded), comparisons=comparisons, trends=trends, equivalent=equivalent, despite=tuple(passing),
         notes=(*_notes(loaded), *_left_out(loaded, chosen if not metrics else None)),
     )  # fmt: skip
+
+
+def _adjusted(first: RunData, p_values: Sequence[tuple[str, float]]) -> list[float]:
+    """Holm's p-values: over metrics of quality, and over those of drafts, which are another question."""
+    found = [0.0] * len(p_values)
+    for drafts in (False, True):
+        places = [i for i, (metric, _) in enumerate(p_values) if (metric in first.drafts) is drafts]
+        for place, p in zip(places, holm([p_values[i][1] for i in places]), strict=True):
+            found[place] = p
+    return found
 
 
 def read(path: Path) -> RunData:
@@ -90,7 +101,7 @@ def lower_is_better(metric: str, unit: str) -> bool:
 def _metrics(runs: Sequence[RunData], asked: Sequence[str]) -> list[str]:
     every = [list(run.owners) for run in runs]
     shared = [m for m in every[0] if all(m in other for other in every[1:])]
-    if not asked and not shared:
+    if not asked and not set(shared) - set(runs[0].drafts):
         told = "; ".join(f"{run.name}: {', '.join(m) or 'none'}" for run, m in zip(runs, every, strict=True))
         raise ConfigError(f"the runs share no metric, so there is nothing to compare ({told})")
     extra = [m for m in asked if m not in shared]
@@ -111,7 +122,7 @@ def _metrics(runs: Sequence[RunData], asked: Sequence[str]) -> list[str]:
 def _comparable(runs: Sequence[RunData], shared: Sequence[str]) -> list[str]:
     """The shared metrics whose values of each problem are there. Raises ConfigError where there is none."""
     found = [m for m in shared if all(m in run.values or _sampled(run, m) for run in runs)]
-    if not found:
+    if not set(found) - set(runs[0].drafts):
         raise ConfigError(
             f"the runs share {', '.join(shared)}, but not with a value for each problem: nothing can be paired"
         )
@@ -152,7 +163,7 @@ def _one(metric: str, a: RunData, b: RunData) -> Difference:
     if not shared:
         raise ConfigError(f"{a.name} and {b.name} share no problem in {metric}")
     left, right = ([run.values[metric][p] for p in shared] for run in (a, b))
-    share = not a.units.get(metric) and all(0 <= v <= 1 for v in (*left, *right))
+    share = metric not in a.drafts and not a.units.get(metric) and all(0 <= v <= 1 for v in (*left, *right))
     return compare_values(left, right, share=share)
 
 
@@ -182,7 +193,7 @@ def _told(
     return MetricComparison(
         metric=metric, a=a.name, b=b.name, found=found, lower_is_better=lower, p_holm=p_holm, verdict=verdict,
         needed=needed(found, goal) if verdict == "undecided" and goal > 0 and found.standard_error > 0 else None,
-        gained=gained, lost=lost, unit=unit,
+        gained=gained, lost=lost, unit=unit, share=found.share or metric.startswith(DEPTH),
     )  # fmt: skip
 
 

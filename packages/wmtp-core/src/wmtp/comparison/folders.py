@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wmtp.comparison.records import Judged, RunData
+import attrs
+
+from wmtp.comparison.acceptance import LENGTH, LENGTH_UNIT, acceptance_values
+from wmtp.comparison.records import EXTRACTION, Judged, RunData
 from wmtp.contracts.runs import RunRecord
 from wmtp.errors import ConfigError
 from wmtp.runs.reader import Run
 
+_PASS = re.compile(r".*pass@\d+")
 NOT_OF_THE_PROMPT = frozenset({"temperature", "top_p", "seed"})
 """Settings of sampling that a comparison may be about; those of the model (``model …``) are left out by their name."""
 
@@ -41,6 +46,11 @@ def read_folder(folder: Path) -> RunData:
         )
     judged = {evaluator: _judged(run, evaluator, record) for evaluator in run.evaluators_with("verdicts")}
     values = _values(run)
+    owners = _owners(metrics, judged, values, record.recipe.get("eval", {}).get("metric_prefix") or {})
+    judged = {who: _counted(run, who, of, record, owners) for who, of in judged.items()}
+    alone = {who: tuple(of) for who, of in values.values() if who not in judged}
+    judged |= {who: Judged(passed={}, problems=of, keys=_settings(record, who)) for who, of in alone.items()}
+    drafts, counted = acceptance_values(run)
     # Replays draw nothing, so they have no seed.
     made = [p for p in run.keys.get("generation", {}).values() if not str(p.get("model id", "")).endswith(":")]
     seeds = {p["seed"] for p in made if isinstance(p.get("seed"), int)}
@@ -48,14 +58,18 @@ def read_folder(folder: Path) -> RunData:
     return RunData(
         name=run.name,
         path=folder,
-        metrics=metrics,
-        units={name: metric.unit for name, metric in record.metrics.items() if metric.unit},
-        owners=_owners(metrics, judged, values, record.recipe.get("eval", {}).get("metric_prefix") or {}),
+        metrics={**metrics, **{metric: sum(of.values()) / len(of) for metric, of in drafts.items()}},
+        units={
+            **{name: m.unit for name, m in record.metrics.items() if m.unit},
+            **dict.fromkeys([LENGTH], LENGTH_UNIT),
+        },
+        owners={**owners, **dict.fromkeys(drafts, "drafts")},
         judged=judged,
-        values={metric: of for metric, (_, of) in values.items()},
+        values={**{metric: of for metric, (_, of) in values.items()}, **drafts},
+        drafts=tuple(drafts),
         seed=seeds.pop() if len(seeds) == 1 else None,
         model=" ".join(str(model[k]) for k in ("id", "variant") if model.get(k)),
-        notes=tuple(_notes(run.name, missing, record.recipe)),
+        notes=(*_notes(run.name, missing, record.recipe), *_drafts_note(run.name, drafts, counted, record)),
     )
 
 
@@ -68,6 +82,42 @@ def _notes(name: str, missing: Sequence[str], recipe: Mapping[str, Any]) -> Iter
             f"{name} was sampled until it was decided against {Path(against).name}: p-values and intervals below do not know "
             "that it stopped when it did; the e-value in that run's notes does"
         )
+
+
+def _drafts_note(name: str, drafts: Mapping[str, Any], counted: int, record: RunRecord) -> Iterator[str]:
+    if drafts and 0 < counted < record.generation.samples:
+        yield (
+            f"acceptance of {name} is counted over {counted} of its {record.generation.samples} completions: those of sessions "
+            "that were killed, and those too short to draft, are not in it"
+        )
+
+
+def _settings(record: RunRecord, evaluator: str) -> dict[str, Any]:
+    """What decides the values of an evaluator that keeps no samples: its settings, and the data sets' versions."""
+    own = record.recipe.get("eval", {}).get("evaluators", {}).get(evaluator) or {}
+    versions = {f"data {name}": of.get("version") for name, of in record.provenance.data.items() if of.get("version")}
+    return {**{f"prompt setting {k}": v for k, v in own.items()}, **versions}
+
+
+def _counted(run: Run, evaluator: str, judged: Judged, record: RunRecord, owners: Mapping[str, str]) -> Judged:
+    """The outcomes that results.json counts: a run may have samples beyond the n of its last session.
+
+    Raises ConfigError where it counts others than there are: its files are not whole, or were changed.
+    """
+    stated = [record.metrics[m] for m, who in owners.items() if who == evaluator and _PASS.fullmatch(m)]
+    if not stated:
+        return judged
+    samples, problems, passed = stated[0].samples, stated[0].problems, judged.passed
+    if sum(map(len, passed.values())) > samples and problems and samples % problems == 0:
+        most = samples // problems
+        passed = {problem: {i: ok for i, ok in of.items() if i < most} for problem, of in passed.items()}
+    found = sum(map(len, passed.values()))
+    if found < samples or len(passed) < problems:
+        raise ConfigError(
+            f"{run.folder}: results.json counts {samples} samples of {problems} problems, and verdicts/{evaluator}.jsonl has "
+            f"{found} of {len(passed)}: the run is not whole, or was changed since. Run the command that made it again"
+        )
+    return attrs.evolve(judged, passed=passed, problems=passed.keys())
 
 
 def _judged(run: Run, evaluator: str, record: RunRecord) -> Judged:
@@ -86,12 +136,10 @@ def _judged(run: Run, evaluator: str, record: RunRecord) -> Judged:
             raise ConfigError(
                 f"{run.folder}: a line of verdicts/{evaluator}.jsonl is no verdict: {error} is missing"
             ) from None
-    # Programs are taken out of completions by plugins: their versions are what extraction was done with.
-    plugins = {
-        f"extraction {plugin.distribution}": plugin.version
-        for plugin in record.provenance.plugins
-        if plugin.distribution.startswith("wmtp-eval-")
-    }
+    # Programs are taken out of completions by plugins, with wmtp.kit: their versions are what extraction was done with.
+    plugins = {f"{EXTRACTION}{p.distribution}": p.version for p in record.provenance.plugins if p.state == "loaded"}
+    if version := record.provenance.packages.get("wmtp-core"):
+        plugins[f"{EXTRACTION}wmtp-core"] = version
     return Judged(
         passed={problem: of for problem, of in passed.items() if of},
         keys={**prompt_and_judge_keys(run.keys, evaluator), **plugins},

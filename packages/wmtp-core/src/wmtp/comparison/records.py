@@ -12,6 +12,7 @@ from wmtp.statistics.paired import Difference
 from wmtp.statistics.planning import Needed
 
 SCHEMA = 1
+EXTRACTION = "extraction "  # before the distribution whose version decides how programs are taken out
 UNJUDGED = "nobody here judged the samples of {name}: its {what} are {form}'s own"
 
 
@@ -45,6 +46,7 @@ class RunData:
         units: Metric → unit, where it has one.
         owners: Metric → the key in `judged` that it comes from.
         judged: Evaluator → outcomes and keys. values: metric → problem → value, for metrics that are no pass@k.
+        drafts: Metrics of how many drafts were accepted: no quality, and a family of their own.
         seed: Of the sampling; ``None`` where it is unknown. model: for people.
         notes: What people must know.
     """
@@ -57,6 +59,7 @@ class RunData:
     owners: dict[str, str] = attrs.field(factory=dict)
     judged: Mapping[str, Judged] = attrs.field(factory=dict)
     values: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
+    drafts: tuple[str, ...] = ()
     seed: int | None = None
     model: str = ""
     notes: tuple[str, ...] = ()
@@ -68,7 +71,12 @@ class RunData:
 
 @attrs.frozen(kw_only=True)
 class MetricComparison:
-    """One metric of two runs. `gained` and `lost` name the problems whose share of passes crossed one half."""
+    """One metric of two runs.
+
+    Attributes:
+        gained, lost: Problems whose share of passes crossed one half.
+        share: Whether the metric is a share, told in percent and points.
+    """
 
     metric: str
     a: str
@@ -81,6 +89,7 @@ class MetricComparison:
     gained: tuple[str, ...]
     lost: tuple[str, ...]
     unit: str = ""
+    share: bool = True
 
     def to_json(self) -> dict[str, Any]:
         found = self.found

@@ -23,8 +23,8 @@ def lines(found: Comparison) -> Iterator[str]:
         yield from _metric(one, found.equivalent)
     for trend in found.trends:
         one = next(c for c in found.comparisons if c.metric == trend.metric)
-        said = partial(signed, unit=one.unit, share=one.found.share)
-        values = " → ".join(amount(v, one.unit, share=one.found.share) for v in trend.values)
+        said = partial(signed, unit=one.unit, share=one.share)
+        values = " → ".join(amount(v, one.unit, share=one.share) for v in trend.values)
         yield ""
         yield (
             f"{trend.metric} over {len(trend.runs)} runs: {values}; {said(trend.slope)} a run "
@@ -48,7 +48,7 @@ def p_value(value: float) -> str:
 
 def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
     found = one.found
-    say, sign = (partial(f, unit=one.unit, share=found.share) for f in (amount, signed))
+    say, sign = (partial(f, unit=one.unit, share=one.share) for f in (amount, signed))
     yield f"{one.metric}: {one.b} is {MARKS[one.verdict]}" + (
         f" (within {sign(equivalent).lstrip('+')})" if one.verdict == "equivalent" and equivalent else ""
     )
@@ -58,7 +58,9 @@ def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
         yield f"  these problems, new samples {sign(found.these_low)} to {sign(found.these_high)}  (95 %)"
     error = f" ± {found.p_error:.4f}" if found.p_error else ""
     yield f"  p = {p_value(found.p_value)}{error} ({found.test}); Holm {p_value(one.p_holm)}"
-    yield f"  {found.discordant} of {found.problems} problems differ; {len(one.gained)} gained, {len(one.lost)} lost"
+    yield f"  {found.discordant} of {found.problems} problems differ" + (
+        f"; {len(one.gained)} gained, {len(one.lost)} lost" if found.share else ""
+    )
     if one.gained or one.lost:
         yield f"    gained: {_some(one.gained)}"
         yield f"    lost:   {_some(one.lost)}"
@@ -86,7 +88,7 @@ def _needed(one: MetricComparison) -> Iterator[str]:
         if plan.samples is not None or plan.samples_these is None
         else "; no number of samples on these problems would"
     )
-    true = signed(plan.difference, one.unit, share=one.found.share)
+    true = signed(plan.difference, one.unit, share=one.share)
     yield f"  a true difference of {true} would be settled by {' or '.join(ways)}{more}"
 
 

@@ -383,6 +383,7 @@ class CodeBenchmark:
         values: dict[str, dict[str, float]] = {name: {} for name in self.task.metrics}
         complete = True
         unjudged: list[str] = []
+        silent: list[str] = []
         failures, taken_out = Failures(), TakenOut()
         by_id = {problem.id: problem for problem in problems}
         for problem, all_samples, all_verdicts in self.task.store.by_problem(by_id):
@@ -401,10 +402,12 @@ class CodeBenchmark:
             unjudged += [f"problem {problem}, sample {v.key.index}: {v.outcome.detail}" for v in lost]
             if len(samples) < n or len(verdicts) < n or lost:
                 complete = False
+                told = sum(error.startswith(f"problem {problem}, sample ") for error in errors)
+                silent += self._short(problem, n - told, len(samples), len(verdicts))
                 continue
             for name, value in self._values(by_id[problem], samples, verdicts).items():
                 values[name][problem] = value
-        missing = [*errors, *unjudged]
+        missing = [*errors, *unjudged, *silent]
         notes = tuple(missing[:NOTES]) + ((f"… and {len(missing) - NOTES} more",) if len(missing) > NOTES else ())
         notes += tuple(too_long.notes())
         metrics: dict[str, MetricValue] = {
@@ -419,6 +422,17 @@ class CodeBenchmark:
             report=(*self._greedy_note(wanted), *failures.markdown(), *taken_out.markdown()),
             values=values,
             too_long=too_long.counts,
+        )
+
+    @staticmethod
+    def _short(problem: str, wanted: int, samples: int, verdicts: int) -> list[str]:
+        """What to say of a problem that lacks samples, or verdicts of them, beyond those whose error is named."""
+        if samples < wanted:
+            return [
+                f"problem {problem}: {wanted - samples} of {wanted} samples are missing; the engine ended without them"
+            ]
+        return (
+            [f"problem {problem}: {samples - verdicts} of {samples} verdicts are missing"] if verdicts < samples else []
         )
 
     def _greedy_note(self, wanted: Mapping[str, int]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from wmtp.comparison.compare import compare
-from wmtp.comparison.records import Comparison
+from wmtp.comparison.records import Comparison, MetricComparison
 from wmtp.comparison.table import amount, p_value, signed
 from wmtp.errors import ConfigError
 from wmtp.reports.charts import bars, intervals
@@ -146,13 +146,14 @@ def _metrics(run: ReportRun) -> list[dict[str, Any]]:
     for name, metric in run.metrics.items():
         value, low, high, unit = metric.value, metric.low, metric.high, metric.unit
         span = "—"
+        share = not unit and all(0 <= v <= 1 for v in (value, low, high) if v is not None)
         if low is not None and high is not None:
-            span = f"{low:.3f} – {high:.3f}" if unit else f"{100 * low:.1f} – {100 * high:.1f}"
+            span = f"{100 * low:.1f} – {100 * high:.1f}" if share else f"{low:.3f} – {high:.3f}"
         rows.append({
             "metric": name, "run": run.name, "raw": value, "low": low, "high": high,
-            "value": "—" if value is None else amount(value, unit), "span": span,
+            "value": "—" if value is None else amount(value, unit, share=share), "span": span,
             "problems": metric.problems, "samples": metric.samples,
-            "share": not unit and value is not None and low is not None,
+            "share": share and value is not None and low is not None,
         })  # fmt: skip
     return rows
 
@@ -164,20 +165,24 @@ def _label(metric: Mapping[str, Any], runs: Sequence[ReportRun]) -> str:
 def _comparisons(found: Comparison | None) -> list[dict[str, Any]]:
     return [
         {
-            "metric": c.metric, "run": c.b, "verdict": c.verdict, "difference": signed(c.found.difference, c.unit),
-            "span": f"{signed(c.found.low, c.unit)} – {signed(c.found.high, c.unit)}",
-            "these": f"{signed(c.found.these_low, c.unit)} – {signed(c.found.these_high, c.unit)}",
+            "metric": c.metric, "run": c.b, "verdict": c.verdict, "difference": _signed(c, c.found.difference),
+            "span": f"{_signed(c, c.found.low)} – {_signed(c, c.found.high)}",
+            "these": "—" if c.found.within is None else f"{_signed(c, c.found.these_low)} – {_signed(c, c.found.these_high)}",
             "p": p_value(c.found.p_value), "holm": p_value(c.p_holm), "gained": c.gained, "lost": c.lost,
         }
         for c in (found.comparisons if found else ())
     ]  # fmt: skip
 
 
+def _signed(one: MetricComparison, value: float) -> str:
+    return signed(value, one.unit, share=one.share)
+
+
 def _differences(found: Comparison | None) -> Markup:
     rows = [
         (f"{c.metric} · {c.b}", c.found.difference, c.found.low, c.found.high)
         for c in (found.comparisons if found else ())
-        if not c.unit
+        if c.share
     ]
     return intervals(rows, title="Differences with their 95 % intervals", zero=True)
 
