@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,3 +30,22 @@ def test_every_change_fragment_has_a_known_type() -> None:
     fragments = [p for p in (ROOT / "changelog.d").glob("*.md") if p.name != "README.md"]
     wrong = [p.name for p in fragments if len(p.name.split(".")) != 3 or p.name.split(".")[1] not in types]
     assert not wrong, f"changelog.d/{wrong[0]}: name it <issue or +topic>.<breaking|added|changed|fixed>.md"
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    import wmtp
+    import wmtp.kit
+    import wmtp.testing
+    import wmtp.weighting
+
+    text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    rooms = (wmtp, wmtp.kit, wmtp.weighting, wmtp.testing)
+    assert [name for room in rooms for name in room.__all__ if f"| `{name}` | " not in text] == []
+
+
+def test_every_path_that_the_page_of_changes_names_is_there() -> None:
+    text = (ROOT / "docs/changes.md").read_text(encoding="utf-8")
+    paths = {found for found in re.findall(r"`([\w./-]+)`", text) if "/" in found or found.endswith(".py")}
+    homes = (ROOT, ROOT / "packages/wmtp-core/src/wmtp", ROOT / "packages/wmtp-core/tests")
+    assert len(paths) > 30
+    assert sorted(p for p in paths if not any((home / p).exists() for home in homes)) == []

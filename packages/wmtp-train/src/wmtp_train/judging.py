@@ -13,7 +13,6 @@ import attrs
 
 import wmtp
 from wmtp.events import CheckpointEvaluated, Emitter, RunFinished, StageFinished
-from wmtp.runs.record import to_json
 from wmtp_train.export import export
 from wmtp_train.folder import Checkpoint, TrainingFolder, read_json, write_json, write_text
 from wmtp_train.plan import TrainingRequest
@@ -149,7 +148,8 @@ class Judging:
         run = attrs.evolve(last.record.run, name=self._request.recipe.run.name, directory=str(self._request.folder))
         record = attrs.evolve(last.record, run=run, notes=notes)
         write_text(
-            self._request.folder / "results.json", json.dumps(to_json(record), indent=1, ensure_ascii=False) + "\n"
+            self._request.folder / "results.json",
+            json.dumps(wmtp.Results(self._request.folder, record).to_json(), indent=1, ensure_ascii=False) + "\n",
         )
 
 
