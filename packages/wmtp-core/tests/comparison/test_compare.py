@@ -295,3 +295,58 @@ def test_values_of_other_problems_are_refused_where_there_are_no_samples(make_ru
     with pytest.raises(wmtp.ConfigError, match=r"problems \(heads-v1\): 100 problems"):
         compare([a, b], metrics=["x_head1_loss"])
     assert compare([a, b], metrics=["x_head1_loss"], despite=["problems"]).comparisons[0].found.problems == 99
+
+
+def test_a_run_that_lost_samples_is_refused(make_run: MakeRun) -> None:
+    a, b = (make_run(name, outcomes(0.5)) for name in "ab")
+    path = b / "samples" / "toy-v1.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-3]))
+    with pytest.raises(wmtp.ConfigError, match=r"samples/toy-v1.jsonl has 97 samples, .* 100"):
+        compare([a, b])
+
+
+def test_no_interval_has_no_width_where_all_samples_of_a_problem_agree(make_run: MakeRun) -> None:
+    a, b, c = ({f"t/{i}": [i < good] * 4 for i in range(24)} for good in (12, 0, 12))
+    found = compare([make_run(name, of) for name, of in zip("abc", (a, b, c), strict=True)])
+    one = found.comparisons[0].found
+    assert (one.these_low, one.these_high) == (one.low, one.high)
+    assert one.within is None
+    trend = compare([make_run(name, {p: [False] for p in a}) for name in "def"]).trends[0]
+    assert trend.low < -0.02 < 0.02 < trend.high
+
+
+def test_what_would_have_been_found_is_no_less_than_the_interval_is_wide(make_run: MakeRun) -> None:
+    one_differs = {f"t/{i}": [i < 12] * 4 for i in range(24)}
+    runs = [make_run("a", one_differs), make_run("b", {**one_differs, "t/0": [True, True, True, False]})]
+    one = compare(runs, equivalent=0.05).comparisons[0]
+    assert one.verdict == "undecided"
+    assert one.found.smallest_detectable > 0.1
+    assert one.needed is not None
+    assert one.needed.problems > 24
+    assert compare(runs, equivalent=0.16).comparisons[0].needed is None  # it would have been found
+
+
+def test_a_plan_from_samples_that_all_agree_says_at_most(make_run: MakeRun) -> None:
+    for name, n in (("a", 1), ("b", 4)):
+        run = make_run(name, {f"t/{i}": [True] * n for i in range(24)})
+        done = CliRunner().invoke(click_command(), [str(run), "--plan", "--equivalent", "0.05"])
+        assert done.exit_code == 0
+        assert "at most" in done.stdout
+        assert "finds 0.0 points" not in done.stdout
+
+
+@pytest.mark.parametrize("margin", ["nan", "0", "-1", "1", "1e308", "inf"])
+@pytest.mark.parametrize("plan", [True, False])
+def test_a_margin_that_is_no_difference_of_shares_is_refused(make_run: MakeRun, margin: str, plan: bool) -> None:
+    runs = [str(make_run(name, outcomes(0.5, problems=4))) for name in ("a" if plan else "ab")]
+    done = CliRunner().invoke(click_command(), [*runs, "--equivalent", margin, *["--plan"] * plan])
+    assert isinstance(done.exception, wmtp.ConfigError)
+
+
+def test_a_replay_draws_nothing_and_could_share_no_noise(make_run: MakeRun) -> None:
+    run = make_run("a", outcomes(0.5))
+    other = make_run("b", outcomes(0.5))
+    keys = json.loads((other / "keys.json").read_text())
+    keys["generation"]["toy-v1"]["model id"] = "reference:"
+    (other / "keys.json").write_text(json.dumps(keys))
+    assert not compare([run, other]).notes

@@ -16,9 +16,16 @@ from wmtp.comparison.folders import read_folder
 from wmtp.comparison.foreign import read_file
 from wmtp.comparison.records import Comparison, MetricComparison, RunData, Trend
 from wmtp.errors import ConfigError
-from wmtp.statistics.intervals import mean_interval
+from wmtp.statistics.intervals import Array, mean_interval
 from wmtp.statistics.multiplicity import holm
-from wmtp.statistics.paired import Difference, PassCounts, compare_passes, compare_values, pass_values
+from wmtp.statistics.paired import (
+    Difference,
+    PassCounts,
+    compare_passes,
+    compare_values,
+    difference_limits,
+    pass_values,
+)
 from wmtp.statistics.permutation import sign_flips
 from wmtp.statistics.planning import needed
 
@@ -45,10 +52,7 @@ def compare(
     """
     if len(runs) < 2:
         raise ConfigError("a comparison needs two runs or more")
-    if equivalent is not None and not 0 < equivalent < float("inf"):
-        raise ConfigError(
-            f"equivalent must be a number above 0, in the metric's unit (0.02 is two points); not {equivalent}"
-        )
+    check_margin(equivalent)
     loaded = named([read(Path(run)) for run in runs])
     chosen = _metrics(loaded, metrics)
     owners = list(dict.fromkeys(loaded[0].owners[m] for m in chosen))
@@ -74,6 +78,14 @@ def _adjusted(first: RunData, p_values: Sequence[tuple[str, float]]) -> list[flo
         for place, p in zip(places, holm([p_values[i][1] for i in places]), strict=True):
             found[place] = p
     return found
+
+
+def check_margin(equivalent: float | None) -> None:
+    """Raise ConfigError where `equivalent` is no size of a difference."""
+    if equivalent is not None and not 0 < equivalent < float("inf"):
+        raise ConfigError(
+            f"equivalent must be a number above 0, in the metric's unit (0.02 is two points); not {equivalent}"
+        )
 
 
 def read(path: Path) -> RunData:
@@ -186,13 +198,15 @@ def _told(
     metric: str, a: RunData, b: RunData, found: Difference, p_holm: float, equivalent: float | None
 ) -> MetricComparison:  # fmt: skip
     unit = a.units.get(metric, "")
+    if found.share and equivalent is not None and equivalent >= 1:
+        raise ConfigError(f"{metric} is a share: any two runs lie within {equivalent:g} of it; 0.02 is two points")
     lower = lower_is_better(metric, unit)
     gained, lost = _flips(metric, a, b) if found.share else ((), ())
     verdict = judge(found, p_holm, equivalent, lower=lower)
     goal = equivalent or abs(found.difference)
     return MetricComparison(
         metric=metric, a=a.name, b=b.name, found=found, lower_is_better=lower, p_holm=p_holm, verdict=verdict,
-        needed=needed(found, goal) if verdict == "undecided" and goal > 0 and found.standard_error > 0 else None,
+        needed=needed(found, goal) if verdict == "undecided" and 0 < goal < found.smallest_detectable else None,
         gained=gained, lost=lost, unit=unit, share=found.share or metric.startswith(DEPTH),
     )  # fmt: skip
 
@@ -232,13 +246,22 @@ def _trend(metric: str, runs: Sequence[RunData]) -> Trend:
         table = [dict(run.values[metric]) for run in runs]
     shared = [p for p in table[0] if all(p in t for t in table[1:])]
     rows = np.array([[t[p] for t in table] for p in shared])
-    steps = np.arange(len(runs)) - (len(runs) - 1) / 2
+    steps: Array = np.arange(len(runs), dtype=np.float64) - (len(runs) - 1) / 2
     slopes = rows @ steps / float(steps @ steps)
+    share = not runs[0].units.get(metric) and bool(((rows >= 0) & (rows <= 1)).all())
     interval = mean_interval(slopes, share=False)
+    low, high = _slope_limits(slopes, steps) if share else (interval.low, interval.high)
     return Trend(
         metric=metric, runs=tuple(r.name for r in runs), values=tuple(float(v) for v in rows.mean(0)),
-        slope=float(slopes.mean()), low=interval.low, high=interval.high, p_value=sign_flips(slopes).p_value,
+        slope=float(slopes.mean()), low=low, high=high, p_value=sign_flips(slopes).p_value,
     )  # fmt: skip
+
+
+def _slope_limits(slopes: Array, steps: Array) -> tuple[float, float]:
+    """95 % limits of a mean slope of shares, as those of a difference: no slope is steeper than from 0 to 1 in the middle."""
+    steepest = float(np.maximum(steps, 0).sum() / (steps @ steps))
+    low, high = difference_limits(slopes[None, :] / steepest)
+    return steepest * float(low[0]), steepest * float(high[0])
 
 
 def _passes(passed: Mapping[str, Mapping[int, bool]], k: int) -> dict[str, float]:
@@ -255,8 +278,9 @@ def _left_out(runs: Sequence[RunData], chosen: Sequence[str] | None) -> tuple[st
 
 def _notes(runs: Sequence[RunData]) -> tuple[str, ...]:
     notes = [note for run in runs for note in run.notes]
+    # A replay draws nothing and has no seed: it could not share noise.
     seeds = {run.seed for run in runs if run.judged_here}
-    if len(runs) == sum(run.judged_here for run in runs) and len(seeds) > 1:
+    if len(runs) == sum(run.judged_here for run in runs) and len(seeds - {None}) > 1:
         notes.append(
             "the runs drew under different seeds; with one seed their noise would be shared, and fewer samples needed"
         )

@@ -140,11 +140,21 @@ def _judged(run: Run, evaluator: str, record: RunRecord) -> Judged:
     plugins = {f"{EXTRACTION}{p.distribution}": p.version for p in record.provenance.plugins if p.state == "loaded"}
     if version := record.provenance.packages.get("wmtp-core"):
         plugins[f"{EXTRACTION}wmtp-core"] = version
+    written = [
+        (row.get("problem", ""), row.get("index"), row.get("prompt_sha256", ""))
+        for row in run.rows("samples", evaluator)
+    ]
+    judged, samples = sum(len(of) for of in passed.values()), len({(problem, index) for problem, index, _ in written})
+    if samples < judged:
+        raise ConfigError(
+            f"{run.folder}: samples/{evaluator}.jsonl has {samples} samples, and verdicts/{evaluator}.jsonl {judged}: the run "
+            "is not whole, or was changed since. Run the command that made it again"
+        )
     return Judged(
         passed={problem: of for problem, of in passed.items() if of},
         keys={**prompt_and_judge_keys(run.keys, evaluator), **plugins},
         rows=rows,
-        prompts={row.get("problem", ""): row.get("prompt_sha256", "") for row in run.rows("samples", evaluator)},
+        prompts={problem: prompt for problem, _, prompt in written},
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from wmtp.comparison.compare import read
+from wmtp.comparison.compare import check_margin, read
 from wmtp.comparison.records import RunData
 from wmtp.errors import ConfigError
 from wmtp.statistics.paired import DETECTABLE
@@ -28,36 +28,48 @@ def lines(runs: Sequence[Path], metrics: Sequence[str], difference: float | None
     """
     if len(runs) != 1:
         raise ConfigError("--plan takes one run: the one that is there")
+    check_margin(difference)
+    if difference is not None and difference >= 1:
+        raise ConfigError(
+            f"a difference of pass@1 to plan for lies between 0 and 1 (0.02 is two points), not {difference}"
+        )
     run = read(runs[0])
-    goal = difference or 0.02
-    for evaluator, (problems, noise) in _noise(run, metrics).items():
+    goal = 0.02 if difference is None else difference
+    for evaluator, (problems, noise, seen) in _noise(run, metrics).items():
         error = goal / DETECTABLE
         apart = max(1, math.ceil(2 * noise / (problems * error**2)))
         shared = max(1, math.ceil(2 * noise * (1 - CORRELATION) / (problems * error**2)))
-        yield f"{evaluator or run.form}: {problems} problems, sampling variance {noise:.4f} a sample"
-        yield f"  to find {100 * goal:.1f} points in 80 of 100 comparisons: {apart} samples a problem in each run"
-        yield f"  with the same seed in both, if outcomes then correlate by {CORRELATION} (assumed): {shared}"
+        bound = "" if seen else "at most "
+        yield f"{evaluator or run.form}: {problems} problems, sampling variance {bound}{noise:.4f} a sample"
+        if not seen:
+            yield "  (no problem's samples both passed and failed: this is the most that they leave possible, 95 %)"
+        yield f"  samples a problem in each run, to find {100 * goal:.1f} points in 80 of 100 comparisons: {bound}{apart}"
+        yield f"  with the same seed in both, if outcomes then correlate by {CORRELATION} (assumed): {bound}{shared}"
         for n in SAMPLES:
             found = DETECTABLE * math.sqrt(2 * noise / (problems * n))
             saved = found * math.sqrt(1 - CORRELATION)
             yield f"    n = {n:2}: finds {100 * found:.1f} points; with shared noise {100 * saved:.1f}"
 
 
-def _noise(run: RunData, metrics: Sequence[str]) -> dict[str, tuple[int, float]]:
+def _noise(run: RunData, metrics: Sequence[str]) -> dict[str, tuple[int, float, bool]]:
     if unknown := [m for m in metrics if m not in run.owners]:
         raise ConfigError(f"{unknown[0]} is no metric of {run.path}; it has {', '.join(run.owners)}")
     sampled = {owner for owner, of in run.judged.items() if of.passed}
     owners = {run.owners[m] for m in metrics} if metrics else sampled
     if not owners & sampled:
         raise ConfigError(f"{run.path} has no judged samples{' of these metrics' if metrics else ''} to plan with")
-    found = {}
-    for owner in sorted(owners & sampled):
-        passed = [of for of in run.judged[owner].passed.values() if of]
-        n, c = (np.array([f(of) for of in passed], dtype=float) for f in (len, lambda of: sum(of.values())))
-        if n.min() < 2:
-            # One sample a problem cannot tell; between problems and samples there is at most this.
-            noise = float((c / n).mean() * (1 - (c / n).mean()))
-        else:
-            noise = float((c * (n - c) / (n * (n - 1))).mean())
-        found[owner] = (len(passed), noise)
-    return found
+    return {owner: _variance(run.judged[owner].passed) for owner in sorted(owners & sampled)}
+
+
+def _variance(outcomes: Mapping[str, Mapping[int, bool]]) -> tuple[int, float, bool]:
+    """Problems; the mean over them of p(1 − p); whether it was seen, or is the most that agreeing samples leave possible."""
+    passed = [of for of in outcomes.values() if of]
+    n, c = (np.array([f(of) for of in passed], dtype=float) for f in (len, lambda of: sum(of.values())))
+    if n.min() < 2:
+        # One sample a problem cannot tell; between problems and samples there is at most this.
+        share, free = float((c / n).mean()), len(passed)
+        noise = share * (1 - share)
+    else:
+        noise, free = float((c * (n - c) / (n * (n - 1))).mean()), int((n - 1).sum())
+    rare = 1 - 0.05 ** (1 / free)  # a rate of minority outcomes under which none is seen in 5 of 100 cases
+    return len(passed), noise or rare * (1 - rare), noise > 0

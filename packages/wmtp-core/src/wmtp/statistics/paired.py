@@ -61,7 +61,8 @@ class Difference:
     Attributes:
         a, b, difference: Means over problems, and b − a.
         low, high: 95 % interval for new problems like these. method: how it was made.
-        these_low, these_high: 95 % interval for these problems with new samples; with one sample a problem it is the same one.
+        these_low, these_high: 95 % interval for these problems with new samples; the same one where sampling cannot be told
+            from problems: one sample a problem, or no problem with both outcomes.
         p_value: Two-sided, mid-p. test: its name. p_error: standard error from drawing, 0 where it is exact.
         standard_error: Of the difference, for new problems. within, between: its variance for one problem and one sample of
             each run, and what no number of samples removes; ``None`` where they cannot be told apart.
@@ -110,7 +111,8 @@ def compare_passes(counts: PassCounts, k: int) -> Difference:
     kind = "mcnemar" if one else "swap-by-index" if counts.both is not None else "samples-between-runs"
     samples = 2 / float((1 / counts.n_a + 1 / counts.n_b).mean())
     coupling = _coupling(counts, k, within) if counts.both is not None else None
-    return _difference(a, b, null, kind, share=True, within=within, samples=samples, coupling=coupling)
+    # A variance of 0 is what was seen of sampling, and no more: no problem has both outcomes, or the runs are copies.
+    return _difference(a, b, null, kind, share=True, within=within or None, samples=samples, coupling=coupling)
 
 
 def compare_values(a: Sequence[float], b: Sequence[float], *, share: bool) -> Difference:
@@ -135,10 +137,11 @@ def _difference(
         found = bootstrap_t(d)
         low, high, method = found.low, found.high, found.method
     variance = float(d.var(ddof=1)) if problems > 1 else 0.0
-    error = math.sqrt(variance / problems) if variance > 0 else (high - low) / (2 * Z95)
+    # Few problems that differ tell little of the variance: what could be found is judged no better than the interval is wide.
+    error = max(math.sqrt(variance / problems), (high - low) / (2 * Z95))
     shrink = 1.0
     if within is not None and variance > 0:
-        shrink = math.sqrt(within / problems) / error
+        shrink = min(1.0, math.sqrt(within / problems) / error)
     return Difference(
         a=float(a.mean()),
         b=float(b.mean()),
@@ -153,7 +156,7 @@ def _difference(
         test=f"{kind}, {'exact' if not null.draws else f'{null.draws} draws'}, mid-p",
         standard_error=error,
         within=None if within is None or variance == 0 else within * samples,
-        between=None if within is None or variance == 0 else max(0.0, variance - within),
+        between=None if within is None or variance == 0 else max(0.0, problems * error**2 - within),
         samples=samples,
         problems=problems,
         discordant=int((d != 0).sum()),
