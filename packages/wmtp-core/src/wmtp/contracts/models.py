@@ -33,8 +33,8 @@ class DecodingCache(Protocol):
         """Positions [slots, width] of the coming forward, all of them before `end`."""
         ...
 
-    def mask(self, dtype: Any) -> Tensor:
-        """What is added to attention scores: [slots, 1, width, length]."""
+    def mask(self, dtype: Any, window: int | None = None) -> Tensor:
+        """What is added to attention scores: [slots, 1, width, length]. window: how many positions back one sees."""
         ...
 
 

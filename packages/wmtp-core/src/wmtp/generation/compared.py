@@ -25,3 +25,10 @@ ALIGNED = frozenset({
     "roformer", "vaultgemma", "xglm", "xlm", "xlm-roberta", "xlm-roberta-xl", "xmod", "zamba2",
 })  # fmt: skip
 """Types that a test has decoded by rows of equal length. Those of `RAGGED` with windows and scaled positions are as well."""
+
+WINDOWED = frozenset({
+    "afmoe", "cohere2", "cohere2_moe", "cwm", "dots1", "exaone4", "exaone_moe", "gemma2", "gemma3_text", "gpt_oss",
+    "granite_swa", "granitemoe_swa", "kolibri1", "mellum", "mimo_v2_flash", "ministral", "mistral", "mixtral",
+    "modernbert-decoder", "olmo3", "phi3", "phimoe", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "starcoder2", "vaultgemma",
+})  # fmt: skip
+"""Types of which a test has decoded layers with sliding windows at each row's own pace, under masks of ours."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from wmtp.errors import GenerationError
-from wmtp.generation.compared import ALIGNED, RAGGED
+from wmtp.generation.compared import ALIGNED, RAGGED, WINDOWED
 from wmtp.generation.stepping import NoCache, OwnCache, State, Stepper, join_rows, select_rows
 from wmtp.models.causal import refusal
 from wmtp.models.placement import input_device
@@ -56,14 +56,13 @@ def text_config(model: Any) -> Any:
 
 def not_ragged(config: Any) -> str:
     """Why rows of a model with this configuration cannot advance at their own pace; empty where they can."""
-    if runs_as(config) not in RAGGED:
+    kind = runs_as(config)
+    if kind not in RAGGED | WINDOWED:
         return f"no test has decoded {config.model_type} at each row's own pace"
     kinds = set(getattr(config, "layer_types", None) or ())
-    if kinds - {"full_attention"}:
+    if kinds - {"full_attention", *(("sliding_attention",) if kind in WINDOWED else ())}:
         return f"{config.model_type} has layers of {', '.join(sorted(kinds))}"
-    context = context_of(config)
-    window = getattr(config, "sliding_window", None) if hasattr(type(config), "sliding_window") else None
-    if window and not kinds and getattr(config, "use_sliding_window", True) and window < context:
+    if kind not in WINDOWED and (window := only_window(config)):
         return f"a sliding window of {window}"
     if getattr(config, "attention_chunk_size", None):
         return f"attention in chunks of {config.attention_chunk_size}"
@@ -72,6 +71,23 @@ def not_ragged(config: Any) -> str:
     if odd := sorted(rope_types(config) - ROPE_BY_POSITION):
         return f"rotary positions of type {', '.join(odd)}"
     return ""
+
+
+def only_window(config: Any) -> int | None:
+    """The window of all layers, of a type whose layers are of one kind; ``None`` where they see everything in the context."""
+    if getattr(config, "layer_types", None) or not getattr(config, "use_sliding_window", True):
+        return None
+    window = getattr(config, "sliding_window", None) if hasattr(type(config), "sliding_window") else None
+    return int(window) if window and window < context_of(config) else None
+
+
+def windows_of(config: Any) -> dict[str, int | None] | int | None:
+    """How far back layers see: by kind where a model has several, one number where all are alike, ``None`` for everything."""
+    kinds = set(getattr(config, "layer_types", None) or ())
+    window = getattr(config, "sliding_window", None)
+    if "sliding_attention" not in kinds or not window:
+        return only_window(config)
+    return {"full_attention": None, "sliding_attention": int(window)}
 
 
 def runs_as(config: Any) -> str:
@@ -104,7 +120,7 @@ def choose_path(model: Any) -> ChosenPath:
     if not why:
         return ChosenPath("ragged")
     ways: tuple[tuple[Path, Stepper], ...] = (("aligned", OwnCache(model)), ("recomputed", NoCache(model)))
-    if runs_as(config) in ALIGNED | RAGGED:
+    if runs_as(config) in ALIGNED | RAGGED | WINDOWED:
         return ChosenPath(
             "aligned", f"{why}: rows of equal length go together, through the model's own cache", ways[0][1]
         )

@@ -85,15 +85,20 @@ class RaggedCache(Cache):  # type: ignore[misc]
             self._scratch[key] = torch.empty_like(value)
         return self._scratch[key].copy_(value)
 
-    def mask(self, dtype: torch.dtype) -> Tensor:
+    def mask(self, dtype: torch.dtype, window: int | None = None) -> Tensor:
         """What is added to attention scores: 0 where a position sees another, −∞ elsewhere; [rows, 1, width, length].
 
         Made once a forward: from a boolean mask every layer would make it again.
+
+        Args:
+            dtype: of the scores.
+            window: how many positions back one sees, itself included; ``None``: all.
         """
-        if (made := self.of_forward.get("mask")) is not None and made.dtype == dtype:
+        name = "mask" if window is None else f"mask {window}"
+        if (made := self.of_forward.get(name)) is not None and made.dtype == dtype:
             return made  # type: ignore[no-any-return]
         rows, width = self.positions.shape
-        key = ("mask", rows, width)
+        key = (name, rows, width)
         mask = self._scratch.get(key)
         if mask is None:
             reach = self.capacity if self._steady else self.length
@@ -101,8 +106,9 @@ class RaggedCache(Cache):  # type: ignore[misc]
             if self._steady:
                 self._scratch[key] = mask
         mask = mask[..., : self.length]  # one piece of memory for every length
-        hidden = torch.arange(self.length, device=self.positions.device) > self.positions[:, None, :, None]
-        self.of_forward["mask"] = mask.zero_().masked_fill_(hidden, float("-inf"))
+        entries, at = torch.arange(self.length, device=self.positions.device), self.positions[:, None, :, None]
+        hidden = entries > at if window is None else (entries > at) | (entries <= at - window)
+        self.of_forward[name] = mask.zero_().masked_fill_(hidden, float("-inf"))
         return mask
 
     def grow(self, capacity: int) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from wmtp.contracts.models import DecodingCache, DecodingParts, ParallelHeadsModel
 from wmtp.errors import GenerationError
 from wmtp.generation.drafting import NoDrafts, ParallelHeads, whole_text
-from wmtp.generation.paths import context_of, text_config
+from wmtp.generation.paths import context_of, text_config, windows_of
 from wmtp.generation.sequential import SequentialHeads
 from wmtp.models.architectures.load import StoredModules
 from wmtp.models.architectures.trunk import Trunk
@@ -29,6 +29,7 @@ class CausalTarget:
         self.vocabulary = int(config.vocab_size)
         self.rows = embedding_rows(model) or self.vocabulary
         self.context = context_of(config)
+        self._windows = windows_of(config)
 
     def verify(self, ids: Tensor, cache: DecodingCache) -> tuple[Tensor, Tensor]:
         """States are logits."""
@@ -41,13 +42,21 @@ class CausalTarget:
     def _forward(self, ids: Tensor, cache: DecodingCache, **options: Any) -> tuple[Tensor, Tensor]:
         out = self._model(
             input_ids=ids,
-            attention_mask=cache.mask(self._model.dtype),
+            attention_mask=self._mask(cache),
             position_ids=cache.positions,
             past_key_values=cache,
             use_cache=True,
             **options,
         )
         return out.logits[..., :0], out.logits
+
+    def _mask(self, cache: DecodingCache) -> Tensor | dict[str, Tensor]:
+        """One mask, or one for each kind of layers."""
+        dtype = self._model.dtype
+        if isinstance(self._windows, dict):
+            return {kind: cache.mask(dtype, window) for kind, window in self._windows.items()}
+        mask: Tensor = cache.mask(dtype, self._windows)
+        return mask
 
     def whole(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         logits = self._model(input_ids=ids, use_cache=False).logits

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from wmtp.generation.compared import ALIGNED, RAGGED
+from wmtp.generation.compared import ALIGNED, RAGGED, WINDOWED
 from wmtp.models.causal import UNSUPPORTED
 
 LENGTHS = (3, 17, 33, 65, 90)
@@ -120,7 +120,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "phi3, no window": ("phi3", FULL),
     "phi3, window wider than the context": ("phi3", {"sliding_window": 262144}),
     "phimoe, rope longrope": ("phimoe", {**FULL, **_rope("longrope", **LONG)}),
-    "qwen2, window in use": ("qwen2", {"use_sliding_window": True, "max_window_layers": 1}),
+    **{
+        f"{kind}, window in use": (kind, {"use_sliding_window": True, "max_window_layers": 1, "sliding_window": WINDOW})
+        for kind in ("dots1", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
+    },
+    "mellum, windows": ("mellum", {"layer_types": ["sliding_attention", "full_attention"]}),
     "mistral, no window": ("mistral", FULL),
     "mixtral, no window": ("mixtral", FULL),
     "starcoder2, no window": ("starcoder2", FULL),
@@ -135,7 +139,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 """Rows beyond one a type: what a type does at another setting."""
 
 
-LISTED = sorted({*RAGGED - {"mtp_llama"}, *ALIGNED, *UNSUPPORTED, "rwkv", *VARIANTS})
+LISTED = sorted({*RAGGED - {"mtp_llama"}, *ALIGNED, *WINDOWED, *UNSUPPORTED, "rwkv", *VARIANTS})
 """What docs/models.md has a row for."""
 
 
