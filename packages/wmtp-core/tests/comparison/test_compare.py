@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from click.testing import CliRunner
 import wmtp
 from wmtp.cli import main
 from wmtp.comparison.compare import compare
+from wmtp.reports.charts import ticks
+from wmtp.reports.html import write_report
 
 MakeRun = Callable[..., Path]
 SCHEMA = Path(wmtp.__file__).parent / "comparison" / "comparison.schema.json"
@@ -350,3 +353,22 @@ def test_a_replay_draws_nothing_and_could_share_no_noise(make_run: MakeRun) -> N
     keys["generation"]["toy-v1"]["model id"] = "reference:"
     (other / "keys.json").write_text(json.dumps(keys))
     assert not compare([run, other]).notes
+
+
+def test_the_page_of_three_runs_shows_the_trend_in_their_order(make_run: MakeRun, tmp_path: Path) -> None:
+    runs = [make_run(n, outcomes(rate, seed=i)) for i, (n, rate) in enumerate((("c", 0.2), ("a", 0.4), ("b", 0.6)))]
+    page = write_report(runs, tmp_path / "trend.html").read_text(encoding="utf-8")
+    section = page[page.index('id="trend-title"') :].split("</section>")[0]
+    assert "polyline" in section
+    assert re.findall(r'middle">(\w)<', section) == ["c", "a", "b"]
+    found = compare(runs).trends[0]
+    for value in found.values:
+        assert f"<td>{100 * value:.1f} %</td>" in section
+
+
+def test_ticks_are_round_and_lie_within() -> None:
+    for low, high in ((0.0, 1.0), (-0.088, 0.455), (0.4999, 0.5001), (0.0, 3.7), (0.2, 0.2)):
+        found = ticks(low, high)
+        assert all(low - 1e-9 <= t <= high + 1e-9 for t in found)
+        assert len(found) <= 7
+    assert ticks(-0.088, 0.455) == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])

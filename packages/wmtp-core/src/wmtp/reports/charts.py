@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
 WIDTH, LEFT, ROW = 640, 200, 26
+HEIGHT = 180  # of a chart of columns, less its labels
 LONGEST = 270  # a bar of 1, with room for its label
 
 
@@ -32,14 +34,62 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], *, title: str, ze
             Markup(
                 '<text x="{}" y="{}" text-anchor="end">{}</text><line class="bar" x1="{}" x2="{}" y1="{}" y2="{}"/>'
                 '<circle cx="{}" cy="{}" r="4.5"/>'
-            ).format(LEFT - 10, y + 4, label[:30], x(start), x(end), y, y, x(value), y)
+            ).format(LEFT - 10, y + 4, cut(label, 28), x(start), x(end), y, y, x(value), y)
         )
     foot = ROW * len(rows) + 14
-    for value, anchor in ((low, "start"), ((low + high) / 2, "middle"), (high, "end")):
+    for value in ticks(low, high):
         parts.append(
-            Markup('<text x="{}" y="{}" text-anchor="{}">{:.1f}</text>').format(x(value), foot, anchor, 100 * value)
+            Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(x(value), foot, _percent(value))
         )
     return _svg(title, foot + 6, parts)
+
+
+def columns(points: Sequence[tuple[str, float, float, float]], *, title: str) -> Markup:
+    """Shares in their order from left to right, joined by a line, with intervals: (label, value, low, high)."""
+    low, high = min(p[2] for p in points), max(p[3] for p in points)
+    step = (WIDTH - 80) / len(points)
+    places = [round(60 + step * (i + 0.5), 1) for i in range(len(points))]
+
+    def y(value: float) -> float:
+        return round(12 + (high - value) / (high - low or 1.0) * (HEIGHT - 24), 1)
+
+    parts = []
+    for value in ticks(low, high):
+        parts.append(
+            Markup(
+                '<text x="48" y="{}" text-anchor="end">{}</text><line class="grid" x1="56" x2="{}" y1="{y}" y2="{y}"/>'
+            ).format(y(value) + 4, _percent(value), WIDTH, y=y(value))
+        )
+    line = " ".join(f"{x},{y(p[1])}" for x, p in zip(places, points, strict=True))
+    parts.append(Markup('<polyline class="trend" points="{}"/>').format(line))
+    most = max(4, int(step / 7))  # characters of a label that fit
+    for x, (label, value, start, end) in zip(places, points, strict=True):
+        parts.append(
+            Markup(
+                '<line class="bar" x1="{x}" x2="{x}" y1="{}" y2="{}"/><circle cx="{x}" cy="{}" r="4.5"/>'
+                '<text x="{x}" y="{}" text-anchor="middle">{}</text>'
+            ).format(y(start), y(end), y(value), HEIGHT + 14, cut(label, most), x=x)
+        )
+    return _svg(title, HEIGHT + 22, parts)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers between `low` and `high`, two to six of them where the span allows it."""
+    span = max(high - low, 1e-9)
+    step = next(
+        s for s in (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, span) if span / s <= 6
+    )
+    first = math.ceil(low / step - 1e-9)
+    return [n * step for n in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def cut(label: str, most: int) -> str:
+    """A label that fits: its end is what tells checkpoints apart, so its beginning goes."""
+    return label if len(label) <= most else "…" + label[-(most - 1) :]
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.3f}".rstrip("0").rstrip(".") + " %"
 
 
 def bars(values: Sequence[float], *, title: str, spans: Sequence[tuple[float, float] | None] = ()) -> Markup:

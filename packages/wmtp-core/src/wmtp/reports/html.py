@@ -23,21 +23,14 @@ from wmtp.comparison.compare import compare
 from wmtp.comparison.records import Comparison, MetricComparison
 from wmtp.comparison.table import amount, p_value, signed
 from wmtp.errors import ConfigError
-from wmtp.reports.charts import bars, intervals
+from wmtp.reports.charts import bars, columns, intervals
 from wmtp.reports.labels import LABELS
 from wmtp.reports.rundata import ReportRun, ReportSample, read_run
 
 FILE = "report.html"
 KINDS = ("all", "never", "failed", "solved")
 PAGE = Path(__file__).parent / "page"
-TIMINGS = {
-    "samples": "samples",
-    "tokens": "tokens",
-    "truncated": "samples cut at the limit",
-    "tokens_per_second": "tokens a second",
-    "tokens_per_forward": "tokens a forward pass and row",
-    "seconds": "seconds of decoding",
-}
+TIMINGS = ("samples", "tokens", "truncated", "tokens_per_second", "tokens_per_forward", "seconds")
 
 
 def write_report(
@@ -72,7 +65,9 @@ def render(runs: Sequence[ReportRun], found: Comparison | None) -> str:
     # The template is ours; everything it is given is escaped, save what `Markup` says is finished.
     page = Environment(autoescape=True).from_string((PAGE / "page.html.j2").read_text(encoding="utf-8"))
     style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    metrics = [row for run in runs for row in _metrics(run)]
+    names = dict.fromkeys(name for run in runs for name in run.metrics)
+    every = [row for run in runs for row in _metrics(run)]
+    metrics = [row for name in names for row in every if row["metric"] == name]
     shares = [(_label(m, runs), m["raw"], m["low"], m["high"]) for m in metrics if m["share"]]
     return page.render(
         title=" · ".join(run.name for run in runs),
@@ -81,6 +76,7 @@ def render(runs: Sequence[ReportRun], found: Comparison | None) -> str:
         metrics_chart=intervals(shares, title="Metrics with their 95 % intervals"),
         comparisons=_comparisons(found),
         comparison_chart=_differences(found),
+        trends=_trends(found, metrics),
         notes=[*(found.notes if found else ()), *(note for run in runs for note in run.notes)],
         problems=_problems(runs),
         kinds=(*KINDS, "changed", "gained", "lost") if len(runs) > 1 else KINDS,
@@ -187,6 +183,23 @@ def _differences(found: Comparison | None) -> Markup:
     return intervals(rows, title="Differences with their 95 % intervals", zero=True)
 
 
+def _trends(found: Comparison | None, metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each metric over three runs or more in their order, with the runs' own intervals."""
+    rows = []
+    for trend in found.trends if found else ():
+        one = next(c for c in found.comparisons if c.metric == trend.metric) if found else None
+        assert one is not None, "a trend is of metrics that were compared"
+        of = {m["run"]: m for m in metrics if m["metric"] == trend.metric and m["share"]}
+        points = [(run, of[run]["raw"], of[run]["low"], of[run]["high"]) for run in trend.runs if run in of]
+        rows.append({
+            "metric": trend.metric, "slope": _signed(one, trend.slope), "p": p_value(trend.p_value),
+            "span": f"{_signed(one, trend.low)} – {_signed(one, trend.high)}",
+            "values": [amount(v, one.unit, share=one.share) for v in trend.values],
+            "svg": columns(points, title=f"{trend.metric} over {len(points)} runs") if len(points) > 2 else "",
+        })  # fmt: skip
+    return rows
+
+
 def _problems(runs: Sequence[ReportRun]) -> list[dict[str, Any]]:
     """A row for each problem that any run has, in the first run's order."""
     names = dict.fromkeys(problem for run in runs for problem in run.samples)
@@ -222,8 +235,8 @@ def _visible(text: str) -> str:
 
 def _timings(runs: Sequence[ReportRun]) -> list[dict[str, Any]]:
     rows = []
-    for key, name in TIMINGS.items():
+    for key in TIMINGS:
         values = [getattr(run.generation, key) for run in runs]
         if any(value is not None for value in values):
-            rows.append({"name": name, "cells": ["—" if v is None else f"{v:,}" for v in values]})
+            rows.append({"label": f"timing_{key}", "cells": ["—" if v is None else f"{v:,}" for v in values]})
     return rows
