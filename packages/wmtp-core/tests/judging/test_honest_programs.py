@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 import honest_programs as honest
@@ -45,7 +47,7 @@ print(json.dumps(missed))
 """
 
 
-def test_all_of_them_are_right_in_plain_python(tmp_path: Path) -> None:
+def test_calls_are_right_in_plain_python(tmp_path: Path) -> None:
     rows = [row[:3] for row in honest.CALLS]
     ended = subprocess.run(
         [sys.executable, "-I", "-c", PLAIN],
@@ -56,6 +58,10 @@ def test_all_of_them_are_right_in_plain_python(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert json.loads(ended.stdout) == [], ended.stderr
+
+
+@pytest.mark.slow  # an interpreter for each
+def test_stdin_programs_are_right_in_plain_python(tmp_path: Path) -> None:
     for name, program, _ in honest.STDIN:
         file = tmp_path / "program.py"
         file.write_text(program, encoding="utf-8")

@@ -26,10 +26,9 @@ OURS = 1 << 62  # handles from here on name functions of the checker
 FRAME_LIMIT = codec.MAX_BYTES + 4096
 
 
-def prepare(descriptor: int, folder: str) -> _socket.socket:
-    """Own session, private cwd, and no descriptors but the channel, which is returned."""
+def prepare(descriptor: int) -> _socket.socket:
+    """Own session, and no descriptors but the channel, which is returned."""
     os.setsid()
-    os.chdir(folder)
     os.closerange(3, descriptor)
     os.closerange(descriptor + 1, 256)
     return _socket.socket(
@@ -37,14 +36,15 @@ def prepare(descriptor: int, folder: str) -> _socket.socket:
     )  # the C type: every page touched is a fault
 
 
-def limit(limits: Mapping[str, int]) -> None:
-    """The limits of one program. Its memory counts from what the warm interpreter holds already (``baseline``, bytes).
+def bounds(limits: Mapping[str, int]) -> lockdown.Bounds:
+    """The kernel's limits of one program, made ready before the fork: whatever a child need not do costs it no page. Its memory
+    counts from what the warm interpreter holds already (``baseline``, bytes).
 
     The kernel's own limit on CPU only catches what nobody watches, processes that a program starts: it counts ticks of the
     clock, which on a busy machine run ahead of the CPU that a process got.
     """
     cpu = backstop(limits["cpu"])
-    lockdown.limit_program(cpu=cpu, memory=(limits["memory_mib"] << 20) + limits["baseline"])
+    return lockdown.bounds(cpu=cpu, memory=(limits["memory_mib"] << 20) + limits["baseline"])
 
 
 def backstop(cpu: int) -> int:

@@ -117,10 +117,16 @@ def _enter_root(where: str, *, keep_proc: bool) -> None:
     os.rmdir("/old")
 
 
+def _mapped() -> tuple[int, int]:
+    """The first of the uids that exist here, and how many there are. Zeros where none is mapped."""
+    with open("/proc/self/uid_map", encoding="ascii") as lines:
+        words = lines.readline().split()
+    return (int(words[0]), int(words[2])) if words else (0, 0)
+
+
 def _unused_uid(number: int) -> int:
     """A uid for this zygote alone, so that its process limit is its own. From the top of what is mapped here."""
-    with open("/proc/self/uid_map", encoding="ascii") as lines:
-        first, _, length = (int(word) for word in lines.readline().split())
+    first, length = _mapped()
     top = min(first + length, 1 << 31)
     return top - 2 - number % min(60_000, max(1, length - 1))
 
@@ -134,14 +140,18 @@ def enter_namespaces(scratch: str, number: int, found: libraries.Libraries, pack
     child is pid 1 of the new pid namespace.
     """
     check_places(found)
-    as_root = os.geteuid() == 0
+    # Root of a user namespace that maps nobody else is an ordinary user outside, and cannot become another.
+    as_root = os.geteuid() == 0 and _mapped()[1] > 1
     if as_root:
         uid = _unused_uid(number)
         _check(_libc.unshare(_NEWNS), "unshare(mount)")
         _mount("none", "/", None, _REC | _PRIVATE)
         _build_root(scratch, found, packages)
         _enter_root(scratch, keep_proc=True)
-        os.setgroups([])
+        try:
+            os.setgroups([])
+        except PermissionError as error:
+            raise OSError(error.errno, "setgroups: this user namespace forbids it") from None
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
         _check(_libc.prctl(4, 1, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")  # else /proc/self is root's
@@ -284,10 +294,20 @@ _INFINITE = resource.RLIM_INFINITY
 _CEILINGS = {which: resource.getrlimit(which)[1] for which in (resource.RLIMIT_CPU, resource.RLIMIT_AS)}
 
 
-def limit_program(*, cpu: int, memory: int) -> None:
-    """CPU seconds (SIGXCPU, and SIGKILL a second later) and bytes of address space."""
+Bounds = list[tuple[int, tuple[int, int]]]
+
+
+def bounds(*, cpu: int, memory: int) -> Bounds:
+    """CPU seconds (SIGXCPU, and SIGKILL a second later) and bytes of address space, as the kernel wants them."""
+    wanted = []
     for which, soft, hard in ((resource.RLIMIT_CPU, cpu, cpu + 1), (resource.RLIMIT_AS, memory, memory)):
-        ceiling = _CEILINGS[which]  # read once: this runs in every child
+        ceiling = _CEILINGS[which]
         if ceiling != _INFINITE:
             soft, hard = min(soft, ceiling), min(hard, ceiling)
-        resource.setrlimit(which, (soft, hard))
+        wanted.append((which, (soft, hard)))
+    return wanted
+
+
+def limit_program(wanted: Bounds) -> None:
+    for which, pair in wanted:
+        resource.setrlimit(which, pair)

@@ -101,7 +101,7 @@ def _run_case(
         os.dup2(out_end, 1)
         os.dup2(err_end, 2)
         os.closerange(3, 256)
-        candidate.limit(limits)
+        lockdown.limit_program(limits["bounds"])
         _run_program(code, main)  # does not return
     for descriptor in (stdin, out_end, err_end):
         os.close(descriptor)

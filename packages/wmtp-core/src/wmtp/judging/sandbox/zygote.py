@@ -78,8 +78,14 @@ class Zygote:
             if not ancillary:  # a stop that came after its program had already been reported
                 continue
             if received != message:  # most programs have the same limits
-                message, request = received, json.loads(received)
+                message, request = received, self._complete(json.loads(received))
             self._control.send(self._one(request, int.from_bytes(ancillary[0][2], sys.byteorder)))
+
+    def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        limits = request["limits"]
+        limits |= {"baseline": self._baseline, "stdin": lockdown.STDIN if self._strict else ""}
+        limits["bounds"] = candidate.bounds(limits)
+        return request
 
     def _one(self, request: dict[str, Any], descriptor: int) -> bytes:
         folder = f"{self._work}/program"
@@ -87,9 +93,11 @@ class Zygote:
             lockdown.mount_work(self._tmpfs_mib)
             self._walls.next_pid()
         os.mkdir(folder, 0o700)
+        os.chdir(folder)
         pid = lockdown.fork()
         if pid == 0:
-            self._child(request, descriptor, folder)  # does not return
+            self._child(request, descriptor)  # does not return
+        os.chdir("/")
         os.close(descriptor)
         process = os.pidfd_open(pid)
         self._poll.register(process, select.POLLIN)
@@ -111,22 +119,22 @@ class Zygote:
         if not self._control.recv(MAX_REQUEST):
             os._exit(0)
 
-    def _child(self, request: dict[str, Any], descriptor: int, folder: str) -> None:
+    def _child(self, request: dict[str, Any], descriptor: int) -> None:
         try:
             if self._walls:
                 lockdown.drop_capabilities()
                 landlock.restrict(self._walls.rules)
             else:
                 landlock.keep_signals_inside()
-            sock = candidate.prepare(descriptor, folder)
-            limits = request["limits"] | {"baseline": self._baseline, "stdin": lockdown.STDIN if self._strict else ""}
+            sock = candidate.prepare(descriptor)
+            limits = request["limits"]
             if request["mode"] == "stdio":
                 lockdown.become_subreaper()
                 stdin_programs.serve(sock, limits, self._sweep_beside)
             elif request["mode"] == "probe":
                 channel.send(sock, frames.VALUE, json.dumps(_probe(limits)).encode())
             else:
-                candidate.limit(limits)
+                lockdown.limit_program(limits["bounds"])
                 candidate.serve(sock)
         except channel.Closed:
             pass  # the checker has what it wanted
@@ -215,7 +223,7 @@ def _rehearse() -> None:
 
 
 def _probe(limits: dict[str, Any]) -> dict[str, str]:
-    candidate.limit(limits)
+    lockdown.limit_program(limits["bounds"])
     return selftest.probe(limits)
 
 
