@@ -280,6 +280,17 @@ def test_score_reads_what_others_wrote(foreign: Callable[[str], Path], wmtp: Any
     assert body["metrics"]["mbpp_pass@1"]["samples"] == 8
 
 
+def test_samples_of_another_benchmark_are_refused_although_numbers_fit(
+    foreign: Callable[[str], Path], wmtp: Any
+) -> None:
+    """``Mbpp/11`` is MBPP's problem 11; ``HumanEval/11`` is not."""
+    file = foreign("evalplus")
+    file.write_text(file.read_text(encoding="utf-8").replace("Mbpp/", "HumanEval/"), encoding="utf-8")
+    done = wmtp("score", str(file), *SCORE)
+    assert done.returncode != 0
+    assert "has samples of HumanEval/…, and mbpp-v1 is no evaluator of that name" in done.stderr
+
+
 def test_a_stored_solution_is_a_program_and_nothing_is_taken_out_of_it(
     foreign: Callable[[str], Path], wmtp: Any
 ) -> None:

@@ -204,7 +204,7 @@ def test_a_server_that_ignores_if_match_is_found_out(
     storage = opened(section(rclone))
     old = put(storage, "k", b"the old one")
     put(storage, "k", b"the new one, longer")
-    with pytest.raises(wmtp.Changed):
+    with pytest.raises(wmtp.ObjectChanged):
         list(storage.read(old, 0, old.size))
 
 

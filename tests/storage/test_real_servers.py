@@ -163,7 +163,7 @@ def test_versions_pin_what_was_listed(
     server.client().delete_object(
         Bucket=storage.settings.bucket, Key="here/k", VersionId=old.version.rpartition("/")[0]
     )
-    with pytest.raises(wmtp.Changed):
+    with pytest.raises(wmtp.ObjectChanged):
         read(storage, old)
     server.client().delete_object(Bucket=storage.settings.bucket, Key="here/k")
     assert list(storage.list("")) == [], "a delete marker is no object"

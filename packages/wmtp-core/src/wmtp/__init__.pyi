@@ -67,8 +67,8 @@ from .contracts.specs import SectionSpec as SectionSpec
 from .contracts.specs import StorageSpec as StorageSpec
 from .contracts.specs import TrackerSpec as TrackerSpec
 from .contracts.specs import TrainerSpec as TrainerSpec
-from .contracts.storage import Changed as Changed
 from .contracts.storage import Entry as Entry
+from .contracts.storage import ObjectChanged as ObjectChanged
 from .contracts.storage import ReadsInto as ReadsInto
 from .contracts.storage import Storage as Storage
 from .contracts.tracking import Point as Point
@@ -111,7 +111,6 @@ __all__ = [
     "DEFAULT_MODEL_IDS",
     "ArchitectureSpec",
     "CallTests",
-    "Changed",
     "Check",
     "Choice",
     "Closes",
@@ -153,6 +152,7 @@ __all__ = [
     "Message",
     "MetricValue",
     "ModelLoader",
+    "ObjectChanged",
     "OfKind",
     "Outcome",
     "OwnerRun",

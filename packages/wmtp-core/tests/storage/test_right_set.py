@@ -104,7 +104,7 @@ def test_a_local_object_that_is_replaced_with_equal_size_and_times_is_another_ve
     status = path.stat()
     path.write_text("two")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    with pytest.raises(wmtp.Changed):
+    with pytest.raises(wmtp.ObjectChanged):
         list(storage.read(before, 0, 3))
 
 

@@ -176,7 +176,7 @@ def test_one_range_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytes
                 yield b""
                 time.sleep(0.001)
         assert started.wait(30)
-        raise wmtp.Changed("a")
+        raise wmtp.ObjectChanged("a")
 
-    with pytest.raises(wmtp.Changed):
+    with pytest.raises(wmtp.ObjectChanged):
         fetched(Scripted(DATA, read), tmp_path)

@@ -24,7 +24,7 @@ _PROBE = "k"
 _SHORT = 1 << 16  # bytes of an answer that are read, so that its connection serves the next request
 
 
-class Direct:
+class RangeReader:
     """GET requests to one bucket. Safe to use from several threads."""
 
     def __init__(self, http: Any, credentials: Any, base: str, region: str) -> None:
@@ -53,7 +53,7 @@ class Direct:
         return answer.headers, StreamingBody(answer.raw, answer.headers.get("Content-Length"))
 
 
-def direct(client: Any, session: Any, bucket: str) -> Direct | None:
+def direct(client: Any, session: Any, bucket: str) -> RangeReader | None:
     """For a client of this boto3 session. ``None`` where it would not do: no credentials, a bucket with its own kind of
     signatures, a botocore that keeps its connections elsewhere."""
     credentials = session.get_credentials()
@@ -66,7 +66,7 @@ def direct(client: Any, session: Any, bucket: str) -> Direct | None:
     if len(scope) != 5 or scope[3] != "s3" or not parts.path.endswith(f"/{_PROBE}"):
         return None
     base = f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix(_PROBE)}"
-    return Direct(http, credentials, base, scope[2])
+    return RangeReader(http, credentials, base, scope[2])
 
 
 def filled(body: StreamingBody, buffer: memoryview) -> Iterator[int]:

@@ -33,6 +33,11 @@ def open_url(url: str, settings: S3Settings | None) -> tuple[wmtp.Storage, str]:
     return open_storage(base), key
 
 
+def describe(settings: S3Settings, key: str) -> str:
+    """Endpoint, bucket and key: what tells one object from every other."""
+    return "/".join(part for part in (settings.endpoint_url, settings.bucket, f"{settings.prefix}{key}") if part)
+
+
 def check(settings: S3Settings) -> Iterator[wmtp.Check]:
     """For ``wmtp doctor``: credentials found, bucket and prefix listable, and whether versions could be pinned."""
     import boto3
@@ -67,5 +72,6 @@ def wmtp_storages() -> list[wmtp.StorageSpec]:
             open=open_storage,
             open_url=open_url,
             check=check,
+            describe=describe,
         )
     ]

@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 import wmtp
-from wmtp_s3.direct import Direct, direct, filled
+from wmtp_s3.direct import RangeReader, direct, filled
 from wmtp_s3.settings import S3Settings
 
 CHUNK = 192 << 10
@@ -47,7 +47,7 @@ def _descriptions() -> Any:
 
 
 def _differs(headers: Mapping[str, str], entry: wmtp.Entry, start: int, stop: int) -> str:
-    """What an answer says of itself that does not fit the range that was asked for; raises Changed for another version.
+    """What an answer says of itself that does not fit the range that was asked for; raises ObjectChanged for another version.
 
     A server that ignores If-Match says in its answer which version it sent, and one that ignores Range leaves Content-Range
     out: that is the whole object. An answer that says neither is not S3's (a page to log in, say).
@@ -57,7 +57,7 @@ def _differs(headers: Mapping[str, str], entry: wmtp.Entry, start: int, stop: in
     if not etag and not sent:
         return f"{asked}, got an answer without ETag and Content-Range ({headers.get('Content-Type') or 'no Content-Type'})"
     if _bare(etag or _etag(entry)) != _etag(entry):
-        raise wmtp.Changed(entry.key)
+        raise wmtp.ObjectChanged(entry.key)
     if not sent:
         if start:
             return f"{asked}, got the whole object: this server does not serve ranges"
@@ -68,7 +68,7 @@ def _differs(headers: Mapping[str, str], entry: wmtp.Entry, start: int, stop: in
         if first != str(start) or not last.isdecimal() or int(last) >= stop:
             return f"{asked}, got {sent!r}"
         if total not in ("*", str(entry.size)):
-            raise wmtp.Changed(entry.key)
+            raise wmtp.ObjectChanged(entry.key)
         wanted = int(last) + 1 - start  # fewer than were asked for are a beginning
     encoded = headers.get("Content-Encoding", "identity") != "identity"
     if (length.isdecimal() and int(length) > wanted) or (encoded and length != str(wanted)):
@@ -106,7 +106,7 @@ class S3Storage:
         except (BotoCoreError, ValueError) as error:  # an address that is none, a profile that is not there
             raise S3Error(f"opening s3://{settings.bucket}: {error}") from None
         self._lock = threading.Lock()
-        self._reader: Direct | None = None
+        self._reader: RangeReader | None = None
         self._reader_made = False
 
     def _key(self, key: str) -> str:
@@ -153,7 +153,7 @@ class S3Storage:
             raise self._failed(f"listing {self._where(prefix)}", error) from None
 
     def read(self, entry: wmtp.Entry, start: int, stop: int) -> Iterator[bytes]:
-        """Bytes ``[start, stop)`` of the pinned version. Raises Changed, S3Error."""
+        """Bytes ``[start, stop)`` of the pinned version. Raises ObjectChanged, S3Error."""
         buffer = memoryview(bytearray(min(CHUNK, stop - start)))
         for count in self.read_into(entry, start, stop, buffer):
             yield bytes(buffer[:count])
@@ -171,7 +171,7 @@ class S3Storage:
                 self._check_unchanged(entry)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code", "") in MOVED_ON:
-                raise wmtp.Changed(entry.key) from None
+                raise wmtp.ObjectChanged(entry.key) from None
             raise self._failed(what, error) from None
         except S3Error:
             raise
@@ -179,13 +179,13 @@ class S3Storage:
             raise self._failed(what, error) from None
 
     def _check_unchanged(self, entry: wmtp.Entry) -> None:
-        """For a server whose answers do not say which version they are of. Raises Changed if the object is another one now.
+        """For a server whose answers do not say which version they are of. Raises ObjectChanged if the object is another now.
 
         What was read before the question is then of the version that was pinned, unless it was replaced and put back meanwhile.
         """
         head = self._client.head_object(Bucket=self.settings.bucket, Key=self._key(entry.key))
         if _bare(head["ETag"]) != _etag(entry):
-            raise wmtp.Changed(entry.key)
+            raise wmtp.ObjectChanged(entry.key)
 
     def _get(self, entry: wmtp.Entry, start: int, stop: int) -> tuple[Mapping[str, str], Any]:
         """Headers and body of one range: directly, and by boto3 where that does not serve."""
@@ -199,7 +199,7 @@ class S3Storage:
         found = self._client.get_object(Bucket=self.settings.bucket, Key=key, Range=span, IfMatch=etag, **pinned)
         return HeadersDict(found["ResponseMetadata"]["HTTPHeaders"]), found["Body"]
 
-    def _direct(self) -> Direct | None:
+    def _direct(self) -> RangeReader | None:
         """Made with the first read, when a listing has told boto3 where the bucket really is. boto3 alone checks checksums."""
         if self.settings.response_checksum_validation == "when_supported":
             return None

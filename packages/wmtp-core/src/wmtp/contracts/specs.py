@@ -205,6 +205,8 @@ class StorageSpec:
         open_url: (URL of one of the `schemes`, settings) → (storage, key or prefix within it).
         check: settings → lines for ``wmtp doctor`` (credentials found, bucket reachable …); without it, doctor opens the
             storage and lists.
+        describe: (settings, key) → how people call what lies below a key, and what the cache knows it by: no two places have
+            one name. Without it, the settings' values stand before the key, those aside that their class does not show.
     """
 
     mode: str = attrs.field(validator=identifier)
@@ -214,6 +216,7 @@ class StorageSpec:
     schemes: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=texts)
     open_url: Callable[[str, Any], tuple[Storage, str]] | None = attrs.field(default=None, validator=optional_factory)
     check: Callable[[Any], Iterable[Check]] | None = attrs.field(default=None, validator=optional_factory)
+    describe: Callable[[Any, str], str] | None = attrs.field(default=None, validator=optional_factory)
 
 
 @attrs.frozen(kw_only=True)

@@ -15,7 +15,7 @@ import attrs
 from wmtp.contracts.values import any_text, number
 
 
-class Changed(Exception):  # noqa: N818  (the contract's own name)
+class ObjectChanged(Exception):  # noqa: N818  (the contract's own name)
     """An object is no longer the version that was pinned. Core starts that object again."""
 
 
@@ -45,7 +45,7 @@ class Storage(Protocol):
         ...
 
     def read(self, entry: Entry, start: int, stop: int) -> Iterator[bytes]:
-        """Bytes ``[start, stop)`` of the pinned version, in chunks. Raises `Changed` when the version moved on."""
+        """Bytes ``[start, stop)`` of the pinned version, in chunks. Raises `ObjectChanged` when the version moved on."""
         ...
 
     def put(self, key: str, source: Path | bytes, *, sha256: str) -> Entry:

@@ -87,10 +87,8 @@ def evaluate(
         listeners: Hear every event of the run (`wmtp.events`), each on a thread of its own.
         runs: The folder of run folders.
         fresh: Start the run again.
-        engine: Writes the samples instead of the model that the recipe names (`wmtp.engine` makes one of a model in memory). It
-            is left open.
-        finished: Called once with the results when the run has come to its end and is on disk. Listeners that are behind are
-            waited for after that, before `evaluate` returns.
+        engine: Writes the samples instead of the recipe's model (`wmtp.engine` makes one of a model in memory); left open.
+        finished: Called with the results once all is on disk; listeners that are behind are waited for after that.
 
     Returns:
         The results, also when some owner failed (`Results.complete` is then false).

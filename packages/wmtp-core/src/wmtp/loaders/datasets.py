@@ -11,7 +11,7 @@ from wmtp.contracts.specs import DatasetRequest, Resource
 from wmtp.errors import ConfigError
 from wmtp.loaders.locations import Remotes
 from wmtp.loaders.settings import LoaderConfig, as_config, as_loader_config
-from wmtp.storage.chain import NotHere, Place, resolve
+from wmtp.storage.chain import Location, NotHere, resolve
 from wmtp.storage.hub import from_hub
 from wmtp.storage.transfer import Report
 
@@ -45,7 +45,7 @@ class DataLoader:
 
     @property
     def resource(self) -> Resource:
-        """Where the rows are read from. Raises ResourceError naming every place tried."""
+        """Where the rows are read from. Raises ResourceError naming every location tried."""
         return self._fetch()
 
     @property
@@ -56,15 +56,15 @@ class DataLoader:
     def _fetch(self, patterns: tuple[str, ...] | None = None) -> Resource:
         if patterns not in self._resources:
             name = self._spec.name
-            places = [Place(f"local copy (paths.datasets.{name}_local)", self._from_local)]
+            locations = [Location(f"local copy (paths.datasets.{name}_local)", self._from_local)]
             if self._url:
-                places = self._remotes.of_url(self._url, patterns)
+                locations = self._remotes.of_url(self._url, patterns)
             else:
-                places += self._remotes.of_key(self.storage, f"datasets/{name}/", patterns)
+                locations += self._remotes.of_key(self.storage, f"datasets/{name}/", patterns)
             if self._spec.hub_id:
-                places.append(Place(f"hub ({self._spec.hub_id})", lambda: self._from_hub(patterns)))
+                locations.append(Location(f"hub ({self._spec.hub_id})", lambda: self._from_hub(patterns)))
             advice = f"Set paths.datasets.{name}_local in config.yaml to the file or folder that holds it."
-            self._resources[patterns] = resolve(f"data set {name!r}", places, advice)
+            self._resources[patterns] = resolve(f"data set {name!r}", locations, advice)
         self._resource = self._resources[patterns]
         return self._resource
 

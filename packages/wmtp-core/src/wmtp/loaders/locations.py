@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
+
 from wmtp.config.config import Config, StorageConfig
 from wmtp.contracts.specs import Resource
 from wmtp.errors import ConfigError, ResourceError, WmtpError
-from wmtp.storage.chain import NotHere, Place
+from wmtp.storage.chain import Location, NotHere
 from wmtp.storage.keys import BadKey
 from wmtp.storage.remote import STORAGE_ADVICE, Remote
 from wmtp.storage.transfer import Report, upload
@@ -37,7 +39,7 @@ def url_opener(url: str, section: StorageConfig, plugins: Plugins) -> tuple[str,
 
 
 def open_destination(key: str, config: Config, plugins: Plugins) -> tuple[Storage, str, str]:
-    """Where something is uploaded to: the storage, the prefix in it, and how to call the place.
+    """Where something is uploaded to: the storage, the prefix in it, and how to call the location.
 
     Args:
         key: Key below the storage's prefix, or a URL. config: Whose storage. plugins: Who opens it.
@@ -65,10 +67,10 @@ def upload_folder(folder: Path, to: str, config: Config, *, plugins: Plugins) ->
         config: Whose storage. plugins: Who opens it.
 
     Returns:
-        How to call the place.
+        How to call the location.
 
     Raises:
-        ConfigError: Nobody opens the place, or the folder holds what cannot be uploaded.
+        ConfigError: Nobody opens the location, or the folder holds what cannot be uploaded.
         ResourceError: It is not whole there.
     """
     storage, prefix, shown = open_destination(to, config, plugins)
@@ -82,7 +84,7 @@ def upload_folder(folder: Path, to: str, config: Config, *, plugins: Plugins) ->
 
 
 class Remotes:
-    """Cache and storage as places of the chain. The storage is opened when the chain comes to it, not before."""
+    """Cache and storage as locations of the chain. The storage is opened when the chain comes to it, not before."""
 
     def __init__(
         self,
@@ -96,7 +98,7 @@ class Remotes:
         self.plugins, self._section, self._cache = plugins, section, cache
         self._limit, self._report = limit, report
 
-    def of_key(self, given: Storage | None, prefix: str, patterns: tuple[str, ...] | None) -> list[Place]:
+    def of_key(self, given: Storage | None, prefix: str, patterns: tuple[str, ...] | None) -> list[Location]:
         """What lies under a key of the configured storage, or of one that was handed over."""
         mode = self._section.mode
         if given is None and mode == "local":
@@ -106,21 +108,27 @@ class Remotes:
         def open_storage() -> tuple[Storage, str]:
             return given or self.plugins.storages[mode].spec.open(self._section.settings), prefix
 
-        return self._places(f"{name} ({self._where(prefix)})", f"{name} {self._where(prefix)}", open_storage, patterns)
+        return self._locations(
+            f"{name} ({self._where(prefix)})", f"{name} {self._where(prefix)}", open_storage, patterns
+        )
 
     def _where(self, prefix: str) -> str:
-        settings = self._section.settings
-        place = [str(getattr(settings, a, "") or "") for a in ("endpoint_url", "bucket", "prefix")]
-        return "/".join(part for part in (*place[:2], f"{place[2]}{prefix}") if part)
+        """How to call what lies below a prefix: no two places have one name, since the cache keeps them apart by it."""
+        spec, settings = self.plugins.storages[self._section.mode].spec, self._section.settings
+        if spec.describe is not None:
+            return str(spec.describe(settings, prefix))
+        shown = attrs.fields(type(settings)) if attrs.has(type(settings)) else ()
+        named = [str(getattr(settings, field.name)) for field in shown if field.repr]
+        return "/".join([*(text for text in named if text not in ("", "None")), prefix])
 
-    def of_url(self, url: str, patterns: tuple[str, ...] | None) -> list[Place]:
+    def of_url(self, url: str, patterns: tuple[str, ...] | None) -> list[Location]:
         """What lies at a URL. Raises ConfigError where no plugin opens its scheme."""
         mode, opener = url_opener(url, self._section, self.plugins)
-        return self._places(url, f"{mode} {url}", opener, patterns)
+        return self._locations(url, f"{mode} {url}", opener, patterns)
 
-    def _places(
+    def _locations(
         self, title: str, source: str, opener: Callable[[], tuple[Storage, str]], patterns: tuple[str, ...] | None
-    ) -> list[Place]:
+    ) -> list[Location]:
         made: list[Remote] = []
 
         def remote() -> Remote:
@@ -129,14 +137,14 @@ class Remotes:
                     storage, prefix = opener()
                 except WmtpError:
                     raise
-                except Exception as error:  # a client that cannot be made; kept as this place's reason
+                except Exception as error:  # a client that cannot be made; kept as this location's reason
                     raise NotHere(f"it cannot be opened: {error}", STORAGE_ADVICE) from error
                 made.append(Remote(storage, source, prefix, self._cache, patterns, self._report, self._limit))
             return made[0]
 
         return [
-            Place(f"cache ({self._cache})", lambda: remote().from_cache()),
-            Place(f"storage {title}", lambda: remote().from_storage()),
+            Location(f"cache ({self._cache})", lambda: remote().from_cache()),
+            Location(f"storage {title}", lambda: remote().from_storage()),
         ]
 
 

@@ -19,7 +19,7 @@ from wmtp.errors import ConfigError, WmtpError
 from wmtp.loaders.locations import Remotes, local_folder, model_key
 from wmtp.loaders.settings import LoaderConfig, Role, as_config, as_loader_config
 from wmtp.replicas import devices_of, open_replicas, threads_of
-from wmtp.storage.chain import NotHere, Place, resolve
+from wmtp.storage.chain import Location, NotHere, resolve
 from wmtp.storage.hub import from_hub
 from wmtp.storage.transfer import Report
 
@@ -70,9 +70,9 @@ class ModelLoader:
         self.storage = storage
 
     def resolve(self, patterns: tuple[str, ...] | None = None) -> Resource:
-        """The model's files on this machine. Raises ResourceError naming every place tried."""
+        """The model's files on this machine. Raises ResourceError naming every location tried."""
         if patterns not in self._resources:
-            self._resources[patterns] = resolve(f"model {self._named()}", self._places(patterns), self._advice())
+            self._resources[patterns] = resolve(f"model {self._named()}", self._locations(patterns), self._advice())
         return self._resources[patterns]
 
     def _resolve_other(self, reference: str, revision: str | None) -> Fetch:
@@ -91,15 +91,15 @@ class ModelLoader:
             f"paths.models.{self.role}_local: {{id: …, variant: …, path: …}}."
         )
 
-    def _places(self, patterns: tuple[str, ...] | None) -> list[Place]:
+    def _locations(self, patterns: tuple[str, ...] | None) -> list[Location]:
         if self._is_path():
-            return [Place(f"folder {self.reference}", lambda: local_folder(Path(self.reference)))]
+            return [Location(f"folder {self.reference}", lambda: local_folder(Path(self.reference)))]
         if "://" in self.reference:
             return self._remotes.of_url(self.reference, patterns)
         return [
-            Place(f"local copy (paths.models.{self.role}_local)", self._from_copy),
+            Location(f"local copy (paths.models.{self.role}_local)", self._from_copy),
             *self._remotes.of_key(self.storage, f"{model_key(self.reference)}/", patterns),
-            Place(f"hub ({self.reference})", lambda: self._from_hub(patterns)),
+            Location(f"hub ({self.reference})", lambda: self._from_hub(patterns)),
         ]
 
     def _is_path(self) -> bool:

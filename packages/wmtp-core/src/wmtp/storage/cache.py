@@ -26,7 +26,7 @@ import attrs
 
 from wmtp import json_text
 from wmtp.storage import content
-from wmtp.storage.content import Content
+from wmtp.storage.content import FileDigest
 
 log = logging.getLogger("wmtp.storage")
 
@@ -46,7 +46,7 @@ class CacheEntry:
     source: str
     version: str
     folder: Path
-    files: dict[str, Content]
+    files: dict[str, FileDigest]
     piece_bytes: int
     used: float
     patterns: tuple[str, ...] | None
@@ -131,7 +131,7 @@ class Cache:
         build: Path,
         source: str,
         version: str,
-        files: dict[str, Content],
+        files: dict[str, FileDigest],
         patterns: Sequence[str] | None = None,
     ) -> CacheEntry:
         """Writes the manifest last and renames the build into place."""
@@ -201,7 +201,7 @@ def _read(folder: Path) -> CacheEntry | None:
     manifest = folder / "manifest.json"
     try:
         data: dict[str, Any] = json_text.loads(manifest.read_text(encoding="utf-8"))
-        files = {str(key): Content(int(size), tuple(p), str(v)) for key, (size, p, v) in data["files"].items()}
+        files = {str(key): FileDigest(int(size), tuple(p), str(v)) for key, (size, p, v) in data["files"].items()}
         whole = all(os.stat(f"{folder}/files/{key}").st_size == file.size for key, file in files.items())
         piece_bytes, patterns = int(data["piece_bytes"]), data["patterns"]
         used = manifest.stat().st_mtime

@@ -17,9 +17,9 @@ def offline() -> bool:
 
 
 class NotHere(Exception):  # noqa: N818  (an answer, not a fault)
-    """This place does not have it; the text is the reason.
+    """This location does not have it; the text is the reason.
 
-    advice: what to do where the place failed, so that nobody knows whether it has it: a full disk, no right to ask.
+    advice: what to do where the location failed, so that nobody knows whether it has it: a full disk, no right to ask.
     """
 
     def __init__(self, reason: str, advice: str = "") -> None:
@@ -28,24 +28,24 @@ class NotHere(Exception):  # noqa: N818  (an answer, not a fault)
 
 
 @attrs.frozen
-class Place:
-    """One place: its name for people, and a function that returns the resource or raises `NotHere`."""
+class Location:
+    """One location: its name for people, and a function that returns the resource or raises `NotHere`."""
 
     name: str
     look: Callable[[], Resource]
 
 
-def resolve(what: str, places: Sequence[Place], advice: str) -> Resource:
-    """The resource from the first place that has it. Raises ResourceError with every place's own reason.
+def resolve(what: str, locations: Sequence[Location], advice: str) -> Resource:
+    """The resource from the first location that has it. Raises ResourceError with every location's own reason.
 
-    advice: what to do if no place has it. Where places failed, their own advice stands there instead.
+    advice: what to do if no location has it. Where locations failed, their own advice stands there instead.
     """
     attempts, mending = [], []
-    for place in places:
+    for location in locations:
         try:
-            return place.look()
+            return location.look()
         except NotHere as absent:
-            attempts.append(Attempt(place.name, str(absent)))
+            attempts.append(Attempt(location.name, str(absent)))
             if absent.advice:
                 mending.append(absent.advice)
     if mending:

@@ -23,7 +23,7 @@ _SYNC_FILE_RANGE_WRITE = 2
 
 
 @attrs.frozen
-class Content:
+class FileDigest:
     """size: bytes. pieces: hex sha256 of each `PIECE_BYTES` of the file, in order; none for an empty one.
 
     version: what pinned it in the storage that it came from.
@@ -34,7 +34,7 @@ class Content:
     version: str = attrs.field(default="", eq=False)
 
 
-def matches(path: Path, content: Content, piece_bytes: int) -> bool:
+def matches(path: Path, content: FileDigest, piece_bytes: int) -> bool:
     """Whether a file holds this content: every byte of it is read and hashed. Raises OSError."""
     if path.stat().st_size != content.size:
         return False

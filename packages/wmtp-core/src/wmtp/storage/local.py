@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from wmtp.contracts.storage import Changed, Entry
+from wmtp.contracts.storage import Entry, ObjectChanged
 from wmtp.errors import ConfigError
 from wmtp.storage.keys import relative
 
@@ -55,7 +55,7 @@ class LocalStorage:
         path = self._root / relative(entry.key)
         with path.open("rb") as file:
             if self._entry(path).version != entry.version:
-                raise Changed(entry.key)
+                raise ObjectChanged(entry.key)
             file.seek(start)
             while start < stop and (data := file.read(min(CHUNK, stop - start))):
                 start += len(data)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from wmtp.contracts.specs import Resource
-from wmtp.contracts.storage import Changed, Entry, Storage
+from wmtp.contracts.storage import Entry, ObjectChanged, Storage
 from wmtp.errors import ResourceError
 from wmtp.storage.cache import Cache, CacheEntry, touch
 from wmtp.storage.chain import NotHere, offline
@@ -158,7 +158,7 @@ class Remote:
                 entry = download(
                     self._storage, entries, self._prefix, self._cache, self.source, self._report, self._patterns
                 )
-            except Changed:
+            except ObjectChanged:
                 self._entries = None
                 continue
             except (ResourceError, BadKey) as error:

@@ -14,11 +14,11 @@ from threading import Event
 from typing import TypeVar
 
 from wmtp import digests
-from wmtp.contracts.storage import Changed, Entry, ReadsInto, Storage
+from wmtp.contracts.storage import Entry, ObjectChanged, ReadsInto, Storage
 from wmtp.errors import ConfigError, ResourceError
 from wmtp.storage import content
 from wmtp.storage.cache import Cache, CacheEntry, short
-from wmtp.storage.content import Content, write_back
+from wmtp.storage.content import FileDigest, write_back
 from wmtp.storage.journal import Journal
 from wmtp.storage.keys import check_collisions, relative
 
@@ -75,7 +75,7 @@ def download(
     entries: the objects, as one listing pinned them; `prefix` is taken off their keys. patterns: what chose them among all
     that is under the prefix, for the manifest.
 
-    Raises `Changed` if an object moved on meanwhile (list again), BadKey before anything is written, ResourceError for a
+    Raises `ObjectChanged` if an object moved on meanwhile (list again), BadKey before anything is written, ResourceError for a
     transfer that keeps failing or content that is not what the store says, OSError for what the disk refuses.
     """
     names = {entry.key: name_of(entry, prefix) for entry in entries}
@@ -90,7 +90,7 @@ def download(
         journal = Journal(build / "journal.jsonl", content.PIECE_BYTES)
         try:
             _fetch(storage, entries, paths, journal, report or _silent)
-        except Changed:
+        except ObjectChanged:
             shutil.rmtree(build, ignore_errors=True)  # nobody can ever fetch the rest of it
             raise
         finally:
@@ -188,7 +188,7 @@ def _range(
                         behind = at
                     if at == stop or end.is_set():  # whatever else a storage would say of it
                         break
-            except (Changed, ResourceError):
+            except (ObjectChanged, ResourceError):
                 raise
             except Exception as error:  # noqa: BLE001  (storages raise what they like for a cut connection; it is told)
                 failure = error
@@ -247,7 +247,7 @@ def _unwritten(path: Path, error: OSError) -> DiskError:
     return DiskError(f"cannot write {path}: {error.strerror}")
 
 
-def _finish(path: Path, entry: Entry, journal: Journal) -> Content:
+def _finish(path: Path, entry: Entry, journal: Journal) -> FileDigest:
     """The content of a whole file, on the disk: its size, and sha256 where the store has one, are what the store says."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -258,7 +258,7 @@ def _finish(path: Path, entry: Entry, journal: Journal) -> Content:
     pieces = tuple(journal.done[_journalled(entry), start] for start, _ in _ranges(entry))
     if size != entry.size or (entry.sha256 and entry.sha256 != _whole(path, pieces)):
         raise ResourceError(f"{entry.key}: what arrived is not what the store says it has; nothing was kept of it")
-    return Content(size, pieces, entry.version)
+    return FileDigest(size, pieces, entry.version)
 
 
 def _whole(path: Path, pieces: tuple[str, ...]) -> str:
@@ -281,7 +281,7 @@ def named_by_manifest(data: bytes) -> dict[str, tuple[int, str]] | None:
         return None
 
 
-def _check_set(folder: Path, files: Mapping[str, Content]) -> None:
+def _check_set(folder: Path, files: Mapping[str, FileDigest]) -> None:
     """Where the set holds a manifest that `upload` wrote: everything it names is there, and is what was uploaded."""
     if MANIFEST not in files:
         return

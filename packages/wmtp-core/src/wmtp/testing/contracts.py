@@ -23,7 +23,7 @@ import pytest
 
 from wmtp.config import load_config, load_recipe
 from wmtp.contracts.engines import Engine, Sampling
-from wmtp.contracts.storage import Changed, ReadsInto, Storage
+from wmtp.contracts.storage import ObjectChanged, ReadsInto, Storage
 from wmtp.errors import ConfigError
 from wmtp.evaluation.driver import evaluate
 from wmtp.plugins import Plugins, create_plugin_manager
@@ -172,7 +172,7 @@ class LoaderContract(Citizen):
 
 
 class StorageContract:
-    """A storage: what is put can be listed and read by range; a version that moved on is `Changed`. Override `storage`."""
+    """A storage: what is put can be listed and read by range; one that moved on is `ObjectChanged`. Override `storage`."""
 
     def storage(self) -> Storage:
         """An empty storage, or one whose keys under ``contract/`` may be written."""
@@ -216,8 +216,8 @@ class StorageContract:
         storage = self.storage()
         old = self._put(storage, "contract/c.bin", b"old content")
         self._put(storage, "contract/c.bin", b"new content, longer")
-        with pytest.raises(Changed):
+        with pytest.raises(ObjectChanged):
             b"".join(storage.read(old, 0, old.size))
         if isinstance(storage, ReadsInto):
-            with pytest.raises(Changed):
+            with pytest.raises(ObjectChanged):
                 list(storage.read_into(old, 0, old.size, memoryview(bytearray(4))))

@@ -11,7 +11,7 @@ from typing import Any
 
 from wmtp.contracts.engines import Completion, FinishReason, GenerationRequest, Sampling
 from wmtp.contracts.specs import DatasetRequest, DatasetSpec, LoaderSpec
-from wmtp.contracts.storage import Changed, Entry
+from wmtp.contracts.storage import Entry, ObjectChanged
 from wmtp.plugins.hookspecs import hookimpl
 
 Answer = str | Callable[[GenerationRequest], str]
@@ -80,7 +80,7 @@ class MemoryStorage:
     def read(self, entry: Entry, start: int, stop: int) -> Iterator[bytes]:
         data, version = self._objects.get(entry.key, (b"", -1))
         if str(version) != entry.version:
-            raise Changed(entry.key)
+            raise ObjectChanged(entry.key)
         yield data[start:stop]
 
     def put(self, key: str, source: Path | bytes, *, sha256: str) -> Entry:
