@@ -139,3 +139,18 @@ def test_a_plugins_command_section_and_tracker_with_core_alone(installation, tmp
     done = place.wmtp("hello", str(recipe))
     assert done.returncode == 2
     assert f"recipe.greeting.nam ({recipe}, line 1): unknown key; did you mean 'name'?" in done.stderr
+
+
+def test_training_and_trackers_load_without_what_they_need_to_work_and_say_what_that_is(installation) -> None:
+    where = installation("wmtp-train", "wmtp-mlflow", "wmtp-tensorboard", "wmtp-eval-mbpp")
+    assert set(where.listed().values()) == {"loaded"}
+    for command in ("train", "run", "checkpoints", "critic"):
+        assert where.wmtp(command, "--help").returncode == 0
+    done = where.wmtp("train", "examples/demo-config.yaml", "examples/train-demo.yaml")
+    assert done.returncode == 2, done.stderr
+    assert "pip install" in done.stderr
+    assert "Traceback" not in done.stderr
+    refused = where.wmtp(
+        "config", "check", "examples/demo-config.yaml", "--set", "tracking.mlflow.tracking_uri=s3://bucket/mlruns"
+    )
+    assert "mlflow server --artifacts-destination" in refused.stderr + refused.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ def train_command(
     process runs this command as it is.
     """
     if processes > 1 and not dry_run:
+        check_installed()
         from wmtp_train.launch import check, launch
 
         check(processes, request_of(session, config, recipe, overrides, runs))
@@ -79,7 +81,8 @@ def train_command(
 def request_of(
     session: wmtp.Session, config: str, recipe: str, overrides: tuple[str, ...], runs: Path
 ) -> TrainingRequest:
-    """What a trainer receives, from files."""
+    """What a trainer receives, from files. Raises PluginError where torch or transformers is missing."""
+    check_installed()
     from wmtp_train.plan import TrainingRequest
 
     settings, wishes = wmtp.load_configuration(config, recipe, plugins=session.plugins, overrides=overrides)
@@ -90,6 +93,12 @@ def request_of(
         runs=runs,
         device=_device(settings.devices.device),
     )
+
+
+def check_installed() -> None:
+    """Raises PluginError where what training runs on is not installed."""
+    if missing := [name for name in ("torch", "transformers") if find_spec(name) is None]:
+        raise wmtp.PluginError(f'training needs {" and ".join(missing)}: pip install "wmtp-core[torch]"')
 
 
 def _device(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 import wmtp
+from wmtp_train.cli import check_installed
 
 if TYPE_CHECKING:
     from wmtp_train.folder import Checkpoint
@@ -65,6 +66,7 @@ def verify_command(run: Path) -> int:
 @click.pass_obj
 def export_command(session: wmtp.Session, run: Path, step: int | None, destination: Path | None) -> None:
     """Write a checkpoint of RUN in transformers format, its heads kept. Prints the folder."""
+    check_installed()
     from wmtp_train.export import export
     from wmtp_train.plan import TrainingRequest
 

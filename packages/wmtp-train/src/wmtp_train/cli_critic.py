@@ -21,7 +21,9 @@ def command(session: wmtp.Session, config: str, recipe: str, overrides: tuple[st
     RECIPE's section critic names the run folder whose judged samples it learns from. The critic is in runs/<run name>/critic;
     train.critic names that folder. A critic that is there already is found, not made again.
     """
-    from wmtp_train.cli import request_of
+    from wmtp_train.cli import check_installed, request_of
+
+    check_installed()
     from wmtp_train.critic_train import make_critic
 
     request = request_of(session, config, recipe, overrides, runs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 import wmtp
-from wmtp_train.cli import process_arguments, request_of, train_here
+from wmtp_train.cli import check_installed, process_arguments, request_of, train_here
 
 if TYPE_CHECKING:
     from wmtp_train.plan import TrainingRequest
@@ -31,6 +31,7 @@ def command(
     A reference or a critic that the recipe describes is made first. The same command goes on where it stopped, and does
     nothing twice.
     """
+    check_installed()
     from wmtp_train.stages import Stages
 
     def train(request: TrainingRequest) -> None:

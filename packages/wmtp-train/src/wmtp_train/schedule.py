@@ -71,8 +71,8 @@ def check_heads(heads: HeadsConfig, available: int) -> int:
     count = heads.count or available
     if count > available:
         raise wmtp.ConfigError(
-            f"train.heads.count is {count}, and the model has {available}; heads cannot be added to a model here. "
-            f"Train {available}, or a checkpoint that has more"
+            f"train.heads.count is {count}, and the model has {available}. Train {available}, or add heads to a plain "
+            "Llama: `wmtp heads add MODEL --to FOLDER`"
         )
     if heads.coefficients is not None and len(heads.coefficients) != count:
         raise wmtp.ConfigError(

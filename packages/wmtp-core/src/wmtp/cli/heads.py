@@ -15,7 +15,51 @@ if TYPE_CHECKING:
     from wmtp.heads.texts import GivenText
 
 
-@click.command("heads")
+class Heads(click.Group):
+    """``wmtp heads MODEL`` measures; ``wmtp heads add MODEL`` adds. A model in a folder called add is ``./add``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The first argument is a model, unless it names something else to do."""
+        return super().parse_args(ctx, args if args[:1] == ["add"] else ["measure", *args])
+
+
+@click.group("heads", cls=Heads)
+def command() -> None:
+    """Measure a model's heads (`wmtp heads MODEL`), or add some (`wmtp heads add MODEL --to FOLDER`)."""
+
+
+@command.command("add")
+@click.argument("model")
+@click.option(
+    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write."
+)
+@click.option(
+    "--count", type=click.IntRange(min=1), default=3, show_default=True, help="Heads beside the next-token head."
+)
+@click.option("--config", type=click.Path(exists=True, dir_okay=False), help="config.yaml: storage, paths, devices.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. model.revision=main."
+)
+@click.pass_obj
+def add(
+    session: Session, /, model: str, folder: Path, count: int, config: str | None, overrides: tuple[str, ...]
+) -> None:
+    """Add heads to MODEL, a plain Llama, and write it: to be trained with `wmtp train`.
+
+    Each begins as a copy of the model's last layer. What the model writes stays the same.
+    """
+    from wmtp.config import load_configuration
+    from wmtp.loaders import create_model_loader
+    from wmtp.models.parallel import save_with_heads
+
+    settings, recipe = load_configuration(
+        config, {"model": {"base_id": model}}, plugins=session.plugins, overrides=overrides
+    )
+    loaded = create_model_loader(settings, recipe, plugins=session.plugins).load_model(device="cpu")
+    click.echo(save_with_heads(loaded.model, loaded.tokenizer, count, folder))
+
+
+@command.command("measure", hidden=True)
 @click.argument("model")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False), help="config.yaml: storage, paths, devices.")
 @click.option("--benchmark", metavar="NAME", help="Measure on a benchmark's problems: mbpp, say.")
@@ -34,11 +78,12 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def command(session: Session, /, model: str, as_json: bool, **options: Any) -> int:
+def measure(session: Session, /, model: str, as_json: bool, **options: Any) -> int:
     """Say what heads MODEL has to predict further tokens with, and how good they are.
 
     Without --benchmark or --text it says what was found. With one of them: loss, first choices and expected acceptance of every
-    draft, on the given solutions or (--sampled) on the model's own. Exit status 1 where there is nothing to measure.
+    draft, on the given solutions or (--sampled) on the model's own. Exit status 1 where there is nothing to
+    measure. `wmtp heads add MODEL --to FOLDER` adds heads to a plain Llama.
     """
     from wmtp.cli.session import echo_json
     from wmtp.evaluation.printable import printable

@@ -1,0 +1,232 @@
+"""A step of the trainer beside other ways to make it: time, memory, and what journal and trackers cost.
+
+    python benchmarks/train.py [speed|memory|journal]
+
+- speed: tokens a second of a training step, beside Hugging Face's Trainer with the same model, rows and batch and a loss over
+  full logits of every head; interleaved rounds in one process on one thread, medians. Once with every token trained, and once
+  as fine-tuning has it: half of each row is a prompt.
+- memory: peak of a whole training (weights, gradients, AdamW, activations) with four heads, beside one head of the same trunk
+  and beside four heads with full logits, at a vocabulary of 32,000; each in a process of its own, above what imports take.
+- journal: steps a second with a line of the journal each step and a tracker beside, over without; interleaved.
+
+Exit status 1 where a limit is missed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerFast, Trainer, TrainerCallback, TrainingArguments
+
+import wmtp
+from wmtp.weighting import weighted_mtp_loss
+from wmtp_train.loop import Loop
+from wmtp_train.plan import TrainingRequest
+from wmtp_train.trainer import Training, train
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+from train_demo_model import tokenizer
+
+LENGTH, BATCH, STEPS, ROUNDS, SKIPPED = 128, 4, 5, 3, 1
+LONG = 150
+LIMITS = {
+    "tokens/s over HF Trainer, full logits, half of each row a prompt": (1.15, "least"),
+    "peak, 4 heads over 1 head": (1.15, "most"),
+    "peak, 4 heads over 4 heads with full logits": (0.6, "most"),
+    "steps/s, journal and tracker over neither": (0.99, "least"),
+}
+
+
+def model_folder(folder: Path, vocabulary: int, hidden: int, layers: int, heads: int) -> Path:
+    """A random model with parallel heads, and a tokenizer over bytes."""
+    if not folder.exists():
+        torch.manual_seed(0)
+        config = wmtp.MtpLlamaConfig(
+            vocab_size=vocabulary, hidden_size=hidden, intermediate_size=hidden * 8 // 3, num_hidden_layers=layers,
+            num_attention_heads=4, num_key_value_heads=4, n_future_tokens=heads, max_position_embeddings=LENGTH,
+            tie_word_embeddings=False, bos_token_id=0, eos_token_id=1,
+        )  # fmt: skip
+        wmtp.MtpLlamaForCausalLM(config).save_pretrained(folder)
+        made: PreTrainedTokenizerFast = tokenizer()
+        made.save_pretrained(folder)
+    return folder
+
+
+def rows_file(folder: Path, prompt: int) -> Path:
+    """Rows of `LENGTH` tokens, the first `prompt` of them a prompt."""
+    path = folder / f"rows-{prompt}.jsonl"
+    generator = torch.Generator().manual_seed(1)
+    with path.open("w", encoding="utf-8") as file:
+        for _ in range(16):
+            text = "".join(chr(97 + c) for c in torch.randint(26, (LENGTH - 2,), generator=generator).tolist())
+            row = {"prompt": text[:prompt], "answer": text[prompt:]} if prompt else {"text": text}
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+def request(folder: Path, model: Path, rows: Path, *, tracked: bool = False, **train_keys: Any) -> TrainingRequest:
+    plugins = wmtp.create_plugin_manager()
+    config: dict[str, Any] = {"devices": {"device": "cpu", "threads": 1}}
+    if tracked:
+        config["tracking"] = {"tensorboard": {"folder": str(folder / "board")}}
+    part = {"sources": [{"dataset": "jsonl", "path": str(rows)}], "max_length": LENGTH, "pack_sequences": False}
+    recipe = {
+        "run": {"name": f"r{time.monotonic_ns()}"},
+        "model": {"base_id": str(model)},
+        "data": {"train": part},
+        "train": {"batch_size": BATCH, "micro_batch_size": BATCH, **train_keys},
+        "optim": {"lr": 1e-4, "warmup_ratio": 0.0},
+        "checkpoint": {"every": 10**6, "asynchronous": False},
+    }
+    return TrainingRequest(
+        config=wmtp.load_config(config, plugins=plugins),
+        recipe=wmtp.load_recipe(recipe, plugins=plugins),
+        plugins=plugins,
+        runs=folder,
+    )
+
+
+def ours(asked: TrainingRequest) -> list[float]:
+    """Seconds of every step but the first ones."""
+    found: list[float] = []
+    real = Loop._one
+
+    def timed(self: Loop, step: int) -> None:
+        began = time.perf_counter()
+        real(self, step)
+        found.append(time.perf_counter() - began)
+
+    Loop._one = timed  # type: ignore[method-assign]
+    try:
+        train(Training(request=asked))
+    finally:
+        Loop._one = real  # type: ignore[method-assign]
+    return found[SKIPPED:]
+
+
+class FullLogits(Trainer):  # type: ignore[misc]
+    """Every head's logits for the whole batch, and the plain loss."""
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
+        ids, trained = inputs["input_ids"], inputs["labels"]
+        ones = torch.ones_like(ids, dtype=torch.float32)
+        logits = model(ids, return_all_heads=True).logits
+        loss = weighted_mtp_loss(logits, ids, ones, ones.bool(), trained=trained.bool())
+        return (loss, logits) if return_outputs else loss
+
+
+class Clock(TrainerCallback):  # type: ignore[misc]
+    def __init__(self) -> None:
+        self.found: list[float] = []
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self._began = time.perf_counter()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.found.append(time.perf_counter() - self._began)
+
+
+def theirs(folder: Path, model: Path, prompt: int, steps: int) -> list[float]:
+    loaded = wmtp.MtpLlamaForCausalLM.from_pretrained(model)
+    ids = torch.randint(2, 256, (16, LENGTH), generator=torch.Generator().manual_seed(1))
+    rows = [{"input_ids": row, "labels": (torch.arange(LENGTH) >= prompt).long()} for row in ids]
+    arguments = TrainingArguments(
+        output_dir=str(folder / "hf"), max_steps=steps, per_device_train_batch_size=BATCH, learning_rate=1e-4,
+        report_to="none", save_strategy="no", logging_strategy="no", use_cpu=True, disable_tqdm=True,
+        weight_decay=0.1, adam_beta2=0.95, dataloader_pin_memory=False, remove_unused_columns=False,
+    )  # fmt: skip
+    clock = Clock()
+    FullLogits(model=loaded, args=arguments, train_dataset=rows, callbacks=[clock]).train()
+    return clock.found[SKIPPED:]
+
+
+def speed(folder: Path) -> dict[str, float]:
+    torch.set_num_threads(1)
+    model = model_folder(folder / "speed", 16_000, 128, 4, 4)
+    found = {}
+    for prompt, told in ((0, "every token trained"), (LENGTH // 2, "half of each row a prompt")):
+        rows = rows_file(folder, prompt)
+        times: tuple[list[float], list[float]] = ([], [])
+        for _ in range(ROUNDS):
+            times[0].extend(ours(request(folder, model, rows, max_steps=STEPS)))
+            times[1].extend(theirs(folder, model, prompt, STEPS))
+        mine, other = map(statistics.median, times)
+        print(f"{told}: ours {LENGTH * BATCH / mine:.0f} tokens/s, HF Trainer {LENGTH * BATCH / other:.0f}")
+        found[f"tokens/s over HF Trainer, full logits, {told}"] = other / mine
+    return found
+
+
+def status(field: str) -> float:
+    """MiB of this process."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
+def peak_here(folder: Path, which: str) -> float:
+    """MiB above what imports took."""
+    torch.set_num_threads(1)
+    model, rows = folder / "memory", folder / "rows-0.jsonl"
+    torch.randn(64, 64) @ torch.randn(64, 64)
+    before = status("VmRSS")
+    if which == "full logits":
+        theirs(folder, model, 0, 2)
+    else:
+        train(Training(request=request(folder, model, rows, max_steps=2, heads={"count": int(which)})))
+    return status("VmHWM") - before
+
+
+def memory(folder: Path) -> dict[str, float]:
+    model_folder(folder / "memory", 32_000, 128, 8, 4)
+    rows_file(folder, 0)
+    peaks = {}
+    for which in ("4", "1", "full logits"):
+        done = subprocess.run(
+            [sys.executable, __file__, "peak", str(folder), which], capture_output=True, text=True, check=True
+        )
+        peaks[which] = float(done.stdout.splitlines()[-1])
+    print(", ".join(f"{which}: {mib:.0f} MiB" for which, mib in peaks.items()))
+    return {
+        "peak, 4 heads over 1 head": peaks["4"] / peaks["1"],
+        "peak, 4 heads over 4 heads with full logits": peaks["4"] / peaks["full logits"],
+    }
+
+
+def journal(folder: Path) -> dict[str, float]:
+    """Long enough that the tracker's own start, in a process beside, is behind most steps."""
+    torch.set_num_threads(1)
+    model, rows = model_folder(folder / "small", 2_000, 64, 2, 4), rows_file(folder, 0)
+    on: list[float] = []
+    off: list[float] = []
+    for _ in range(ROUNDS):
+        off += ours(request(folder, model, rows, max_steps=LONG, log_every=10**6))[LONG // 2 :]
+        on += ours(request(folder, model, rows, max_steps=LONG, tracked=True))[LONG // 2 :]
+    return {"steps/s, journal and tracker over neither": statistics.median(off) / statistics.median(on)}
+
+
+def main() -> int:
+    logging.disable(logging.WARNING)
+    if sys.argv[1:2] == ["peak"]:
+        print(peak_here(Path(sys.argv[2]), sys.argv[3]))
+        return 0
+    missed = 0
+    with tempfile.TemporaryDirectory() as place:
+        for part in sys.argv[1:] or ("speed", "memory", "journal"):
+            for name, ratio in {"speed": speed, "memory": memory, "journal": journal}[part](Path(place)).items():
+                limit, kind = LIMITS.get(name, (0.0, ""))
+                holds = not kind or (ratio >= limit if kind == "least" else ratio <= limit)
+                missed += not holds
+                print(f"{name}: {ratio:.3f}" + (f" (at {kind} {limit}{'' if holds else ': MISSED'})" if kind else ""))
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
