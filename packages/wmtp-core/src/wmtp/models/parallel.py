@@ -28,14 +28,15 @@ def with_heads(model: Any, count: int) -> MtpLlamaForCausalLM:
             "Llama's last layer"
         )
     known = {k: v for k, v in model.config.to_dict().items() if k not in ("model_type", "architectures", "auto_map")}
-    made = MtpLlamaForCausalLM(MtpLlamaConfig(**known, n_future_tokens=count + 1)).to(model.dtype)
+    made: MtpLlamaForCausalLM = MtpLlamaForCausalLM(MtpLlamaConfig(**known, n_future_tokens=count + 1)).to(model.dtype)
     missing, unexpected = made.load_state_dict(model.state_dict(), strict=False)
     assert not unexpected
     assert all(name.startswith("extra_heads.") for name in missing)
     for head in made.extra_heads:
         head.load_state_dict(model.model.layers[-1].state_dict())
     made.generation_config = model.generation_config
-    return made.eval()
+    made.eval()
+    return made
 
 
 def save_with_heads(model: Any, tokenizer: Any, count: int, folder: Path) -> Path:
