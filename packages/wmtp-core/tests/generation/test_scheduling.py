@@ -27,3 +27,15 @@ def test_every_request_comes_out_once_where_a_prompt_has_more_samples_than_the_w
     finally:
         wmtp.generation.scheduling.LOOK_AHEAD = before
     assert sorted(found) == sorted(r.key for r in requests)
+
+
+@given(st.integers(1, 9), st.integers(1, 12))
+def test_how_many_can_come_is_never_less_than_what_comes(count: int, window: int) -> None:
+    requests = [GenerationRequest(key=SampleKey(evaluator="e", problem="p", index=i), prompt="x") for i in range(count)]
+    before, wmtp.generation.scheduling.LOOK_AHEAD = wmtp.generation.scheduling.LOOK_AHEAD, window
+    try:
+        queue = WaitingQueue(requests, lambda r: [0])
+        assert queue.next() is not None
+        assert queue.at_most() == (count - 1 if window > count else None)
+    finally:
+        wmtp.generation.scheduling.LOOK_AHEAD = before

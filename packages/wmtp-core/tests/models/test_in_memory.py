@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import torch
 
 import wmtp
-from wmtp.errors import ConfigError
+from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
+from wmtp.errors import ConfigError, GenerationError
 from wmtp.models import load_model
 
 
@@ -70,3 +73,62 @@ def test_what_is_no_model_and_what_has_no_values_is_told(loaded: Any) -> None:
         empty = type(loaded.model)(loaded.model.config)
     with pytest.raises(ConfigError, match="meta device"):
         wmtp.engine(empty, loaded.tokenizer)
+
+
+def test_weights_changed_in_place_between_two_evaluations_are_noticed(loaded: Any, tmp_path: Path) -> None:
+    engine = wmtp.engine(loaded.model, loaded.tokenizer)
+    first = run(engine, tmp_path / "runs", "before")
+    run(engine, tmp_path / "runs", "before")
+    loaded.model.lm_head.weight.data.mul_(2)  # no version counter of torch's rises
+    with pytest.raises(ConfigError, match="weights_sha256"):
+        run(engine, tmp_path / "runs", "before")
+    second = run(engine, tmp_path / "runs", "after")
+    known = [r.to_json()["provenance"]["model"]["weights_sha256"] for r in (first, second)]
+    assert known[0] != known[1]
+
+
+def test_a_run_counts_what_was_done_for_it_alone(loaded: Any, tmp_path: Path) -> None:
+    engine = wmtp.engine(loaded.model, loaded.tokenizer)
+    first, second = (run(engine, tmp_path / "runs", name).record.generation for name in ("a", "b"))
+    assert (first.samples, first.tokens_per_forward) == (second.samples, second.tokens_per_forward)
+    assert wmtp.open_run(tmp_path / "runs" / "b").record.generation.tokens == first.tokens
+    assert engine.stats.tokens == first.tokens
+
+
+def test_each_module_is_in_its_own_mode_again(loaded: Any, tmp_path: Path) -> None:
+    model = loaded.model.train()
+    frozen = next(model.children()).eval()
+    modes = [module.training for module in model.modules()]
+    engine = wmtp.engine(model, loaded.tokenizer)
+    assert [module.training for module in model.modules()] == modes
+    run(engine, tmp_path / "runs")
+    assert [module.training for module in model.modules()] == modes
+    request = GenerationRequest(
+        key=SampleKey(evaluator="e", problem="p", index=0), prompt="a", max_new_tokens=4, reference=None
+    )
+    completions = engine.generate([request, attrs.evolve(request, key=attrs.evolve(request.key, index=1))], Sampling())
+    next(completions)  # and it is not read to its end
+    assert [module.training for module in model.modules()] == modes
+    assert model.training
+    assert not frozen.training
+
+
+def test_what_is_no_tokenizer_is_told(loaded: Any) -> None:
+    for wrong in (None, "a/folder", loaded.model):
+        with pytest.raises(ConfigError, match=f"the tokenizer is a {type(wrong).__name__}"):
+            wmtp.engine(loaded.model, wrong)
+
+
+def test_a_batch_is_no_larger_than_its_requests(loaded: Any, tmp_path: Path) -> None:
+    results = run(wmtp.engine(loaded.model, loaded.tokenizer, batch_size=100_000_000), tmp_path / "runs")
+    assert results.complete
+
+
+def test_a_batch_that_no_memory_holds_is_refused_with_the_number_that_fits(loaded: Any) -> None:
+    engine = wmtp.engine(loaded.model, loaded.tokenizer, batch_size=100_000_000)
+    requests = (
+        GenerationRequest(key=SampleKey(evaluator="e", problem="p", index=i), prompt="a", max_new_tokens=4)
+        for i in itertools.count()
+    )
+    with pytest.raises(GenerationError, match=r"eval\.batch_size: 100000000 rows .* set it to \d+ at most"):
+        next(engine.generate(requests, Sampling()))

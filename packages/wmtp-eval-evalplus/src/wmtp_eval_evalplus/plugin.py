@@ -70,7 +70,7 @@ def _spec(evaluator: str, dataset: str, short: str) -> wmtp.EvaluatorSpec:
         evaluate=evaluate,
         descriptions={
             plus: "chance that at least one of k samples is right on the base and the plus inputs, estimated without bias",
-            base: "the same on the base inputs alone, which are the original benchmark's",
+            base: "chance that at least one of k samples is right on the base inputs alone, which are the original benchmark's",
         },
     )
 

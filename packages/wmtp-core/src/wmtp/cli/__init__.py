@@ -33,6 +33,14 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends a command as ctrl-C does."""
 
 
+class PipeBroken(Exception):  # noqa: N818
+    """A BrokenPipeError, of which click would make status 1 and no word, whichever pipe it was."""
+
+    def __init__(self, error: BrokenPipeError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are needed."""
 
@@ -42,8 +50,11 @@ class LazyGroup(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _sigterm_interrupts():
-            return super().invoke(ctx)
+        try:
+            with _sigterm_interrupts():
+                return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise PipeBroken(error) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*CORE, *_of_plugins(ctx)]
@@ -179,15 +190,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as exc:
         exc.show()
         return exc.exit_code
-    except BrokenPipeError:
-        # The reader of our stdout (`| head`) has left. Python would complain once more while flushing at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as exc:  # noqa: BLE001  (the one place where whatever went wrong becomes an exit status)
-        from wmtp.cli.session import report_error
+    except SystemExit:  # how click ends where nobody reads a --help, and what a plugin's command may raise
+        from wmtp.cli.session import reader_left
 
-        return report_error(exc, debug="--debug" in arguments, resumable=_resumable(arguments))
+        if reader_left(sys.stdout):
+            return 0
+        raise
+    except PipeBroken as exc:
+        return _failed(exc.error, arguments)
+    except Exception as exc:  # noqa: BLE001  (the one place where whatever went wrong becomes an exit status)
+        return _failed(exc, arguments)
     return status if isinstance(status, int) else 0
+
+
+def _failed(error: Exception, arguments: list[str]) -> int:
+    """The exit status for what ended a command. A reader of stdout that left (``| head``) has what it wanted: no failure."""
+    from wmtp.cli.session import reader_left, report_error
+
+    if isinstance(error, BrokenPipeError) and reader_left(sys.stdout):
+        return 0
+    return report_error(error, debug="--debug" in arguments, resumable=_resumable(arguments))
 
 
 def _prepare_streams() -> None:

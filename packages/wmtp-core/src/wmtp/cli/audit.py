@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wmtp.cli.options import run_options, with_judge
-from wmtp.cli.session import Session, echo_json
+from wmtp.cli.options import Finite, run_options, with_judge
+from wmtp.cli.session import Session, echo_json, plugins_print_aside
 
 if TYPE_CHECKING:
     from wmtp.contracts.engines import Departure
@@ -26,7 +26,7 @@ SHOWN = 10
 )
 @click.option(
     "--equivalent",
-    type=float,
+    type=Finite(0, 1, min_open=True, max_open=True),
     default=0.02,
     show_default=True,
     metavar="D",
@@ -59,7 +59,7 @@ def command(
 
     settings = with_judge(overrides, judge)
     configuration, structured = load_configuration(config, recipe, plugins=session.plugins, overrides=settings)
-    with progress() as report:
+    with plugins_print_aside(), progress() as report:
         found = audit(
             configuration,
             structured,

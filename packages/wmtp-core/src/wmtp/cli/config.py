@@ -12,6 +12,8 @@ from wmtp.cli.session import Session, echo_json
 
 if TYPE_CHECKING:
     from wmtp.config.config import Config
+    from wmtp.config.recipe import Recipe
+    from wmtp.errors import ConfigFault
 
 
 @click.group(name="config", short_help="Check, describe or migrate configuration files.")
@@ -26,18 +28,22 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the configuration that results.")
 @click.pass_obj
 def check(session: Session, config: Path, recipe: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Check CONFIG, and RECIPE with it, without running anything: keys, types, plugins' sections, metrics and n.
+    """Check CONFIG, and RECIPE with it, without running anything: keys, types, plugins' sections, metrics and n; then what
+    this machine lacks of it: packages for programs, a model's folder, the run to beat.
 
     Everything that is wrong is told at once; the exit status is then 2.
     """
     from wmtp.config import load_config, load_configuration
     from wmtp.config.plain import to_plain
+    from wmtp.errors import ConfigError
 
     plugins = session.plugins
     if recipe is None:
         configuration, structured = load_config(config, plugins=plugins, overrides=overrides), None
     else:
         configuration, structured = load_configuration(config, recipe, plugins=plugins, overrides=overrides)
+    if wrong := [*_unservable(configuration, structured)]:
+        raise ConfigError(wrong)
     if as_json:
         echo_json({"config": to_plain(configuration), "recipe": to_plain(structured) if structured else None})
         return
@@ -48,6 +54,32 @@ def check(session: Session, config: Path, recipe: Path | None, overrides: tuple[
         owners = {plugins.metric(m, structured.eval.metric_prefix).evaluator.spec.id for m in structured.eval.metrics}
         answered = f"metrics from {', '.join(sorted(owners))}" if owners else "no metrics: nothing would be evaluated"
         click.echo(f"{recipe}: ok; {answered}")
+
+
+def _unservable(configuration: Config, recipe: Recipe | None) -> Iterator[ConfigFault]:
+    """What is well written and would be refused at the start all the same, as far as this machine knows without starting it."""
+    from wmtp.errors import ConfigFault, WmtpError
+    from wmtp.judging.host.packages import find
+    from wmtp.runs.reader import open_run
+
+    for index, name in enumerate(configuration.judging.packages):
+        try:
+            find([name])
+        except WmtpError as error:
+            yield ConfigFault(f"config.judging.packages[{index}]", str(error).removeprefix("judging.packages: "))
+    if recipe is None:
+        return
+    if recipe.eval.against is not None:
+        try:
+            record = open_run(recipe.eval.against).record
+        except WmtpError as error:
+            yield ConfigFault("recipe.eval.against", str(error))
+        else:
+            if record is None:
+                yield ConfigFault("recipe.eval.against", f"{recipe.eval.against} has not come to its end")
+    model = recipe.model.base_id
+    if model is not None and model.startswith("/") and not Path(model).exists():
+        yield ConfigFault("recipe.model.base_id", f"{model} does not exist")
 
 
 def _missing(configuration: Config) -> Iterator[tuple[str, str]]:

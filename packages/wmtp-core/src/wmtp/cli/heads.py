@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wmtp.cli.options import Finite
 from wmtp.cli.session import Session
 
 if TYPE_CHECKING:
@@ -68,9 +69,7 @@ def add(
     "--text", "file", type=click.Path(dir_okay=False, path_type=Path), help="Rows with text, or prompt and text."
 )
 @click.option("--depth", type=click.IntRange(min=1), help="Draft steps. Default: as many as there are heads.")
-@click.option(
-    "--sampled", type=click.FloatRange(min=0), metavar="T", help="On the model's own answers at temperature T."
-)
+@click.option("--sampled", type=Finite(min=0), metavar="T", help="On the model's own answers at temperature T.")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=256, show_default=True, help="Of such an answer.")
 @click.option("--check", is_flag=True, help="Find out which convention the modules were trained with.")
 @click.option(
@@ -85,7 +84,7 @@ def measure(session: Session, /, model: str, as_json: bool, **options: Any) -> i
     draft, on the given solutions or (--sampled) on the model's own. Exit status 1 where there is nothing to
     measure. `wmtp heads add MODEL --to FOLDER` adds heads to a plain Llama.
     """
-    from wmtp.cli.session import echo_json
+    from wmtp.cli.session import echo_json, plugins_print_aside
     from wmtp.evaluation.printable import printable
 
     if options["benchmark"] and options["file"]:
@@ -93,8 +92,9 @@ def measure(session: Session, /, model: str, as_json: bool, **options: Any) -> i
     wanted = bool(options["benchmark"] or options["file"])
     if not wanted and (options["check"] or options["depth"] or options["sampled"] is not None):
         raise click.UsageError("there is nothing to measure on; give --benchmark NAME or --text FILE.jsonl")
-    engine, given = _open(session, model, options)
-    found = _measured(engine, given, options) if wanted and engine.heads.used else None
+    with plugins_print_aside():
+        engine, given = _open(session, model, options)
+        found = _measured(engine, given, options) if wanted and engine.heads.used else None
     if as_json:
         echo_json(_json(engine, found))
     else:

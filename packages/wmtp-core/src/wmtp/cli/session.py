@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
+import select
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -45,7 +47,7 @@ class Session:
         from wmtp.plugins import create_plugin_manager
 
         start_log(debug=self.debug)
-        with contextlib.redirect_stdout(sys.stderr):
+        with plugins_print_aside():
             return create_plugin_manager(block=self.blocked)
 
 
@@ -95,6 +97,32 @@ def report_error(exc: Exception, *, debug: bool, resumable: bool = False) -> int
         err=True,
     )
     return 1
+
+
+@contextlib.contextmanager
+def nobody_reads(out: TextIO) -> Iterator[None]:
+    """Lets the reader of `out` leave before all is written (``| head``): it has what it wanted."""
+    try:
+        yield
+    except BrokenPipeError:
+        if not reader_left(out):
+            raise
+
+
+def reader_left(out: TextIO) -> bool:
+    """Whether nobody reads `out` any more. What is still to be written goes nowhere then: Python flushes at exit, and would
+    complain once more."""
+    poll = select.poll()
+    poll.register(out.fileno(), 0)
+    left = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if left:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+    return left
+
+
+def plugins_print_aside() -> contextlib.AbstractContextManager[Any]:
+    """Within, what plugins print goes to stderr: stdout is for the data of the command."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def echo_json(data: object) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, TextIO
 
 import attrs
+
+from wmtp.cli.session import nobody_reads
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
@@ -92,27 +94,31 @@ class Shown:
 
 @contextmanager
 def told(*, as_json: bool) -> Iterator[Shown]:
-    """Bars while a run goes; at its end they make room for what `finish` says, which waits for no listener."""
-    with ExitStack() as bars:
+    """Bars while a run goes; at its end they make room for what `finish` says, which waits for no listener.
+
+    What plugins print meanwhile goes to stderr: stdout is for the run's own data.
+    """
+    out = sys.stdout
+    with redirect_stdout(sys.stderr), ExitStack() as bars:
         report = bars.enter_context(progress())
 
         def finished(results: Results) -> None:
             bars.close()
-            finish(results, as_json=as_json)
+            finish(results, out, as_json=as_json)
 
         yield Shown(report, finished)
 
 
-def finish(results: Results, *, as_json: bool) -> None:
-    """The end of a run: its table, or its JSON, on stdout; what is missing on stderr."""
+def finish(results: Results, out: TextIO, *, as_json: bool) -> None:
+    """The end of a run: its table, or its JSON, on `out`; what is missing on stderr."""
     import json
 
     import click
 
-    if as_json:
-        click.echo(json.dumps(results.to_json(), ensure_ascii=False))
-    else:
-        show(results)
+    text = json.dumps(results.to_json(), ensure_ascii=False) + "\n" if as_json else shown(results, out)
+    with nobody_reads(out):
+        out.write(text)
+        out.flush()  # a slow listener may be waited for now, and a pipe shall have it all
     for line in results.shortcomings():
         click.echo(f"wmtp: {line}", err=True)
     if not results.complete:
@@ -120,11 +126,10 @@ def finish(results: Results, *, as_json: bool) -> None:
             "wmtp: the run is not complete; once what is said above is mended, the same command does what is missing",
             err=True,
         )
-    sys.stdout.flush()  # a slow listener may be waited for now, and a pipe shall have it all
 
 
-def show(results: Results) -> None:
-    """The table of metrics on stdout, and where the rest is."""
+def shown(results: Results, out: TextIO) -> str:
+    """The table of metrics as `out` can show it, and where the rest is."""
     from rich.console import Console
     from rich.table import Table
 
@@ -136,10 +141,14 @@ def show(results: Results) -> None:
         table.add_column(title, justify="left" if title == "metric" else "right", no_wrap=True)
     for name, metric in record.metrics.items():
         table.add_row(name, amount(metric), span(metric), str(metric.problems), str(metric.samples))
-    console = Console(width=None if sys.stdout.isatty() else 100)
-    console = Console(width=max(console.width, 72))  # narrower, and numbers would be cut: better that lines break
-    console.print(table)
+    console = Console(file=out, width=None if out.isatty() else 100)
+    # narrower, and numbers would be cut: better that lines break
+    console = Console(file=out, width=max(console.width, 72))
+    with console.capture() as captured:
+        console.print(table)
+    lines = []
     speed, yielded = record.generation.tokens_per_second, record.generation.tokens_per_forward
     if speed is not None and yielded is not None:  # an engine whose every prompt was too long counts no forward
-        print(f"{speed:,.0f} tokens a second, {yielded:.2f} a forward pass and row")
-    print(os.path.join(record.run.directory, "report.md"))
+        lines.append(f"{speed:,.0f} tokens a second, {yielded:.2f} a forward pass and row")
+    lines.append(os.path.join(record.run.directory, "report.md"))
+    return captured.get() + "".join(f"{line}\n" for line in lines)

@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 import numpy as np
@@ -32,8 +33,18 @@ from wmtp.statistics.planning import needed
 LEVEL = 0.05
 
 
+@runtime_checkable
+class HasFolder(Protocol):
+    """A run that was opened, or its results."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        ...
+
+
 def compare(
-    runs: Sequence[str | Path],
+    runs: Sequence[str | Path | HasFolder],
     *,
     metrics: Sequence[str] = (),
     equivalent: float | None = None,
@@ -42,7 +53,8 @@ def compare(
     """Compare runs with the first of them, on the problems that they share.
 
     Args:
-        runs: Folders of finished runs, or files of other tools (`wmtp.comparison.foreign`); two or more.
+        runs: Folders of finished runs, what `wmtp.open_run` or `wmtp.evaluate` returned of them, or files of other tools
+            (`wmtp.comparison.foreign`); two or more.
         metrics: Which; by default all that every run has.
         equivalent: A difference so small that runs within it count as equivalent, in the metric's unit (0.02 is two points).
         despite: Keys in which the runs may differ.
@@ -50,10 +62,9 @@ def compare(
     Raises:
         ConfigError: A run cannot be read or is not whole, the runs measured different things, or they share no metric.
     """
-    if len(runs) < 2:
-        raise ConfigError("a comparison needs two runs or more")
+    places = _places(runs)
     check_margin(equivalent)
-    loaded = named([read(Path(run)) for run in runs])
+    loaded = named([read(place) for place in places])
     chosen = _metrics(loaded, metrics)
     owners = list(dict.fromkeys(loaded[0].owners[m] for m in chosen))
     passing = refuse(differences(loaded, owners), despite)
@@ -68,6 +79,21 @@ def compare(
         runs=tuple(loaded), comparisons=comparisons, trends=trends, equivalent=equivalent, despite=tuple(passing),
         notes=(*_notes(loaded), *_left_out(loaded, chosen if not metrics else None)),
     )  # fmt: skip
+
+
+def _places(runs: Any) -> list[Path]:
+    """The folder or file of each. Raises ConfigError for one alone, and for what names none."""
+    if isinstance(runs, str | Path | HasFolder):
+        raise ConfigError("a comparison needs two runs or more, in a list: wmtp.compare([before, after])")
+    given = list(runs)
+    for number, run in enumerate(given):
+        if not isinstance(run, str | Path | HasFolder):
+            raise ConfigError(
+                f"runs[{number}] is a {type(run).__name__}; it must be a path, or what wmtp.open_run or wmtp.evaluate returned"
+            )
+    if len(given) < 2:
+        raise ConfigError("a comparison needs two runs or more")
+    return [Path(run.folder) if isinstance(run, HasFolder) else Path(run) for run in given]
 
 
 def _adjusted(first: RunData, p_values: Sequence[tuple[str, float]]) -> list[float]:

@@ -11,6 +11,7 @@ from wmtp.config.checks import device, size
 from wmtp.config.sizes import parse_size
 from wmtp.contracts.specs import Choice, OfKind
 from wmtp.contracts.validators import at_least
+from wmtp.contracts.values import at_most
 
 
 @attrs.frozen(kw_only=True)
@@ -72,8 +73,8 @@ class DevicesConfig:
 
     device: str = attrs.field(default="auto", validator=device)
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
-    threads: int | Literal["auto"] = attrs.field(default="auto", validator=at_least(1))
-    replicas: int | Literal["auto"] = attrs.field(default=1, validator=at_least(1))
+    threads: int | Literal["auto"] = attrs.field(default="auto", validator=[at_least(1), at_most(1024)])
+    replicas: int | Literal["auto"] = attrs.field(default=1, validator=[at_least(1), at_most(1024)])
 
 
 @attrs.frozen(kw_only=True)
@@ -83,7 +84,7 @@ class JudgingConfig:
     them, ``local`` for this machine, ``ray`` for the nodes of a cluster, with options beside a ``name`` (docs/scale.md)."""
 
     level: Literal["strict", "process", "auto"] = "strict"
-    workers: int | Literal["auto"] = attrs.field(default="auto", validator=at_least(1))
+    workers: int | Literal["auto"] = attrs.field(default="auto", validator=[at_least(1), at_most(4096)])
     time_limit: float = attrs.field(default=10.0, validator=at_least(0, above=True))
     memory_mib: int = attrs.field(default=1024, validator=at_least(16))
     packages: tuple[str, ...] = ()

@@ -8,9 +8,10 @@ from typing import Any, Literal
 import attrs
 
 from wmtp.config.checks import run_name
-from wmtp.contracts.engines import Sampling
+from wmtp.contracts.engines import MOST, Sampling
 from wmtp.contracts.evaluation import TooLong
 from wmtp.contracts.validators import at_least
+from wmtp.contracts.values import at_most
 
 # Used only when the command line, the recipe, the environment (WMTP_MODEL_BASE, …_RM, …_REF) and the local paths are
 # silent: those always win.
@@ -82,7 +83,7 @@ class EvalConfig:
     protocol: str = "meta-mtp"
     sampling: Sampling = attrs.field(factory=Sampling)
     metrics: tuple[str, ...] = ()
-    batch_size: int | Literal["auto"] = attrs.field(default="auto", validator=at_least(1))
+    batch_size: int | Literal["auto"] = attrs.field(default="auto", validator=[at_least(1), at_most(MOST)])
     limit: int | None = attrs.field(default=None, validator=at_least(1))
     metric_prefix: Mapping[str, str] = attrs.field(factory=dict)
     evaluators: Mapping[str, Any] = attrs.field(factory=dict)

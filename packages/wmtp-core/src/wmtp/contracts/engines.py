@@ -7,7 +7,12 @@ from typing import Any, Literal, Protocol, TypedDict, get_args, runtime_checkabl
 
 import attrs
 
-from wmtp.contracts.values import any_text, as_tuple, named_values, number, text, text_tuple
+from wmtp.contracts.values import any_text, as_tuple, at_most, named_values, number, text, text_tuple
+
+MOST_SAMPLES = 100_000
+"""Of a problem. More are a slip of the hand: intervals do not get narrower by them."""
+MOST = 2**31 - 1
+"""Of tokens, problems, rows."""
 
 FinishReason = Literal["stop", "length", "error", "too-long"]
 
@@ -35,8 +40,8 @@ class Sampling:
     Attributes:
         temperature: 0 is greedy.
         top_p: Share of the probability that is kept, from the likeliest token down.
-        n: Samples a problem. ``"auto"`` in a recipe is the largest k asked for, or all that are stored; an evaluator and an
-            engine see the number.
+        n: Samples a problem, at most 100,000. ``"auto"`` in a recipe is the largest k asked for, or all that are stored; an
+            evaluator and an engine see the number.
         max_new_tokens: Tokens after which a completion ends.
         seed: Key of the position-wise noise. ``None`` in a recipe is the seed of config.yaml, and 0 where there is none.
         extra: What one engine knows beyond this (``{"top_k": 20}``). It is part of the key of samples.
@@ -44,8 +49,10 @@ class Sampling:
 
     temperature: float = attrs.field(default=0.0, validator=number(0))
     top_p: float = attrs.field(default=1.0, validator=number(0, above=True, high=1))
-    n: int | Literal["auto"] = attrs.field(default=1, validator=number(1, whole=True, besides=("auto",)))
-    max_new_tokens: int = attrs.field(default=512, validator=number(1, whole=True))
+    n: int | Literal["auto"] = attrs.field(
+        default=1, validator=[number(1, whole=True, besides=("auto",)), at_most(MOST_SAMPLES)]
+    )
+    max_new_tokens: int = attrs.field(default=512, validator=[number(1, whole=True), at_most(MOST)])
     seed: int | None = attrs.field(default=None, validator=number(0, high=2**63 - 1, whole=True, besides=(None,)))
     extra: Mapping[str, Any] = attrs.field(factory=dict, validator=named_values, hash=False)
 
@@ -273,6 +280,15 @@ class Replays(Protocol):
 
     def available(self, problems: Sequence[str], *, whole: bool) -> Mapping[str, int]:
         """How many samples there are of each of `problems`, the split's in order; `whole`: they are all of it."""
+        ...
+
+
+@runtime_checkable
+class Refreshes(Protocol):
+    """An engine of something that the program which made it may change between two runs: a model in memory."""
+
+    def refresh(self) -> None:
+        """Look again at what decides samples, and count anew. Called before each run that is given the engine."""
         ...
 
 

@@ -38,6 +38,16 @@ def number(
     return validate
 
 
+def at_most(high: float) -> Validator:
+    """Beside another validator: numbers to `high`."""
+
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if isinstance(value, int | float) and value > high:
+            raise ValueError(f"{_field(instance, attribute)}must be at most {high}, not {value}")
+
+    return validate
+
+
 def text(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """Text that is not empty."""
     any_text(instance, attribute, value)

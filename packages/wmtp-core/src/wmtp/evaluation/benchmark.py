@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ from wmtp.kit.wanted import Extraction, Wanted
 
 Key = tuple[str, int]
 NOTES = 20  # of what is missing, named one by one
+NAMED = 10  # samples of a problem
+MOST_IN_ALL = 10_000_000  # samples of an evaluator: what is known of each is held in memory
 log = logging.getLogger("wmtp.evaluation")
 
 
@@ -152,7 +155,7 @@ class CodeBenchmark:
                 work.submit(problems[sample.key.problem], sample)
         if self.task.available is None:
             task.store.add_prompts(asking.given)
-        errors: list[str] = []
+        errors: list[Completion] = []
         too_long: list[str] = []
         reached: Counter[str] = Counter()
         for batch in self._batches(counts, keys, judged):
@@ -163,7 +166,7 @@ class CodeBenchmark:
                 shorter = {problem for problem in {c.key.problem for c in unfit} if asking.shorten(problem)}
                 for completion in unfit:
                     if completion.key.problem not in shorter:
-                        errors.append(_error(completion))
+                        errors.append(completion)
                         too_long.append(completion.key.problem)
                 task.store.add_prompts({problem: asking.given[problem] for problem in shorter})
                 missing = [(problems[c.key.problem], c.key.index) for c in unfit if c.key.problem in shorter]
@@ -194,7 +197,7 @@ class CodeBenchmark:
 
     def _read(self, rows: Iterable[Mapping[str, Any]], limit: int | None) -> dict[str, Problem]:
         found: dict[str, Problem] = {}
-        problems = itertools.islice(self.problems(rows), limit)
+        problems = itertools.islice(self.problems(rows), limit if limit is None else min(limit, sys.maxsize))
         while True:
             with self._own("problems", f"row {len(found)}"):
                 problem = next(problems, None)
@@ -207,7 +210,13 @@ class CodeBenchmark:
     def _counts(self, problems: Iterable[str]) -> dict[str, int]:
         """Problem → how many samples it gets: n, or as many as are stored. Raises ConfigError if too few for a metric."""
         if self.task.available is None:
-            return dict.fromkeys(problems, self.task.sampling.count)
+            wanted = dict.fromkeys(problems, self.task.sampling.count)
+            if (total := sum(wanted.values())) > MOST_IN_ALL:
+                raise ConfigError(
+                    f"eval.sampling.n: {self.task.sampling.count} samples of each of {len(wanted)} problems are {total:,}, and "
+                    f"more than {MOST_IN_ALL:,} are not kept in one run; set it lower, or eval.limit"
+                )
+            return wanted
         counts = dict(self.task.available(list(problems)))
         fewest = min(counts, key=counts.__getitem__)
         for name in self.task.metrics:
@@ -287,7 +296,7 @@ class CodeBenchmark:
         problems: Mapping[str, Problem],
         generation_key: str,
         work: Programs,
-        errors: list[str],
+        errors: list[Completion],
     ) -> list[Completion]:
         """Generates what is missing; every completion is on disk before it is judged. Adds the engine's errors to `errors`.
 
@@ -298,7 +307,7 @@ class CodeBenchmark:
         unfit = []
         for completion in self.task.generate(requests, self.task.sampling):
             if completion.finish_reason == "error":
-                errors.append(_error(completion))
+                errors.append(completion)
             elif completion.finish_reason == "too-long" and self.task.too_long != "fail":
                 unfit.append(completion)
             else:
@@ -376,12 +385,16 @@ class CodeBenchmark:
     # Metrics
 
     def _result(
-        self, problems: Sequence[Problem], wanted: Mapping[str, int], errors: Sequence[str], too_long: TooLongCount
+        self,
+        problems: Sequence[Problem],
+        wanted: Mapping[str, int],
+        errors: Sequence[Completion],
+        too_long: TooLongCount,
     ) -> EvaluationResult:
         """Metrics and counts, from the files alone. One sample short, and every metric is ``None``."""
         counts: Counter[str] = Counter()
         values: dict[str, dict[str, float]] = {name: {} for name in self.task.metrics}
-        complete = True
+        complete, present = True, 0
         unjudged: list[str] = []
         silent: list[str] = []
         failures, taken_out = Failures(), TakenOut()
@@ -390,6 +403,7 @@ class CodeBenchmark:
             n = wanted[problem]
             samples = [s for s in all_samples if s.key.index < n and self._asking.belongs(s)]
             there = {s.key.index for s in samples}
+            present += len(there)
             verdicts = [v for v in all_verdicts if v.key.index in there]
             for sample in samples:
                 too_long.add(sample)
@@ -402,16 +416,16 @@ class CodeBenchmark:
             unjudged += [f"problem {problem}, sample {v.key.index}: {v.outcome.detail}" for v in lost]
             if len(samples) < n or len(verdicts) < n or lost:
                 complete = False
-                told = sum(error.startswith(f"problem {problem}, sample ") for error in errors)
+                told = sum(error.key.problem == problem for error in errors)
                 silent += self._short(problem, n - told, len(samples), len(verdicts))
                 continue
             for name, value in self._values(by_id[problem], samples, verdicts).items():
                 values[name][problem] = value
-        missing = [*errors, *unjudged, *silent]
+        missing = [*_told(errors), *unjudged, *silent]
         notes = tuple(missing[:NOTES]) + ((f"… and {len(missing) - NOTES} more",) if len(missing) > NOTES else ())
         notes += tuple(too_long.notes())
         metrics: dict[str, MetricValue] = {
-            name: summarise(list(found.values()) if complete else None, len(problems), sum(wanted.values()))
+            name: summarise(list(found.values()) if complete else None, len(problems), present)
             for name, found in values.items()
         }
         return EvaluationResult(
@@ -463,5 +477,11 @@ class CodeBenchmark:
         return found
 
 
-def _error(completion: Completion) -> str:
-    return f"problem {completion.key.problem}, sample {completion.key.index}: {completion.error}"
+def _told(errors: Sequence[Completion]) -> Iterator[str]:
+    """A line for each problem and what its samples ended with."""
+    alike: dict[tuple[str, str], list[int]] = {}
+    for completion in errors:
+        alike.setdefault((completion.key.problem, completion.error), []).append(completion.key.index)
+    for (problem, error), indices in alike.items():
+        listed = ", ".join(map(str, indices[:NAMED])) + (", …" if len(indices) > NAMED else "")
+        yield f"problem {problem}, sample{'s' if len(indices) > 1 else ''} {listed}: {error}"

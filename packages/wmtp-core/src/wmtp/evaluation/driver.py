@@ -13,12 +13,14 @@ from typing import Any
 
 import attrs
 
+from wmtp.config import load_config, load_configuration, load_recipe
 from wmtp.config.config import Config
 from wmtp.config.plain import to_plain, to_yaml
 from wmtp.config.recipe import Recipe
 from wmtp.contracts.engines import Engine, Sampling
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, OwnerRun
 from wmtp.contracts.judging import Judge, JudgeRequest
+from wmtp.contracts.runs import RunRecord
 from wmtp.contracts.specs import Listener, Resource
 from wmtp.errors import ConfigError, WmtpError
 from wmtp.evaluation.engine import GivenModel, RunEngine
@@ -66,8 +68,8 @@ class ProtocolEvaluator:
 
 
 def evaluate(
-    config: Config,
-    recipe: Recipe,
+    config: Config | Path | str | Mapping[str, Any] | None,
+    recipe: Recipe | Path | str | Mapping[str, Any],
     *,
     plugins: Plugins | None = None,
     progress: Progress | None = None,
@@ -80,8 +82,8 @@ def evaluate(
     """Run a recipe to its end, or as far as it gets, in ``<runs>/<run name>/``.
 
     Args:
-        config: Where things are.
-        recipe: What to run.
+        config: Where things are; a file, or its content, is read as `load_config` reads it.
+        recipe: What to run; the same for `load_recipe`.
         plugins: By default those that are installed.
         progress: Called with counts, for a bar.
         listeners: Hear every event of the run (`wmtp.events`), each on a thread of its own.
@@ -98,6 +100,7 @@ def evaluate(
             sandbox that does not hold.
     """
     plugins = plugins or create_plugin_manager()
+    config, recipe = _structured(config, recipe, plugins)
     if not recipe.eval.metrics:
         raise ConfigError("recipe.eval.metrics is empty; `wmtp metrics` lists what can be asked for")
     with locked(Path(runs) / recipe.run.name, fresh=fresh) as folder:
@@ -124,6 +127,23 @@ def evaluate(
             emitter.emit(ended(record=results.record))
             finished(results)
             return results
+
+
+def _structured(config: Any, recipe: Any, plugins: Plugins) -> tuple[Config, Recipe]:
+    """Both as records. Raises ConfigError for what is neither a record nor something that one can be read of."""
+    given = {"config": (config, Config), "recipe": (recipe, Recipe)}
+    for name, (value, kind) in given.items():
+        if not isinstance(value, kind | Path | str | Mapping) and not (name == "config" and value is None):
+            raise ConfigError(
+                f"{name} is a {type(value).__name__}; wmtp.evaluate takes a wmtp.{kind.__name__}, as wmtp.load_{name} "
+                "makes it, or the path of its file"
+            )
+    if not isinstance(config, Config) and not isinstance(recipe, Recipe):
+        return load_configuration(config, recipe, plugins=plugins)
+    return (
+        config if isinstance(config, Config) else load_config(config, plugins=plugins),
+        recipe if isinstance(recipe, Recipe) else load_recipe(recipe, plugins=plugins),
+    )
 
 
 class RunDriver:
@@ -306,10 +326,9 @@ class RunDriver:
     def _part_of_what_is_there(self) -> str:
         """``.limit-N`` where ``eval.limit`` leaves out problems that the folder's complete results have: those stay."""
         limit = self._recipe.eval.limit
-        found = read_object(self._folder / "results.json")
-        if limit is None or found is None:
+        there = self._results_there()
+        if limit is None or there is None:
             return ""
-        there = from_json(found, str(self._folder / "results.json"))
         before = there.recipe.get("eval", {}).get("limit")
         if not there.complete or (before is not None and before <= limit):
             return ""
@@ -318,6 +337,20 @@ class RunDriver:
             self._folder, "all" if before is None else f"the first {before}", limit, limit,
         )  # fmt: skip
         return f".limit-{limit}"
+
+    def _results_there(self) -> RunRecord | None:
+        """What results.json says. One that is damaged is put aside: it is made of what lies beside it, and is made again."""
+        path = self._folder / "results.json"
+        try:
+            found = read_object(path)
+            return None if found is None else from_json(found, str(path))
+        except ConfigError as error:
+            aside = path.with_name(f"{path.name}.damaged")
+            path.replace(aside)
+            log.warning(
+                "%s\nIt is put aside as %s, and made anew of the samples and verdicts.", error.args[0], aside.name
+            )
+            return None
 
 
 @attrs.frozen

@@ -20,6 +20,7 @@ from wmtp.contracts.engines import (
     HeadScores,
     KnowsInvariance,
     Message,
+    Refreshes,
     Replays,
     Sampling,
     ScoresHeads,
@@ -37,6 +38,8 @@ class GivenModel:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        if isinstance(engine, Refreshes):
+            engine.refresh()
 
     @property
     def replays(self) -> bool:

@@ -65,7 +65,10 @@ class Results:
     def shortcomings(self) -> list[str]:
         """What keeps the run from being complete, one line each."""
         lines = [f"{name} has no value yet" for name, metric in self.metrics.items() if metric.value is None]
-        lines += [f"{who}: {note}" for who, notes in self.record.notes.items() for note in notes[:SHOWN_NOTES] if lines]
+        for who, notes in self.record.notes.items() if lines else ():
+            lines += [f"{who}: {note}" for note in notes[:SHOWN_NOTES]]
+            if more := len(notes[SHOWN_NOTES:]):
+                lines.append(f"{who}: … and {more} more, in {self.folder / 'report.md'}")
         lines += [f"{who} failed: {what.error}" for who, what in self.record.failed_evaluators.items()]
         return [printable(line) for line in lines]
 

@@ -12,6 +12,7 @@ from wmtp.comparison.folders import prompt_and_judge_keys, read_folder
 from wmtp.comparison.records import Judged, RunData
 from wmtp.errors import ConfigError
 from wmtp.runs.folder import read_object
+from wmtp.runs.reader import open_run
 from wmtp.statistics.sequential import SequentialComparison
 
 log = logging.getLogger("wmtp")
@@ -49,7 +50,7 @@ class UntilDecided:
         """
         if against.exists() and os.path.samefile(folder, against):
             raise ConfigError(f"eval.against: {against} is this run itself; give another run.name")
-        self._baseline = read_folder(against)
+        self._baseline = read_folder(open_run(against).folder)  # what is no run folder is said to be none
         if evaluator not in self._baseline.judged:
             raise ConfigError(f"eval.against: {against} has no judged samples of {evaluator}")
         self._theirs = self._baseline.judged[evaluator].passed

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from wmtp.contracts.engines import Completion, Sampling
 from wmtp.contracts.models import Drafter, TargetModel
+from wmtp.errors import GenerationError
 from wmtp.generation.drafting import NoDrafts
 from wmtp.generation.memory import available_bytes
 from wmtp.generation.ragged_cache import CUDA_LENGTH_STEP, RaggedCache
@@ -111,7 +112,7 @@ class RaggedDecoder:
             need = self._capacity(row)
             if not slots.planned():
                 # The longest prompt in sight comes first.
-                slots.plan(*self._plan(self._prompt.cache, need))
+                slots.plan(*self._plan(self._prompt.cache, need, queue.at_most()))
             if not slots.make_room(need):
                 queue.put_back(request)
                 break
@@ -135,13 +136,25 @@ class RaggedDecoder:
         need = row.position + row.budget + self._drafter.depth + 1
         return -(-need // CUDA_LENGTH_STEP) * CUDA_LENGTH_STEP
 
-    def _plan(self, sample: RaggedCache, positions: int) -> tuple[int, int, RaggedCache, int | None]:
-        """How many rows fit: half of the free memory over the bytes of one row. What `Slots.plan` takes."""
+    def _plan(
+        self, sample: RaggedCache, positions: int, coming: int | None
+    ) -> tuple[int, int, RaggedCache, int | None]:
+        """How many rows fit: half of the free memory over the bytes of one row. What `Slots.plan` takes.
+
+        coming: requests behind the first, where that is known: there are no more slots than requests.
+        """
+        row, free = sample.bytes_per_position() * positions, available_bytes(self._device)
         if self._batch_size:
-            return self._batch_size, positions, sample, None
+            count = self._batch_size if coming is None else min(self._batch_size, coming + 1)
+            if self._device.type == "cpu" and count * row > free:  # a graphics processor's allocator says so itself
+                raise GenerationError(
+                    f"eval.batch_size: {count} rows of {positions} tokens take {count * row / 2**30:,.1f} GiB, and "
+                    f"{free / 2**30:,.1f} GiB are free; set it to {max(1, free // row)} at most, or to auto"
+                )
+            return count, positions, sample, None
         most = MAX_ROWS.get(self._device.type, 32)
-        share = int(available_bytes(self._device) * MEMORY_SHARE)
-        count = max(1, min(most, share // (sample.bytes_per_position() * positions)))
+        share = int(free * MEMORY_SHARE)
+        count = max(1, min(most, most if coming is None else coming + 1, share // row))
         return count, positions, sample, share
 
     def _sample_first(self, new: Sequence[tuple[ActiveSequence, _Prompt]], slots: Slots, sampling: Sampling) -> None:

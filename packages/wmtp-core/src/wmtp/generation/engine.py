@@ -36,7 +36,7 @@ from wmtp.generation.targets import ListenedTarget, decoding_parts, drafting_dep
 from wmtp.generation.threads import running_on
 from wmtp.kit.tokenizing import encoded
 from wmtp.models.architectures.load import StoredModules
-from wmtp.models.placement import input_device
+from wmtp.models.placement import in_eval_mode, input_device
 
 ENGINE_VERSION = "2"
 """Part of generation_key. It rises when a sample could come out differently."""
@@ -61,7 +61,7 @@ class DecodingEngine:
         heads: HeadsFound | None = None,
     ) -> None:
         """Args:
-        model: in eval mode, on its device.
+        model: on its device. It is in eval mode while it is used, and each module in its own mode again afterwards.
         identity: what decides samples: the weights, not where they lay.
         origin: where that was, for the record.
         n_heads: heads to use, the next-token head included (``None``: all).
@@ -172,7 +172,7 @@ class DecodingEngine:
 
     def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
         """How each head predicts `text` behind the prompt. Raises GenerationError where the two do not fit the context."""
-        with torch.inference_mode():
+        with torch.inference_mode(), in_eval_mode(self._model):
             return head_scores(self.known_text(*self.tokens(prompt, text)))
 
     def tokens(self, prompt: str | Sequence[Message], text: str) -> tuple[list[int], int]:
@@ -194,7 +194,7 @@ class DecodingEngine:
         """
         if len(ids) > self._target.context or start >= len(ids):
             raise GenerationError(f"{len(ids)} tokens of prompt and text, for a context of {self._target.context}")
-        with running_on(self._threads):
+        with running_on(self._threads), in_eval_mode(self._model):
             return known_text(self._target, self._scoring_drafter(depth), ids, max(1, start), self._device)
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
@@ -211,7 +211,12 @@ class DecodingEngine:
         steps = self._decoder.decode(queue, sampling)
         while True:
             # Left before each completion is handed out: what its reader does with torch is the reader's own.
-            with torch.inference_mode(), running_on(self._threads), skinny_products(self._large):
+            with (
+                torch.inference_mode(),
+                in_eval_mode(self._model),
+                running_on(self._threads),
+                skinny_products(self._large),
+            ):
                 completion = next(steps, None)
             if completion is None:
                 return
@@ -227,7 +232,7 @@ class DecodingEngine:
         ids, _ = encoded(self._tokenizer, prompt, request.template_args)
         ids = ids or [self._tokenizer.bos_token_id]
         found = []
-        with torch.inference_mode():
+        with torch.inference_mode(), in_eval_mode(self._model):
             for text in texts:
                 tracer = Tracer(
                     target=self._target,

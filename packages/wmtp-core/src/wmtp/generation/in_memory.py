@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from wmtp.errors import ConfigError
 
 if TYPE_CHECKING:
     from wmtp.generation.engine import DecodingEngine
+
+_TOKENIZER = ("get_vocab", "decode", "eos_token_id", "special_tokens_map")
 
 
 def engine(
@@ -22,35 +25,50 @@ def engine(
 ) -> DecodingEngine:
     """An engine over a model in memory, for ``wmtp.evaluate(..., engine=...)``.
 
-    The weights are hashed once, here: what a run's samples were made with is known by them, so that a run of a model that was
-    trained on meanwhile does not go on with samples of before.
+    The weights are hashed here, and again whenever a run is given the engine: what a run's samples were made with is known by
+    them, so that a run of a model that was trained on meanwhile does not go on with samples of before.
 
     Args:
         model: a causal language model of transformers, on one device or spread over several (``device_map``,
-            ``accelerate.cpu_offload``). It is put into eval mode.
+            ``accelerate.cpu_offload``). It is run in eval mode, and is in the mode that it was in whenever it is not run.
         tokenizer: of transformers.
         n_heads: heads to draft with, the next-token head included; ``None``: all that the model has.
         speculative: ``"auto"``, or ``"off"``.
         batch_size: rows decoded together; ``None``: planned from free memory.
 
     Raises:
-        ConfigError: the model is none that can be decoded, or parts of it have no values (a meta device).
+        ConfigError: the model is none that can be decoded, the tokenizer is none, or parts of the model have no values (a meta
+            device).
         GenerationError: there are fewer heads than asked for.
     """
     import torch
 
-    from wmtp.generation.engine import DecodingEngine
+    from wmtp.generation.memory_engine import InMemoryEngine
     from wmtp.models.causal import refusal
-    from wmtp.models.placement import input_device
-    from wmtp.models.quantised import method_of
 
     if not isinstance(model, torch.nn.Module) or not hasattr(model, "config"):
         raise ConfigError(
             f"wmtp.engine takes a model of transformers and its tokenizer; the model is a {type(model).__name__}"
         )
+    if not callable(tokenizer) or not all(hasattr(tokenizer, name) for name in _TOKENIZER):
+        raise ConfigError(
+            f"wmtp.engine takes a model of transformers and its tokenizer; the tokenizer is a {type(tokenizer).__name__}. "
+            "Load it with transformers.AutoTokenizer.from_pretrained(…)"
+        )
     if why := refusal(model.config):
         raise ConfigError(why)
-    model.eval()
+    return InMemoryEngine(model, tokenizer, n_heads=n_heads, speculative=speculative, batch_size=batch_size)
+
+
+def identity_of(model: Any, tokenizer: Any) -> Mapping[str, str]:
+    """What decides the samples of a model in memory, as it is now. Raises ConfigError where a tensor has no values.
+
+    All weights are read: torch's version counters say nothing of changes through ``.data``, which is how averaged weights are
+    often swapped in.
+    """
+    from wmtp.models.placement import input_device
+    from wmtp.models.quantised import method_of
+
     identity = {
         "format": "in memory",
         "architecture": type(model).__name__,
@@ -62,15 +80,7 @@ def engine(
     config: Any = model.config
     if method := method_of(config.to_dict()):
         identity["quantised"] = method
-    return DecodingEngine(
-        model,
-        tokenizer,
-        identity=identity,
-        origin={"id": "in memory"},
-        n_heads=n_heads,
-        speculative=speculative,
-        batch_size=batch_size,
-    )
+    return identity
 
 
 def _weights_digest(model: Any) -> str:

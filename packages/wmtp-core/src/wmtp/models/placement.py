@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -49,3 +50,16 @@ def _fetched(model: Any, name: str) -> Tensor:
 def _hooks(module: Any) -> Iterator[Any]:
     hook = getattr(module, "_hf_hook", None)
     yield from getattr(hook, "hooks", ()) or ((hook,) if hook is not None else ())
+
+
+@contextmanager
+def in_eval_mode(model: Any) -> Iterator[None]:
+    """Every module in eval mode within; each in its own mode again behind, as its owner may be training it."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import filelock
 
 from wmtp import json_text
-from wmtp.errors import ConfigError
+from wmtp.errors import ConfigError, PluginError, WmtpError
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -71,10 +71,12 @@ def _without(path: Path) -> str:
 def locked(folder: Path, *, fresh: bool) -> Iterator[Path]:
     """The run directory, made if need be and held by this process alone. ``fresh`` removes what a run made, first.
 
+    A folder that was made here is taken away again where what was asked for is refused before anything was done in it.
     Raises ConfigError if another process is working in it, or if something there is not a run directory.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is in the way: a run directory cannot be made there")
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     foreign = [name for p in folder.iterdir() if _own_name(name := p.name) not in OWN_FILES]
     if foreign and not (folder / "keys.json").exists():
@@ -90,8 +92,28 @@ def locked(folder: Path, *, fresh: bool) -> Iterator[Path]:
                 if entry.name != ".lock" and _own_name(entry.name) in OWN_FILES:  # the user's notes stay
                     shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         yield folder
+    except WmtpError as error:
+        if new and not isinstance(error, PluginError) and not _has_work(folder):  # a plugin's traceback is in log.txt
+            _remove(new)
+        raise
     finally:
         lock.release()
+
+
+def _has_work(folder: Path) -> bool:
+    """Whether anything was made that a second start would not make at once, or somebody else reads it now."""
+    kept = [*folder.glob("samples/*"), *folder.glob("verdicts/*"), *folder.glob("values/*"), *folder.glob("results*")]
+    return any(path.stat().st_size for path in kept) or (folder / "tracking").exists()
+
+
+def _remove(new: Sequence[Path]) -> None:
+    """Takes away a run folder that was made for nothing, and the folders that were made for it; not what else lies there."""
+    for entry in new[0].iterdir():
+        if _own_name(entry.name) in OWN_FILES:
+            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+    for place in new:
+        with suppress(OSError):
+            place.rmdir()
 
 
 def is_held(folder: Path) -> bool:
@@ -116,5 +138,5 @@ def _own_name(name: str) -> str:
 TEMPORARY = ".tmp"
 OWN_FILES = frozenset(
     {".lock", "config.yaml", "recipe.yaml", "samples", "verdicts", "values", "prompts", "keys.json", "engine.json",
-     "results.json", "details", "report.md", "report.html", "log.txt", "tracking"}
+     "results.json", "results.json.damaged", "details", "report.md", "report.html", "log.txt", "tracking"}
 )  # fmt: skip
