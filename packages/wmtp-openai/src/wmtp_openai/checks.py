@@ -14,7 +14,7 @@ import wmtp
 from wmtp_openai.answers import BadAnswer, read_answer
 from wmtp_openai.client import open_client
 from wmtp_openai.pool import Server
-from wmtp_openai.probe import ServerInfo, draft_counters, probe
+from wmtp_openai.probe import ServerInfo, draft_counters, innermost, probe
 from wmtp_openai.prompts import CONTINUES, TAKES_TEMPLATE_ARGS
 from wmtp_openai.requests import post
 from wmtp_openai.settings import OpenAISettings, parse_reference
@@ -84,7 +84,10 @@ class _Asks:
         }
         if path == "/completions":
             asked.setdefault("prompt", PROMPT)
-        return await post(self._server, path, asked)
+        try:
+            return await post(self._server, path, asked)
+        except openai.APIConnectionError:  # a connection that was kept open and that the server has closed meanwhile
+            return await post(self._server, path, asked)
 
     async def _text(self, path: str = "/completions", **fields: Any) -> str:
         return read_answer(await self._body(path, **fields), chat=path != "/completions").text
@@ -95,7 +98,8 @@ class _Asks:
         except openai.APIStatusError as error:
             return wmtp.Check(name, False, f"refused with status {error.status_code}")
         except (openai.APIError, BadAnswer) as error:
-            return wmtp.Check(name, False, " ".join(str(error).split())[:120])
+            why = innermost(error)
+            return wmtp.Check(name, False, f"{type(why).__name__}: {' '.join(str(why).split())[:120]}")
         return wmtp.Check(name, ok, detail)
 
     async def _greedy(self) -> wmtp.Check:
