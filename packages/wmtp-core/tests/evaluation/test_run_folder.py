@@ -47,7 +47,7 @@ def test_what_is_written_is_read_and_a_torn_tail_is_dropped(
     for index, text in enumerate(texts):
         file.add(sample(index, text))
     file.close()
-    whole = path.read_bytes() if texts else b""  # no file is made before its first line
+    whole = path.read_bytes()
     last = json.dumps({"schema": 1, "completion": "it was cut of"}).encode()
     path.write_bytes(whole + last[: min(torn, len(last))])
     again = lines(path)

@@ -118,12 +118,12 @@ VERDICTS: LineFormat[Verdict] = LineFormat(
 
 
 class Lines(Generic[R]):
-    """One append-only file of lines of one kind of record. It is made with the first of them."""
+    """One append-only file of lines of one kind of record."""
 
     def __init__(self, path: Path, format: LineFormat[R]) -> None:
         self.path, self._format = path, format
         self._drop_torn_line()
-        self._file: FileIO | None = None
+        self._file = FileIO(path, "a")
 
     def _drop_torn_line(self) -> None:
         """A last line without its newline is from a crash: it is cut off and done again."""
@@ -145,13 +145,12 @@ class Lines(Generic[R]):
         return not self.path.exists() or self.path.stat().st_size == 0
 
     def add(self, record: R) -> None:
-        file = self._file = self._file or FileIO(self.path, "a")
         data = self._format.to_line(record)
         size = self.path.stat().st_size
         try:
-            written = file.write(data)
+            written = self._file.write(data)
             while written < len(data):  # a disk that fills up takes part of a write
-                written += file.write(data[written:])
+                written += self._file.write(data[written:])
         except OSError as error:
             os.truncate(self.path, size)  # leave whole lines only, so that the run can go on
             error.filename = str(self.path)
@@ -173,9 +172,7 @@ class Lines(Generic[R]):
         return found
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._file.close()
 
 
 def read_lines(path: Path, format: LineFormat[R], *, torn: bool = False) -> Iterator[tuple[int, R]]:

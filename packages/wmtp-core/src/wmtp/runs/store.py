@@ -121,5 +121,7 @@ class EvaluatorFiles:
         )
 
     def close(self) -> None:
-        self._samples.close()
-        self._verdicts.close()
+        for lines in (self._samples, self._verdicts):
+            lines.close()
+            if lines.empty():  # what an evaluator stores nothing in leaves no file
+                lines.path.unlink(missing_ok=True)
