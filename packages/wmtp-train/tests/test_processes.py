@@ -121,3 +121,41 @@ def test_two_processes_that_were_killed_end_with_the_same_bits(bench: Bench, tmp
     killed.finish(2)
     last = Path("train") / "checkpoints" / "step-00000060"
     assert tensors_digest(whole.run / last) == tensors_digest(killed.run / last)
+
+
+@pytest.mark.slow
+def test_two_nodes_of_torchrun_on_loopback_end_with_the_weights_of_one_up_to_rounding(
+    bench: Bench, tmp_path: Path
+) -> None:
+    import socket
+
+    bench.recipe["train"] = {"max_steps": 3, "batch_size": 4, "micro_batch_size": 1}
+    bench.recipe["optim"] = {"lr": 1e-3, "warmup_ratio": 0.0}
+    bench.train()
+    two = Command(tmp_path / "nodes", bench, "nodes")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "x", "--local-addr"]
+    options += [
+        "127.0.0.1",
+        "--rdzv-endpoint",
+        f"127.0.0.1:{port}",
+        "-m",
+        "wmtp",
+        "train",
+        "config.yaml",
+        "recipe.yaml",
+    ]
+    nodes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", *options],
+            cwd=two.folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        for _ in range(2)
+    ]
+    assert [node.wait(timeout=300) for node in nodes] == [0, 0]
+    wanted, found = tensors(bench.of().at(3)), tensors(two.run / "train" / "checkpoints" / "step-00000003")
+    for name, tensor in wanted.items():
+        assert torch.allclose(found[name], tensor, atol=2e-5), name
