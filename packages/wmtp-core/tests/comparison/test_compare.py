@@ -372,3 +372,26 @@ def test_ticks_are_round_and_lie_within() -> None:
         assert all(low - 1e-9 <= t <= high + 1e-9 for t in found)
         assert len(found) <= 7
     assert ticks(-0.088, 0.455) == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
+
+
+def test_a_page_that_cannot_be_written_costs_no_comparison_and_leaves_no_half(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    a, b = make_run("a", outcomes(0.3)), make_run("b", outcomes(0.7, seed=2))
+    for to in ("/dev/full", str(tmp_path / "absent" / "x.html")):
+        done = CliRunner().invoke(click_command(), [str(a), str(b), "--html", to])
+        assert isinstance(done.exception, OSError)
+        assert done.exception.filename == to
+        assert "toy_pass@1: b is better" in done.stdout
+    page = tmp_path / "page.html"
+    page.write_text("old")
+    assert CliRunner().invoke(click_command(), [str(a), str(b), "--html", str(page)]).exit_code == 0
+    assert page.read_text().startswith("<!doctype html>")
+    assert not list(tmp_path.glob(".page*"))
+
+
+def test_equal_acceptance_has_an_interval_with_a_width(make_run: MakeRun) -> None:
+    same = {f"toy-v1 t/{i}": ([4], [4]) for i in range(100)}
+    a, b = (engine_counts(make_run(name, outcomes(0.5)), same) for name in "ab")
+    one = compare([a, b], metrics=["acceptance@1"]).comparisons[0]
+    assert one.found.low < 0 < one.found.high

@@ -65,14 +65,14 @@ def command(
     from wmtp.comparison.table import lines
 
     found = compare(runs, metrics=metrics, equivalent=equivalent, despite=despite)
-    if html is not None:
-        from wmtp.reports.html import write_report
-
-        write_report(runs, html, despite=despite)
     if as_json:
         echo_json(found.to_json())
     else:
         click.echo(printable("\n".join(lines(found))))
+    if html is not None:
+        from wmtp.reports.html import write_report
+
+        write_report(runs, html, despite=despite)
     return status(found, fail_on)
 
 

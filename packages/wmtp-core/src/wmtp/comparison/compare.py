@@ -201,7 +201,9 @@ def _one(metric: str, a: RunData, b: RunData) -> Difference:
     if not shared:
         raise ConfigError(f"{a.name} and {b.name} share no problem in {metric}")
     left, right = ([run.values[metric][p] for p in shared] for run in (a, b))
-    share = metric not in a.drafts and not a.units.get(metric) and all(0 <= v <= 1 for v in (*left, *right))
+    # A ratio's linear parts are no shares; where no problem differs, they are all that bounds the interval.
+    bounded = metric not in a.drafts or left == right
+    share = bounded and not a.units.get(metric) and all(0 <= v <= 1 for v in (*left, *right))
     return compare_values(left, right, share=share)
 
 

@@ -26,6 +26,7 @@ from wmtp.errors import ConfigError
 from wmtp.reports.charts import bars, columns, intervals
 from wmtp.reports.labels import LABELS
 from wmtp.reports.rundata import ReportRun, ReportSample, read_run
+from wmtp.runs.folder import write_atomically
 
 FILE = "report.html"
 KINDS = ("all", "never", "failed", "solved")
@@ -56,8 +57,20 @@ def write_report(
             run.name = named.name
     path = to or folders[-1] / FILE
     text = render(runs, found)
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    _write(path, text)
     return path
+
+
+def _write(path: Path, text: str) -> None:
+    """The whole page or none: a disk that fills up leaves no half of one. Whatever goes wrong names the file."""
+    if path.is_file() or not path.exists():
+        write_atomically(path, text)
+        return
+    try:  # a device or a pipe: nothing to put in its place
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def render(runs: Sequence[ReportRun], found: Comparison | None) -> str:
