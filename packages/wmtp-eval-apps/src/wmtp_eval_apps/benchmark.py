@@ -87,7 +87,9 @@ class Apps(wmtp.CodeBenchmark):
     def program(self, problem: wmtp.Problem, code: str) -> wmtp.CallTests | wmtp.StdioTests:
         question: Question = problem.row["question"]
         if question.function is None:
-            return wmtp.StdioTests(cases=_Cases(question), compare="tokens", time_limit=self.settings.time_limit)
+            return wmtp.StdioTests(
+                cases=kit.LateCases(question.pairs), compare="tokens", time_limit=self.settings.time_limit
+            )
         tests = [
             f"assert _apps_same(_apps_target(*{given!r}), {wanted!r})\n" for given, wanted in question.pairs()
         ]  # fmt: skip
@@ -102,13 +104,3 @@ class Apps(wmtp.CodeBenchmark):
             if groups:
                 yield from (f"| difficulty | problems | `{metric}` |", "|---|---:|---:|")
             yield from (f"| {name} | {len(of)} | {100 * fmean(of):.1f} % |" for name, of in sorted(groups.items()))
-
-
-@attrs.frozen
-class _Cases:
-    """A problem's tests, read from the file when the judge asks for them."""
-
-    question: Question
-
-    def __iter__(self) -> Iterator[wmtp.StdioCase]:
-        return (wmtp.StdioCase(input=given, expected=wanted) for given, wanted in self.question.pairs())

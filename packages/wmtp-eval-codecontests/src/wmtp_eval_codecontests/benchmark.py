@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -53,7 +54,7 @@ class CodeContests(wmtp.CodeBenchmark):
         limit = max(LEAST_SECONDS, (seconds(row) or LEAST_SECONDS) * self.settings.time_factor)
         memory = max(LEAST_MIB, math.ceil((row["memory_limit_bytes"] or 0) / 2**20))
         return wmtp.StdioTests(
-            cases=_Cases(row, self.settings.max_tests),
+            cases=kit.LateCases(partial(_cases, row, self.settings.max_tests)),
             compare="tokens",
             input_file=row["input_file"] or "",
             output_file=row["output_file"] or "",
@@ -62,15 +63,8 @@ class CodeContests(wmtp.CodeBenchmark):
         )
 
 
-class _Cases:
-    """A problem's tests, read from the file when the judge asks for them."""
-
-    def __init__(self, row: Mapping[str, Any], most: int | None) -> None:
-        self._row, self._most = row, most
-
-    def __iter__(self) -> Iterator[wmtp.StdioCase]:
-        whole = self._row.whole() if hasattr(self._row, "whole") else self._row
-        return (wmtp.StdioCase(input=given, expected=expected) for given, expected in islice(cases(whole), self._most))
+def _cases(row: Mapping[str, Any], most: int | None) -> Iterator[tuple[str, str]]:
+    return islice(cases(row.whole() if isinstance(row, LateRow) else row), most)
 
 
 def _instruction(row: Mapping[str, Any]) -> str:

@@ -95,7 +95,9 @@ class LiveCodeBench(wmtp.CodeBenchmark):
     def program(self, problem: wmtp.Problem, code: str) -> wmtp.CallTests | wmtp.StdioTests:
         question: Question = problem.row["question"]
         if question.function is None:
-            return wmtp.StdioTests(cases=_Cases(question), compare="decimals", time_limit=self.settings.time_limit)
+            return wmtp.StdioTests(
+                cases=kit.LateCases(question.tests), compare="decimals", time_limit=self.settings.time_limit
+            )
         tests = [_call(question, *test) for test in question.tests()]
         tests[0] = HEAD.format(name=question.function) + tests[0]
         return wmtp.CallTests(tests=tuple(tests), time_limit=self.settings.time_limit * min(len(tests), MOST_CALLS))
@@ -122,13 +124,3 @@ def _call(question: Question, given: str, wanted: str) -> str:
     except ValueError as error:
         raise wmtp.ConfigError(f"problem {question.id}: a test of {question.function} is no JSON: {error}") from None
     return f"assert _lcb_same(_lcb_target(*json.loads({args!r})), json.loads({value!r}))\n"
-
-
-@attrs.frozen
-class _Cases:
-    """A problem's tests, read from the file when the judge asks for them."""
-
-    question: Question
-
-    def __iter__(self) -> Iterator[wmtp.StdioCase]:
-        return (wmtp.StdioCase(input=given, expected=expected) for given, expected in self.question.tests())

@@ -1,14 +1,15 @@
 """For authors of benchmarks: rows from files, programs out of answers, prompt forms. Public; needs no torch.
 
 Rows: `read_rows`, `RowFile`. Answers: `extract`, `Wanted`, `Extraction`, `cut_at_stop`. Asking: `PromptForm` and its forms,
-`competition_prompt`.
+`competition_prompt`,
+`LateCases`.
 For engines: `rendered` and `encoded`, a prompt as the model's tokenizer has it; `opened_by`, `thinking_tokens`.
 Scores: `pass_at_k`, `without_known_bad`.
 """
 
 from __future__ import annotations
 
-from wmtp.kit.competition import competition_prompt
+from wmtp.kit.competition import LateCases, competition_prompt
 from wmtp.kit.extraction import extract
 from wmtp.kit.files import files_of_split
 from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat, cut_at_stop, few_shot
@@ -26,6 +27,7 @@ __all__ = [
     "ChatSettings",
     "EngineStream",
     "Extraction",
+    "LateCases",
     "Marks",
     "PromptForm",
     "Row",

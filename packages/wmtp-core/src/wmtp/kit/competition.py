@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+
+import attrs
+
 from wmtp.contracts.engines import Message
+from wmtp.contracts.judging import StdioCase
 
 READS = "Write a Python 3 program that solves the problem. Read from standard input and write to standard output."
 CALLED = "Solve the problem in Python 3. Begin with this code:\n\n```python\n{}\n```"
@@ -21,3 +26,17 @@ def competition_prompt(text: str, *, starter_code: str | None, chat: bool) -> st
     if chat:
         return [{"role": "user", "content": f"{text}\n\n{asked} {LAST}"}]
     return f"### Problem\n{text}\n\n{asked}\n\n### Python 3 solution\n"
+
+
+@attrs.frozen
+class LateCases:
+    """A problem's tests, read when the judge asks for them: a benchmark does not hold all of them in memory.
+
+    Attributes:
+        read: Gives (input, expected output) of each test. It is called from the judge's threads.
+    """
+
+    read: Callable[[], Iterable[tuple[str, str]]]
+
+    def __iter__(self) -> Iterator[StdioCase]:
+        return (StdioCase(input=given, expected=expected) for given, expected in self.read())
