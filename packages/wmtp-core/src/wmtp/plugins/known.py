@@ -45,7 +45,7 @@ KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
     "wmtp-openai": {"loader": ("openai",)},
     "wmtp-ray": {"loader": ("ray",), "judge": ("ray",)},
     "wmtp-train": {
-        "section": ("train", "optim", "checkpoint", "data", "critic"),
+        "section": ("train", "optim", "checkpoint", "data", "critic", "reference"),
         "command": ("train", "run", "checkpoints", "critic"),
         "trainer": ("mtp-v1",),
         "control": ("random-matched", "inverted", "position"),
