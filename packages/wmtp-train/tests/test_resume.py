@@ -99,6 +99,20 @@ def test_sigusr1_saves_and_goes_on(bench: Bench, stop_after: STOP) -> None:
     assert len(bench.of().whole()) == 2
 
 
+@pytest.mark.parametrize("keep_last", [2, None])
+def test_a_stop_between_checkpoints_leaves_those_of_an_unbroken_training(
+    bench: Bench, stop_after: STOP, keep_last: int | None
+) -> None:
+    changes = {"checkpoint": {"every": 100, "keep_last": keep_last}}
+    bench.train(**changes)
+    steps = [one.step for one in bench.of().whole()]
+    other = bench.renamed("stopped")
+    assert other.train(listeners=(stop_after(1, signal.SIGTERM),), **changes).ending == "stopped"
+    assert other.of("stopped").whole()[-1].passing
+    other.train(**changes)
+    assert [one.step for one in other.of("stopped").whole()] == steps
+
+
 def test_old_checkpoints_go_and_the_best_stay(bench: Bench) -> None:
     bench.recipe["data"]["eval"] = bench.recipe["data"]["train"]
     bench.train(train={"eval_every": 1}, checkpoint={"every": 1, "keep_last": 1, "keep_best": 1})

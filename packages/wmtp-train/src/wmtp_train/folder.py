@@ -41,6 +41,11 @@ class Checkpoint:
         found = self.state.get("eval_loss")
         return None if found is None else float(found)
 
+    @property
+    def passing(self) -> bool:
+        """Whether it was saved because the session was stopped: to go on from, and no result of the recipe."""
+        return bool(self.state.get("passing"))
+
 
 class TrainingFolder:
     """Where a training lives."""
@@ -116,12 +121,14 @@ class TrainingFolder:
         return Checkpoint(step=step, path=path, state=state)
 
     def keep(self, last: int | None, best: int, spared: Collection[int] = ()) -> list[Path]:
-        """Removes checkpoints that are neither among the last nor among the best, nor spared. Returns what was removed."""
+        """Removes checkpoints that are neither among the last nor among the best, nor spared. Returns what was removed.
+
+        What was saved because a session was stopped stays until there is a newer one, and takes nobody's place.
+        """
         found = self.whole()
-        if last is None:
-            return []
-        kept = {one.step for one in found[-last:]}
-        judged = sorted((one for one in found if one.loss is not None), key=lambda one: (one.loss, one.step))
+        wished = [one for one in found if not one.passing]
+        kept = {one.step for one in (wished if last is None else wished[-last:])} | {one.step for one in found[-1:]}
+        judged = sorted((one for one in wished if one.loss is not None), key=lambda one: (one.loss, one.step))
         kept |= {one.step for one in judged[:best]}
         gone = [one.path for one in found if one.step not in {*kept, *spared}]
         for path in gone:

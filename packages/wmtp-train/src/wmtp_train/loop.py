@@ -121,7 +121,7 @@ class Loop:
                 self._after(step)
                 ending = "early" if self._progress.ended else "finished"
             if step > self._saved:
-                self._save(step)
+                self._save(step, passing=ending == "stopped")
             self._take(self._saver.finish())
         finally:
             if self._journal is not None:
@@ -215,7 +215,8 @@ class Loop:
         progress.ended = stopping is not None and progress.waited >= stopping.patience
         self._write(step, {"eval/loss": loss, **values})
 
-    def _save(self, step: int) -> None:
+    def _save(self, step: int, *, passing: bool = False) -> None:
+        """Begins a checkpoint. passing: only to go on from; a stop changes nothing of what a training ends with."""
         if self._journal is not None:
             self._journal.sync()
         meta = {
@@ -226,6 +227,7 @@ class Loop:
             "progress": attrs.asdict(self._progress),
             "eval_loss": self._progress.eval_loss,
             "scorer": self._plan.weigher.state_dict(),
+            "passing": passing,
         }
         tensors = state.contents(self._plan.model, self._optimiser, self._ema)
         self._saved = step

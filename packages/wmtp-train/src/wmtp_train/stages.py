@@ -52,7 +52,8 @@ class Stages:
             judging = Judging(self._request, self._say)
             judging.judge([None])
             self._train(self._request)
-            self._say(f"report: {judging.judge([None, *self._folder.whole()], last=True)}")
+            wished = [one for one in self._folder.whole() if not one.passing]
+            self._say(f"report: {judging.judge([None, *wished], last=True)}")
 
     @contextmanager
     def _held(self) -> Iterator[None]:
