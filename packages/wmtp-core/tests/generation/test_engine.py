@@ -243,7 +243,7 @@ def test_a_prompt_longer_than_the_context_fails_alone(mtp_model: Any, tokenizer:
     wanted = requests([PROMPTS[0], "x" * 400, PROMPTS[1]])
     found: list[Completion] = list(engine(mtp_model(), tokenizer).generate(wanted, Sampling()))
     by_problem = {c.key.problem: c for c in found}
-    assert by_problem["1"].finish_reason == "error"
+    assert by_problem["1"].finish_reason == "too-long"
     assert "401 tokens, and the model's context only 256" in by_problem["1"].error
     assert {by_problem[p].finish_reason for p in ("0", "2")} <= {"stop", "length"}
 

@@ -37,6 +37,7 @@ def f(x):
     return x
 """,
     "children": """
+import os
 def f(x):
     for _ in range(3):
         if os.fork() == 0:
