@@ -395,3 +395,16 @@ def test_equal_acceptance_has_an_interval_with_a_width(make_run: MakeRun) -> Non
     a, b = (engine_counts(make_run(name, outcomes(0.5)), same) for name in "ab")
     one = compare([a, b], metrics=["acceptance@1"]).comparisons[0]
     assert one.found.low < 0 < one.found.high
+
+
+def test_many_comparisons_end_with_a_line_each(make_run: MakeRun) -> None:
+    runs = [str(make_run(f"r{i}", outcomes(0.2 + 0.15 * i, n=2, seed=i))) for i in range(4)]
+    few, many = (
+        CliRunner().invoke(click_command(), [*runs, *metrics]).stdout.rstrip().splitlines()
+        for metrics in ([], ["--metric", "toy_pass@1", "--metric", "toy_pass@2"])
+    )
+    assert "over 4 runs" in few[-1]
+    assert [line.split()[:2] for line in many[-6:]] == [
+        [m, r] for m in ("toy_pass@1", "toy_pass@2") for r in ("r1", "r2", "r3")
+    ]
+    assert many[-4].split()[-1] == "better"

@@ -80,7 +80,11 @@ def refuse(
         keys = " ".join(
             f"--despite {k!r}" if " " in k else f"--despite {k}" for k in dict.fromkeys(d["key"] for d in left)
         )
-        way = f"\nTo compare them all the same: {keys}" if despite_is_offered else ""
+        way = (
+            f"\nTo compare them all the same: {keys}"
+            if despite_is_offered
+            else "\nGive this run the settings of the run to beat, or leave out eval.against"
+        )
         raise ConfigError(f"the runs did not measure the same thing:\n{told}{way}")
     unused = [k for k in despite if k not in {d["key"] for d in found}]
     if unused:

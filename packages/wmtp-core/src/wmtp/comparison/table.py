@@ -7,6 +7,7 @@ from functools import partial
 
 from wmtp.comparison.records import Comparison, MetricComparison
 
+SUMMARY_FROM = 3  # comparisons from which on nobody sees all of them at once
 MARKS = {"better": "better", "worse": "WORSE", "equivalent": "equivalent", "undecided": "undecided"}
 
 
@@ -30,6 +31,19 @@ def lines(found: Comparison) -> Iterator[str]:
             f"{trend.metric} over {len(trend.runs)} runs: {values}; {said(trend.slope)} a run "
             f"({said(trend.low)} to {said(trend.high)}), p = {p_value(trend.p_value)}"
         )
+    if len(found.comparisons) > SUMMARY_FROM:
+        yield ""
+        yield from _summary(found)
+
+
+def _summary(found: Comparison) -> Iterator[str]:
+    """All comparisons once more, a line each."""
+    names, runs = (
+        max(len(text) for text in of) for of in zip(*((c.metric, c.b) for c in found.comparisons), strict=True)
+    )
+    for one in found.comparisons:
+        difference = signed(one.found.difference, one.unit, share=one.share)
+        yield f"{one.metric:{names}}  {one.b:{runs}}  {difference:>14}  {MARKS[one.verdict]}"
 
 
 def amount(value: float, unit: str, *, share: bool = True) -> str:
@@ -82,13 +96,13 @@ def _needed(one: MetricComparison) -> Iterator[str]:
         return
     ways = [f"{plan.problems} problems like these"]
     if plan.samples is not None:
-        ways.insert(0, f"{plan.samples} samples a problem")
+        ways.insert(0, f"{plan.samples} {'sample' if plan.samples == 1 else 'samples'} a problem")
     more = (
         ""
         if plan.samples is not None or plan.samples_these is None
         else "; no number of samples on these problems would"
     )
-    true = signed(plan.difference, one.unit, share=one.share)
+    true = signed(plan.difference, one.unit, share=one.share).lstrip("+")
     yield f"  a true difference of {true} would be settled by {' or '.join(ways)}{more}"
 
 
