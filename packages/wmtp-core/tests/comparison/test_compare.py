@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import filelock
 import jsonschema
@@ -17,7 +18,7 @@ from click.testing import CliRunner
 
 import wmtp
 from wmtp.cli import main
-from wmtp.comparison.compare import compare
+from wmtp.comparison.compare import compare, lower_is_better
 from wmtp.reports.charts import ticks
 from wmtp.reports.html import write_report
 
@@ -170,7 +171,7 @@ def test_bad_input_gets_a_clear_line(make_run: MakeRun, tmp_path: Path) -> None:
         assert run.name in str(refused.value)
     with pytest.raises(wmtp.ConfigError, match="two runs"):
         compare([a])
-    with pytest.raises(wmtp.ConfigError, match="above 0"):
+    with pytest.raises(wmtp.ConfigError, match="a number of 1e-06 or more"):
         compare([a, other], equivalent=-1)
     with pytest.raises(wmtp.ConfigError, match="not a metric of every run"):
         compare([a, make_run("b", outcomes(0.5))], metrics=["toy_pass@x"])
@@ -378,11 +379,10 @@ def test_a_page_that_cannot_be_written_costs_no_comparison_and_leaves_no_half(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     a, b = make_run("a", outcomes(0.3)), make_run("b", outcomes(0.7, seed=2))
-    for to in ("/dev/full", str(tmp_path / "absent" / "x.html")):
-        done = CliRunner().invoke(click_command(), [str(a), str(b), "--html", to])
-        assert isinstance(done.exception, OSError)
-        assert done.exception.filename == to
-        assert "toy_pass@1: b is better" in done.stdout
+    done = CliRunner().invoke(click_command(), [str(a), str(b), "--html", "/dev/full"])
+    assert isinstance(done.exception, OSError)
+    assert done.exception.filename == "/dev/full"
+    assert "toy_pass@1: b is better" in done.stdout
     page = tmp_path / "page.html"
     page.write_text("old")
     assert CliRunner().invoke(click_command(), [str(a), str(b), "--html", str(page)]).exit_code == 0
@@ -408,3 +408,50 @@ def test_many_comparisons_end_with_a_line_each(make_run: MakeRun) -> None:
         [m, r] for m in ("toy_pass@1", "toy_pass@2") for r in ("r1", "r2", "r3")
     ]
     assert many[-4].split()[-1] == "better"
+
+
+def test_the_page_shows_the_comparison_that_was_asked_for_and_in_what_the_runs_differ(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    a = make_run("a", outcomes(0.5, n=2, seed=1))
+    b = make_run("b", outcomes(0.5, n=2, seed=2), judge={"time limit": 3.0, "version": "3"})
+    page = tmp_path / "page.html"
+    arguments = [str(a), str(b), "--metric", "toy_pass@2", "--despite", "judge time limit", "--html", str(page)]
+    done = CliRunner().invoke(click_command(), arguments)
+    assert done.exit_code == 0, done.output
+    text = page.read_text(encoding="utf-8")
+    assert "toy_pass@2" in text
+    assert "compared despite judge time limit: 10.0 ≠ 3.0 (b)" in text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--plan", "--json"], ["--plan", "--html", "x.html"], ["--plan", "--fail-on", "worse"], ["--show", "t/1", "--plan"],
+        ["--show", "t/1", "--json"], ["--show", "t/1", "--metric", "toy_pass@1"], ["--html", "nowhere/x.html"],
+    ],
+)  # fmt: skip
+def test_options_that_would_do_nothing_are_refused_before_the_work(make_run: MakeRun, options: list[str]) -> None:
+    runs = [str(make_run(name, outcomes(0.5, problems=4))) for name in "ab"]
+    done = CliRunner().invoke(click_command(), [*runs, *options])
+    assert isinstance(done.exception, wmtp.ConfigError)
+    assert not done.stdout
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"metrics": "toy_pass@1"}, {"despite": "judge"}, {"equivalent": "0.1"}, {"equivalent": 1e-300}]
+)
+def test_a_library_call_with_a_text_for_a_list_is_told_so(make_run: MakeRun, wrong: dict[str, Any]) -> None:
+    runs = [make_run(name, outcomes(0.5, problems=4)) for name in "ab"]
+    with pytest.raises(wmtp.ConfigError, match="must be a"):
+        compare(runs, **wrong)
+
+
+def test_a_plan_has_no_more_noise_than_its_rate_allows(make_run: MakeRun) -> None:
+    run = make_run("a", {f"t/{i}": [True, False] for i in range(24)})
+    assert "variance 0.2500" in CliRunner().invoke(click_command(), [str(run), "--plan"]).stdout
+
+
+@pytest.mark.parametrize("metric", ["word_perplexity", "bits_per_byte (none)", "toy_head1_loss"])
+def test_a_smaller_perplexity_is_the_better_one(metric: str) -> None:
+    assert lower_is_better(metric, "")

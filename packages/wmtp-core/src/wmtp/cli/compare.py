@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wmtp.errors import ConfigError
+
 if TYPE_CHECKING:
     from wmtp.comparison.records import Comparison
 
@@ -51,6 +53,9 @@ def command(
     from wmtp.cli.session import echo_json
     from wmtp.evaluation.printable import printable
 
+    _refuse_idle(problem is not None, plan, bool(metrics or equivalent is not None), [
+        *["--despite"] * bool(despite), *["--fail-on"] * bool(fail_on), *["--html"] * (html is not None), *["--json"] * as_json
+    ])  # fmt: skip
     if problem is not None:
         from wmtp.comparison.programs import lines as program_lines
 
@@ -64,6 +69,8 @@ def command(
     from wmtp.comparison.compare import compare
     from wmtp.comparison.table import lines
 
+    if html is not None:
+        _writable(runs, html)
     found = compare(runs, metrics=metrics, equivalent=equivalent, despite=despite)
     if as_json:
         echo_json(found.to_json())
@@ -72,8 +79,28 @@ def command(
     if html is not None:
         from wmtp.reports.html import write_report
 
-        write_report(runs, html, despite=despite)
+        write_report(runs, html, found=found)
     return status(found, fail_on)
+
+
+def _refuse_idle(show: bool, plan: bool, narrowed: bool, others: list[str]) -> None:
+    """Raise ConfigError where an option would do nothing."""
+    if show and (plan or narrowed or others):
+        named = [*["--plan"] * plan, *["--metric or --equivalent"] * narrowed, *others]
+        raise ConfigError(f"--show prints programs alone: leave out {', '.join(named)}")
+    if plan and others:
+        raise ConfigError(f"--plan prints a plan for people, and compares nothing: leave out {', '.join(others)}")
+
+
+def _writable(runs: tuple[Path, ...], html: Path) -> None:
+    """Raise ConfigError where the page could not be written; before the work, not behind it."""
+    files = [str(run) for run in runs if run.is_file()]
+    if files:
+        raise ConfigError(
+            f"--html: a page is of run folders; {', '.join(files)} is a file of another tool. Leave --html out"
+        )
+    if not html.absolute().parent.is_dir():
+        raise ConfigError(f"--html {html}: there is no folder {html.absolute().parent}")
 
 
 def status(found: Comparison, fail_on: tuple[str, ...]) -> int:

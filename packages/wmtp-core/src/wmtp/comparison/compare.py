@@ -31,6 +31,9 @@ from wmtp.statistics.permutation import sign_flips
 from wmtp.statistics.planning import needed
 
 LEVEL = 0.05
+LEAST = 1e-6  # a margin below which no number of problems would do
+LOWER = ("_loss", "perplexity", "bits_per_byte", "_ppl")
+"""How names of metrics end, ours and other tools', of which a smaller value is the better one."""
 
 
 @runtime_checkable
@@ -64,6 +67,9 @@ def compare(
     """
     places = _places(runs)
     check_margin(equivalent)
+    for name, given in (("metrics", metrics), ("despite", despite)):
+        if isinstance(given, str):
+            raise ConfigError(f"{name} must be a list of names, not the text {given!r}: [{given!r}]")
     loaded = named([read(place) for place in places])
     chosen = _metrics(loaded, metrics)
     owners = list(dict.fromkeys(loaded[0].owners[m] for m in chosen))
@@ -108,9 +114,15 @@ def _adjusted(first: RunData, p_values: Sequence[tuple[str, float]]) -> list[flo
 
 def check_margin(equivalent: float | None) -> None:
     """Raise ConfigError where `equivalent` is no size of a difference."""
-    if equivalent is not None and not 0 < equivalent < float("inf"):
+    if equivalent is None:
+        return
+    if (
+        isinstance(equivalent, bool)
+        or not isinstance(equivalent, int | float)
+        or not LEAST <= equivalent < float("inf")
+    ):
         raise ConfigError(
-            f"equivalent must be a number above 0, in the metric's unit (0.02 is two points); not {equivalent}"
+            f"equivalent must be a number of {LEAST} or more, in the metric's unit (0.02 is two points); not {equivalent!r}"
         )
 
 
@@ -133,7 +145,7 @@ def named(runs: Sequence[RunData]) -> list[RunData]:
 
 def lower_is_better(metric: str, unit: str) -> bool:
     """Whether a smaller value is the better one: losses and what is measured in nats, seconds or bytes."""
-    return unit in {"nats", "s", "MiB", "bytes"} or metric.endswith("_loss")
+    return unit in {"nats", "s", "MiB", "bytes"} or metric.split(" ")[0].endswith(LOWER)
 
 
 def _metrics(runs: Sequence[RunData], asked: Sequence[str]) -> list[str]:

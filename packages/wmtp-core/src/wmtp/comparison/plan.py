@@ -70,6 +70,8 @@ def _variance(outcomes: Mapping[str, Mapping[int, bool]]) -> tuple[int, float, b
         share, free = float((c / n).mean()), len(passed)
         noise = share * (1 - share)
     else:
-        noise, free = float((c * (n - c) / (n * (n - 1))).mean()), int((n - 1).sum())
+        share, free = float((c / n).mean()), int((n - 1).sum())
+        # Unbiased, so by chance above what is possible at this rate.
+        noise = min(float((c * (n - c) / (n * (n - 1))).mean()), share * (1 - share))
     rare = 1 - 0.05 ** (1 / free)  # a rate of minority outcomes under which none is seen in 5 of 100 cases
     return len(passed), noise or rare * (1 - rare), noise > 0

@@ -15,10 +15,8 @@ def lines(found: Comparison) -> Iterator[str]:
     """Yield the lines of the text."""
     for number, run in enumerate(found.runs):
         yield f"{'against' if number == 0 else '     is'}  {run.name}" + (f"  ({run.model})" if run.model else "")
-    for difference in found.despite:
-        yield f"note: compared despite {difference['key']}: {difference['a']} ≠ {difference['b']} ({difference['run']})"
-    for note in found.notes:
-        yield f"note: {note}"
+    for remark in remarks(found):
+        yield f"note: {remark}"
     for one in found.comparisons:
         yield ""
         yield from _metric(one, found.equivalent)
@@ -34,6 +32,13 @@ def lines(found: Comparison) -> Iterator[str]:
     if len(found.comparisons) > SUMMARY_FROM:
         yield ""
         yield from _summary(found)
+
+
+def remarks(found: Comparison) -> Iterator[str]:
+    """What people must know beside the numbers: in what the runs differ all the same, and the notes."""
+    for difference in found.despite:
+        yield f"compared despite {difference['key']}: {difference['a']} ≠ {difference['b']} ({difference['run']})"
+    yield from found.notes
 
 
 def _summary(found: Comparison) -> Iterator[str]:

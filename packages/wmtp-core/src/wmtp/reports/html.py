@@ -21,7 +21,7 @@ from markupsafe import Markup
 
 from wmtp.comparison.compare import compare
 from wmtp.comparison.records import Comparison, MetricComparison
-from wmtp.comparison.table import amount, p_value, signed
+from wmtp.comparison.table import amount, p_value, remarks, signed
 from wmtp.errors import ConfigError
 from wmtp.reports.charts import bars, columns, intervals
 from wmtp.reports.labels import LABELS
@@ -35,14 +35,19 @@ TIMINGS = ("samples", "tokens", "truncated", "tokens_per_second", "tokens_per_fo
 
 
 def write_report(
-    folders: Sequence[Path], to: Path | None = None, *, despite: Sequence[str] = (), ours: bool = False
+    folders: Sequence[Path],
+    to: Path | None = None,
+    *,
+    despite: Sequence[str] = (),
+    found: Comparison | None = None,
+    ours: bool = False,
 ) -> Path:
     """Write the page of one run, or of several beside one another. Returns its path.
 
     Args:
         folders: Folders of finished runs; the first is what the others are compared with.
         to: The file; by default ``report.html`` in the last run's folder.
-        despite: As for `wmtp.compare`.
+        despite: As for `wmtp.compare`. found: the comparison to show, where it was made already.
         ours: This process holds the lock of the one folder: it has just finished the run.
 
     Raises:
@@ -51,7 +56,8 @@ def write_report(
     if not folders:
         raise ConfigError("a report needs a run")
     runs = [read_run(folder, ours=ours) for folder in folders]
-    found = compare(folders, despite=despite) if len(folders) > 1 else None
+    if found is None and len(folders) > 1:
+        found = compare(folders, despite=despite)
     if found is not None:
         for run, named in zip(runs, found.runs, strict=True):
             run.name = named.name
@@ -90,7 +96,7 @@ def render(runs: Sequence[ReportRun], found: Comparison | None) -> str:
         comparisons=_comparisons(found),
         comparison_chart=_differences(found),
         trends=_trends(found, metrics),
-        notes=[*(found.notes if found else ()), *(note for run in runs for note in run.notes)],
+        notes=[*(remarks(found) if found else ()), *(note for run in runs for note in run.notes)],
         problems=_problems(runs),
         kinds=(*KINDS, "changed", "gained", "lost") if len(runs) > 1 else KINDS,
         verdicts=[
