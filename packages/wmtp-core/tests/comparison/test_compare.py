@@ -455,3 +455,18 @@ def test_a_plan_has_no_more_noise_than_its_rate_allows(make_run: MakeRun) -> Non
 @pytest.mark.parametrize("metric", ["word_perplexity", "bits_per_byte (none)", "toy_head1_loss"])
 def test_a_smaller_perplexity_is_the_better_one(metric: str) -> None:
     assert lower_is_better(metric, "")
+
+
+def test_uneven_numbers_of_samples_are_told(make_run: MakeRun) -> None:
+    whole = outcomes(0.5, problems=20, n=4)
+    cut = {**whole, "t/19": whole["t/19"][:1]}
+    found = compare([make_run("a", whole), make_run("b", cut)])
+    assert "b has from 1 to 4 samples a problem" in found.notes
+    assert not any(note.startswith("a has from") for note in found.notes)
+
+
+def test_verdicts_that_are_gone_are_told_by_file(make_run: MakeRun) -> None:
+    a, b = (make_run(name, outcomes(0.5, problems=4)) for name in "ab")
+    (b / "verdicts" / "toy-v1.jsonl").unlink()
+    with pytest.raises(wmtp.ConfigError, match=r"b: verdicts/toy-v1.jsonl is missing"):
+        compare([a, b])

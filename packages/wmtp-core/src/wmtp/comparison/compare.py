@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -204,7 +204,11 @@ def _one(metric: str, a: RunData, b: RunData) -> Difference:
             return compare_passes(counts, _k(metric))
         except ValueError as error:
             raise ConfigError(f"{metric}: {error}") from None
-    for run in (a, b):
+    for run, other in ((a, b), (b, a)):
+        if metric not in run.values and _sampled(run, metric) and metric in other.values:
+            raise ConfigError(
+                f"{metric}: {run.path} has outcomes of samples, {other.path} a score for each problem; they cannot be paired"
+            )
         if metric not in run.values:
             raise ConfigError(
                 f"{run.path} keeps no value of {metric} for each problem, so it cannot be paired; leave the metric out"
@@ -317,7 +321,7 @@ def _left_out(runs: Sequence[RunData], chosen: Sequence[str] | None) -> tuple[st
 
 
 def _notes(runs: Sequence[RunData]) -> tuple[str, ...]:
-    notes = [note for run in runs for note in run.notes]
+    notes = [note for run in runs for note in (*run.notes, *_uneven(run))]
     # A replay draws nothing and has no seed: it could not share noise.
     seeds = {run.seed for run in runs if run.judged_here}
     if len(runs) == sum(run.judged_here for run in runs) and len(seeds - {None}) > 1:
@@ -325,3 +329,11 @@ def _notes(runs: Sequence[RunData]) -> tuple[str, ...]:
             "the runs drew under different seeds; with one seed their noise would be shared, and fewer samples needed"
         )
     return tuple(notes)
+
+
+def _uneven(run: RunData) -> Iterator[str]:
+    """Problems with unlike numbers of samples: a file that was cut at the end of a line looks so."""
+    for of in run.judged.values():
+        sizes = [len(outcomes) for outcomes in of.passed.values()]
+        if sizes and min(sizes) < max(sizes):
+            yield f"{run.name} has from {min(sizes)} to {max(sizes)} samples a problem"

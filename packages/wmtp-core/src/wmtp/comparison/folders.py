@@ -45,6 +45,11 @@ def read_folder(folder: Path) -> RunData:
             "command that began it, and compare then"
         )
     judged = {evaluator: _judged(run, evaluator, record) for evaluator in run.evaluators_with("verdicts")}
+    if gone := [e for e, of in record.verdicts.items() if sum(of.values()) and e not in judged]:
+        raise ConfigError(
+            f"{folder}: verdicts/{gone[0]}.jsonl is missing: the run is not whole, or was changed since. Run the command that "
+            "made it again"
+        )
     values = _values(run)
     owners = _owners(metrics, judged, values, record.recipe.get("eval", {}).get("metric_prefix") or {})
     judged = {who: _counted(run, who, of, record, owners) for who, of in judged.items()}
