@@ -26,6 +26,13 @@ ROWS = [
 ]
 
 
+SIZES: dict[str, Any] = {
+    "vocab_size": 258, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 2, "max_position_embeddings": 256, "tie_word_embeddings": False,
+    "bos_token_id": 0, "eos_token_id": 1,
+}  # fmt: skip
+
+
 def byte_tokenizer() -> PreTrainedTokenizerFast:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {"<s>": 0, "</s>": 1, **{letter: i for i, letter in enumerate(alphabet, 2)}}
@@ -39,37 +46,12 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 def tiny_mtp(heads: int = 4, seed: int = 0) -> wmtp.MtpLlamaForCausalLM:
     torch.manual_seed(seed)
-    config = wmtp.MtpLlamaConfig(
-        vocab_size=258,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        n_future_tokens=heads,
-        max_position_embeddings=256,
-        tie_word_embeddings=False,
-        bos_token_id=0,
-        eos_token_id=1,
-    )
-    return wmtp.MtpLlamaForCausalLM(config)
+    return wmtp.MtpLlamaForCausalLM(wmtp.MtpLlamaConfig(n_future_tokens=heads, **SIZES))
 
 
 def plain_llama(seed: int = 0) -> LlamaForCausalLM:
     torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=258,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        tie_word_embeddings=False,
-        bos_token_id=0,
-        eos_token_id=1,
-    )
-    return LlamaForCausalLM(config)
+    return LlamaForCausalLM(LlamaConfig(**SIZES))
 
 
 @pytest.fixture(scope="session")

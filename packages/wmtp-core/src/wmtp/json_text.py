@@ -12,3 +12,8 @@ def loads(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def loads_utf8(data: bytes) -> Any:
+    """As `loads`, of UTF-8 in which a model's half of a surrogate pair may stand, as our own files have it."""
+    return loads(data.decode("utf-8", "surrogatepass"))

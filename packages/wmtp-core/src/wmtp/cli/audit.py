@@ -94,9 +94,8 @@ def lines(found: Audit) -> Iterator[str]:
     if found.left_out:
         yield f"  {found.left_out} more that differ were not looked at"
     yield from found.notes
-    if (
-        found.comparison is not None and found.equal < found.samples
-    ):  # of equal texts there is nothing to be undecided about
+    # Of equal texts there is nothing to be undecided about.
+    if found.comparison is not None and found.equal < found.samples:
         from wmtp.comparison.table import lines as table
 
         yield from table(found.comparison)

@@ -293,8 +293,11 @@ def _trend(metric: str, runs: Sequence[RunData]) -> Trend:
     steps: Array = np.arange(len(runs), dtype=np.float64) - (len(runs) - 1) / 2
     slopes = rows @ steps / float(steps @ steps)
     share = not runs[0].units.get(metric) and bool(((rows >= 0) & (rows <= 1)).all())
-    interval = mean_interval(slopes, share=False)
-    low, high = _slope_limits(slopes, steps) if share else (interval.low, interval.high)
+    if share:
+        low, high = _slope_limits(slopes, steps)
+    else:
+        interval = mean_interval(slopes, share=False)
+        low, high = interval.low, interval.high
     return Trend(
         metric=metric, runs=tuple(r.name for r in runs), values=tuple(float(v) for v in rows.mean(0)),
         slope=float(slopes.mean()), low=low, high=high, p_value=sign_flips(slopes).p_value,

@@ -46,10 +46,7 @@ def read_folder(folder: Path) -> RunData:
         )
     judged = {evaluator: _judged(run, evaluator, record) for evaluator in run.evaluators_with("verdicts")}
     if gone := [e for e, of in record.verdicts.items() if sum(of.values()) and e not in judged]:
-        raise ConfigError(
-            f"{folder}: verdicts/{gone[0]}.jsonl is missing: the run is not whole, or was changed since. Run the command that "
-            "made it again"
-        )
+        raise _not_whole(folder, f"verdicts/{gone[0]}.jsonl is missing")
     values = _values(run)
     owners = _owners(metrics, judged, values, record.recipe.get("eval", {}).get("metric_prefix") or {})
     judged = {who: _counted(run, who, of, record, owners) for who, of in judged.items()}
@@ -75,6 +72,12 @@ def read_folder(folder: Path) -> RunData:
         seed=seeds.pop() if len(seeds) == 1 else None,
         model=" ".join(str(model[k]) for k in ("id", "variant") if model.get(k)),
         notes=(*_notes(run.name, missing, record.recipe), *_drafts_note(run.name, drafts, counted, record)),
+    )
+
+
+def _not_whole(folder: Path, seen: str) -> ConfigError:
+    return ConfigError(
+        f"{folder}: {seen}: the run is not whole, or was changed since. Run the command that made it again"
     )
 
 
@@ -118,9 +121,10 @@ def _counted(run: Run, evaluator: str, judged: Judged, record: RunRecord, owners
         passed = {problem: {i: ok for i, ok in of.items() if i < most} for problem, of in passed.items()}
     found = sum(map(len, passed.values()))
     if found < samples or len(passed) < problems:
-        raise ConfigError(
-            f"{run.folder}: results.json counts {samples} samples of {problems} problems, and verdicts/{evaluator}.jsonl has "
-            f"{found} of {len(passed)}: the run is not whole, or was changed since. Run the command that made it again"
+        raise _not_whole(
+            run.folder,
+            f"results.json counts {samples} samples of {problems} problems, and verdicts/{evaluator}.jsonl has {found} of "
+            f"{len(passed)}",
         )
     return attrs.evolve(judged, passed=passed, problems=passed.keys())
 
@@ -151,9 +155,8 @@ def _judged(run: Run, evaluator: str, record: RunRecord) -> Judged:
     ]
     judged, samples = sum(len(of) for of in passed.values()), len({(problem, index) for problem, index, _ in written})
     if samples < judged:
-        raise ConfigError(
-            f"{run.folder}: samples/{evaluator}.jsonl has {samples} samples, and verdicts/{evaluator}.jsonl {judged}: the run "
-            "is not whole, or was changed since. Run the command that made it again"
+        raise _not_whole(
+            run.folder, f"samples/{evaluator}.jsonl has {samples} samples, and verdicts/{evaluator}.jsonl {judged}"
         )
     return Judged(
         passed={problem: of for problem, of in passed.items() if of},

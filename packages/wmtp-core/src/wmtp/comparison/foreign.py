@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from wmtp import json_text
 from wmtp.comparison.inspect_log import read_archive, read_json_log
 from wmtp.comparison.records import UNJUDGED, Judged, RunData
 from wmtp.errors import ConfigError
@@ -81,23 +82,23 @@ def _first_line(path: Path, head: bytes) -> dict[str, Any] | None:
     with path.open("rb") as file:
         line = next((line for line in file if line.strip()), b"")
     try:
-        found = json.loads(line.decode("utf-8", "surrogatepass"))
-    except (ValueError, RecursionError):
+        found = json_text.loads_utf8(line)
+    except ValueError:
         return None  # an object over several lines, or damaged: reading it whole tells
     return found if isinstance(found, dict) else None
 
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
+        return json_text.loads_utf8(path.read_bytes())
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not a file that can be compared: it holds no text. {KNOWN}") from None
     except json.JSONDecodeError as error:
         if path.read_bytes().lstrip()[:1] not in (b"{", b"["):
             raise ConfigError(f"{path}: not a file that can be compared: it is no JSON. {KNOWN}") from None
         raise ConfigError(f"{path}: damaged or cut short: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: damaged: its values are nested too deep") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: damaged: its values are {error}") from None
 
 
 def _run(path: Path, form: str, judged: Mapping[str, Judged], notes: Iterable[str] = ()) -> RunData:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from wmtp import json_text
 from wmtp.comparison.archive import members
 from wmtp.comparison.records import UNJUDGED, Judged, RunData
 from wmtp.errors import ConfigError
@@ -48,8 +49,8 @@ def read_json_log(path: Path, log: Mapping[str, Any]) -> RunData:
 
 def _object(path: Path, name: str, data: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(data.decode("utf-8", "surrogatepass"))
-    except (ValueError, RecursionError) as error:
+        found = json_text.loads_utf8(data)
+    except ValueError as error:
         raise ConfigError(f"{path}: member {name} is damaged: {error}") from None
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: member {name} is no object")

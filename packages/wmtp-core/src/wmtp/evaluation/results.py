@@ -156,7 +156,7 @@ def _generation(folder: Path, engine: RunEngine, parts: Mapping[str, EvaluationR
     for path in sorted((folder / "samples").glob("*.jsonl")) if (folder / "samples").is_dir() else ():
         with path.open("rb") as lines:
             for line in lines:
-                row = json_text.loads(line.decode("utf-8", "surrogatepass"))
+                row = json_text.loads_utf8(line)
                 samples += 1
                 tokens += row["tokens"]
                 truncated += row["finish_reason"] == "length"

@@ -124,7 +124,7 @@ class SamplesEngine:
 
     def _index_lists(self) -> None:
         try:
-            lists = json_text.loads(self._file.read().decode("utf-8", "surrogatepass"))
+            lists = json_text.loads_utf8(self._file.read())
         except ValueError as error:
             raise ConfigError(f"{self._path}: not valid JSON: {error}") from None
         shaped = isinstance(lists, list) and all(
@@ -161,7 +161,7 @@ class SamplesEngine:
         """The problem of a line, and the index that our own lines give it. Fields that we know nothing of are let be."""
         where = f"{self._path}, line {number}"
         try:
-            row = json_text.loads(line.decode("utf-8", "surrogatepass"))
+            row = json_text.loads_utf8(line)
         except ValueError as error:
             raise ConfigError(f"{where}: not valid JSON: {error}") from None
         theirs = isinstance(row, dict) and "task_id" in row and ("completion" in row or "solution" in row)
@@ -206,7 +206,7 @@ class SamplesEngine:
         if offset is None:
             return None
         self._file.seek(offset)
-        row = json_text.loads(self._file.readline().decode("utf-8", "surrogatepass"))
+        row = json_text.loads_utf8(self._file.readline())
         text, field = _text_of(row)
         finish: FinishReason = "length" if row.get("finish_reason") == "length" else "stop"
         told = row["extra"] if isinstance(row.get("extra"), dict) else {}  # of our own lines

@@ -90,7 +90,7 @@ class RowFile:
                 return whole
             file.seek(place[0])
             line = file.readline()
-        row: Mapping[str, Any] = json.loads(line.decode("utf-8", "surrogatepass"))
+        row: Mapping[str, Any] = json_text.loads_utf8(line)
         return row
 
     def _open(self) -> Any:
@@ -176,7 +176,7 @@ def check_fields(row: Mapping[str, Any], fields: Mapping[str, type | tuple[type,
 
 def _parsed(data: bytes, where: str) -> Any:
     try:
-        return json_text.loads(data.decode("utf-8", "surrogatepass"))
+        return json_text.loads_utf8(data)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{where}: not valid JSON: no UTF-8 ({error.reason}) at byte {error.start}") from None
     except ValueError as error:

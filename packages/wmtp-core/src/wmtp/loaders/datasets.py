@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wmtp.config.config import Config
 from wmtp.contracts.specs import DatasetRequest, Resource
 from wmtp.errors import ConfigError
-from wmtp.loaders.locations import Remotes
+from wmtp.loaders.locations import ReadsStorage, Remotes
 from wmtp.loaders.settings import LoaderConfig, as_config, as_loader_config
 from wmtp.storage.chain import Location, NotHere, resolve
 from wmtp.storage.hub import from_hub
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wmtp.plugins import Plugins
 
 
-class DataLoader:
+class DataLoader(ReadsStorage):
     """Rows of one data set. `storage` (alias `s3_manager`) can be given, to read from it instead of the configured one."""
 
     def __init__(
@@ -39,14 +39,6 @@ class DataLoader:
         self.storage = storage
         self._resource: Resource | None = None
         self._resources: dict[tuple[str, ...] | None, Resource] = {}
-
-    @property
-    def s3_manager(self) -> Storage | None:
-        return self.storage
-
-    @s3_manager.setter
-    def s3_manager(self, storage: Storage | None) -> None:
-        self.storage = storage
 
     @property
     def resource(self) -> Resource:

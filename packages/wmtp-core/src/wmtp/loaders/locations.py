@@ -83,6 +83,20 @@ def upload_folder(folder: Path, to: str, config: Config, *, plugins: Plugins) ->
     return shown
 
 
+class ReadsStorage:
+    """What a loader reads from can be given, instead of the configured storage; `s3_manager` is another name of it."""
+
+    storage: Storage | None
+
+    @property
+    def s3_manager(self) -> Storage | None:
+        return self.storage
+
+    @s3_manager.setter
+    def s3_manager(self, storage: Storage | None) -> None:
+        self.storage = storage
+
+
 class Remotes:
     """Cache and storage as locations of the chain. The storage is opened when the chain comes to it, not before."""
 

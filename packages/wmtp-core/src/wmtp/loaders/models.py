@@ -16,7 +16,7 @@ from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, ModelConfig, 
 from wmtp.config.recipe_sections import model_reference
 from wmtp.contracts.specs import Check, Fetch, LoaderSpec, LoadRequest, Resource
 from wmtp.errors import ConfigError, WmtpError
-from wmtp.loaders.locations import Remotes, local_folder, model_key
+from wmtp.loaders.locations import ReadsStorage, Remotes, local_folder, model_key
 from wmtp.loaders.settings import LoaderConfig, Role, as_config, as_loader_config
 from wmtp.replicas import devices_of, open_replicas, threads_of
 from wmtp.storage.chain import Location, NotHere, resolve
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("wmtp.loaders")
 
 
-class ModelLoader:
+class ModelLoader(ReadsStorage):
     """One model: which it is, where it comes from, and the engine that runs it."""
 
     def __init__(
@@ -60,14 +60,6 @@ class ModelLoader:
         self.storage = storage
         self._whole_digests = False
         self._resources: dict[tuple[str, ...] | None, Resource] = {}
-
-    @property
-    def s3_manager(self) -> Storage | None:
-        return self.storage
-
-    @s3_manager.setter
-    def s3_manager(self, storage: Storage | None) -> None:
-        self.storage = storage
 
     def resolve(self, patterns: tuple[str, ...] | None = None) -> Resource:
         """The model's files on this machine. Raises ResourceError naming every location tried."""

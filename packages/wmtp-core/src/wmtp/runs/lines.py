@@ -54,7 +54,7 @@ class LineFormat(Generic[R]):
             ValueError: The line is no JSON object of these fields, or a field cannot be what it says.
             TypeError: A field is of another type.
         """
-        row = json_text.loads(line.decode("utf-8", "surrogatepass"))
+        row = json_text.loads_utf8(line)
         if not isinstance(row, dict) or not self.required <= set(row) <= self.required | self.optional:
             raise ValueError("its fields are not those of this version's records")
         return self.from_row(row)
@@ -206,10 +206,10 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                row = json_text.loads(line.decode("utf-8", "surrogatepass"))
+                row = json_text.loads_utf8(line)
                 if not isinstance(row, dict):
                     raise ValueError("no JSON object")
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 torn = "" if line.endswith(b"\n") else " The line is cut off: the file is not whole."
                 raise ConfigError(f"{path}, line {number}: damaged: {error}.{torn}") from None
             yield row

@@ -158,7 +158,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                row: dict[str, Any] = json_text.loads(line.decode("utf-8", "surrogatepass"))
+                row: dict[str, Any] = json_text.loads_utf8(line)
                 _ = row["problem"]
             except (ValueError, KeyError, TypeError) as error:
                 raise ConfigError(
