@@ -6,11 +6,7 @@ they are called, so that listing plugins stays cheap.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +20,6 @@ from wmtp.contracts.specs import (
     CommandSpec,
     ControlSpec,
     EvaluatorSpec,
-    Fetch,
     JudgeSpec,
     LoaderSpec,
     LoadRequest,
@@ -33,7 +28,7 @@ from wmtp.contracts.specs import (
     SectionSpec,
     StorageSpec,
 )
-from wmtp.errors import PluginError, ResourceError
+from wmtp.models.formats import is_meta, is_transformers
 from wmtp.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -42,12 +37,6 @@ if TYPE_CHECKING:
     from wmtp.contracts.judging import Judge, JudgeRequest
     from wmtp.contracts.storage import Storage
     from wmtp.models import LoadedModel
-
-META_MTP_IDS = ("facebook/multi-token-prediction",)
-"""Hub repositories in Meta's own layout: ``<variant>/params.json`` and ``consolidated.pth``, one tokenizer.model."""
-
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_TRANSFORMERS_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 
 
 @hookimpl
@@ -77,7 +66,7 @@ def wmtp_loaders() -> list[LoaderSpec]:
         LoaderSpec(
             name="transformers",
             summary="folders and hub ids in transformers format",
-            matches=_is_transformers,
+            matches=is_transformers,
             load=_load_transformers,
             fetches=True,
             load_model=_transformers_model,
@@ -86,7 +75,7 @@ def wmtp_loaders() -> list[LoaderSpec]:
         LoaderSpec(
             name="meta-mtp",
             summary="Meta's multi-token-prediction checkpoints",
-            matches=_is_meta_mtp,
+            matches=is_meta,
             load=_load_meta_mtp,
             fetches=True,
             load_model=_meta_mtp_model,
@@ -129,23 +118,6 @@ def _absolute_samples(reference: str, folder: Path) -> str:
     return f"{_SAMPLES}{Path(folder, _samples_file(reference).expanduser())}"
 
 
-def _is_meta_mtp(reference: str) -> bool:
-    if reference in META_MTP_IDS:
-        return True
-    folder = Path(reference)
-    return folder.is_dir() and any(True for pattern in ("params.json", "*/params.json") for _ in folder.glob(pattern))
-
-
-def _is_transformers(reference: str) -> bool:
-    folder = Path(reference)
-    if folder.is_dir():
-        named = ("config.json", "adapter_config.json")
-        return any((folder / name).is_file() for name in named) or any(folder.glob("*.gguf"))
-    if "://" in reference:
-        return True  # the listing that would tell is on the network: `_load_transformers` looks at what came
-    return _HUB_ID.fullmatch(reference) is not None and reference not in META_MTP_IDS
-
-
 def _load_reference(request: LoadRequest) -> Engine:
     from wmtp.generation.replay import ReferenceEngine
 
@@ -162,105 +134,20 @@ def _load_transformers(request: LoadRequest) -> Engine:
     return _decoding_engine(request, _transformers_model(request))
 
 
+def _transformers_model(request: LoadRequest) -> LoadedModel:
+    from wmtp.models.fetched import transformers_model
+
+    return transformers_model(request)
+
+
 def _load_meta_mtp(request: LoadRequest) -> Engine:
     return _decoding_engine(request, _meta_mtp_model(request))
 
 
-def _transformers_model(request: LoadRequest) -> LoadedModel:
-    _check_installed(request)
-    if request.variant:
-        # Only Meta's layout has variants, so a few small files are asked for first: never another variant's weights.
-        params = f"{request.variant}/params.json"
-        small = request.fetch(("config.json", params, "tokenizer.model")).path
-        if not any((small / name).is_file() for name in ("config.json", params, "params.json")):
-            wanted = (f"{request.variant}.gguf", "tokenizer*.json", "chat_template*")
-            there = False
-            with suppress(ResourceError):  # nothing of the kind there: what is missing of Meta's layout is told below
-                there = (request.fetch(wanted).path / wanted[0]).is_file()
-            if there:
-                return _loaded_model(request, wanted)
-        if not (small / "config.json").is_file():
-            return _meta_mtp_model(request)
-    _check_early(request, request.fetch)
-    found = request.fetch(_wanted(request)).path
-    if not (found / "config.json").is_file() and _is_meta_mtp(str(found)):
-        from wmtp.models import meta
-
-        variant = meta.variant_name(meta.choose(found, None), found, None)
-        return _meta_mtp_model(attrs.evolve(request, variant=variant or None))
-    return _loaded_model(request, _wanted(request, found))
-
-
-def _whole_folder(request: LoadRequest, fetch: Fetch) -> Path:
-    """A folder in transformers format with its weights, of whichever kind they are."""
-    found = fetch(_wanted(request)).path
-    return fetch(_wanted(request, found)).path
-
-
-def _wanted(request: LoadRequest, found: Path | None = None) -> tuple[str, ...]:
-    """Which files are wanted of a folder in transformers format; `found`: what came of it so far."""
-    patterns = (*_TRANSFORMERS_FILES, "*.py") if request.trust_remote_code else _TRANSFORMERS_FILES
-    if found is None or any(found.glob("*.safetensors")):
-        return patterns
-    # larger than what most folders have beside them
-    return (*patterns, "pytorch_model*.bin", "adapter_model.bin", "*.gguf")
-
-
-def _check_early(request: LoadRequest, fetch: Fetch) -> None:
-    """Refuses what small files tell, before anything large comes: of the model, and of the one that an adapter belongs to."""
-    from wmtp.models.adapter import Adapter
-    from wmtp.models.causal import check_early
-
-    folder = fetch(("config.json", "adapter_config.json", "*params.json")).path
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
-        adapter = Adapter.look(folder)
-        adapter.find(lambda reference, revision: _base(request, reference, revision, early=True))
-        return
-    handled = {kind for spec in request.architectures if spec.trunk for kind in spec.model_types}
-    check_early(folder, trust_remote_code=request.trust_remote_code, handled=handled)
-
-
-def _base(request: LoadRequest, reference: str, revision: str | None, *, early: bool = False) -> Path:
-    """The files of the model that an adapter belongs to; early: only the small ones, to be looked at."""
-    if request.fetch_of is None:
-        raise ResourceError(f"nothing here finds {reference}")
-    fetch = request.fetch_of(reference, revision)
-    if early:
-        _check_early(request, fetch)
-        return Path()
-    return _whole_folder(request, fetch)
-
-
 def _meta_mtp_model(request: LoadRequest) -> LoadedModel:
-    _check_installed(request)
-    folder = f"{request.variant}/" if request.variant else ""
-    return _loaded_model(request, (f"{folder}params.json", f"{folder}consolidated*.pth", "tokenizer.model"))
+    from wmtp.models.fetched import meta_model
 
-
-def _check_installed(request: LoadRequest) -> None:
-    if missing := [name for name in ("torch", "transformers") if find_spec(name) is None]:
-        # said before anything is downloaded
-        raise PluginError(
-            f"model {request.reference!r} runs on this machine, which needs {' and '.join(missing)}: "
-            'pip install "wmtp-core[torch]"'
-        )
-
-
-def _loaded_model(request: LoadRequest, patterns: tuple[str, ...]) -> LoadedModel:
-    from wmtp.models import load_model
-
-    resource = request.fetch(patterns)
-    loaded = load_model(
-        resource.path,
-        variant=request.variant,
-        device=request.device,
-        dtype=request.dtype,
-        trust_remote_code=request.trust_remote_code,
-        architectures=request.architectures,
-        find_base=partial(_base, request),
-        whole_digests=request.whole_digests,
-    )
-    return attrs.evolve(loaded, version=resource.version)
+    return meta_model(request)
 
 
 def _decoding_engine(request: LoadRequest, loaded: LoadedModel) -> Engine:
@@ -313,15 +200,7 @@ def wmtp_judges() -> list[JudgeSpec]:
 def _open_local_judge(request: JudgeRequest) -> Judge:
     from wmtp.judging import open_judge
 
-    return open_judge(
-        level=request.level,
-        workers=request.workers,
-        time_limit=request.time_limit,
-        memory_mib=request.memory_mib,
-        packages=request.packages,
-        private=request.private,
-        notify=request.notify,
-    )
+    return open_judge(**attrs.asdict(request, recurse=False, filter=lambda field, _: field.name != "settings"))
 
 
 @hookimpl

@@ -106,7 +106,8 @@ def make_plan(request: TrainingRequest, *, world: int = 1) -> Plan:
     check_processes(world, sections)
     _check_upload(sections, config, plugins)
     _check_wishes(sections)
-    torch.manual_seed(seed_of(config, sections))
+    seed = seed_of(config, sections)
+    torch.manual_seed(seed)
     loaded = wmtp.create_model_loader(config, request.recipe, plugins=plugins).load_model(
         device=request.device, dtype=_dtype(config)
     )
@@ -124,26 +125,10 @@ def make_plan(request: TrainingRequest, *, world: int = 1) -> Plan:
     if "given" in scorer.needs and not rows.has_given:
         raise wmtp.ConfigError("scorer given-v1 weighs by the data's own weights, and no example has any")
     measures, others = _measures(request, sections, scorer.needs, loaded.tokenizer)
-    seed = seed_of(config, sections)
-    identity = {
-        "version": VERSION,
-        "weights": loaded.identity["weights_sha256"],
-        "configuration": loaded.identity["config_sha256"],
-        "dtype": loaded.identity["dtype"],
+    decides = {
+        "steps": steps,
         "data": rows.digest(),
         "validation": eval_rows.digest() if eval_rows is not None and train.early_stopping else "",
-        "seed": seed,
-        "steps": steps,
-        "train": _plain(
-            attrs.evolve(
-                train,
-                log_every=1,
-                eval_every=train.eval_every if train.early_stopping else None,
-                reference=None,  # what other models are counts, below, and not where they lie
-                critic=None,
-            )
-        ),
-        "optim": _plain(sections.optim),
         "scorer": scorer.described,
         **others,
     }
@@ -160,8 +145,30 @@ def make_plan(request: TrainingRequest, *, world: int = 1) -> Plan:
         heads=heads,
         steps=steps,
         end=None if train.max_steps is not None else len(rows) * train.num_epochs,
-        identity=identity,
+        identity={**_identity(loaded, sections, seed), **decides},
     )
+
+
+def _identity(loaded: wmtp.LoadedModel, sections: Sections, seed: int) -> dict[str, Any]:
+    """What decides the result of the model and of the recipe."""
+    train = sections.train
+    return {
+        "version": VERSION,
+        "weights": loaded.identity["weights_sha256"],
+        "configuration": loaded.identity["config_sha256"],
+        "dtype": loaded.identity["dtype"],
+        "seed": seed,
+        "train": _plain(
+            attrs.evolve(
+                train,
+                log_every=1,
+                eval_every=train.eval_every if train.early_stopping else None,
+                reference=None,  # what other models are counts, and not where they lie
+                critic=None,
+            )
+        ),
+        "optim": _plain(sections.optim),
+    }
 
 
 def check_processes(world: int, sections: Sections) -> None:

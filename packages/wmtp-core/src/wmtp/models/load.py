@@ -132,42 +132,76 @@ def load_model(
         )  # fmt: skip
         return _adapted(base, adapter, weights, trust_remote_code, whole_digests)
     if (path / "config.json").is_file():
-        used = _converted_variant(path, variant)
-        checkpoint = Checkpoint.look(path, architectures)
-        model, tokenizer, weights_files = _from_transformers(checkpoint, target, kind, trust_remote_code)
-        modules, heads = checkpoint.open(model)
-        form, others = "transformers", decisive_files(path, with_code=trust_remote_code)
+        parts = _read_transformers(path, variant, architectures, target, kind, trust_remote_code)
     elif (file := gguf_file(path, variant)) is not None:
         with _quiet():
             model, tokenizer = load_gguf(file, dtype=kind, device=target)
-        form, weights_files, others, used = "gguf", [file], sorted(path.glob("tokenizer*.json")), file.stem
-        modules, heads = None, HeadsFound()
+        others = sorted(path.glob("tokenizer*.json"))
+        parts = _Read("gguf", model, tokenizer, [file], others, file.stem)
     else:
-        from wmtp.models import meta
+        parts = _read_meta(path, variant, target, kind)
+    return parts.loaded(trust_remote_code, whole_digests)
 
-        folder = meta.choose(path, variant)
-        used = meta.variant_name(folder, path, variant)
-        model = meta.load_meta(folder, dtype=kind, device=one_device(target))
-        tokenizer = meta.load_tokenizer(folder, model.config.vocab_size)
-        form, weights_files = "meta-mtp", [folder / "consolidated.pth"]
-        others = [folder / "params.json", meta.tokenizer_file(folder)]
-        extra = model.config.n_future_tokens - 1
-        modules, heads = None, HeadsFound(family="parallel" if extra else "", modules=extra, used=bool(extra))
-    identity = {
-        "format": form,
-        "architecture": type(model).__name__,
-        "weights_sha256": cached_digest(weights_files, whole=whole_digests),
-        "config_sha256": cached_digest(others, whole=whole_digests),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "device": input_device(model).type,
-    }
-    if method := method_of(model.config.to_dict()):
-        identity["quantised"] = method
-    if trust_remote_code:
-        identity["trust_remote_code"] = "true"
-    if heads.why:
-        log.info("multi-token-prediction modules: %s", heads.why)
-    return LoadedModel(model, tokenizer, identity, used, heads, modules)
+
+@attrs.frozen
+class _Read:
+    """What was read of a folder: the model, and the files that it is known by."""
+
+    form: str
+    model: Any
+    tokenizer: Any
+    weights: Sequence[Path]
+    others: Sequence[Path]
+    variant: str
+    heads: HeadsFound = attrs.field(factory=HeadsFound)
+    modules: StoredModules | None = None
+
+    def loaded(self, trust_remote_code: bool, whole_digests: bool) -> LoadedModel:
+        """The model with its identity."""
+        identity = {
+            "format": self.form,
+            "architecture": type(self.model).__name__,
+            "weights_sha256": cached_digest(self.weights, whole=whole_digests),
+            "config_sha256": cached_digest(self.others, whole=whole_digests),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "device": input_device(self.model).type,
+        }
+        if method := method_of(self.model.config.to_dict()):
+            identity["quantised"] = method
+        if trust_remote_code:
+            identity["trust_remote_code"] = "true"
+        if self.heads.why:
+            log.info("multi-token-prediction modules: %s", self.heads.why)
+        return LoadedModel(self.model, self.tokenizer, identity, self.variant, self.heads, self.modules)
+
+
+def _read_transformers(
+    path: Path,
+    variant: str | None,
+    architectures: Sequence[ArchitectureSpec],
+    device: str,
+    dtype: torch.dtype | None,
+    trust_remote_code: bool,
+) -> _Read:
+    used = _converted_variant(path, variant)
+    checkpoint = Checkpoint.look(path, architectures)
+    model, tokenizer, weights = _from_transformers(checkpoint, device, dtype, trust_remote_code)
+    modules, heads = checkpoint.open(model)
+    others = decisive_files(path, with_code=trust_remote_code)
+    return _Read("transformers", model, tokenizer, weights, others, used, heads, modules)
+
+
+def _read_meta(path: Path, variant: str | None, device: str, dtype: torch.dtype | None) -> _Read:
+    from wmtp.models import meta
+
+    folder = meta.choose(path, variant)
+    used = meta.variant_name(folder, path, variant)
+    model = meta.load_meta(folder, dtype=dtype, device=one_device(device))
+    tokenizer = meta.load_tokenizer(folder, model.config.vocab_size)
+    others = [folder / "params.json", meta.tokenizer_file(folder)]
+    extra = model.config.n_future_tokens - 1
+    heads = HeadsFound(family="parallel" if extra else "", modules=extra, used=bool(extra))
+    return _Read("meta-mtp", model, tokenizer, [folder / "consolidated.pth"], others, used, heads)
 
 
 def decisive_files(folder: Path, *, with_code: bool) -> list[Path]:
