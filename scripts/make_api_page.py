@@ -24,6 +24,7 @@ BEYOND_ALL = ("MtpLlamaConfig", "MtpLlamaForCausalLM", "LoadedModel", "copy_modu
 """Public names that ``from wmtp import *`` leaves out, because they need torch."""
 IN_FULL = {
     "Records that plugins register": "wmtp.contracts.specs",
+    "What loaders receive": "wmtp.contracts.loading",
     "What an evaluator receives and returns": "wmtp.contracts.evaluation",
     "A benchmark": "wmtp.evaluation.benchmark",
     "What is judged": "wmtp.contracts.judging",

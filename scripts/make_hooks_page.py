@@ -8,7 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from wmtp.plugins import hookspecs
+from wmtp.plugins import hookspecs, runhooks
 from wmtp.plugins.kinds import KINDS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/hooks.md"
@@ -38,8 +38,8 @@ runs every example.
 
 def hooks() -> dict[str, object]:
     """Name → function of every hook, in the order of the page."""
-    found = {name: value for name, value in vars(hookspecs).items() if name.startswith("wmtp_") and callable(value)}
-    return found | {kind.hook_name: kind.hook for kind in KINDS}
+    of_runs = {name: value for name, value in vars(runhooks).items() if name.startswith("wmtp_")}
+    return {kind.hook_name: kind.hook for kind in KINDS} | of_runs
 
 
 def example(docstring: str) -> str:

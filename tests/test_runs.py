@@ -16,7 +16,7 @@ import pytest
 
 import wmtp
 from wmtp.config import load_configuration
-from wmtp.contracts.specs import LoadRequest
+from wmtp.contracts.loading import LoadRequest
 from wmtp.events import RunFinished, RunStarted, SampleJudged
 from wmtp.loaders import create_data_loader, create_model_loader
 from wmtp.testing import FakeEngine, engine_plugin

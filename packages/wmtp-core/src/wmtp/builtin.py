@@ -15,6 +15,7 @@ import attrs
 from wmtp._commands import COMMANDS
 from wmtp.config.config import DevicesConfig, JudgingConfig, PathsConfig, StorageConfig
 from wmtp.config.recipe import EvalConfig, ModelConfig, RunConfig
+from wmtp.contracts.loading import LoadRequest
 from wmtp.contracts.specs import (
     ArchitectureSpec,
     CommandSpec,
@@ -22,7 +23,6 @@ from wmtp.contracts.specs import (
     EvaluatorSpec,
     JudgeSpec,
     LoaderSpec,
-    LoadRequest,
     ReporterSpec,
     ScorerSpec,
     SectionSpec,

@@ -10,7 +10,7 @@ import click
 from wmtp.cli.session import Session
 
 if TYPE_CHECKING:
-    from wmtp.contracts.specs import Resource
+    from wmtp.contracts.loading import Resource
     from wmtp.plugins import Plugins
     from wmtp.storage.transfer import Report
 

@@ -20,8 +20,9 @@ from wmtp.config.recipe import Recipe
 from wmtp.contracts.engines import Engine, Sampling
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, OwnerRun
 from wmtp.contracts.judging import Judge, JudgeRequest
+from wmtp.contracts.loading import Resource
 from wmtp.contracts.runs import RunRecord
-from wmtp.contracts.specs import Listener, Resource
+from wmtp.contracts.specs import Listener
 from wmtp.errors import ConfigError, WmtpError
 from wmtp.evaluation.engine import GivenModel, RunEngine
 from wmtp.evaluation.judge import LazyJudge

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wmtp.config.config import Config
-from wmtp.contracts.specs import DatasetRequest, Resource
+from wmtp.contracts.loading import DatasetRequest, Resource
 from wmtp.errors import ConfigError
 from wmtp.loaders.locations import ReadsStorage, Remotes
 from wmtp.loaders.settings import LoaderConfig, as_config, as_loader_config

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from wmtp.config.config import Config, StorageConfig
-from wmtp.contracts.specs import Resource
+from wmtp.contracts.loading import Resource
 from wmtp.errors import ConfigError, ResourceError, WmtpError
 from wmtp.storage.chain import Location, NotHere
 from wmtp.storage.keys import BadKey

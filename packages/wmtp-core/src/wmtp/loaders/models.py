@@ -14,7 +14,8 @@ from wmtp.config import load_section
 from wmtp.config.config import Config, ModelPath
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, ModelConfig, Recipe
 from wmtp.config.recipe_sections import model_reference
-from wmtp.contracts.specs import Check, Fetch, LoaderSpec, LoadRequest, Resource
+from wmtp.contracts.loading import Fetch, LoadRequest, Resource
+from wmtp.contracts.specs import Check, LoaderSpec
 from wmtp.errors import ConfigError, WmtpError
 from wmtp.loaders.locations import ReadsStorage, Remotes, local_folder, model_key
 from wmtp.loaders.settings import LoaderConfig, Role, as_config, as_loader_config

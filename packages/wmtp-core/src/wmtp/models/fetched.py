@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from wmtp.contracts.specs import Fetch, LoadRequest
+from wmtp.contracts.loading import Fetch, LoadRequest
 from wmtp.errors import PluginError, ResourceError
 from wmtp.models.formats import is_meta
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from wmtp.contracts.specs import Resource
+from wmtp.contracts.loading import Resource
 from wmtp.errors import Attempt, ResourceError
 
 

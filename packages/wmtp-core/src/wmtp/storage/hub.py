@@ -6,7 +6,7 @@ import errno
 from pathlib import Path
 from typing import Any, Literal
 
-from wmtp.contracts.specs import Resource
+from wmtp.contracts.loading import Resource
 from wmtp.storage.chain import NotHere, offline
 
 _OUR_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from wmtp.contracts.specs import Resource
+from wmtp.contracts.loading import Resource
 from wmtp.contracts.storage import Entry, ObjectChanged, Storage
 from wmtp.errors import ResourceError
 from wmtp.storage.cache import Cache, CacheEntry, touch

@@ -150,7 +150,7 @@ class LoaderContract(Citizen):
 
     def test_the_engine_answers_every_request_once(self) -> None:
         from wmtp.contracts.engines import GenerationRequest, SampleKey
-        from wmtp.contracts.specs import LoadRequest, Resource
+        from wmtp.contracts.loading import LoadRequest, Resource
 
         def fetch(patterns: tuple[str, ...] | None = None) -> Resource:
             return Resource(Path(self.reference), "local")

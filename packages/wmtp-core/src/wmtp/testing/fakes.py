@@ -10,7 +10,8 @@ from types import ModuleType
 from typing import Any
 
 from wmtp.contracts.engines import Completion, FinishReason, GenerationRequest, Sampling
-from wmtp.contracts.specs import DatasetRequest, DatasetSpec, LoaderSpec
+from wmtp.contracts.loading import DatasetRequest
+from wmtp.contracts.specs import DatasetSpec, LoaderSpec
 from wmtp.contracts.storage import Entry, ObjectChanged
 from wmtp.plugins.hookspecs import hookimpl
 

@@ -15,7 +15,7 @@ import pytest
 
 from wmtp.config import load_config, load_recipe
 from wmtp.contracts.judging import CallTests, JudgeRequest
-from wmtp.contracts.specs import DatasetRequest, Example, Resource
+from wmtp.contracts.loading import DatasetRequest, Example, Resource
 from wmtp.contracts.tracking import TrackedRun
 from wmtp.errors import ConfigError
 from wmtp.testing.contracts import Citizen
