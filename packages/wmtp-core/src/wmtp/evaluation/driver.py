@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,24 +20,21 @@ from wmtp.contracts.engines import Engine, Sampling
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, OwnerRun
 from wmtp.contracts.judging import Judge, JudgeRequest
 from wmtp.contracts.loading import Resource
-from wmtp.contracts.runs import RunRecord
 from wmtp.contracts.specs import Listener
 from wmtp.errors import ConfigError, WmtpError
 from wmtp.evaluation.engine import GivenModel, RunEngine
 from wmtp.evaluation.judge import LazyJudge
 from wmtp.evaluation.listeners import Progress, ProgressListener, run_listeners
 from wmtp.evaluation.meta_mtp import EVALUATOR_ID, MetaMtpEvaluator
-from wmtp.evaluation.report import report
+from wmtp.evaluation.result_files import write_results
 from wmtp.evaluation.results import Results, assemble
+from wmtp.evaluation.rows import Rows
 from wmtp.evaluation.until_decided import UntilDecided
 from wmtp.events import BytesMoved, Emitter, RunFinished, RunStarted, SampleJudged, StageFinished
 from wmtp.loaders import DataLoader, create_data_loader, create_model_loader
 from wmtp.plugins import Plugins, create_plugin_manager
-from wmtp.runs.folder import locked, read_object, write_atomically
-from wmtp.runs.reader import open_run
-from wmtp.runs.record import from_json
+from wmtp.runs.folder import locked, write_atomically
 from wmtp.runs.store import EvaluatorFiles
-from wmtp.runs.tables import write_details, write_values
 
 log = logging.getLogger("wmtp")
 
@@ -300,77 +296,9 @@ class RunDriver:
             seconds=time.time() - started,
         )
         parts = dict(result.parts) or {result.evaluator: result}
-        part = self._part_of_what_is_there()
-        results = Results(self._folder, record)
-        text = json.dumps(results.to_json(), indent=1, ensure_ascii=False)
-        write_atomically(self._folder / f"results{part}.json", text + "\n")
-        if part:  # a look, beside results that stay: it is told in text, and nothing of theirs is touched
-            details = {who: of.report for who, of in parts.items()}
-            write_atomically(self._folder / f"report{part}.md", report(record, details))
-            return results
-        for who, of in parts.items():
-            if of.values:
-                write_values(self._folder, who, of.values)
-            write_details(self._folder, who, of.report)
-        self._reports()
-        return results
-
-    def _reports(self) -> None:
-        """Every reporter's form of the run. One that fails costs the run nothing: its numbers are on disk already."""
-        run = open_run(self._folder)
-        for owned in self._plugins.reporters.values():
-            try:
-                owned.spec.write(self._folder, run)
-            except Exception as error:  # noqa: BLE001  (a plugin may raise anything)
-                log.warning("the report %r (%s) was not written: %s", owned.spec.name, owned.distribution, error)
-
-    def _part_of_what_is_there(self) -> str:
-        """``.limit-N`` where ``eval.limit`` leaves out problems that the folder's complete results have: those stay."""
-        limit = self._recipe.eval.limit
-        there = self._results_there()
-        if limit is None or there is None:
-            return ""
-        before = there.recipe.get("eval", {}).get("limit")
-        if not there.complete or (before is not None and before <= limit):
-            return ""
-        log.warning(
-            "the results of %s are over %s problems, and stay; those over %d are in results.limit-%d.json",
-            self._folder, "all" if before is None else f"the first {before}", limit, limit,
-        )  # fmt: skip
-        return f".limit-{limit}"
-
-    def _results_there(self) -> RunRecord | None:
-        """What results.json says. One that is damaged is put aside: it is made of what lies beside it, and is made again."""
-        path = self._folder / "results.json"
-        try:
-            found = read_object(path)
-            return None if found is None else from_json(found, str(path))
-        except ConfigError as error:
-            aside = path.with_name(f"{path.name}.damaged")
-            path.replace(aside)
-            log.warning(
-                "%s\nIt is put aside as %s, and made anew of the samples and verdicts.", error.args[0], aside.name
-            )
-            return None
-
-
-@attrs.frozen
-class Rows:
-    """Rows of one data set, or of none. See `wmtp.contracts.evaluation.FirstRows`."""
-
-    _loader: Callable[[str], DataLoader]
-    _dataset: str | None
-
-    def __call__(self, split: str) -> Iterable[Mapping[str, Any]]:
-        return self._of(split, None)
-
-    def first(self, split: str, limit: int) -> Iterable[Mapping[str, Any]]:
-        return self._of(split, limit)
-
-    def _of(self, split: str, limit: int | None) -> Iterable[Mapping[str, Any]]:
-        if self._dataset is None:
-            raise ConfigError("this evaluator declares no data set, so it has no rows")
-        return self._loader(self._dataset).rows(split, limit)
+        return write_results(
+            self._folder, record, parts, reporters=self._plugins.reporters, limit=self._recipe.eval.limit
+        )
 
 
 def _source(resource: Resource | None) -> dict[str, str]:

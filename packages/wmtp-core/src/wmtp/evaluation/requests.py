@@ -15,8 +15,8 @@ from wmtp.config.recipe import Recipe
 from wmtp.contracts.engines import Completion, GenerationRequest, Sampling
 from wmtp.contracts.evaluation import EvaluationTask
 from wmtp.errors import ConfigError, PluginError
-from wmtp.evaluation.driver import Rows
 from wmtp.evaluation.judge import LazyJudge
+from wmtp.evaluation.rows import Rows
 from wmtp.loaders import create_data_loader
 from wmtp.plugins import Plugins
 from wmtp.runs.store import EvaluatorFiles
