@@ -1,0 +1,211 @@
+"""A benchmark's way through a run: samples that are missing, verdicts that are missing, then the metrics."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from wmtp.contracts.engines import Completion, GenerationRequest, SampleKey
+from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, Problem, Sample
+from wmtp.errors import ConfigError
+from wmtp.evaluation.asking import Asking, Prompt, TooLongCount, sha256
+from wmtp.evaluation.programs import Key, Programs
+from wmtp.evaluation.tally import Tally
+
+if TYPE_CHECKING:
+    from wmtp.evaluation.benchmark import CodeBenchmark
+
+MOST_IN_ALL = 10_000_000  # samples of an evaluator: what is known of each is held in memory
+log = logging.getLogger("wmtp.evaluation")
+
+
+class BenchmarkRun:
+    """One evaluation of a `CodeBenchmark`, which says what is asked and how it is judged."""
+
+    def __init__(self, benchmark: CodeBenchmark, task: EvaluationTask) -> None:
+        self._benchmark, self._task = benchmark, task
+        self._problems = benchmark.begin(task)
+        self._order = {problem: i for i, problem in enumerate(self._problems)}
+        self._form = benchmark.form()
+        self._errors: list[Completion] = []
+        self._too_long: list[str] = []
+        """Problems whose samples are not there because their prompt does not fit, one entry a sample."""
+
+    def run(self) -> EvaluationResult:
+        """Bring the run to its end."""
+        task, benchmark, problems = self._task, self._benchmark, self._problems
+        counts = self._counts(problems)
+        self._generation_key = task.store.generation_key({**benchmark.prompt_form(), "stop": list(self._form.stop)})
+        judge_key = task.store.judge_key({f"setting {k}": getattr(task.settings, k) for k in benchmark.judge_settings})
+        own = {p.id: self._prompt(p) for p in problems.values()}
+        self._asking = Asking(own, lambda problem: benchmark._prompts(problems[problem]), task.too_long)
+        digests = {p.id: p.digest or sha256(json.dumps(p.row, sort_keys=True, default=str)) for p in problems.values()}
+        keys = {p: sha256(judge_key + digest)[:16] for p, digest in digests.items()}
+        wanted = sum(counts.values())
+        have = self._stored_samples(counts)
+        judged = self._stored_verdicts(keys, have)
+        task.store.expect(wanted, samples=len(have), verdicts=len(judged))
+        log.info(
+            "%s: %d problem%s; there already: samples %d of %d, verdicts %d of %d",
+            task.evaluator, len(problems), "" if len(problems) == 1 else "s", len(have), wanted, len(judged), wanted,
+        )  # fmt: skip
+        work = Programs(benchmark, keys, judged)
+        for sample in task.store.samples() if len(judged) < len(have) else ():
+            key = (sample.key.problem, sample.key.index)
+            if key in have and key not in judged and self._asking.belongs(sample):
+                work.submit(problems[sample.key.problem], sample)
+        if task.available is None:
+            task.store.add_prompts(self._asking.given)
+        reached: Counter[str] = Counter()
+        for batch in self._batches(counts, keys, judged):
+            reached.update(problem for problem, _ in batch)
+            self._fill([key for key in batch if key not in have], work)
+            work.finish()
+        return self._result(reached)
+
+    def _fill(self, missing: Sequence[Key], work: Programs) -> None:
+        """Has samples made; where a prompt is too long, from shorter ones as long as there are any."""
+        while missing:
+            unfit = self._generate(missing, work)
+            shorter = {problem for problem in {c.key.problem for c in unfit} if self._asking.shorten(problem)}
+            for completion in unfit:
+                if completion.key.problem not in shorter:
+                    self._errors.append(completion)
+                    self._too_long.append(completion.key.problem)
+            self._task.store.add_prompts({problem: self._asking.given[problem] for problem in shorter})
+            missing = [(c.key.problem, c.key.index) for c in unfit if c.key.problem in shorter]
+
+    def _result(self, wanted: Mapping[str, int]) -> EvaluationResult:
+        """Metrics and counts of the samples that are wanted, from the files alone."""
+        tally = Tally(self._benchmark, wanted, self._errors, TooLongCount(self._too_long))
+        for problem, all_samples, all_verdicts in self._task.store.by_problem(self._problems):
+            samples = [s for s in all_samples if s.key.index < wanted[problem] and self._asking.belongs(s)]
+            there = {s.key.index for s in samples}
+            tally.add(self._problems[problem], samples, [v for v in all_verdicts if v.key.index in there])
+        return tally.result()
+
+    def _batches(
+        self, counts: Mapping[str, int], rows: Mapping[str, str], passed: Mapping[Key, bool]
+    ) -> Iterable[Sequence[Key]]:
+        """Which samples are wanted: all at once, or as the task's `stopping` says after each batch."""
+        if self._task.stopping is None:
+            # A problem's samples together: the engine runs its prompt once.
+            return [[(problem, index) for problem, count in counts.items() for index in range(count)]]
+        return self._task.stopping.batches(rows=rows, prompts=self._asking.digests, passed=passed)
+
+    def _counts(self, problems: Iterable[str]) -> dict[str, int]:
+        """Problem → how many samples it gets: n, or as many as are stored. Raises ConfigError if too few for a metric."""
+        if self._task.available is None:
+            wanted = dict.fromkeys(problems, self._task.sampling.count)
+            if (total := sum(wanted.values())) > MOST_IN_ALL:
+                raise ConfigError(
+                    f"eval.sampling.n: {self._task.sampling.count} samples of each of {len(wanted)} problems are {total:,}, "
+                    f"and more than {MOST_IN_ALL:,} are not kept in one run; set it lower, or eval.limit"
+                )
+            return wanted
+        counts = dict(self._task.available(list(problems)))
+        fewest = min(counts, key=counts.__getitem__)
+        for name in self._task.metrics:
+            base, _, k = name.rpartition("@")
+            if base and base == self._benchmark.pass_metric and int(k) > counts[fewest]:
+                raise ConfigError(
+                    f"{name} needs {k} samples of every problem; of problem {fewest} there are {counts[fewest]}"
+                )
+        return counts
+
+    def _prompt(self, problem: Problem) -> Prompt:
+        """The prompt; none where what is judged was written elsewhere, and nobody knows what it was asked with."""
+        return "" if self._task.available is not None else next(self._benchmark._prompts(problem))
+
+    def _stored_samples(self, counts: Mapping[str, int]) -> dict[Key, str]:
+        """(problem, index) → digest of its code, for samples of this run that are wanted. Refuses others'."""
+        have: dict[Key, str] = {}
+        for sample in self._task.store.samples():
+            problem, index = sample.key.problem, sample.key.index
+            if index >= counts.get(problem, 0):
+                continue
+            belongs = self._asking.belongs(sample)
+            if sample.generation_key != self._generation_key or belongs is None:
+                raise ConfigError(
+                    f"{self._task.evaluator}: the run's sample {index} of problem {problem} was made from "
+                    "another prompt or with other settings (did the data change?). Use another run.name, or --fresh."
+                )
+            if belongs:
+                have[problem, index] = sha256(sample.code or "")
+            else:
+                have.pop((problem, index), None)
+        return have
+
+    def _stored_verdicts(self, keys: Mapping[str, str], have: Mapping[Key, str]) -> dict[Key, bool]:
+        """(problem, index) → whether it passed, for samples that are judged already. Refuses others' verdicts."""
+        judged: dict[Key, bool] = {}
+        for verdict in self._task.store.verdicts():
+            key = (verdict.key.problem, verdict.key.index)
+            if key not in have:
+                continue
+            if verdict.judge_key != keys[verdict.key.problem]:
+                raise ConfigError(
+                    f"{self._task.evaluator}: the data row of problem {verdict.key.problem} changed since it was judged. Use "
+                    "another run.name, or --fresh."
+                )
+            if verdict.outcome.status == "infrastructure" or verdict.code_sha256 != have[key]:
+                judged.pop(key, None)
+            else:
+                judged[key] = verdict.outcome.passed
+        return judged
+
+    def _generate(self, missing: Sequence[Key], work: Programs) -> list[Completion]:
+        """Generates what is missing; every completion is on disk before it is judged. Keeps the engine's errors.
+
+        Returns the completions of prompts that are too long, unless these count as failed.
+        """
+        requests = (self._request(self._problems[problem], index) for problem, index in missing)
+        unfit = []
+        for completion in self._task.generate(requests, self._task.sampling):
+            if completion.finish_reason == "error":
+                self._errors.append(completion)
+            elif completion.finish_reason == "too-long" and self._task.too_long != "fail":
+                unfit.append(completion)
+            else:
+                problem = self._problems[completion.key.problem]
+                sample = self._sample(problem, completion)
+                self._task.store.add_sample(sample)
+                work.submit(problem, sample)
+        return unfit
+
+    def _sample(self, problem: Problem, completion: Completion) -> Sample:
+        if completion.finish_reason == "too-long":
+            code = None
+            extra: dict[str, Any] = {"rule": "prompt too long"}
+        else:
+            with self._benchmark._own("code", f"problem {problem.id}, sample {completion.key.index}"):
+                code, extra = self._benchmark._taken_out(problem, completion)
+        if fewer := self._asking.left_out.get(problem.id):
+            extra = {**extra, "shots_left_out": fewer}
+        return Sample(
+            key=completion.key,
+            completion=completion.text,
+            code=code,
+            finish_reason=completion.finish_reason,
+            tokens=completion.tokens,
+            seconds=round(completion.seconds, 4),
+            prompt_sha256=self._asking.digest(problem.id),
+            generation_key=self._generation_key,
+            extra=extra,
+        )
+
+    def _request(self, problem: Problem, index: int) -> GenerationRequest:
+        prompt = self._asking.given[problem.id]
+        return GenerationRequest(
+            key=SampleKey(evaluator=self._task.evaluator, problem=problem.id, index=index),
+            prompt=prompt if prompt and isinstance(prompt, str) else None,
+            messages=None if isinstance(prompt, str) else tuple(prompt),
+            template_args=self._form.template_args if not isinstance(prompt, str) else {},
+            stop=self._form.stop,
+            max_new_tokens=self._task.sampling.max_new_tokens,
+            reference=self._benchmark.reference(problem),
+            ordinal=self._order[problem.id],
+        )

@@ -1,0 +1,140 @@
+"""Metrics and counts of a benchmark, from what is on disk."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from wmtp.contracts.engines import Completion
+from wmtp.contracts.evaluation import EvaluationResult, MetricValue, Problem, Sample, Verdict
+from wmtp.errors import ConfigError
+from wmtp.evaluation.asking import TooLongCount
+from wmtp.evaluation.failures import Failures
+from wmtp.evaluation.metrics import summarise
+from wmtp.evaluation.taken_out import TakenOut
+from wmtp.kit.scores import pass_at_k
+
+if TYPE_CHECKING:
+    from wmtp.evaluation.benchmark import CodeBenchmark
+
+NOTES = 20  # of what is missing, named one by one
+NAMED = 10  # samples of a problem
+log = logging.getLogger("wmtp.evaluation")
+
+
+class Tally:
+    """Counts a benchmark's samples and verdicts, problem by problem. One sample short, and every metric is ``None``."""
+
+    def __init__(
+        self,
+        benchmark: CodeBenchmark,
+        wanted: Mapping[str, int],
+        errors: Sequence[Completion],
+        too_long: TooLongCount,
+    ) -> None:
+        """Begin to count.
+
+        Args:
+            benchmark: Whose metrics.
+            wanted: Problem → samples that it was to get.
+            errors: What the engine wrote instead of a sample.
+            too_long: Samples whose prompt did not fit, so far those that are not there.
+        """
+        self._benchmark, self._task = benchmark, benchmark.task
+        self._wanted, self._errors, self._too_long = wanted, errors, too_long
+        self._told = Counter(error.key.problem for error in errors)
+        self._counts: Counter[str] = Counter()
+        self._values: dict[str, dict[str, float]] = {name: {} for name in self._task.metrics}
+        self._complete, self._problems, self._present = True, 0, 0
+        self._unjudged: list[str] = []
+        self._silent: list[str] = []
+        self._failures, self._taken_out = Failures(), TakenOut()
+
+    def add(self, problem: Problem, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> None:
+        """All that is on disk of a problem and is wanted."""
+        benchmark, n = self._benchmark, self._wanted[problem.id]
+        self._problems += 1
+        self._present += len(samples)
+        for sample in samples:
+            self._too_long.add(sample)
+        self._counts.update(v.outcome.status for v in verdicts)
+        self._failures.add(problem.id, samples, verdicts)
+        if benchmark.wanted(problem) is not None:
+            recode, rejudge = partial(benchmark._recode, problem), partial(benchmark._rejudge, problem)
+            self._taken_out.add(samples, verdicts, recode, rejudge)
+        lost = [v for v in verdicts if v.outcome.status == "infrastructure"]
+        self._unjudged += [f"problem {problem.id}, sample {v.key.index}: {v.outcome.detail}" for v in lost]
+        if len(samples) < n or len(verdicts) < n or lost:
+            self._complete = False
+            self._silent += _short(problem.id, n - self._told[problem.id], len(samples), len(verdicts))
+            return
+        for name, value in self._of_problem(problem, samples, verdicts).items():
+            self._values[name][problem.id] = value
+
+    def result(self) -> EvaluationResult:
+        """Metrics and counts of what was added."""
+        missing = [*_told(self._errors), *self._unjudged, *self._silent]
+        more = [f"… and {len(missing) - NOTES} more"] if len(missing) > NOTES else []
+        metrics: dict[str, MetricValue] = {
+            name: summarise(list(found.values()) if self._complete else None, self._problems, self._present)
+            for name, found in self._values.items()
+        }
+        return EvaluationResult(
+            evaluator=self._task.evaluator,
+            metrics=metrics,
+            counts=dict(self._counts),
+            notes=(*missing[:NOTES], *more, *self._too_long.notes()),
+            report=(*self._greedy_note(), *self._failures.markdown(), *self._taken_out.markdown()),
+            values=self._values,
+            too_long=self._too_long.counts,
+        )
+
+    def _greedy_note(self) -> tuple[str, ...]:
+        n = max(self._wanted.values(), default=1)
+        if self._task.available is not None or self._task.sampling.temperature or n < 2:
+            return ()
+        note = (
+            f"Temperature 0 is greedy: the {n} samples of a problem are identical, and pass@k is pass@1 for every k. Set "
+            "eval.sampling.temperature above 0 for samples that can differ, or ask for pass@1 alone."
+        )
+        log.warning("%s: %s", self._task.evaluator, note)
+        return (note, "")
+
+    def _of_problem(self, problem: Problem, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[str, float]:
+        """The problem's value of each metric."""
+        own = None
+        found = {}
+        for name in self._task.metrics:
+            base, _, k = name.rpartition("@")
+            if base == self._benchmark.pass_metric and base:
+                found[name] = pass_at_k(len(verdicts), sum(v.outcome.passed for v in verdicts), int(k))
+                continue
+            if own is None:
+                with self._benchmark._own("score", f"problem {problem.id}"):
+                    own = self._benchmark.score(problem, samples, verdicts)
+            if name not in own:
+                raise ConfigError(f"{type(self._benchmark).__name__}.score gave no value for {name}")
+            found[name] = own[name]
+        return found
+
+
+def _short(problem: str, wanted: int, samples: int, verdicts: int) -> list[str]:
+    """What to say of a problem that lacks samples, or verdicts of them, beyond those whose error is named."""
+    if samples < wanted:
+        return [f"problem {problem}: {wanted - samples} of {wanted} samples are missing; the engine ended without them"]
+    if verdicts < samples:
+        return [f"problem {problem}: {samples - verdicts} of {samples} verdicts are missing"]
+    return []
+
+
+def _told(errors: Sequence[Completion]) -> Iterator[str]:
+    """A line for each problem and what its samples ended with."""
+    alike: dict[tuple[str, str], list[int]] = {}
+    for completion in errors:
+        alike.setdefault((completion.key.problem, completion.error), []).append(completion.key.index)
+    for (problem, error), indices in alike.items():
+        listed = ", ".join(map(str, indices[:NAMED])) + (", …" if len(indices) > NAMED else "")
+        yield f"problem {problem}, sample{'s' if len(indices) > 1 else ''} {listed}: {error}"
