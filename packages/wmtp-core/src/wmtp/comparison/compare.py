@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,7 +25,9 @@ from wmtp.statistics.paired import (
     compare_passes,
     compare_values,
     difference_limits,
+    only_coins,
     pass_values,
+    score_limits,
 )
 from wmtp.statistics.permutation import sign_flips
 from wmtp.statistics.planning import needed
@@ -294,7 +296,8 @@ def _trend(metric: str, runs: Sequence[RunData]) -> Trend:
     slopes = rows @ steps / float(steps @ steps)
     share = not runs[0].units.get(metric) and bool(((rows >= 0) & (rows <= 1)).all())
     if share:
-        low, high = _slope_limits(slopes, steps)
+        outcomes = only_coins(rows) or all(_sampled(run, metric) for run in runs)
+        low, high = _slope_limits(slopes, steps, difference_limits if outcomes else score_limits)
     else:
         interval = mean_interval(slopes, share=False)
         low, high = interval.low, interval.high
@@ -304,10 +307,10 @@ def _trend(metric: str, runs: Sequence[RunData]) -> Trend:
     )  # fmt: skip
 
 
-def _slope_limits(slopes: Array, steps: Array) -> tuple[float, float]:
+def _slope_limits(slopes: Array, steps: Array, limits: Callable[[Array], tuple[Array, Array]]) -> tuple[float, float]:
     """95 % limits of a mean slope of shares, as those of a difference: no slope is steeper than from 0 to 1 in the middle."""
     steepest = float(np.maximum(steps, 0).sum() / (steps @ steps))
-    low, high = difference_limits(slopes[None, :] / steepest)
+    low, high = limits(slopes[None, :] / steepest)
     return steepest * float(low[0]), steepest * float(high[0])
 
 

@@ -212,7 +212,7 @@ def _lm_eval(path: Path) -> RunData:
             f"in {path.name}, all samples of {copies} of {len(same)} problems are equal. From a server that honours one "
             "fixed seed they are copies of one another, and no more than one sample"
         )
-    values = {name: {p: sum(v) / len(v) for p, v in of.items()} for name, of in scores.items()}
+    values = {name: {p: math.fsum(v) / len(v) for p, v in of.items()} for name, of in scores.items()}
     return RunData(
         name=path.name, path=path, form=form,
         metrics={name: sum(of.values()) / len(of) for name, of in values.items()},

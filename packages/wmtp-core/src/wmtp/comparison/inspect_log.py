@@ -107,7 +107,7 @@ def _run(
     """Passes where every value is 0 or 1, else means over epochs."""
     judged, values, owners, metrics = {}, {}, {}, {}
     for scorer, of in found.items():
-        means = {problem: sum(epochs.values()) / len(epochs) for problem, epochs in of.items()}
+        means = {problem: math.fsum(epochs.values()) / len(epochs) for problem, epochs in of.items()}
         binary = all(value in (0.0, 1.0) for epochs in of.values() for value in epochs.values())
         metric = f"{scorer}_pass@1" if binary else scorer
         passed = {p: {e: v == 1.0 for e, v in epochs.items()} for p, epochs in of.items()} if binary else {}

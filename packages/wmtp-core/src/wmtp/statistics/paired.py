@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from wmtp.statistics.intervals import Array, bootstrap_t, share_limits
+from wmtp.statistics.intervals import Array, Interval, bootstrap_t, share_limits
 from wmtp.statistics.permutation import Outcomes, Tails, moved_between_runs, sign_flips, swapped_by_index, tails
 from wmtp.statistics.quantiles import Z95, normal_quantile, student_quantile
 
@@ -22,6 +22,9 @@ Ints = NDArray[np.int64]
 SCORE_WEIGHT = 0.6  # of the score interval beside Student's; chosen by simulation (decision 0061)
 POWER = 0.8
 SHARE_METHOD = "newcombe-student"
+SCORE_METHOD = "newcombe-student-scaled"
+REACH = 2.0  # how far beyond the largest difference seen one that was not seen may lie; decision 0163
+MANY = 40.0  # problems that carry the differences, from which on Student's limits need no help; decision 0163
 DETECTABLE = Z95 + normal_quantile(POWER)
 
 
@@ -61,6 +64,7 @@ class Difference:
     Attributes:
         a, b, difference: Means over problems, and b − a.
         low, high: 95 % interval for new problems like these. method: how it was made.
+        share: Whether the values are shares, between 0 and 1.
         these_low, these_high: 95 % interval for these problems with new samples; the same one where sampling cannot be told
             from problems: one sample a problem, or no problem with both outcomes.
         p_value: Two-sided, mid-p. test: its name. p_error: standard error from drawing, 0 where it is exact.
@@ -76,6 +80,7 @@ class Difference:
     low: float
     high: float
     method: str
+    share: bool
     these_low: float
     these_high: float
     p_value: float
@@ -88,11 +93,6 @@ class Difference:
     problems: int
     discordant: int
     coupling: Coupling | None = None
-
-    @property
-    def share(self) -> bool:
-        """Whether the values are shares, between 0 and 1."""
-        return self.method == SHARE_METHOD
 
     @property
     def smallest_detectable(self) -> float:
@@ -130,12 +130,8 @@ def _difference(
 ) -> Difference:  # fmt: skip
     d = b - a
     problems, middle = len(d), float(d.mean())
-    if share:
-        low, high = (float(limit[0]) for limit in difference_limits(d[None, :]))
-        method = SHARE_METHOD
-    else:
-        found = bootstrap_t(d)
-        low, high, method = found.low, found.high, found.method
+    limits = _interval(a, b, share=share, outcomes=kind != "sign-flips")
+    low, high = limits.low, limits.high
     variance = float(d.var(ddof=1)) if problems > 1 else 0.0
     # Few problems that differ tell little of the variance: what could be found is judged no better than the interval is wide.
     error = max(math.sqrt(variance / problems), (high - low) / (2 * Z95))
@@ -148,7 +144,8 @@ def _difference(
         difference=middle,
         low=low,
         high=high,
-        method=method,
+        method=limits.method,
+        share=share,
         these_low=max(-1.0, middle - shrink * (middle - low)) if share else middle - shrink * (middle - low),
         these_high=min(1.0, middle + shrink * (high - middle)) if share else middle + shrink * (high - middle),
         p_value=null.p_value,
@@ -162,6 +159,15 @@ def _difference(
         discordant=int((d != 0).sum()),
         coupling=coupling,
     )
+
+
+def _interval(a: Array, b: Array, *, share: bool, outcomes: bool) -> Interval:
+    """The difference's interval for new problems. outcomes: the values are pass@k of samples that are there."""
+    if not share:
+        return bootstrap_t(b - a)
+    limits, method = (difference_limits, SHARE_METHOD) if outcomes or only_coins(a, b) else (score_limits, SCORE_METHOD)
+    low, high = limits((b - a)[None, :])
+    return Interval(low=float(low[0]), high=float(high[0]), method=method)
 
 
 def difference_limits(d: Array) -> tuple[Array, Array]:
@@ -195,6 +201,36 @@ def difference_limits(d: Array) -> tuple[Array, Array]:
         np.maximum(weight * low + (1 - weight) * (middle - half), -1),
         np.minimum(weight * high + (1 - weight) * (middle + half), 1),
     )
+
+
+def score_limits(d: Array) -> tuple[Array, Array]:
+    """Return 95 % limits for the mean of differences of scores between 0 and 1, one row of problems a comparison.
+
+    `difference_limits` leaves room for a problem that was not seen and differs by 1. Scores seldom differ as much: here such a
+    problem differs by the largest difference seen and a little more, by REACH / m of it, where m is the number of problems that
+    carry the differences (that of their squares, as Kish counts weights). Where m is far beyond MANY, Student's limits stand
+    alone. Chosen by simulation (``benchmarks/scores.py``, decision 0163).
+    """
+    squares = d * d
+    fourth = (squares * squares).sum(1)
+    carriers = np.divide(squares.sum(1) ** 2, fourth, out=np.zeros_like(fourth), where=fourth > 0)
+    largest = np.abs(d).max(1) * (1 + REACH / np.maximum(carriers, 1))
+    scale = np.where(fourth > 0, np.minimum(largest, 1), 1)  # no problem differs: nothing is known of how far one could
+    low, high = (scale * limit for limit in difference_limits(d / scale[:, None]))
+    problems = d.shape[1]
+    if problems == 1:
+        return low, high
+    weight, middle = 1 / (1 + (carriers / MANY) ** 2), d.mean(1)
+    half = student_quantile(0.975, problems - 1) * d.std(1, ddof=1) / math.sqrt(problems)
+    return (
+        np.maximum(weight * low + (1 - weight) * (middle - half), -1),
+        np.minimum(weight * high + (1 - weight) * (middle + half), 1),
+    )
+
+
+def only_coins(*values: Array) -> bool:
+    """Whether every value is 0 or 1, as an outcome is."""
+    return all(bool(((of == 0) | (of == 1)).all()) for of in values)
 
 
 def pass_values(n: Ints, c: Ints, k: int) -> Array:

@@ -186,6 +186,7 @@ def sign_flips(differences: Sequence[float] | Floats) -> Tails:
             outcomes: Outcomes = ((-abs(value), abs(value)), (0.5, 0.5))
             groups[outcomes] = groups.get(outcomes, 0) + 1
         return tails(groups, sum(whole))
+    values = values / np.abs(values).max()  # the smallest ones would be 0 in the precision that is drawn in
     sizes = np.abs(values)
     observed, tolerance = float(values.sum()), 1e-9 * float(sizes.sum())
     if len(sizes) <= 15:
@@ -208,9 +209,9 @@ def _whole(values: Any) -> list[int] | None:
     if len(values) == 0:
         return []
     unit = 1
-    for value in set(np.round(np.abs(values), 12).tolist()):
+    for value in set(np.round(np.abs(values), 12).tolist()):  # rounded: 0.3 − 0.1 is 0.2
         nearest = Fraction(value).limit_denominator(MOST_DENOMINATOR)
-        if abs(float(nearest) - value) > 1e-11:
+        if abs(float(nearest) - value) > 1e-11 or not nearest:
             return None
         unit = math.lcm(unit, nearest.denominator)
         if unit > MOST_DENOMINATOR:
