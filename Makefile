@@ -56,6 +56,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy packages/*/src
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/house_numbers.py --check
 
 # The public API as mypy and pyright see it, from code that uses it.
 types: $(STAMP)

@@ -1,8 +1,9 @@
 """Numbers of the house: lines of src, long modules and functions, imports of the busiest modules, words that were to go.
 
-    python scripts/house_numbers.py [FOLDER]
+    python scripts/house_numbers.py [--check] [FOLDER]
 
-FOLDER is a checkout (this one). A line counts whatever is in it; decorators are not a function's lines.
+FOLDER is a checkout (this one). A line counts whatever is in it; decorators are not a function's lines. ``--check`` prints
+only the modules and functions that are longer than one may be, and exits 1 where there are any: split those by role.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+MODULE_LINES = 400
+FUNCTION_LINES = 60
 WORDS = (
     "Ends", "_Turns", "ThinLinear", "read_once", "FIRST_WEIGHING", "Environment", "Gather", "Invalid", "Owned", "Part",
     "Content", "Changed", "Direct", "NOTES", "NAMED", "PATIENCE", "MANY", "KS", "Place",
@@ -41,20 +44,37 @@ def imported(name: str, tree: ast.Module, known: set[str]) -> set[str]:
     return {one for one in found if one in known and one != name}
 
 
-def main() -> int:
-    root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent.parent
-    found = modules(root)
-    lines = {name: len(file.read_text(encoding="utf-8").splitlines()) for name, (file, _) in found.items()}
-    print(f"src: {len(found)} modules, {sum(lines.values()):,} lines")
-    longest = sorted(lines.items(), key=lambda item: -item[1])
-    print("over 300 lines:", sum(n > 300 for n in lines.values()), "· over 400:", [m for m in longest if m[1] > 400])
-    functions = [
+def functions(found: dict[str, tuple[Path, ast.Module]]) -> list[tuple[int, str]]:
+    """Length and dotted name of every function, the longest first."""
+    lengths = [
         ((node.end_lineno or 0) - node.lineno + 1, f"{name}.{node.name}")
         for name, (_, tree) in found.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
-    print("longest functions:", sorted(functions, reverse=True)[:5])
+    return sorted(lengths, reverse=True)
+
+
+def too_long(found: dict[str, tuple[Path, ast.Module]], lines: dict[str, int]) -> list[str]:
+    """A line for each module and function that is too long."""
+    modules = [f"{name}: {n} lines (limit {MODULE_LINES})" for name, n in lines.items() if n > MODULE_LINES]
+    return modules + [
+        f"{name}: {n} lines (limit {FUNCTION_LINES})" for n, name in functions(found) if n > FUNCTION_LINES
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    folders = [one for one in arguments if one != "--check"]
+    root = Path(folders[0]) if folders else Path(__file__).resolve().parent.parent
+    found = modules(root)
+    lines = {name: len(file.read_text(encoding="utf-8").splitlines()) for name, (file, _) in found.items()}
+    if "--check" in arguments:
+        faults = too_long(found, lines)
+        print("\n".join(faults), end="\n" if faults else "")
+        return 1 if faults else 0
+    print(f"src: {len(found)} modules, {sum(lines.values()):,} lines")
+    print(f"over 300 lines: {sum(n > 300 for n in lines.values())} · longest modules:", top(lines))
+    print("longest functions:", functions(found)[:5])
     outgoing = {name: imported(name, tree, set(found)) for name, (_, tree) in found.items()}
     incoming = Counter(target for targets in outgoing.values() for target in targets)
     busy = sorted(found, key=lambda name: -(incoming[name] + len(outgoing[name])))[:5]
@@ -65,5 +85,10 @@ def main() -> int:
     return 0
 
 
+def top(lines: dict[str, int]) -> dict[str, int]:
+    """The three longest modules."""
+    return dict(sorted(lines.items(), key=lambda item: -item[1])[:3])
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 from wmtp.contracts.engines import Engine, GenerationRequest, HeadScores, Message, Sampling
 from wmtp.errors import ConfigError, WmtpError
-from wmtp.kit.spreading import EngineStream, Spread, Taken, WorkerFacts, WorkerLostError, raised
+from wmtp.kit.spreading import Spread
+from wmtp.kit.workers import EngineStream, Taken, WorkerFacts, WorkerLostError, raised
 
 WINDOW = 128
 """Requests that a replica holds at most: it decodes some, and has the next ones at hand."""
@@ -63,7 +64,7 @@ def open_replicas(loaders: Sequence[Opens], patience_s: float = PATIENCE_S) -> S
 
 
 class Replica:
-    """A process with an engine. See `wmtp.kit.spreading.Worker`."""
+    """A process with an engine. See `wmtp.kit.workers.Worker`."""
 
     def __init__(self, loader: Opens) -> None:
         context = multiprocessing.get_context("spawn")

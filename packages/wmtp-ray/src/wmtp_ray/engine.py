@@ -79,7 +79,7 @@ class EngineActor:
 
 
 class RayWorker:
-    """In the driver: one actor. See `wmtp.kit.spreading.Worker`."""
+    """In the driver: one actor. See `wmtp.kit.workers.Worker`."""
 
     def __init__(self, request: wmtp.LoadRequest, settings: RaySettings) -> None:
         options: dict[str, Any] = {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus}

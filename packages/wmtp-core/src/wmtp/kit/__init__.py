@@ -16,10 +16,11 @@ from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat, cu
 from wmtp.kit.python import called_names, parse
 from wmtp.kit.rows import Row, RowFile, check_fields, read_rows
 from wmtp.kit.scores import pass_at_k, without_known_bad
-from wmtp.kit.spreading import EngineStream, Spread, Taken, WorkerFacts, WorkerLostError, raised
+from wmtp.kit.spreading import Spread
 from wmtp.kit.thinking import FAMILIES, Marks, opened_by, split_thinking
 from wmtp.kit.tokenizing import encoded, rendered, thinking_tokens
 from wmtp.kit.wanted import RULES, Extraction, Wanted
+from wmtp.kit.workers import EngineStream, Taken, WorkerFacts, WorkerLostError, raised
 
 __all__ = [
     "FAMILIES",
