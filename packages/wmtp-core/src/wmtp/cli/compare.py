@@ -70,7 +70,7 @@ def command(
     from wmtp.comparison.table import lines
 
     if html is not None:
-        _writable(runs, html)
+        _writable(html)
     found = compare(runs, metrics=metrics, equivalent=equivalent, despite=despite)
     if as_json:
         echo_json(found.to_json())
@@ -92,13 +92,8 @@ def _refuse_idle(show: bool, plan: bool, narrowed: bool, others: list[str]) -> N
         raise ConfigError(f"--plan prints a plan for people, and compares nothing: leave out {', '.join(others)}")
 
 
-def _writable(runs: tuple[Path, ...], html: Path) -> None:
+def _writable(html: Path) -> None:
     """Raise ConfigError where the page could not be written; before the work, not behind it."""
-    files = [str(run) for run in runs if run.is_file()]
-    if files:
-        raise ConfigError(
-            f"--html: a page is of run folders; {', '.join(files)} is a file of another tool. Leave --html out"
-        )
     if not html.absolute().parent.is_dir():
         raise ConfigError(f"--html {html}: there is no folder {html.absolute().parent}")
 

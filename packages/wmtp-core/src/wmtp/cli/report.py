@@ -9,12 +9,19 @@ import click
 
 @click.command("report")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN…]", type=click.Path(path_type=Path))
-@click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="The file; by default RUN/report.html.")
+@click.option(
+    "--to",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file; by default RUN/report.html, or FILE.report.html beside another tool's file.",
+)
 @click.option(
     "--despite", multiple=True, metavar="KEY", help="Compare although the runs differ in KEY. May be repeated."
 )
 def command(runs: tuple[Path, ...], to: Path | None, despite: tuple[str, ...]) -> None:
-    """Write report.html of a run, or of several compared with the first: one file that opens from disk."""
+    """Write report.html of a run, or of several compared with the first: one file that opens from disk.
+
+    A run is the folder of a finished run, or a file of another tool, as for wmtp compare.
+    """
     from wmtp.reports.html import write_report
 
     click.echo(str(write_report(runs, to, despite=despite)))

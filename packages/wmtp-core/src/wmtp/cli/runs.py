@@ -23,8 +23,8 @@ def command() -> None:
 def list_command(folder: str, as_json: bool) -> None:
     """Every run in a folder of runs: its name, state, metrics.
 
-    States: complete; incomplete (something is missing, or an evaluator failed); unfinished (no results yet); damaged (its
-    results cannot be read).
+    States: complete; incomplete (something is missing, or an evaluator failed); unfinished (no results yet); running (a process
+    is working in it); damaged (its files cannot be read, or hold less than its results count).
     """
     from wmtp.runs.reader import list_runs
 
@@ -40,18 +40,16 @@ def list_command(folder: str, as_json: bool) -> None:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    from wmtp.errors import ConfigError
     from wmtp.runs.record import to_json
 
-    row: dict[str, Any] = {"name": run.name, "folder": str(run.folder), "finished": "", "metrics": {}, "error": ""}
-    try:
-        record = run.record
-    except ConfigError as error:
-        return {**row, "state": "damaged", "error": str(error)}
-    if record is None:
-        return {**row, "state": "unfinished"}
-    state = "complete" if record.complete else "incomplete"
-    return {**row, "state": state, "finished": record.run.finished, "metrics": to_json(record)["metrics"]}
+    state = run.state
+    row: dict[str, Any] = {
+        "name": run.name, "folder": str(run.folder), "state": state, "finished": "", "metrics": {},
+        "error": "; ".join((*run.faults, *run.missing)),
+    }  # fmt: skip
+    if run.faults or run.record is None:  # numbers of a run that is not whole are not shown
+        return row
+    return {**row, "finished": run.record.run.finished, "metrics": to_json(run.record)["metrics"]}
 
 
 def _shown(metric: dict[str, Any]) -> str:

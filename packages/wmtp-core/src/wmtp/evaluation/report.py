@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shlex import join
 
 from wmtp.contracts.evaluation import MetricValue
 from wmtp.contracts.runs import GenerationRecord, RunRecord, SpeculationRecord
@@ -12,6 +11,7 @@ from wmtp.errors import ConfigError
 from wmtp.evaluation.printable import printable
 from wmtp.runs.folder import write_atomically
 from wmtp.runs.reader import Run
+from wmtp.runs.record import command
 
 TOO_LONG = {
     "error": "prompt too long: not there",
@@ -86,7 +86,7 @@ def report(record: RunRecord, details: Mapping[str, Sequence[str]] = {}) -> str:
             lines += [f"## What {evaluator} says", "", *said, ""]
     lines += _generation(record.generation)
     lines += _what_was_run(record)
-    lines += ["", f"Once more: `{_command(Path(run.directory))}`"]
+    lines += ["", f"Once more: `{command(record)}`"]
     return printable("\n".join(lines)) + "\n"
 
 
@@ -102,11 +102,6 @@ def _what_was_run(record: RunRecord) -> list[str]:
     for plugin in record.provenance.plugins:
         lines.append(f"| plugin | {plugin.distribution} {plugin.version} ({plugin.state}) |")
     return lines
-
-
-def _command(folder: Path) -> str:
-    runs = [] if folder.parent == Path("runs") else ["--runs", str(folder.parent)]
-    return join(["wmtp", "eval", str(folder / "config.yaml"), str(folder / "recipe.yaml"), *runs])
 
 
 def _failures(record: RunRecord) -> list[str]:

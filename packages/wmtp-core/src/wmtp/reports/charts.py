@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -83,8 +84,19 @@ def ticks(low: float, high: float) -> list[float]:
     return [n * step for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def visible(value: Any) -> Any:
+    """Text in which characters that show nothing or turn the direction of reading are escapes; all else as it is.
+
+    Template values pass through here: what is `Markup` is finished and stays.
+    """
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in value)
+
+
 def cut(label: str, most: int) -> str:
     """A label that fits: its end is what tells checkpoints apart, so its beginning goes."""
+    label = visible(label)
     return label if len(label) <= most else "…" + label[-(most - 1) :]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from wmtp import json_text
 from wmtp.contracts.engines import SampleKey
@@ -18,6 +18,7 @@ from wmtp.runs.record import from_json
 from wmtp.runs.tables import DETAILS
 
 R = TypeVar("R", Sample, Verdict)
+State = Literal["running", "unfinished", "damaged", "incomplete", "complete"]
 _MARKS = ("results.json", "keys.json", "recipe.yaml")
 
 
@@ -109,12 +110,50 @@ class Run:
         """Whether a process is working in it."""
         return is_held(self.folder)
 
+    @cached_property
+    def faults(self) -> tuple[str, ...]:
+        """What of it is damaged or lost, a sentence each; empty where all is there that its record counts. Reads all lines."""
+        from wmtp.runs.health import faults
+
+        return faults(self)
+
+    def check_whole(self) -> None:
+        """Raise ConfigError where there are `faults`."""
+        if self.faults:
+            more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
+            raise ConfigError(
+                f"{self.faults[0].rstrip('.')}{more}: the run is not whole, or was changed since. Run the command that made it "
+                "again"
+            )
+
+    @cached_property
+    def missing(self) -> tuple[str, ...]:
+        """What a finished run lacks, a sentence each: values, verdicts that could not be reached, evaluators that failed."""
+        from wmtp.runs.health import missing
+
+        return () if self.faults or self.record is None else missing(self, self.record)
+
+    @property
+    def state(self) -> State:
+        """``running``: a process works in it; ``damaged``: `faults` says how; ``unfinished``: no results yet; ``incomplete``:
+        `missing` says what it lacks; else ``complete``."""
+        if self.held:
+            return "running"
+        if not (self.folder / "results.json").exists():
+            return "unfinished"
+        if self.faults:
+            return "damaged"
+        return "incomplete" if self.missing else "complete"
+
     def _last(self, kind: str, evaluator: str, format: LineFormat[R]) -> Iterator[R]:
         path = self.folder / kind / f"{evaluator}.jsonl"
         if not path.exists():
             return
         offsets: dict[SampleKey, int] = {}
-        for offset, record in read_lines(path, format, torn=True):
+        torn = (
+            self.held or not (self.folder / "results.json").exists()
+        )  # what a finished run has lost is not passed over
+        for offset, record in read_lines(path, format, torn=torn):
             offsets[record.key] = offset
         with path.open("rb") as file:
             for key in sorted(offsets):

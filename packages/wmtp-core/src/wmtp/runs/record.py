@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
+from pathlib import Path
+from shlex import join
 from typing import Any, Literal, Union, get_args, get_origin
 
 import attrs
@@ -65,6 +67,13 @@ def from_json(data: Any, source: str = "results.json") -> RunRecord:
     except cattrs.BaseValidationError as error:
         wrong = "; ".join(cattrs.transform_error(error, path="results"))
         raise ConfigError(f"{source}: not the results of a run: {wrong}") from None
+
+
+def command(record: RunRecord) -> str:
+    """What makes the same run once more."""
+    folder = Path(record.run.directory or record.run.name)
+    runs = [] if folder.parent == Path("runs") else ["--runs", str(folder.parent)]
+    return join(["wmtp", "eval", str(folder / "config.yaml"), str(folder / "recipe.yaml"), *runs])
 
 
 def schema() -> Json:
