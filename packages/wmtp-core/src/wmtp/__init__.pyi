@@ -6,6 +6,7 @@ from .comparison.compare import compare as compare
 from .comparison.records import Comparison as Comparison
 from .config import load_config as load_config
 from .config import load_configuration as load_configuration
+from .config import load_environment as load_environment
 from .config import load_recipe as load_recipe
 from .config.config import Config as Config
 from .config.plain import to_plain as to_plain
@@ -199,6 +200,7 @@ __all__ = [
     "list_runs",
     "load_config",
     "load_configuration",
+    "load_environment",
     "load_recipe",
     "open_run",
     "run_listeners",

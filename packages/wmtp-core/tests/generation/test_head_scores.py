@@ -27,7 +27,7 @@ def test_scores_are_those_of_the_dense_logits(
     with torch.inference_mode():
         logits = model(torch.tensor([ids]), return_all_heads=True).logits[0].log_softmax(-1)
     assert len(found.loss) == (heads or 4)
-    for head, (loss, right, tokens) in enumerate(zip(found.loss, found.right, found.tokens, strict=True)):
+    for head, (loss, right, tokens) in enumerate(zip(found.loss, found.right, found.scored, strict=True)):
         places = [(p - 1 - head, ids[p]) for p in range(start, len(ids))]
         assert tokens == len(places) == len(TEXT)
         assert loss == pytest.approx(-sum(float(logits[at, head, token]) for at, token in places), rel=1e-5)
@@ -37,7 +37,7 @@ def test_scores_are_those_of_the_dense_logits(
 def test_heads_that_have_nowhere_to_look_from_score_fewer_tokens(mtp_model: Any, tokenizer: Any) -> None:
     """Behind a prompt of one token, head i cannot predict the first i."""
     found = DecodingEngine(mtp_model("bad"), tokenizer, identity={}).head_scores("", "abcdef")
-    assert found.tokens == (6, 5, 4, 3)
+    assert (found.tokens, found.scored) == (6, (6, 5, 4, 3))
 
 
 def test_other_models_have_one_head(tokenizer: Any) -> None:
@@ -51,7 +51,7 @@ def test_other_models_have_one_head(tokenizer: Any) -> None:
     labels[:, : len(tokenizer(PROMPT)["input_ids"])] = -100
     with torch.inference_mode():
         wanted = float(model(ids, labels=labels).loss)
-    assert found.loss[0] / found.tokens[0] == pytest.approx(wanted, rel=1e-5)
+    assert found.loss[0] / found.tokens == pytest.approx(wanted, rel=1e-5)
 
 
 def test_what_does_not_fit_the_context_is_refused(mtp_model: Any, tokenizer: Any) -> None:

@@ -45,6 +45,7 @@ class Apps(wmtp.CodeBenchmark):
 
     stop = ("\n### Problem",)
     pass_metric = "apps_pass"
+    tests_metric = "apps_tests_passed"
     judge_settings = ("time_limit", "skip_untested")
     settings: AppsSettings
 

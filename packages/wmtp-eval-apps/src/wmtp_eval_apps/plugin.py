@@ -9,13 +9,13 @@ import attrs
 from attrs import validators
 
 import wmtp
-from wmtp.kit import ChatSettings
+from wmtp import kit
 
 EVALUATOR = "apps-v1"
 
 
 @attrs.frozen(kw_only=True)
-class AppsSettings(ChatSettings):
+class AppsSettings(kit.ChatSettings, kit.PartialCredit):
     """How APPS is asked (`wmtp.kit.ChatSettings`) and judged.
 
     Attributes:
@@ -60,7 +60,9 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
         wmtp.EvaluatorSpec(
             id=EVALUATOR,
             summary="APPS, functions that are called and programs that read",
-            metrics=("apps_pass@{k}",),
+            metrics=("apps_pass@{k}", "apps_tests_passed"),
+            on_request=("apps_tests_passed",),
+            descriptions={"apps_tests_passed": kit.TESTS_PASSED},
             dataset="apps",
             settings=AppsSettings,
             evaluate=evaluate,

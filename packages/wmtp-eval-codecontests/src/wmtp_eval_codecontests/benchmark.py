@@ -24,6 +24,7 @@ class CodeContests(wmtp.CodeBenchmark):
 
     stop = ("\n### Problem",)
     pass_metric = "contest_pass"
+    tests_metric = "contest_tests_passed"
     judge_settings = ("max_tests", "time_factor")
     settings: CodeContestsSettings
 

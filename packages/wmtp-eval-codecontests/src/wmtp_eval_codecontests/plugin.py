@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import wmtp
+from wmtp import kit
 from wmtp_eval_codecontests.settings import CodeContestsSettings
 
 EVALUATOR = "codecontests-v1"
@@ -49,7 +50,9 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
         wmtp.EvaluatorSpec(
             id=EVALUATOR,
             summary="CodeContests, judged on standard input and output",
-            metrics=("contest_pass@{k}",),
+            metrics=("contest_pass@{k}", "contest_tests_passed"),
+            on_request=("contest_tests_passed",),
+            descriptions={"contest_tests_passed": kit.TESTS_PASSED},
             dataset="contest",
             settings=CodeContestsSettings,
             evaluate=evaluate,

@@ -7,11 +7,11 @@ from typing import Literal
 import attrs
 from attrs import validators
 
-from wmtp.kit import ChatSettings
+from wmtp.kit import ChatSettings, PartialCredit
 
 
 @attrs.frozen(kw_only=True)
-class CodeContestsSettings(ChatSettings):
+class CodeContestsSettings(ChatSettings, PartialCredit):
     """split: train, valid or test (13328 / 117 / 165 problems on the hub).
 
     max_tests    tests judged a problem, public ones first; ``None``: all.

@@ -81,7 +81,9 @@ class EvalPlus(wmtp.CodeBenchmark):
     ) -> Mapping[str, float]:
         """pass@k on the base inputs: a program that failed later had passed the first test."""
         n = len(verdicts)
-        right = sum(v.outcome.passed or v.outcome.tests_passed > 0 for v in verdicts)
+        right = sum(
+            v.outcome.passed or (v.outcome.tests_passed > 0 and 1 not in v.outcome.failed_tests) for v in verdicts
+        )
         asked = [int(name.rpartition("@")[2]) for name in self.task.metrics if name.startswith(self.base_metric)]
         return {f"{self.base_metric}@{k}": kit.pass_at_k(n, right, k) for k in asked}
 

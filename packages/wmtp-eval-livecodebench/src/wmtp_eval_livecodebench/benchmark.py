@@ -49,6 +49,7 @@ class LiveCodeBench(wmtp.CodeBenchmark):
 
     stop = ("\n### Problem",)
     pass_metric = "livecodebench_pass"
+    tests_metric = "livecodebench_tests_passed"
     judge_settings = ("time_limit",)
     settings: LiveCodeBenchSettings
 

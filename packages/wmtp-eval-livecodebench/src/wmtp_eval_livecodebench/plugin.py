@@ -10,13 +10,13 @@ import attrs
 from attrs import validators
 
 import wmtp
-from wmtp.kit import ChatSettings
+from wmtp import kit
 
 EVALUATOR = "livecodebench-v1"
 
 
 @attrs.frozen(kw_only=True)
-class LiveCodeBenchSettings(ChatSettings):
+class LiveCodeBenchSettings(kit.ChatSettings, kit.PartialCredit):
     """How LiveCodeBench is asked (`wmtp.kit.ChatSettings`), and of which time.
 
     Attributes:
@@ -71,7 +71,9 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
         wmtp.EvaluatorSpec(
             id=EVALUATOR,
             summary="LiveCodeBench's code generation, within a window of time",
-            metrics=("livecodebench_pass@{k}",),
+            metrics=("livecodebench_pass@{k}", "livecodebench_tests_passed"),
+            on_request=("livecodebench_tests_passed",),
+            descriptions={"livecodebench_tests_passed": kit.TESTS_PASSED},
             dataset="livecodebench",
             settings=LiveCodeBenchSettings,
             evaluate=evaluate,

@@ -22,6 +22,7 @@ class Mbpp(wmtp.CodeBenchmark):
 
     stop = ("[DONE]",)
     pass_metric = "mbpp_pass"
+    tests_metric = "mbpp_tests_passed"
     judge_settings = ("challenge_tests",)
     settings: MbppSettings
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import wmtp
+from wmtp import kit
 from wmtp_eval_mbpp.settings import MbppSettings
 
 EVALUATOR = "mbpp-v1"
@@ -15,6 +16,7 @@ JUDGED = {
     "mbpp_exact": "share of problems whose first sample is the reference solution, compared as syntax trees, docstrings and "
     "comments aside",
     "mbpp_pass@{k}": "chance that at least one of k samples passes all of its problem's asserts, estimated without bias",
+    "mbpp_tests_passed": kit.TESTS_PASSED,
 }
 OF_HEADS = {
     f"mbpp_head{i}_{what}": meaning
@@ -74,6 +76,7 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
             id=EVALUATOR,
             summary="MBPP, judged on all of its asserts",
             metrics=tuple(JUDGED),
+            on_request=("mbpp_tests_passed",),
             dataset="mbpp",
             settings=MbppSettings,
             descriptions=JUDGED,

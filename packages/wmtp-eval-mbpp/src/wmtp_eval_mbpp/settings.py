@@ -7,11 +7,11 @@ from typing import Literal
 import attrs
 from attrs import validators
 
-from wmtp.kit import ChatSettings
+from wmtp.kit import ChatSettings, PartialCredit
 
 
 @attrs.frozen(kw_only=True)
-class MbppSettings(ChatSettings):
+class MbppSettings(ChatSettings, PartialCredit):
     """split: prompt (ids 1–10), test (11–510), validation (511–600), train (601–974).
 
     shots            solved examples in the prompt: 3, as the data set's authors give it, or 0.

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wmtp.config.load import load_config as load_config
     from wmtp.config.load import load_configuration as load_configuration
+    from wmtp.config.load import load_environment as load_environment
     from wmtp.config.load import load_recipe as load_recipe
     from wmtp.config.load import load_section as load_section
 
-__all__ = ["load_config", "load_configuration", "load_recipe", "load_section"]
+__all__ = ["load_config", "load_configuration", "load_environment", "load_recipe", "load_section"]
 
 
 def __getattr__(name: str) -> Any:

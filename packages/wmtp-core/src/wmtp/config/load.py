@@ -37,6 +37,11 @@ def load_config(source: Source, *, plugins: Catalog, overrides: Sequence[str] = 
     return attrs.evolve(record, paths=attrs.evolve(record.paths, cache=cache))
 
 
+def load_environment(source: Source, *, plugins: Catalog, overrides: Sequence[str] = ()) -> Config:
+    """`load_config` by its first name, which scripts written before it was renamed call."""
+    return load_config(source, plugins=plugins, overrides=overrides)
+
+
 def load_recipe(source: Source, *, plugins: Catalog, overrides: Sequence[str] = ()) -> Recipe:
     """Reads recipe.yaml, like `load_config`. Metrics, evaluators' settings and ``n`` are checked here too."""
     reader = recipe_reader(plugins)

@@ -177,12 +177,17 @@ class HeadScores:
     Attributes:
         loss: Sum of −log p over its tokens, in nats.
         right: Of how many tokens the likeliest was the text's.
-        tokens: How many were scored.
+        scored: How many tokens it scored: head i has nowhere to look from for the first i of a text without a prompt.
     """
 
     loss: tuple[float, ...]
     right: tuple[int, ...]
-    tokens: tuple[int, ...]
+    scored: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens of the text were scored, by the next-token head."""
+        return self.scored[0]
 
 
 NEAR_TIE = 4.0

@@ -20,6 +20,11 @@ def _some(record: object, field: attrs.Attribute[tuple[str, ...]], tests: tuple[
         raise ValueError("CallTests.tests is empty: a program would pass whatever it does")
 
 
+def _numbers(record: object, field: attrs.Attribute[tuple[int, ...]], found: tuple[int, ...]) -> None:
+    if any(type(number) is not int or number < 1 for number in found) or list(found) != sorted(set(found)):
+        raise ValueError(f"{field.name} must be numbers of tests in order, from 1, not {found!r}")
+
+
 def _plain_name(record: object, field: attrs.Attribute[str], name: str) -> None:
     if "/" in name or "\0" in name or name in (".", ".."):
         raise ValueError(f"StdioTests.{field.name} must be a plain file name, not {name!r}")
@@ -37,6 +42,9 @@ class CallTests:
         memory_mib: Memory in MiB, in place of the judge's own.
         reference: A program that is known to be right, or "". It does not run: a name that the tests use and that it does not
             define is missing in the tests, and no program is to blame for it. It stays with the checker, as the tests do.
+        all_tests: Run the tests behind one that fails as well, to tell how many pass. The verdict is the same: the first
+            failure decides it. A failed program is run once more for them, under the same limits, and without the test that
+            ended it.
     """
 
     tests: tuple[str, ...] = attrs.field(converter=as_tuple, validator=[text_tuple, _some])
@@ -44,6 +52,7 @@ class CallTests:
     time_limit: float | None = attrs.field(default=None, validator=number(0, above=True, besides=(None,)))
     memory_mib: int | None = attrs.field(default=None, validator=number(1, whole=True, besides=(None,)))
     reference: str = attrs.field(default="", validator=any_text)
+    all_tests: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +65,7 @@ class StdioCase:
 
 @attrs.frozen(kw_only=True)
 class StdioTests:
-    """Tests that feed stdin and compare stdout. Compiled once, forked per case; the first failure ends the program.
+    """Tests that feed stdin and compare stdout. Compiled once, forked per case; the first failure decides, and ends it.
 
     Attributes:
         cases: Iterated once, lazily, in the parent.
@@ -68,6 +77,8 @@ class StdioTests:
         output_file: The same for stdout.
         time_limit: CPU seconds a case, in place of the judge's own.
         memory_mib: Memory a case in MiB, in place of the judge's own.
+        all_tests: Run the cases behind one that fails as well, to tell how many pass. The verdict is the same. All cases are
+            held in memory then.
     """
 
     cases: Iterable[StdioCase]
@@ -78,6 +89,7 @@ class StdioTests:
     output_file: str = attrs.field(default="", validator=[any_text, _plain_name])
     time_limit: float | None = attrs.field(default=None, validator=number(0, above=True, besides=(None,)))
     memory_mib: int | None = attrs.field(default=None, validator=number(1, whole=True, besides=(None,)))
+    all_tests: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
 
 
 @attrs.frozen(kw_only=True)
@@ -86,8 +98,10 @@ class Outcome:
 
     Attributes:
         status: How it ended.
-        tests_passed: Of `tests`, how many passed before it ended.
-        tests: How many tests there were.
+        tests_passed: How many tests passed before the first that failed; of all tests, where all were asked for
+            (``all_tests``).
+        tests: How many tests there were. Of a program that reads and was ended by a failure: how many were run.
+        failed_tests: Numbers of the tests that did not pass, from 1, where all were asked for; else empty.
         cpu_seconds: CPU time of the program.
         wall_seconds: Wall time of the program.
         peak_mib: The most memory it held, in MiB.
@@ -101,6 +115,7 @@ class Outcome:
     wall_seconds: float = attrs.field(default=0.0, validator=number(0))
     peak_mib: float = attrs.field(default=0.0, validator=number(0))
     detail: str = attrs.field(default="", validator=any_text)
+    failed_tests: tuple[int, ...] = attrs.field(default=(), converter=as_tuple, validator=_numbers)
 
     @property
     def passed(self) -> bool:

@@ -31,6 +31,7 @@ from wmtp.contracts.validators import (
     optional_factory,
     optional_import_target,
     optional_text,
+    some_metrics,
     texts,
     texts_by_metric,
     true_or_false,
@@ -142,6 +143,7 @@ class EvaluatorSpec:
         settings: attrs class of its options under ``eval.evaluators.<id>`` in the recipe, or ``None`` if it takes none.
         samples: whether it judges completions, so that ``wmtp score`` can hand it stored ones.
         descriptions: one of `metrics` → what it measures, for ``wmtp metrics``; the summary stands for those left out.
+        on_request: those of `metrics` that need a setting of their own: ``wmtp score`` reports them only where they are named.
     """
 
     id: str = attrs.field(validator=identifier)
@@ -155,6 +157,7 @@ class EvaluatorSpec:
     settings: type[Any] | None = attrs.field(default=None, validator=optional_attrs_class)
     samples: bool = attrs.field(default=True, validator=true_or_false)
     descriptions: Mapping[str, str] = attrs.field(factory=dict, hash=False, validator=texts_by_metric)
+    on_request: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=some_metrics)
 
     def __attrs_post_init__(self) -> None:
         if self.protocol is None and not self.metrics:

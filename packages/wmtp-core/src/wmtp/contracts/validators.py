@@ -92,6 +92,12 @@ def texts_by_metric(instance: Any, attribute: attrs.Attribute[Any], value: Any) 
         )
 
 
+def some_metrics(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Some of the record's own metrics."""
+    texts(instance, attribute, value)
+    texts_by_metric(instance, attribute, dict.fromkeys(value, "on request"))
+
+
 def factory(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not callable(value):
         raise _fault(instance, attribute, value, "something that can be called")

@@ -19,6 +19,7 @@ from wmtp.evaluation.asking import Prompt
 from wmtp.evaluation.benchmark_run import BenchmarkRun
 from wmtp.kit.extraction import Choice, extract
 from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat
+from wmtp.kit.scores import PartialCredit
 from wmtp.kit.wanted import Extraction, Wanted
 
 
@@ -35,11 +36,13 @@ class CodeBenchmark:
     """Override `problems`, `prompt`, `code`, `program`, and `score` for metrics of your own; then ``evaluate(task)``.
 
     Class attributes: `split`, the split to read; `stop`, strings that end a completion; `pass_metric`, the name before
-    ``@k`` of the pass@k metric. While `evaluate` runs, ``self.task`` is the task and ``self.settings`` its settings.
+    ``@k`` of the pass@k metric; `tests_metric`, the name of the mean share of tests passed, where the settings are a
+    `wmtp.kit.PartialCredit`. While `evaluate` runs, ``self.task`` is the task and ``self.settings`` its settings.
     """
 
     stop: tuple[str, ...] = ()
     pass_metric = ""
+    tests_metric = ""
 
     task: EvaluationTask
     settings: Any = None
@@ -109,10 +112,25 @@ class CodeBenchmark:
             for a in fields
             if a.metadata.get("keyed") != "if set" or getattr(settings, a.name)
         }
-        return {"split": self.split, **{f"setting {k}": v for k, v in values.items() if k not in self.judge_settings}}
+        return {"split": self.split, **{f"setting {k}": v for k, v in values.items() if k not in self._of_verdicts}}
 
     judge_settings: tuple[str, ...] = ()
     """Settings that decide verdicts and not prompts: part of judge_key instead of generation_key."""
+
+    @property
+    def all_tests(self) -> bool:
+        """Whether tests behind one that fails are run as well."""
+        return isinstance(self.settings, PartialCredit) and self.settings.all_tests
+
+    @property
+    def _of_verdicts(self) -> tuple[str, ...]:
+        return (*self.judge_settings, "all_tests") if isinstance(self.settings, PartialCredit) else self.judge_settings
+
+    def _judge_form(self) -> Mapping[str, Any]:
+        """What decides verdicts, for judge_key. A run that was judged without all tests does not say how many pass; one that
+        was not asked for them keeps the key it had."""
+        parts = {f"setting {k}": getattr(self.settings, k) for k in self._of_verdicts}
+        return {k: v for k, v in parts.items() if k != "setting all_tests" or v}
 
     # What it does with them
 
@@ -123,6 +141,11 @@ class CodeBenchmark:
     def begin(self, task: EvaluationTask) -> dict[str, Problem]:
         """Takes the task on and reads its problems: id → problem, in order, as far as the task's limit."""
         self.task, self.settings = task, task.settings
+        if self.tests_metric in task.metrics and not self.all_tests:
+            raise ConfigError(
+                f"{self.tests_metric} counts all tests of every program, and one that fails a test is not run on the others; "
+                f"set eval.evaluators.{task.evaluator}.all_tests: true"
+            )
         limit, rows = task.limit, task.rows
         if limit is not None and isinstance(rows, FirstRows):
             found = self._read(rows.first(self.split, limit), limit)

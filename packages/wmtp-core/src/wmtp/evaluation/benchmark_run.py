@@ -39,7 +39,7 @@ class BenchmarkRun:
         task, benchmark, problems = self._task, self._benchmark, self._problems
         counts = self._counts(problems)
         self._generation_key = task.store.generation_key({**benchmark.prompt_form(), "stop": list(self._form.stop)})
-        judge_key = task.store.judge_key({f"setting {k}": getattr(task.settings, k) for k in benchmark.judge_settings})
+        judge_key = task.store.judge_key(benchmark._judge_form())
         own = {p.id: self._prompt(p) for p in problems.values()}
         self._asking = Asking(own, lambda problem: benchmark._prompts(problems[problem]), task.too_long)
         digests = {p.id: p.digest or sha256(json.dumps(p.row, sort_keys=True, default=str)) for p in problems.values()}

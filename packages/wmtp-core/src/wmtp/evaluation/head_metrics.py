@@ -59,7 +59,7 @@ def _value(name: str, scores: HeadScores) -> float:
             f"{name} asks for head {head + 1}; the model has {len(scores.loss)}, those that model.mtp.n_heads leaves out aside"
         )
     total = scores.loss[head] if match["what"] == "loss" else scores.right[head]
-    return total / scores.tokens[head]
+    return total / scores.scored[head]
 
 
 def _unit(name: str) -> str:

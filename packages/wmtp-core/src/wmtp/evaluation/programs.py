@@ -56,7 +56,8 @@ class Programs:
 
     def _tests(self, problem: Problem, sample: Sample) -> CallTests | StdioTests:
         with self._benchmark._own("program", f"problem {problem.id}, sample {sample.key.index}"):
-            return self._benchmark.program(problem, sample.code or "")
+            tests = self._benchmark.program(problem, sample.code or "")
+        return attrs.evolve(tests, all_tests=True) if self._benchmark.all_tests else tests
 
     def _settle(self, problem: Problem, sample: Sample, future: Future[Outcome]) -> None:
         outcome = future.result()

@@ -36,7 +36,7 @@ def score(
     fresh: bool = False,
     finished: Callable[[Results], None] = lambda results: None,
 ) -> Results:
-    """Judges the samples of a file with the evaluator `benchmark`, and reports all of its metrics.
+    """Judges the samples of a file with the evaluator `benchmark`, and reports all of its metrics but those `on_request`.
 
     benchmark   an evaluator id, or the name of a data set that one evaluator has. data: where that data set is.
     overrides   ``key.path=yaml``, as ``--set`` takes them: ``eval.limit=20``, ``eval.evaluators.mbpp-v1.split=train``.
@@ -60,7 +60,7 @@ def score(
     recipe = {
         "run": {"name": f"score-{stem}-{content}"},
         "model": {"base_id": f"samples:{path}", "loader": "samples"},
-        "eval": {"sampling": {"n": "auto"}, "metrics": _metrics(owner.spec.metrics, max(1, min(counts)))},
+        "eval": {"sampling": {"n": "auto"}, "metrics": _metrics(owner.spec, max(1, min(counts)))},
     }
     environment, structured = load_configuration(config, recipe, plugins=plugins, overrides=overrides)
     if data and owner.spec.dataset:  # into the environment, so that the run directory's config.yaml knows it
@@ -90,8 +90,8 @@ def find_benchmark(name: str, plugins: Plugins) -> Registered[EvaluatorSpec]:
     raise ConfigError(plugins.missing(kind, name, names).replace(f"unknown {kind}", "unknown benchmark", 1))
 
 
-def _metrics(templates: Sequence[str], n: int) -> list[str]:
+def _metrics(spec: EvaluatorSpec, n: int) -> list[str]:
     names: list[str] = []
-    for template in templates:
+    for template in (name for name in spec.metrics if name not in spec.on_request):
         names += [template.replace("{k}", str(k)) for k in KS if k <= n] if "{k}" in template else [template]
     return names

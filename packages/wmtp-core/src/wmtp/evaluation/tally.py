@@ -15,7 +15,7 @@ from wmtp.evaluation.asking import TooLongCount
 from wmtp.evaluation.failures import Failures
 from wmtp.evaluation.metrics import summarise
 from wmtp.evaluation.taken_out import TakenOut
-from wmtp.kit.scores import pass_at_k
+from wmtp.kit.scores import pass_at_k, share_of_tests
 
 if TYPE_CHECKING:
     from wmtp.evaluation.benchmark import CodeBenchmark
@@ -111,6 +111,9 @@ class Tally:
             base, _, k = name.rpartition("@")
             if base == self._benchmark.pass_metric and base:
                 found[name] = pass_at_k(len(verdicts), sum(v.outcome.passed for v in verdicts), int(k))
+                continue
+            if name == self._benchmark.tests_metric:
+                found[name] = share_of_tests(verdicts)
                 continue
             if own is None:
                 with self._benchmark._own("score", f"problem {problem.id}"):

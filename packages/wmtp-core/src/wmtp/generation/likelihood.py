@@ -83,4 +83,4 @@ def head_scores(text: KnownText) -> HeadScores:
         kind = str(text._states[0].dtype).removeprefix("torch.")
         whose = f"logits of draft {wrong}" if wrong else "model's logits"
         raise GenerationError(f"the {whose} are not finite (computed in {kind}): no loss can be made of them")
-    return HeadScores(loss=tuple(losses), right=tuple(right), tokens=tuple(counts))
+    return HeadScores(loss=tuple(losses), right=tuple(right), scored=tuple(counts))

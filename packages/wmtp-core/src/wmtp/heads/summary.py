@@ -44,10 +44,10 @@ def by_depth(texts: Sequence[Measured]) -> list[Json]:
 
 def scores(texts: Sequence[Measured], head: int) -> dict[str, Share]:
     """``loss`` in nats a token and ``top1`` of a head, 0 the next-token head: means over problems of their own means."""
-    kept = [text.scores for text in texts if text.scores.tokens[head] > 0]
+    kept = [text.scores for text in texts if text.scores.scored[head] > 0]
     return {
-        "loss": Share.of([(s.loss[head] / s.tokens[head], 1.0) for s in kept]),
-        "top1": Share.of([(s.right[head] / s.tokens[head], 1.0) for s in kept]).within(0, 1),
+        "loss": Share.of([(s.loss[head] / s.scored[head], 1.0) for s in kept]),
+        "top1": Share.of([(s.right[head] / s.scored[head], 1.0) for s in kept]).within(0, 1),
     }
 
 

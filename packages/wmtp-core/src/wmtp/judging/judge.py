@@ -13,8 +13,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import attrs
+
 from wmtp.contracts.judging import CallTests, Level, Outcome, StdioTests
 from wmtp.errors import JudgeError
+from wmtp.judging import further
 from wmtp.judging.host import watch
 from wmtp.judging.host.packages import Package, find
 from wmtp.judging.host.pair import FILE_MIB, PROCESSES, Overlong, Pair, PairDied
@@ -153,15 +156,22 @@ class SandboxJudge:
         return future
 
     def _judge(self, code: str, tests: CallTests | StdioTests) -> Outcome:
-        return Outcome(**self._answer(code, tests))
+        if isinstance(tests, StdioTests) and tests.all_tests:
+            tests = attrs.evolve(tests, cases=tuple(tests.cases))
+        answer = self._answer(code, tests)
+        begun, skip = answer.pop("begun", False), int(answer.pop("skip", 0))
+        if tests.all_tests and answer["status"] not in ("passed", "infrastructure"):
+            answer |= further.results(self._answer, code, tests, answer, begun=begun, skip=skip)
+        return Outcome(**answer)
 
-    def _answer(self, code: str, tests: CallTests | StdioTests) -> dict[str, Any]:
+    def _answer(self, code: str, tests: CallTests | StdioTests, skip: int | None = None) -> dict[str, Any]:
+        """How it ends; with `skip`, which of its calls' tests pass, but for the one of that number."""
         limits = self._job_limits(tests.time_limit, tests.memory_mib)
         why = ""
         for _ in range(ATTEMPTS):
             try:
                 with self._borrowed() as pair:
-                    answer = _run(pair, code, tests, limits)
+                    answer = _run(pair, code, tests, limits, skip)
                     stopped = pair.stopped
                     if answer.pop("spent", False):
                         self.close_pair(pair)
@@ -222,11 +232,13 @@ class SandboxJudge:
         self.close()
 
 
-def _run(pair: Pair, code: str, tests: CallTests | StdioTests, limits: dict[str, Any]) -> dict[str, Any]:
+def _run(
+    pair: Pair, code: str, tests: CallTests | StdioTests, limits: dict[str, Any], skip: int | None = None
+) -> dict[str, Any]:
     job: dict[str, Any] = {"code": code, "limits": limits}
     if isinstance(tests, CallTests):
         job |= {"mode": "call", "setup": tests.setup, "tests": tests.tests, "reference": tests.reference}
-        return pair.run(job)
+        return pair.run(job if skip is None else job | {"skip": skip})
     limits |= {"input_file": tests.input_file, "output_file": tests.output_file, "input_bytes": FILE_MIB << 20}
     job |= {"mode": "stdio", "compare": tests.compare}
     found = pair.run_cases(job, tests.cases)

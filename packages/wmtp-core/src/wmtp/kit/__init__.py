@@ -4,7 +4,7 @@ Rows: `read_rows`, `RowFile`. Answers: `extract`, `Wanted`, `Extraction`, `cut_a
 `competition_prompt`,
 `LateCases`.
 For engines: `rendered` and `encoded`, a prompt as the model's tokenizer has it; `opened_by`, `thinking_tokens`.
-Scores: `pass_at_k`, `without_known_bad`.
+Scores: `pass_at_k`, `without_known_bad`, `PartialCredit`, `share_of_tests`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from wmtp.kit.files import files_of_split
 from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat, cut_at_stop, few_shot
 from wmtp.kit.python import called_names, parse
 from wmtp.kit.rows import Row, RowFile, check_fields, read_rows
-from wmtp.kit.scores import pass_at_k, without_known_bad
+from wmtp.kit.scores import TESTS_PASSED, PartialCredit, pass_at_k, share_of_tests, without_known_bad
 from wmtp.kit.spreading import Spread
 from wmtp.kit.thinking import FAMILIES, Marks, opened_by, split_thinking
 from wmtp.kit.tokenizing import encoded, rendered, thinking_tokens
@@ -25,11 +25,13 @@ from wmtp.kit.workers import EngineStream, Taken, WorkerFacts, WorkerLostError, 
 __all__ = [
     "FAMILIES",
     "RULES",
+    "TESTS_PASSED",
     "ChatSettings",
     "EngineStream",
     "Extraction",
     "LateCases",
     "Marks",
+    "PartialCredit",
     "PromptForm",
     "Row",
     "RowFile",
@@ -54,6 +56,7 @@ __all__ = [
     "raised",
     "read_rows",
     "rendered",
+    "share_of_tests",
     "split_thinking",
     "thinking_tokens",
     "without_known_bad",

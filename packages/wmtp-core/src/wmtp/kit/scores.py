@@ -1,14 +1,37 @@
-"""Scores that benchmarks share: unbiased pass@k, and a score without the problems that are known to be bad."""
+"""Scores that benchmarks share: unbiased pass@k, partial credit, and a score without the problems that are known to be bad."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import attrs
 
-from wmtp.contracts.evaluation import EvaluationResult
+from wmtp.contracts.evaluation import EvaluationResult, Verdict
+
+TESTS_PASSED = "mean share of a problem's tests that a sample passes, with the evaluator's all_tests: true"
+
+
+@attrs.frozen(kw_only=True, slots=False)  # stands beside another base
+class PartialCredit:
+    """The setting of a benchmark that can tell how many of its tests a program passes; its settings derive from it.
+
+    Attributes:
+        all_tests: Tests behind one that fails are run as well. Verdicts are the same.
+    """
+
+    all_tests: bool = False
+
+
+def share_of_tests(verdicts: Sequence[Verdict]) -> float:
+    """How much of a problem's tests its samples pass: the mean over them of the share. An answer without code passes none.
+
+    Args:
+        verdicts: Of all samples of a problem, judged with ``all_tests``.
+    """
+    outcomes = [verdict.outcome for verdict in verdicts]
+    return fmean(o.tests_passed / o.tests if o.tests else 0.0 for o in outcomes)
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:

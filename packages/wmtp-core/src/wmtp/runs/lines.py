@@ -22,7 +22,7 @@ from wmtp.errors import ConfigError
 
 R = TypeVar("R")
 _KEY = tuple(a.name for a in attrs.fields(SampleKey))
-_OUTCOME = tuple(a.name for a in attrs.fields(Outcome))
+_OUTCOME = tuple(a.name for a in attrs.fields(Outcome) if a.name != "failed_tests")
 _TAIL_BYTES = 65536
 
 
@@ -89,11 +89,12 @@ def _verdict_row(verdict: Verdict) -> dict[str, Any]:
         "passed": outcome.passed,
         **{name: getattr(outcome, name) for name in _OUTCOME if name != "status"},
         "judge_key": verdict.judge_key,
+        **({"failed_tests": list(outcome.failed_tests)} if outcome.failed_tests else {}),
     }
 
 
 def _verdict(row: dict[str, Any]) -> Verdict:
-    outcome = Outcome(**{name: row[name] for name in _OUTCOME})
+    outcome = Outcome(failed_tests=row.get("failed_tests", ()), **{name: row[name] for name in _OUTCOME})
     if row["passed"] is not outcome.passed:
         raise ValueError(f"status {outcome.status!r} and passed {row['passed']!r} contradict each other")
     return Verdict(
@@ -111,7 +112,7 @@ SAMPLES: LineFormat[Sample] = LineFormat(
 )
 VERDICTS: LineFormat[Verdict] = LineFormat(
     frozenset({"schema", *_KEY, "code_sha256", "passed", *_OUTCOME, "judge_key"}),
-    frozenset(),
+    frozenset({"failed_tests"}),
     _verdict_row,
     _verdict,
 )

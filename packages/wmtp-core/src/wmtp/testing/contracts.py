@@ -70,7 +70,8 @@ class EvaluatorContract(Citizen):
         return self.plugins().evaluators[self.evaluator].spec
 
     def _metrics(self, k: int = 1) -> list[str]:
-        return [template.replace("{k}", str(k)) for template in self._spec().metrics]
+        spec = self._spec()
+        return [name.replace("{k}", str(k)) for name in spec.metrics if name not in spec.on_request]
 
     def _run(
         self, folder: Path, base_id: str, *others: Any, n: int = 1, settings: Mapping[str, Any] | None = None

@@ -17,13 +17,12 @@ from collections.abc import Callable
 from typing import Any
 
 from wmtp.judging.checker import blame, compare, exceptions, names, remote, walls
+from wmtp.judging.checker.child import Child, Outcome, classify, outcome, used_up
 from wmtp.judging.sandbox import candidate, libraries, lockdown
 from wmtp.judging.wire import channel, codec, frames
 
 MEMORY_BYTES = 4 << 30
 SMALL_BYTES = 16 << 20  # of answers, beside which a test has all the memory it needs
-
-Outcome = dict[str, Any]
 
 
 class TestsBroken(Exception):  # noqa: N818
@@ -32,51 +31,6 @@ class TestsBroken(Exception):  # noqa: N818
 
 class Expensive(BaseException):
     """A test ran past the deadline in the checker itself."""
-
-
-class Child:
-    """One program's child: its channel, and the zygote's report once it is over."""
-
-    def __init__(self, control: socket.socket, job: dict[str, Any]) -> None:
-        self._control = control
-        self.sock, other = socket.socketpair()
-        request = {"mode": job["mode"], "limits": job["limits"]}
-        self._started = time.monotonic()
-        with other:
-            socket.send_fds(control, [json.dumps(request).encode()], [other.fileno()])
-
-    def finish(self) -> dict[str, Any]:
-        """Ends the child if it still runs. Returns the zygote's report: exit, cpu, peak_mib, wall."""
-        self._control.send(b"stop")
-        report = self._control.recv(65536)
-        self.sock.close()  # only now: a child that saw it would wake up to leave by itself, and it is killed anyway
-        if len(report) != channel.REPORT.size:
-            raise channel.Closed("the zygote is gone")
-        status, cpu, peak, spent = channel.REPORT.unpack(report)
-        wall = time.monotonic() - self._started
-        return {"exit": status, "cpu": cpu, "peak_mib": peak, "wall": wall, "spent": spent}
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # most real-time signals have no name
-        return f"signal {number}"
-
-
-def _classify(report: dict[str, Any], limits: dict[str, Any]) -> tuple[str, str]:
-    """The status of a program whose child ended before its time, from how it ended."""
-    if report["exit"] == -signal.SIGXCPU or report["cpu"] >= limits["cpu"]:
-        return "timeout", _used_up(limits)
-    if report["exit"] == -signal.SIGSYS:
-        return "blocked", "made a forbidden system call"
-    if report["exit"] < 0:
-        return "error", f"killed by {_signal_name(-report['exit'])}"
-    return "error", f"left with status {report['exit']} before its tests were done"
-
-
-def _used_up(limits: dict[str, Any]) -> str:
-    return f"used up its {limits['cpu']} s of CPU"
 
 
 def _detail(error: BaseException) -> str:
@@ -222,39 +176,66 @@ def judge_calls(control: socket.socket, job: dict[str, Any]) -> Outcome:
         status, passed, detail = _calls_to_the_end(parts, job, child)
     finally:
         report = child.finish()
+    ended = status in ("", "timeout", "memory")
     if not status:
         stage = detail
-        status, detail = _classify(report, job["limits"])
+        status, detail = classify(report, job["limits"])
         detail = f"{stage}: {detail}"
     elif status == "passed" and report["cpu"] >= job["limits"]["cpu"]:  # in processes that it started
-        status, detail = "timeout", _used_up(job["limits"])
-    return _outcome(status, passed, len(job["tests"]), detail, report)
+        status, detail = "timeout", used_up(job["limits"])
+    begun = detail.startswith("test ")  # what was being run stands in front
+    return outcome(status, passed, len(job["tests"]), detail, report) | {"begun": begun, "skip": ended and passed + 1}
 
 
-def _outcome(status: str, passed: int, tests: int, detail: str, report: dict[str, Any]) -> Outcome:
-    return {
-        "status": status,
-        "tests_passed": passed,
-        "tests": tests,
-        "cpu_seconds": report["cpu"],
-        "wall_seconds": report["wall"],
-        "peak_mib": report["peak_mib"],
-        # It may be the program's own text: nothing in it may upset a terminal or a file in UTF-8.
-        "detail": "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in detail),
-        "spent": report["spent"],
-    }
+def judge_each(control: socket.socket, job: dict[str, Any]) -> Outcome:
+    """Which of a failed program's tests pass, each run whatever became of those before it: the first failure has decided the
+    verdict already. `skip` is the number of a test that ended the program, or 0."""
+    passed: list[int] = []
+    child = Child(control, job)
+    try:
+        signal.setitimer(signal.ITIMER_PROF, job["limits"]["wall"] + 1)
+        _run_each(names.split(job["setup"], tuple(job["tests"])), job, child, passed)
+    except channel.Closed:
+        raise
+    except BaseException:  # the program's doing, as in `_calls_to_the_end`: what has passed has passed  # noqa: BLE001
+        pass
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        report = child.finish()
+    return {"passed": passed, "spent": report["spent"]}
+
+
+def _run_each(parts: names.Split, job: dict[str, Any], child: Child, passed: list[int]) -> None:
+    program = remote.RemoteProgram(child.sock)
+    space = _namespace(parts, job, program)
+    _execute(parts.setup, space, program)
+    for number, test in enumerate(parts.tests, 1):
+        if number == job["skip"]:
+            continue
+        try:
+            _execute(test, space, program)
+        except (Expensive, remote.Gone):
+            raise
+        except BaseException:  # this test's: others may pass yet  # noqa: BLE001
+            program.fault = None
+        else:
+            passed.append(number)
+        if not signal.getitimer(signal.ITIMER_PROF)[0]:  # it went off, and was caught by the test
+            passed.remove(number) if number in passed else None
+            return
 
 
 def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.socket) -> Outcome:
     """Runs case after case as the parent sends them; the first failure ends the program."""
     child = Child(control, job)
-    passed, status, detail = 0, "passed", ""
+    passed, status, detail, begun = 0, "passed", "", False
     total = {"cpu": 0.0, "wall": 0.0, "peak_mib": 0.0}
     try:
         try:
             channel.send(child.sock, frames.PROGRAM, job["code"].encode("utf-8", "surrogatepass"))
             kind, data = channel.receive(child.sock, candidate.FRAME_LIMIT)
-            if kind != frames.READY:
+            begun = kind == frames.READY
+            if not begun:
                 status, detail = "error", f"the program does not compile{_why(data)}"
             while True:
                 channel.send(parent, frames.CASE_RESULT, b"" if status == "passed" else b"x")
@@ -287,9 +268,9 @@ def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.sock
     finally:
         report = child.finish()
     if not status:
-        status, detail = _classify(report, job["limits"])
+        status, detail = classify(report, job["limits"])
         _drain_parent(parent)
-    return _outcome(status, passed, passed + (status != "passed"), detail, report | total)
+    return outcome(status, passed, passed + (status != "passed"), detail, report | total) | {"begun": begun}
 
 
 def _why(description: bytes) -> str:
@@ -333,10 +314,10 @@ def _case_status(ended: dict[str, Any], printed: bytes, expected: str, job: dict
             return "memory", "out of memory"
         if ended["exit"] == 1 and last[0].startswith("PermissionError"):
             return "blocked", last[0][:300]
-        status, detail = _classify(ended, job["limits"])
+        status, detail = classify(ended, job["limits"])
         return status, last[0][:300] if ended["exit"] > 0 and last[0] else detail
     if ended["cpu"] >= job["limits"]["cpu"]:
-        return "timeout", _used_up(job["limits"])
+        return "timeout", used_up(job["limits"])
     if compare.same_output(expected, printed.decode("utf-8", "replace"), job["compare"]):
         return "passed", ""
     return "failed", "wrong output"
@@ -366,7 +347,7 @@ def main(parent_descriptor: int, control_descriptor: int) -> None:
     sys.setrecursionlimit(5000)
     sys.set_int_max_str_digits(0)  # data sets are older than that limit
     handlers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-        "call": lambda job: judge_calls(control, job),
+        "call": lambda job: (judge_each if "skip" in job else judge_calls)(control, job),
         "stdio": lambda job: judge_stdio(control, job, parent),
         "probe": lambda job: probe(control, job),
     }

@@ -1,0 +1,72 @@
+"""One program's child, and how it ended. Runs in the trusted process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from typing import Any
+
+from wmtp.judging.wire import channel
+
+Outcome = dict[str, Any]
+
+
+class Child:
+    """One program's child: its channel, and the zygote's report once it is over."""
+
+    def __init__(self, control: socket.socket, job: dict[str, Any]) -> None:
+        self._control = control
+        self.sock, other = socket.socketpair()
+        request = {"mode": job["mode"], "limits": job["limits"]}
+        self._started = time.monotonic()
+        with other:
+            socket.send_fds(control, [json.dumps(request).encode()], [other.fileno()])
+
+    def finish(self) -> dict[str, Any]:
+        """Ends the child if it still runs. Returns the zygote's report: exit, cpu, peak_mib, wall."""
+        self._control.send(b"stop")
+        report = self._control.recv(65536)
+        self.sock.close()  # only now: a child that saw it would wake up to leave by itself, and it is killed anyway
+        if len(report) != channel.REPORT.size:
+            raise channel.Closed("the zygote is gone")
+        status, cpu, peak, spent = channel.REPORT.unpack(report)
+        wall = time.monotonic() - self._started
+        return {"exit": status, "cpu": cpu, "peak_mib": peak, "wall": wall, "spent": spent}
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
+
+
+def classify(report: dict[str, Any], limits: dict[str, Any]) -> tuple[str, str]:
+    """The status of a program whose child ended before its time, from how it ended."""
+    if report["exit"] == -signal.SIGXCPU or report["cpu"] >= limits["cpu"]:
+        return "timeout", used_up(limits)
+    if report["exit"] == -signal.SIGSYS:
+        return "blocked", "made a forbidden system call"
+    if report["exit"] < 0:
+        return "error", f"killed by {_signal_name(-report['exit'])}"
+    return "error", f"left with status {report['exit']} before its tests were done"
+
+
+def used_up(limits: dict[str, Any]) -> str:
+    return f"used up its {limits['cpu']} s of CPU"
+
+
+def outcome(status: str, passed: int, tests: int, detail: str, report: dict[str, Any]) -> Outcome:
+    return {
+        "status": status,
+        "tests_passed": passed,
+        "tests": tests,
+        "cpu_seconds": report["cpu"],
+        "wall_seconds": report["wall"],
+        "peak_mib": report["peak_mib"],
+        # It may be the program's own text: nothing in it may upset a terminal or a file in UTF-8.
+        "detail": "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in detail),
+        "spent": report["spent"],
+    }
