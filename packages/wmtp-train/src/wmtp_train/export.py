@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import wmtp
-from wmtp_train import state
-from wmtp_train.folder import EXPORTED, Checkpoint, TrainingFolder, read_json, write_text
-from wmtp_train.lora import add_adapters, merged_state
+from wmtp_train import schedule, sequential, state
+from wmtp_train.folder import EXPORTED, Checkpoint, TrainingFolder, read_json, write_json, write_text
+from wmtp_train.lora import add_adapters, merge_adapters
 from wmtp_train.plan import TrainingRequest
 from wmtp_train.processes import Processes
 from wmtp_train.settings import sections_of
@@ -40,6 +39,9 @@ def export(request: TrainingRequest, checkpoint: Checkpoint, *, destination: Pat
         device="cpu", dtype=_dtype(folder)
     )
     model = loaded.model
+    sequential.prepare(loaded)
+    heads = schedule.check_heads(train.heads, model.head_count())
+    sequential.choose_trained(model, heads, freeze_trunk=train.heads.freeze_trunk)
     if train.lora is not None:
         add_adapters(model, train.lora)
     ema = state.Ema(model, train.ema) if train.ema is not None else None
@@ -49,8 +51,9 @@ def export(request: TrainingRequest, checkpoint: Checkpoint, *, destination: Pat
             for name, parameter in model.named_parameters():
                 if name in ema.means:
                     parameter.copy_(ema.means[name])
-    weights = state.full_state(model) if train.lora is None else merged_state(model)
-    _write(model, loaded.tokenizer, weights, place)
+    if train.lora is not None:
+        merge_adapters(model)
+    _write(loaded, request.plugins, place)
     return place
 
 
@@ -58,13 +61,22 @@ def _dtype(folder: TrainingFolder) -> str:
     return str(read_json(folder.plan)["identity"]["dtype"])
 
 
-def _write(model: Any, tokenizer: Any, weights: dict[str, torch.Tensor], place: Path) -> None:
+def _write(loaded: wmtp.LoadedModel, plugins: wmtp.Plugins, place: Path) -> None:
+    model = loaded.model
+    modules, named = sequential.detached(model), model.config.architectures
     place.parent.mkdir(parents=True, exist_ok=True)
     partial = place.with_name(f".partial-{place.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        model.save_pretrained(partial, state_dict=weights)
-        tokenizer.save_pretrained(partial)
+        model.save_pretrained(partial, state_dict=state.full_state(model))
+        loaded.tokenizer.save_pretrained(partial)
+        if modules is not None:
+            wmtp.save_modules(modules, partial)
+        elif loaded.folder is not None and (loaded.folder / "config.json").is_file():
+            wmtp.copy_modules(loaded.folder, partial, [one.spec for one in plugins.architectures.values()])
+        if hasattr(type(model.config), "runs_as") and named:  # the class that runs here is a stand-in of ours
+            config = read_json(partial / "config.json")
+            write_json(partial / "config.json", {**config, "architectures": named})
         write_text(partial / EXPORTED, "")
         partial.rename(place)
     finally:

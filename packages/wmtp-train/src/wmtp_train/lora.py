@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from torch import Tensor, nn
+from torch import nn
 
 import wmtp
 from wmtp_train.settings import LoraConfig
@@ -25,24 +23,26 @@ def add_adapters(model: nn.Module, lora: LoraConfig) -> None:
     made = PeftConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.target_modules)
     )
+    wished = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     model.requires_grad_(False)
     try:
         inject_adapter_in_model(made, model)
     except ValueError as error:
         raise wmtp.ConfigError(f"train.lora.target_modules: {str(error).splitlines()[0]}") from None
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_("lora_" in name)
+        parameter.requires_grad_("lora_" in name and f"{name.partition('.lora_')[0]}.weight" in wished)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise wmtp.ConfigError(
+            "train.lora.target_modules names modules of the trunk alone, and train.heads.freeze_trunk freezes it"
+        )
 
 
-def merged_state(model: nn.Module) -> dict[str, Tensor]:
-    """The weights that a model without adapters would have, by its names."""
+def merge_adapters(model: nn.Module) -> None:
+    """Puts adapters into the weights that they stand beside: the model is as it would be without any."""
     from peft.tuners.lora import LoraLayer
 
-    for module in model.modules():
+    for name, module in list(model.named_modules()):
         if isinstance(module, LoraLayer):
             module.merge()
-    found: dict[str, Any] = {}
-    for name, tensor in model.state_dict().items():
-        if "lora_" not in name:
-            found[name.replace(".base_layer.", ".")] = tensor.detach().cpu()
-    return found
+            above, _, own = name.rpartition(".")
+            setattr(model.get_submodule(above), own, module.get_base_layer())

@@ -35,13 +35,22 @@ def head_states(
 ) -> Tensor:
     """The states behind the trunk's last norm, [1, batch, width, hidden]."""
     trunk = getattr(self, self.base_model_prefix)
-    if attention_mask is not None and self.config._attn_implementation == "eager":  # which adds the mask to its scores
-        seen = torch.zeros(attention_mask.shape, dtype=self.dtype, device=attention_mask.device)
-        attention_mask = seen.masked_fill(~attention_mask, torch.finfo(self.dtype).min)
     found = trunk(
-        input_ids=input_ids, position_ids=position_ids, attention_mask=attention_mask, use_cache=False, return_dict=True
+        input_ids=input_ids,
+        position_ids=position_ids,
+        attention_mask=added(self, attention_mask),
+        use_cache=False,
+        return_dict=True,
     )
     return found.last_hidden_state[None]  # type: ignore[no-any-return]
+
+
+def added(model: Any, seen: Tensor | None) -> Tensor | None:
+    """A boolean mask in the form that the model's kind of attention reads: eager attention adds it to its scores."""
+    if seen is None or model.config._attn_implementation != "eager":
+        return seen
+    scores = torch.zeros(seen.shape, dtype=model.dtype, device=seen.device)
+    return scores.masked_fill(~seen, torch.finfo(model.dtype).min)
 
 
 def project(self: Any, states: Tensor) -> Tensor:
@@ -61,8 +70,14 @@ def output_parameters(self: Any) -> list[nn.Parameter]:
 
 
 def shardable(self: Any) -> list[nn.Module]:
-    """The layers: the longest list of modules in the model."""
-    lists = [list(module) for module in self.modules() if isinstance(module, nn.ModuleList)]
+    """The layers."""
+    return layers_of(self)
+
+
+def layers_of(model: Any) -> list[nn.Module]:
+    """The longest list of modules in the model's trunk."""
+    trunk = getattr(model, model.base_model_prefix)
+    lists = [list(module) for module in trunk.modules() if isinstance(module, nn.ModuleList)]
     return max(lists, key=len, default=[])
 
 

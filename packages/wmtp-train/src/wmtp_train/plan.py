@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,15 +16,16 @@ import torch
 import wmtp
 from wmtp.events import RunStarted
 from wmtp.weighting import check_same_tokenizer
-from wmtp_train import models, schedule
+from wmtp_train import models, schedule, sequential
 from wmtp_train.data import load_rows
 from wmtp_train.order import total_steps
 from wmtp_train.presets import scorer_of
 from wmtp_train.rows import Rows
-from wmtp_train.settings import Sections, sections_of
+from wmtp_train.settings import HeadsConfig, Sections, sections_of
 from wmtp_train.weigh import Weigher
 
-VERSION = "mtp-v1/1"
+log = logging.getLogger("wmtp.train")
+VERSION = "mtp-v1/2"
 """It rises when the same recipe would give other weights."""
 
 
@@ -111,8 +113,7 @@ def make_plan(request: TrainingRequest, *, world: int = 1) -> Plan:
     loaded = wmtp.create_model_loader(config, request.recipe, plugins=plugins).load_model(
         device=request.device, dtype=_dtype(config)
     )
-    models.prepare(loaded.model)
-    heads = schedule.check_heads(train.heads, loaded.model.head_count())
+    heads = _heads(loaded, train.heads)
     rows = load_rows(sections.data.train, loaded.tokenizer, config, plugins)
     eval_rows = load_rows(sections.data.eval, loaded.tokenizer, config, plugins) if sections.data.eval else None
     for part in (sections.data.train, sections.data.eval):
@@ -147,6 +148,16 @@ def make_plan(request: TrainingRequest, *, world: int = 1) -> Plan:
         end=None if train.max_steps is not None else len(rows) * train.num_epochs,
         identity={**_identity(loaded, sections, seed), **decides},
     )
+
+
+def _heads(loaded: wmtp.LoadedModel, wished: HeadsConfig) -> int:
+    """How many heads are trained. What else is stored is said, and exported as it is."""
+    why = sequential.prepare(loaded)
+    heads = schedule.check_heads(wished, loaded.model.head_count(), why)
+    if why and wished.count is None:
+        log.warning("the model's further heads are not trained, and are exported as they are: %s", why)
+    sequential.choose_trained(loaded.model, heads, freeze_trunk=wished.freeze_trunk)
+    return heads
 
 
 def _identity(loaded: wmtp.LoadedModel, sections: Sections, seed: int) -> dict[str, Any]:
@@ -205,8 +216,8 @@ def _check_wishes(sections: Sections) -> None:
         raise wmtp.ConfigError(
             "early stopping and keep_best look at a validation loss, and there is no section data.eval"
         )
-    if train.early_stopping and train.eval_every is None:
-        raise wmtp.ConfigError("train.early_stopping needs train.eval_every: how often to look")
+    if (train.early_stopping or sections.checkpoint.keep_best) and train.eval_every is None:
+        raise wmtp.ConfigError("early stopping and keep_best need train.eval_every: how often to look")
     if train.control is not None and train.scorer is None and train.algo in ("baseline-mtp", "mtp-baseline"):
         raise wmtp.ConfigError(
             f"control {train.control.name} stands in for a scorer's weights, and algo {train.algo} has no scorer; name one in "

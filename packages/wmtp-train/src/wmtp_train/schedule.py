@@ -66,13 +66,13 @@ def active_heads(step: int, heads: HeadsConfig, count: int) -> int:
     return 1 + stage if heads.schedule == "forward" else count - stage
 
 
-def check_heads(heads: HeadsConfig, available: int) -> int:
-    """The number of heads to train. Raises ConfigError where the model has fewer."""
+def check_heads(heads: HeadsConfig, available: int, why: str = "") -> int:
+    """The number of heads to train. Raises ConfigError where the model has fewer. why: it has some that cannot be trained."""
     count = heads.count or available
     if count > available:
         raise wmtp.ConfigError(
-            f"train.heads.count is {count}, and the model has {available}. Train {available}, or add heads to a plain "
-            "Llama: `wmtp heads add MODEL --to FOLDER`"
+            f"train.heads.count is {count}, and the model has {available}. Train {available}, or add heads: `wmtp heads add "
+            f"MODEL --to FOLDER`{f'. It has others that cannot be trained: {why}' if why else ''}"
         )
     if heads.coefficients is not None and len(heads.coefficients) != count:
         raise wmtp.ConfigError(

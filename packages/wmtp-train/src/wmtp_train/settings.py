@@ -37,6 +37,7 @@ class HeadsConfig:
         schedule: ``forward`` begins with the next-token head and adds the others one by one, ``reverse`` begins with all and
             ends with it; ``None``: all from the beginning.
         schedule_steps: Steps until the last of them has been added, or taken away.
+        freeze_trunk: Train the heads beside the next-token head alone; what the model writes stays the same.
     """
 
     count: int | None = attrs.field(default=None, validator=validators.optional(validators.ge(1)))
@@ -46,6 +47,7 @@ class HeadsConfig:
     )
     schedule: Literal["forward", "reverse"] | None = None
     schedule_steps: int = attrs.field(default=0, validator=validators.ge(0))
+    freeze_trunk: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.coefficients is not None and self.decay is not None:
@@ -54,6 +56,12 @@ class HeadsConfig:
             raise ValueError("the coefficients are all 0, so nothing would be trained")
         if self.schedule and self.schedule_steps < 1:
             raise ValueError(f"a {self.schedule} schedule needs schedule_steps")
+        if self.freeze_trunk and self.schedule:
+            raise ValueError(
+                f"a {self.schedule} schedule has steps of the next-token head alone, which freeze_trunk freezes"
+            )
+        if self.freeze_trunk and self.coefficients is not None and not sum(self.coefficients[1:]) > 0:
+            raise ValueError("freeze_trunk freezes the next-token head, and the coefficients of all others are 0")
 
 
 @attrs.frozen(kw_only=True)

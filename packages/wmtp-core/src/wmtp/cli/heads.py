@@ -34,8 +34,13 @@ def command() -> None:
 @click.option(
     "--to", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write."
 )
+@click.option("--count", type=click.IntRange(min=1), help="How many. Default: 3 parallel heads, or 1 module.")
 @click.option(
-    "--count", type=click.IntRange(min=1), default=3, show_default=True, help="Heads beside the next-token head."
+    "--kind",
+    type=click.Choice(["parallel", "sequential"]),
+    default="parallel",
+    show_default=True,
+    help="parallel: Meta's, for Llama, Mistral and Qwen2. sequential: modules like DeepSeek's, for any model.",
 )
 @click.option("--config", type=click.Path(exists=True, dir_okay=False), help="config.yaml: storage, paths, devices.")
 @click.option(
@@ -43,21 +48,32 @@ def command() -> None:
 )
 @click.pass_obj
 def add(
-    session: Session, /, model: str, folder: Path, count: int, config: str | None, overrides: tuple[str, ...]
+    session: Session,
+    /,
+    model: str,
+    folder: Path,
+    count: int | None,
+    kind: str,
+    config: str | None,
+    overrides: tuple[str, ...],
 ) -> None:
-    """Add heads to MODEL, a plain Llama, and write it: to be trained with `wmtp train`.
+    """Add heads to MODEL, which has none, and write it: to be trained with `wmtp train`.
 
-    Each begins as a copy of the model's last layer. What the model writes stays the same.
+    Each begins as a copy of the model's last layer; a module's projection begins random. What the model writes stays the same.
     """
     from wmtp.config import load_configuration
     from wmtp.loaders import create_model_loader
-    from wmtp.models.parallel import save_with_heads
+    from wmtp.models.parallel import save_with_heads, save_with_modules
 
     settings, recipe = load_configuration(
         config, {"model": {"base_id": model}}, plugins=session.plugins, overrides=overrides
     )
     loaded = create_model_loader(settings, recipe, plugins=session.plugins).load_model(device="cpu")
-    click.echo(save_with_heads(loaded.model, loaded.tokenizer, count, folder))
+    if kind == "sequential":
+        specs = tuple(owned.spec for owned in session.plugins.architectures.values())
+        click.echo(save_with_modules(loaded, count or 1, folder, specs))
+    else:
+        click.echo(save_with_heads(loaded.model, loaded.tokenizer, count or 3, folder))
 
 
 @command.command("measure", hidden=True)
@@ -82,7 +98,7 @@ def measure(session: Session, /, model: str, as_json: bool, **options: Any) -> i
 
     Without --benchmark or --text it says what was found. With one of them: loss, first choices and expected acceptance of every
     draft, on the given solutions or (--sampled) on the model's own. Exit status 1 where there is nothing to
-    measure. `wmtp heads add MODEL --to FOLDER` adds heads to a plain Llama.
+    measure. `wmtp heads add MODEL --to FOLDER` adds heads to a model without.
     """
     from wmtp.cli.session import echo_json, plugins_print_aside
     from wmtp.evaluation.printable import printable

@@ -42,6 +42,7 @@ class LoadedModel:
 
     variant: which variant of a checkpoint of Meta's it is, as the files themselves say; ``""`` where they do not.
     version: what pins the files it came from; ``""`` where nothing does.
+    folder: where they are.
     heads: what was found of multi-token-prediction modules. stored_modules: those that can be run, not read yet.
     """
 
@@ -52,6 +53,7 @@ class LoadedModel:
     heads: HeadsFound = attrs.field(factory=HeadsFound)
     stored_modules: StoredModules | None = None
     version: str = ""
+    folder: Path | None = None
 
     @property
     def modules(self) -> SequentialModules | None:
@@ -140,7 +142,7 @@ def load_model(
         parts = _Read("gguf", model, tokenizer, [file], others, file.stem)
     else:
         parts = _read_meta(path, variant, target, kind)
-    return parts.loaded(trust_remote_code, whole_digests)
+    return attrs.evolve(parts.loaded(trust_remote_code, whole_digests), folder=path)
 
 
 @attrs.frozen

@@ -64,7 +64,7 @@ def save_modules(modules: SequentialModules, folder: Path) -> tuple[str, ...]:
 
     tensors = dict(_named(modules))
     save_file(
-        {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
+        {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()},  # copies share their memory
         str(folder / FILE),
         metadata={"format": "pt"},
     )
@@ -85,6 +85,8 @@ def save_modules(modules: SequentialModules, folder: Path) -> tuple[str, ...]:
 
 def _named(modules: SequentialModules) -> Iterator[tuple[str, Tensor]]:
     spec, layers = modules.spec, int(modules.trunk.config.num_hidden_layers)
+    model = modules.trunk.model
+    output, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
     starts: dict[str, str] = {}
     for start, role in spec.tensors.items():
         starts.setdefault(role, start)
@@ -94,6 +96,10 @@ def _named(modules: SequentialModules) -> Iterator[tuple[str, Tensor]]:
             if part is not None:
                 start = starts[role].format(i=number, layer=layers + number)
                 yield from ((start + rest, tensor) for rest, tensor in part.state_dict().items())
+        for role, shared in (("head", output), ("embed_tokens", embedding)):
+            own = getattr(module, role)
+            if own is not None or role in module.copies:  # type: ignore[operator]
+                yield starts[role].format(i=number, layer=layers + number) + "weight", shared if own is None else own
         start = starts["block"].format(i=number, layer=layers + number)
         for rest, tensor in module.block.state_dict().items():  # type: ignore[union-attr]
             for name, value in _experts(rest, tensor):

@@ -19,7 +19,10 @@ Read = Callable[[str], Tensor]
 
 
 class MtpModule(nn.Module):
-    """One module. `norm`, `head` and `embed_tokens` are ``None`` where it shares the trunk's."""
+    """One module. `norm`, `head` and `embed_tokens` are ``None`` where it shares the trunk's.
+
+    `copies`: of the last two, those that its checkpoint stores although they are the trunk's; they are stored again.
+    """
 
     def __init__(self, trunk: Trunk, block: nn.Module, kind: str) -> None:
         super().__init__()
@@ -31,6 +34,7 @@ class MtpModule(nn.Module):
         self.norm: nn.Module | None = None
         self.head: Tensor | None = None
         self.embed_tokens: Tensor | None = None
+        self.copies: tuple[str, ...] = ()
 
 
 class SequentialModules(nn.Module):
@@ -118,7 +122,15 @@ class SequentialModules(nn.Module):
         normed, head = self.normed(step, states), self.module(step).head
         return self.trunk.project(normed) if head is None else nn.functional.linear(normed, head)
 
-    def whole(self, ids: Tensor, hidden: Tensor, depth: int) -> list[Tensor]:
+    def whole(
+        self,
+        ids: Tensor,
+        hidden: Tensor,
+        depth: int,
+        *,
+        positions: Tensor | None = None,
+        seen: Tensor | None = None,
+    ) -> list[Tensor]:
         """States of every draft step at every position of texts, each given the true tokens: [rows, width, hidden] a step.
 
         Gradients go through it: with `project` it is what modules are trained by.
@@ -130,10 +142,18 @@ class SequentialModules(nn.Module):
             ids: [rows, width]; padding stands behind the texts.
             hidden: [rows, width, hidden] of `first_hidden`. Positions whose tokens lie behind a text get states of no meaning.
             depth: draft steps.
+            positions: [rows, width] of the tokens in their documents, where rows hold several; default: one document a row.
+            seen: [rows, 1, width, width], true where a position sees another, for such rows; default: all earlier ones.
+
+        Raises:
+            ValueError: `seen` with more steps than modules: what a module's further runs see is not in it.
         """
         width = ids.shape[1]
+        if seen is not None and depth > self.count:
+            raise ValueError(f"{depth} steps of {self.count} modules over rows of several documents; take {self.count}")
         following = torch.cat([ids, ids.new_zeros(len(ids), depth)], dim=1)
-        positions = torch.arange(width, device=ids.device)[None]
+        if positions is None:
+            positions = torch.arange(width, device=ids.device)[None]
         found: list[Tensor] = []
         memory: Any = None
         for step in range(depth):
@@ -142,6 +162,8 @@ class SequentialModules(nn.Module):
             if again == 0 and depth > self.count:
                 memory = _Memory()
             mask = _mask(width, max(0, again), self.trunk.window(kind), hidden)
+            if seen is not None:
+                mask = mask.masked_fill(~seen, float("-inf"))
             tokens = following[:, step + 1 : step + 1 + width]
             states = self(step, hidden, tokens, positions + 1 + step, mask, memory if again >= 0 else None)
             found.append(states)
@@ -209,6 +231,11 @@ def build_modules(
                 )
         module.head = _own(stored, "head", trunk.model.get_output_embeddings().weight, read)
         module.embed_tokens = _own(stored, "embed_tokens", trunk.model.get_input_embeddings().weight, read)
+        module.copies = tuple(
+            role
+            for role in ("head", "embed_tokens")
+            if "weight" in stored.roles.get(role, {}) and getattr(module, role) is None
+        )
         modules.append(module)
     return SequentialModules(trunk, modules, spec).eval()
 
