@@ -80,7 +80,7 @@ lowest:
 	$(PYTHON) -m venv --clear .venv-lowest
 	$(PYTHON) scripts/lowest_requirements.py > .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/lowest.txt torch==2.13.0 \
-		$(LOCAL_PACKAGES) pytest pytest-timeout pytest-xdist hypothesis
+		$(LOCAL_PACKAGES) pytest pytest-timeout pytest-xdist hypothesis peft
 	.venv-lowest/bin/python -m pytest -q -n $(WORKERS) -m "not slow" $(FAST_TESTS)
 
 newest:
