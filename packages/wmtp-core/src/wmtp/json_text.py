@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import Any
 
@@ -15,5 +16,8 @@ def loads(text: str | bytes) -> Any:
 
 
 def loads_utf8(data: bytes) -> Any:
-    """As `loads`, of UTF-8 in which a model's half of a surrogate pair may stand, as our own files have it."""
-    return loads(data.decode("utf-8", "surrogatepass"))
+    """As `loads`, of UTF-8 in which a model's half of a surrogate pair may stand, as our own files have it.
+
+    A byte order mark before it, as Windows puts one there, is passed over.
+    """
+    return loads(data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogatepass"))

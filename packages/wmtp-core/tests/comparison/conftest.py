@@ -32,10 +32,11 @@ def make_run(tmp_path: Path) -> MakeRun:
         prompt: Mapping[str, Any] = {"split": "test", "stop": []},
         rows: Mapping[str, str] = {},
         prompts: Mapping[str, str] = {},
-        code: Callable[[str, int], str] = lambda problem, index: f"def f():\n    return {index}\n",
+        code: Callable[[str, int], str] | None = None,
         results: Mapping[str, Any] = {},
         values: Mapping[str, Mapping[str, float]] = {},
     ) -> Path:
+        code = code or (lambda problem, index: f"def f():\n    return {index}  # {name}\n")
         folder = tmp_path / name
         folder.mkdir()
         pairs = [(p, i, ok) for p, of in outcomes.items() for i, ok in enumerate(of)]

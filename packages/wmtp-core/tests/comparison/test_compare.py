@@ -18,7 +18,8 @@ from click.testing import CliRunner
 
 import wmtp
 from wmtp.cli import main
-from wmtp.comparison.compare import compare, lower_is_better
+from wmtp.comparison.compare import compare
+from wmtp.comparison.metrics import lower_is_better
 from wmtp.reports.charts import ticks
 from wmtp.reports.html import write_report
 

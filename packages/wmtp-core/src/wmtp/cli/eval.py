@@ -7,7 +7,7 @@ import os
 
 import click
 
-from wmtp.cli.options import Finite, run_options, with_judge
+from wmtp.cli.options import run_options, with_judge
 from wmtp.cli.session import Session
 
 
@@ -24,7 +24,7 @@ from wmtp.cli.session import Session
 )
 @click.option(
     "--difference",
-    type=Finite(0, 1, min_open=True, max_open=True),
+    type=float,
     metavar="D",
     help="With --until-decided: the difference to look for (eval.decide.difference; 0.02 is two points).",
 )

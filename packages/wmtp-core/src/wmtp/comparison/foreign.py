@@ -6,14 +6,18 @@ comparison says so.
 
 from __future__ import annotations
 
+import codecs
+import hashlib
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from wmtp import json_text
 from wmtp.comparison.inspect_log import read_archive, read_json_log
+from wmtp.comparison.lm_eval import FORM, read_lm_eval
 from wmtp.comparison.records import UNJUDGED, Judged, RunData
 from wmtp.errors import ConfigError
 from wmtp.runs.lines import json_lines
@@ -31,20 +35,28 @@ PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "Zstandard", b"BZh": "bzip2"
 def read_file(path: Path) -> RunData:
     """Read a file of another tool, told apart by what is in it. Raises ConfigError where it is none, or cut short."""
     with path.open("rb") as file:
-        head = file.read(4096)
+        head = file.read(4096).removeprefix(codecs.BOM_UTF8)
     if not head.strip():
         raise ConfigError(f"{path}: the file is empty")
-    if head.startswith(b"PK"):
-        return read_archive(path)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ConfigError(f"{path}: written as UTF-16, as PowerShell's > does; these files are UTF-8. Save it as that")
     for magic, name in PACKED.items():
         if head.startswith(magic):
             raise ConfigError(f"{path}: compressed by {name}; unpack it and give the file that comes out")
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return attrs.evolve(_told_apart(path, head), content=content)
+
+
+def _told_apart(path: Path, head: bytes) -> RunData:
+    if head.startswith(b"PK"):
+        return read_archive(path)
     first = _first_line(path, head)
     if first is not None:
         if "task_id" in first and "passed" in first:
             return _human_eval(path)
         if "doc_id" in first and "metrics" in first:
-            return _lm_eval(path)
+            return read_lm_eval(path, _lm_eval_rows(path))
         if "completion" in first or "solution" in first:
             raise ConfigError(f"{path}: samples that are not judged. Judge them first: wmtp score {path} --benchmark …")
     return _whole(path, _json(path))
@@ -129,6 +141,15 @@ def _outcome(path: Path, where: str, value: Any) -> bool:
     raise ConfigError(f"{path}: {where} is neither true nor false, but {json.dumps(value, default=str)[:40]}")
 
 
+def _problem(path: Path, where: str, value: Any) -> str:
+    """A problem's name: a text or a whole number. Anything else would put samples of several problems together."""
+    if (isinstance(value, str) and value) or (isinstance(value, int) and not isinstance(value, bool)):
+        return str(value)
+    raise ConfigError(
+        f"{path}, {where}: the problem's name is {json.dumps(value, default=str)[:40]}, no text or number"
+    )
+
+
 def _rows(path: Path, names: Iterable[str], form: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The lines that have all these fields, and what to call each. Raises ConfigError for any other."""
     for number, row in enumerate(json_lines(path), 1):
@@ -138,94 +159,75 @@ def _rows(path: Path, names: Iterable[str], form: str) -> Iterator[tuple[str, di
         yield f"record {number}", row
 
 
+def _lm_eval_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for where, row in _rows(path, ("doc_id", "metrics"), FORM):
+        _problem(path, where, row["doc_id"])
+        yield where, row
+
+
 def _human_eval(path: Path) -> RunData:
     passed: dict[str, dict[int, bool]] = {}
+    texts: dict[str, dict[int, int]] = {}
     for where, row in _rows(path, ("task_id", "passed"), "human-eval"):
-        of = passed.setdefault(str(row["task_id"]), {})
+        problem = _problem(path, where, row["task_id"])
+        of = passed.setdefault(problem, {})
+        if isinstance(row.get("completion"), str):
+            texts.setdefault(problem, {})[len(of)] = hash(row["completion"])
         of[len(of)] = _outcome(path, f"'passed' of {where}", row["passed"])
-    return _run(path, "human-eval", {"": Judged(passed=passed)}, [UNKNOWN_TESTS.format(name=path.name)])
+    return _run(path, "human-eval", {"": Judged(passed=passed, texts=texts)}, [UNKNOWN_TESTS.format(name=path.name)])
 
 
 def _evalplus(path: Path, whole: Mapping[str, Any]) -> RunData:
     """EvalPlus: every task's samples with their status on the base tests and on all; BigCodeBench: with one status."""
     found: dict[str, dict[str, dict[int, bool]]] = {"": {}, "base": {}, "plus": {}}
+    texts: dict[str, dict[int, int]] = {}
     for task, samples in whole["eval"].items():
         if not isinstance(samples, list) or not all(isinstance(s, dict) for s in samples):
             raise ConfigError(f"{path}: task {task} holds no list of samples")
         for index, sample in enumerate(samples):
+            where = f"sample {index} of task {task}"
+            if isinstance(sample.get("solution"), str):
+                texts.setdefault(task, {})[index] = hash(sample["solution"])
             if "base_status" in sample:
-                right = sample["base_status"] == "pass"
+                right = _status(path, where, sample["base_status"])
                 found["base"].setdefault(task, {})[index] = right
                 if sample.get("plus_status") is not None:
-                    found["plus"].setdefault(task, {})[index] = right and sample["plus_status"] == "pass"
+                    found["plus"].setdefault(task, {})[index] = right & _status(path, where, sample["plus_status"])
             elif "status" in sample:
-                found[""].setdefault(task, {})[index] = sample["status"] == "pass"
+                found[""].setdefault(task, {})[index] = _status(path, where, sample["status"])
             else:
-                raise ConfigError(f"{path}: sample {index} of task {task} has no status")
+                raise ConfigError(f"{path}: {where} has no status")
     keys = {"data hash": whole["hash"]} if isinstance(whole.get("hash"), str) else {}
     notes = [] if keys else [UNKNOWN_TESTS.format(name=path.name)]
-    return _run(path, "EvalPlus", {name: Judged(passed=of, keys=keys) for name, of in found.items() if of}, notes)
+    judged = {name: Judged(passed=of, keys=keys, texts=texts) for name, of in found.items() if of}
+    return _run(path, "EvalPlus", judged, notes)
+
+
+def _status(path: Path, where: str, status: Any) -> bool:
+    if isinstance(status, str) and status:
+        return status == "pass"
+    raise ConfigError(
+        f"{path}: the status of {where} is {json.dumps(status, default=str)[:40]}, no word such as pass or fail"
+    )
 
 
 def _bigcode(path: Path, tasks: Mapping[str, Any]) -> RunData:
     """The logs of bigcode's (and transformers' code_eval's) judge: task → [[index, {"passed": …}], …]."""
     passed: dict[str, dict[int, bool]] = {}
     for task, entries in tasks.items():
+        of = passed.setdefault(str(task), {})
         for entry in entries:
             try:
                 index, outcome = entry
                 right = outcome["passed"]
-                passed.setdefault(str(task), {})[int(index)] = _outcome(path, f"'passed' of task {task}", right)
+                if isinstance(index, bool) or not isinstance(index, int):
+                    raise TypeError(f"{index!r} is no index")
             except (TypeError, ValueError, KeyError):
                 raise ConfigError(
                     f"{path}: task {task} holds no [index, {{passed: …}}] pairs, so it is not bigcode's log of outcomes"
                 ) from None
+            if index in of:
+                raise ConfigError(f"{path}: task {task} has sample {index} twice")
+            of[index] = _outcome(path, f"'passed' of task {task}", right)
+    passed = {task: of for task, of in passed.items() if of}
     return _run(path, "bigcode", {"": Judged(passed=passed)}, [UNKNOWN_TESTS.format(name=path.name)])
-
-
-def _lm_eval(path: Path) -> RunData:
-    """One score a problem, metric and filter; where a line repeats them, the mean over repeats."""
-    scores: dict[str, dict[str, list[float]]] = {}
-    rows: dict[str, str] = {}
-    prompts: dict[str, str] = {}
-    same: dict[str, bool] = {}
-    form = "lm-evaluation-harness"
-    for where, row in _rows(path, ("doc_id", "metrics"), form):
-        problem, filtered = str(row["doc_id"]), str(row.get("filter", "none"))
-        rows[problem], prompts[problem] = str(row.get("doc_hash", "")), str(row.get("prompt_hash", ""))
-        for metric in row["metrics"] if isinstance(row["metrics"], list) else ():
-            if metric not in row:
-                raise ConfigError(f"{path}, {where}: it names the metric {metric!r} and has no value of it")
-            if isinstance(row[metric], int | float):
-                if not math.isfinite(row[metric]):
-                    raise ConfigError(f"{path}, {where}: {metric} of problem {problem} is {row[metric]}")
-                name = metric if filtered in ("none", "create_test") else f"{metric} ({filtered})"
-                scores.setdefault(name, {}).setdefault(problem, []).append(float(row[metric]))
-        texts = _responses(row)
-        if len(texts) > 1:
-            same[problem] = all(text == texts[0] for text in texts)
-    if not scores:
-        raise ConfigError(f"{path}: no line has a score that is a number")
-    notes = [UNJUDGED.format(name=path.name, what="scores", form=form)]
-    if copies := sum(same.values()):
-        notes.append(
-            f"in {path.name}, all samples of {copies} of {len(same)} problems are equal. From a server that honours one "
-            "fixed seed they are copies of one another, and no more than one sample"
-        )
-    values = {name: {p: math.fsum(v) / len(v) for p, v in of.items()} for name, of in scores.items()}
-    return RunData(
-        name=path.name, path=path, form=form,
-        metrics={name: sum(of.values()) / len(of) for name, of in values.items()},
-        owners={name: name for name in values},
-        judged={n: Judged(passed={}, problems=tuple(of), rows=rows, prompts=prompts) for n, of in values.items()},
-        values=values, notes=tuple(notes),
-    )  # fmt: skip
-
-
-def _responses(row: Mapping[str, Any]) -> list[Any]:
-    """What the model answered to one problem, once for each repeat; programs where a filter made them of it."""
-    for name in ("resps", "filtered_resps"):
-        found = row.get(name)
-        if isinstance(found, list) and found and isinstance(found[0], list):
-            return list(found[0])
-    return []

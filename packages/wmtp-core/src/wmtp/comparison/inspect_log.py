@@ -59,7 +59,18 @@ def _object(path: Path, name: str, data: bytes) -> dict[str, Any]:
 
 def _slim(sample: dict[str, Any]) -> dict[str, Any]:
     """What a comparison needs of a sample; events and messages are most of a log."""
-    return {name: sample.get(name) for name in ("id", "epoch", "scores", "error", "input", "target")}
+    kept = {name: sample.get(name) for name in ("id", "epoch", "scores", "error", "input", "target")}
+    return {**kept, "text": _answer(sample.get("output"))}
+
+
+def _answer(output: Any) -> int | None:
+    """Hash of what the model wrote; ``None`` where it is not there."""
+    if not isinstance(output, dict):
+        return None
+    choices = output.get("choices")
+    messages = [c.get("message") for c in choices if isinstance(c, dict)] if isinstance(choices, list) else []
+    written = [m.get("content") for m in messages if isinstance(m, dict)]
+    return hash(json.dumps(written)) if any(written) else None
 
 
 def _read(path: Path, header: Mapping[str, Any], samples: Iterable[Mapping[str, Any]]) -> RunData:
@@ -74,16 +85,22 @@ def _read(path: Path, header: Mapping[str, Any], samples: Iterable[Mapping[str, 
     found: dict[str, dict[str, dict[int, float]]] = {}
     rows: dict[str, str] = {}
     prompts: dict[str, str] = {}
-    count = failed = 0
+    texts: dict[str, dict[int, int]] = {}
+    seen: set[tuple[str, int]] = set()
+    failed = 0
     for sample in samples:
-        if sample["id"] is None or not isinstance(sample["epoch"], int):
-            raise ConfigError(f"{path}: a sample without id and epoch, which is none of inspect's")
-        problem, count = str(sample["id"]), count + 1
+        problem, epoch = _key(path, sample)
+        if (problem, epoch) in seen:
+            raise ConfigError(f"{path}: sample {problem!r} of epoch {epoch} is there twice")
+        seen.add((problem, epoch))
+        if sample["text"] is not None:
+            texts.setdefault(problem, {})[epoch] = sample["text"]
         rows[problem], prompts[problem] = _digest(sample["target"]), _digest(_asked(sample["input"]))
         failed += bool(sample["error"])
         for scorer, value in _scores(sample["scores"]):
-            found.setdefault(scorer, {}).setdefault(problem, {})[sample["epoch"]] = value
-    expected = (header.get("results") or {}).get("total_samples")
+            found.setdefault(scorer, {}).setdefault(problem, {})[epoch] = value
+    count, results = len(seen), header.get("results")
+    expected = results.get("total_samples") if isinstance(results, dict) else None
     if isinstance(expected, int) and expected != count:
         raise ConfigError(f"{path}: its header counts {expected} samples and it holds {count}: the log is not whole")
     if not found:
@@ -97,8 +114,20 @@ def _read(path: Path, header: Mapping[str, Any], samples: Iterable[Mapping[str, 
                 f"in {path.name}, {count - scored} of {count} samples have no score by {scorer}: they are left out"
             )
     return _run(
-        path, found, Judged(passed={}, keys=keys, rows=rows, prompts=prompts), str(spec.get("model", "")), notes
+        path,
+        found,
+        Judged(passed={}, keys=keys, rows=rows, prompts=prompts, texts=texts),
+        str(spec.get("model", "")),
+        notes,
     )
+
+
+def _key(path: Path, sample: Mapping[str, Any]) -> tuple[str, int]:
+    problem, epoch = sample["id"], sample["epoch"]
+    named = (isinstance(problem, str) and problem) or (isinstance(problem, int) and not isinstance(problem, bool))
+    if not named or isinstance(epoch, bool) or not isinstance(epoch, int):
+        raise ConfigError(f"{path}: a sample without id and epoch, which is none of inspect's")
+    return str(problem), epoch
 
 
 def _run(
@@ -114,7 +143,12 @@ def _run(
         if not binary:
             values[metric] = means
         judged[scorer] = Judged(
-            passed=passed, problems=tuple(of), keys=shared.keys, rows=shared.rows, prompts=shared.prompts
+            passed=passed,
+            problems=tuple(of),
+            keys=shared.keys,
+            rows=shared.rows,
+            prompts=shared.prompts,
+            texts=shared.texts,
         )
         owners[metric], metrics[metric] = scorer, sum(means.values()) / len(means)
     return RunData(
@@ -136,8 +170,10 @@ def _keys(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """What decides prompts and scores, by name; the model and its temperature are what a comparison may be about."""
     yield "task", spec.get("task")
     yield "task version", spec.get("task_version")
-    config = spec.get("config") or {}
-    generate = spec.get("model_generate_config") or {}
+    config, generate, arguments, packages = (
+        found if isinstance(found := spec.get(name), dict) else {}
+        for name in ("config", "model_generate_config", "task_args", "packages")
+    )
     for name in sorted(k for k in config if k.endswith("_limit")):
         yield f"limit {name}", config[name]
     for name in LIMITS:
@@ -145,12 +181,13 @@ def _keys(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"limit {name}", generate[name]
     for name in sorted(set(generate) & {"system_message"}):
         yield f"prompt {name}", generate[name]
-    for name, value in sorted((spec.get("task_args") or {}).items()):
+    for name, value in sorted(arguments.items()):
         yield f"task argument {name}", value
-    for scorer in spec.get("scorers") or ():
+    scorers = spec.get("scorers")
+    for scorer in scorers if isinstance(scorers, list) else ():
         if isinstance(scorer, dict):
             yield f"scorer {scorer.get('name')}", json.dumps(scorer.get("options") or {}, sort_keys=True)
-    for package, version in sorted((spec.get("packages") or {}).items()):
+    for package, version in sorted(packages.items()):
         yield f"judge {package}", version
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wmtp.comparison.compare import check_margin, read
+from wmtp.comparison.compare import check, read
 from wmtp.comparison.records import RunData
 from wmtp.errors import ConfigError
 from wmtp.statistics.paired import DETECTABLE
@@ -28,13 +28,9 @@ def lines(runs: Sequence[Path], metrics: Sequence[str], difference: float | None
     """
     if len(runs) != 1:
         raise ConfigError("--plan takes one run: the one that is there")
-    check_margin(difference)
-    if difference is not None and difference >= 1:
-        raise ConfigError(
-            f"a difference of pass@1 to plan for lies between 0 and 1 (0.02 is two points), not {difference}"
-        )
-    run = read(runs[0])
     goal = 0.02 if difference is None else difference
+    check("a difference of pass@1 to plan for", goal, share=True)
+    run = read(runs[0])
     for evaluator, (problems, noise, seen) in _noise(run, metrics).items():
         error = goal / DETECTABLE
         apart = max(1, math.ceil(2 * noise / (problems * error**2)))

@@ -25,12 +25,14 @@ class Judged:
         problems: Those that it answers for, where there are values alone; else those of `passed`.
         keys: What decides verdicts and prompts: named values, compared one by one.
         rows: Problem → digest of data row and judging. prompts: problem → digest of the prompt. Empty where nobody knows.
+        texts: Problem → index → hash of what the model wrote, good within this process. Empty where nobody knows.
     """
 
     passed: Mapping[str, Mapping[int, bool]]
     keys: Mapping[str, Any] = attrs.field(factory=dict)
     rows: Mapping[str, str] = attrs.field(factory=dict)
     prompts: Mapping[str, str] = attrs.field(factory=dict)
+    texts: Mapping[str, Mapping[int, int]] = attrs.field(factory=dict)
     problems: Collection[str] = attrs.field(
         default=attrs.Factory(lambda self: self.passed.keys(), takes_self=True), kw_only=True
     )
@@ -48,6 +50,7 @@ class RunData:
         judged: Evaluator → outcomes and keys. values: metric → problem → value, for metrics that are no pass@k.
         drafts: Metrics of how many drafts were accepted: no quality, and a family of their own.
         seed: Of the sampling; ``None`` where it is unknown. model: for people.
+        content: Digest of a file of another tool.
         notes: What people must know.
     """
 
@@ -62,6 +65,7 @@ class RunData:
     drafts: tuple[str, ...] = ()
     seed: int | None = None
     model: str = ""
+    content: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -74,7 +78,7 @@ class MetricComparison:
     """One metric of two runs.
 
     Attributes:
-        gained, lost: Problems whose share of passes crossed one half.
+        gained, lost: Problems whose value crossed one half, upwards and downwards; of shares alone.
         share: Whether the metric is a share, told in percent and points.
     """
 
@@ -100,6 +104,7 @@ class MetricComparison:
             "these_problems": {"low": found.these_low, "high": found.these_high},
             "p_value": found.p_value, "p_error": found.p_error, "test": found.test, "p_holm": self.p_holm,
             "verdict": self.verdict, "problems": found.problems, "discordant": found.discordant,
+            "rose": found.rose, "fell": found.discordant - found.rose,
             "samples": found.samples, "smallest_detectable": found.smallest_detectable,
             "needed": None if self.needed is None else attrs.asdict(self.needed),
             "coupling": None if found.coupling is None else attrs.asdict(found.coupling),

@@ -77,12 +77,7 @@ def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
         yield f"  these problems, new samples {sign(found.these_low)} to {sign(found.these_high)}  (95 %)"
     error = f" ± {found.p_error:.4f}" if found.p_error else ""
     yield f"  p = {p_value(found.p_value)}{error} ({found.test}); Holm {p_value(one.p_holm)}"
-    yield f"  {found.discordant} of {found.problems} problems differ" + (
-        f"; {len(one.gained)} gained, {len(one.lost)} lost" if found.share else ""
-    )
-    if one.gained or one.lost:
-        yield f"    gained: {_some(one.gained)}"
-        yield f"    lost:   {_some(one.lost)}"
+    yield from _flips(one)
     coupling = found.coupling
     if coupling is not None and coupling.correlation is not None:
         saved = (
@@ -93,6 +88,15 @@ def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
         yield f"  shared noise: outcomes correlate by {coupling.correlation:.2f}{saved}"
     yield f"  a difference of {sign(found.smallest_detectable).lstrip('+')} would have been found in 80 of 100 such comparisons"
     yield from _needed(one)
+
+
+def _flips(one: MetricComparison) -> Iterator[str]:
+    """How many problems differ, which way, and which of them crossed one half."""
+    rose, fell = one.found.rose, one.found.discordant - one.found.rose
+    yield f"  {one.found.discordant} of {one.found.problems} problems differ: {rose} rose, {fell} fell"
+    if one.gained or one.lost:
+        yield f"    gained, from under one half to one half or more: {_some(one.gained)}"
+        yield f"    lost, from one half or more to under it: {_some(one.lost)}"
 
 
 def _needed(one: MetricComparison) -> Iterator[str]:
@@ -112,4 +116,5 @@ def _needed(one: MetricComparison) -> Iterator[str]:
 
 
 def _some(problems: tuple[str, ...]) -> str:
-    return ", ".join(problems[:12]) + (f" and {len(problems) - 12} more" if len(problems) > 12 else "") or "none"
+    more = f" and {len(problems) - 12} more" if len(problems) > 12 else ""
+    return f"{len(problems)} ({', '.join(problems[:12])}{more})" if problems else "none"

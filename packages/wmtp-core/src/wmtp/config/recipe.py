@@ -12,6 +12,7 @@ from wmtp.contracts.engines import MOST, Sampling
 from wmtp.contracts.evaluation import TooLong
 from wmtp.contracts.validators import at_least
 from wmtp.contracts.values import at_most
+from wmtp.statistics.margin import check_margin
 
 # Used only when the command line, the recipe, the environment (WMTP_MODEL_BASE, …_RM, …_REF) and the local paths are
 # silent: those always win.
@@ -65,7 +66,11 @@ class ModelConfig:
 class DecideConfig:
     """``eval.decide``: the difference of pass@1 that sampling against another run is to find (0.02 is two points)."""
 
-    difference: float = attrs.field(default=0.02, validator=[attrs.validators.gt(0), attrs.validators.lt(1)])
+    difference: float = attrs.field(default=0.02)
+
+    @difference.validator
+    def _a_margin(self, attribute: attrs.Attribute[float], value: float) -> None:
+        check_margin(value, share=True)
 
 
 @attrs.frozen(kw_only=True)

@@ -70,7 +70,7 @@ class Difference:
         p_value: Two-sided, mid-p. test: its name. p_error: standard error from drawing, 0 where it is exact.
         standard_error: Of the difference, for new problems. within, between: its variance for one problem and one sample of
             each run, and what no number of samples removes; ``None`` where they cannot be told apart.
-        problems, discordant: Problems, and those with a difference.
+        problems, discordant, rose: Problems, those with a difference, and those where b's value is the larger one.
         coupling: Where the runs shared their noise.
     """
 
@@ -92,6 +92,7 @@ class Difference:
     samples: float
     problems: int
     discordant: int
+    rose: int
     coupling: Coupling | None = None
 
     @property
@@ -157,6 +158,7 @@ def _difference(
         samples=samples,
         problems=problems,
         discordant=int((d != 0).sum()),
+        rose=int((d > 0).sum()),
         coupling=coupling,
     )
 

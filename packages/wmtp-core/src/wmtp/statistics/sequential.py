@@ -24,6 +24,8 @@ import math
 
 import attrs
 
+from wmtp.statistics.margin import check_margin
+
 LEVEL = 0.05
 # The share of pairs that differ, as long as few were seen, and how many pairs that guess weighs like.
 USUAL_DISCORDANCE, ITS_WEIGHT = 0.3, 20.0
@@ -56,8 +58,7 @@ class SequentialComparison:
     _most_not_worse: float = attrs.field(default=0.0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        if not 0 < self.difference < 1:
-            raise ValueError(f"the difference to decide lies between 0 and 1, not {self.difference}")
+        check_margin(self.difference, share=True)
         self._round = self._new_round()
 
     @property
