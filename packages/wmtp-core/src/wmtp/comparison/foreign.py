@@ -29,6 +29,7 @@ KNOWN = (
 UNKNOWN_TESTS = (
     "{name} does not say what its samples were asked and tested with, so nobody can tell that it was the same"
 )
+STATUSES = ("pass", "fail", "timeout")  # EvalPlus' and BigCodeBench's
 PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "Zstandard", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 
 
@@ -102,7 +103,7 @@ def _first_line(path: Path, head: bytes) -> dict[str, Any] | None:
 
 def _json(path: Path) -> Any:
     try:
-        return json_text.loads_utf8(path.read_bytes())
+        return json_text.loads_utf8(path.read_bytes(), unique=True)
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not a file that can be compared: it holds no text. {KNOWN}") from None
     except json.JSONDecodeError as error:
@@ -110,7 +111,7 @@ def _json(path: Path) -> Any:
             raise ConfigError(f"{path}: not a file that can be compared: it is no JSON. {KNOWN}") from None
         raise ConfigError(f"{path}: damaged or cut short: {error}") from None
     except ValueError as error:
-        raise ConfigError(f"{path}: damaged: its values are {error}") from None
+        raise ConfigError(f"{path}: damaged: it {error}") from None
 
 
 def _run(path: Path, form: str, judged: Mapping[str, Judged], notes: Iterable[str] = ()) -> RunData:
@@ -204,10 +205,10 @@ def _evalplus(path: Path, whole: Mapping[str, Any]) -> RunData:
 
 
 def _status(path: Path, where: str, status: Any) -> bool:
-    if isinstance(status, str) and status:
+    if isinstance(status, str) and status in STATUSES:
         return status == "pass"
     raise ConfigError(
-        f"{path}: the status of {where} is {json.dumps(status, default=str)[:40]}, no word such as pass or fail"
+        f"{path}: the status of {where} is {json.dumps(status, default=str)[:40]}, none of {', '.join(STATUSES)}"
     )
 
 

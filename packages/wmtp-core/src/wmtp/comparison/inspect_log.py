@@ -11,7 +11,7 @@ from typing import Any
 
 from wmtp import json_text
 from wmtp.comparison.archive import members
-from wmtp.comparison.records import UNJUDGED, Judged, RunData
+from wmtp.comparison.records import MOST_SCORE, UNJUDGED, Judged, RunData
 from wmtp.errors import ConfigError
 
 LETTERS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}  # correct, incorrect, partial, no answer
@@ -44,7 +44,9 @@ def read_json_log(path: Path, log: Mapping[str, Any]) -> RunData:
         raise ConfigError(
             f"{path}: a log of inspect's without samples, as from --no-log-samples: nothing can be paired"
         )
-    return _read(path, log, [_slim(s) for s in samples if isinstance(s, dict)])
+    if not all(isinstance(sample, dict) for sample in samples):
+        raise ConfigError(f"{path}: a sample in it is no object, so it is none of inspect's")
+    return _read(path, log, [_slim(sample) for sample in samples])
 
 
 def _object(path: Path, name: str, data: bytes) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def _read(path: Path, header: Mapping[str, Any], samples: Iterable[Mapping[str, 
             texts.setdefault(problem, {})[epoch] = sample["text"]
         rows[problem], prompts[problem] = _digest(sample["target"]), _digest(_asked(sample["input"]))
         failed += bool(sample["error"])
-        for scorer, value in _scores(sample["scores"]):
+        for scorer, value in _scores(path, sample["scores"]):
             found.setdefault(scorer, {}).setdefault(problem, {})[epoch] = value
     count, results = len(seen), header.get("results")
     expected = results.get("total_samples") if isinstance(results, dict) else None
@@ -191,20 +193,18 @@ def _keys(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield f"judge {package}", version
 
 
-def _scores(scores: Any) -> Iterator[tuple[str, float]]:
+def _scores(path: Path, scores: Any) -> Iterator[tuple[str, float]]:
     for scorer, score in scores.items() if isinstance(scores, dict) else ():
         value = score.get("value") if isinstance(score, dict) else score
-        if isinstance(value, bool | int | float):
-            if math.isfinite(value):  # NaN is inspect's mark of a sample that was not scored
-                yield scorer, float(value)
-        elif isinstance(value, str) and value in LETTERS:
-            yield scorer, LETTERS[value]
-        elif isinstance(value, dict):  # a scorer of several values: each is a score of its own
-            yield from (
-                (f"{scorer}.{k}", float(v))
-                for k, v in value.items()
-                if isinstance(v, bool | int | float) and math.isfinite(v)
-            )
+        # A scorer of several values: each is a score of its own.
+        several = value.items() if isinstance(value, dict) else ()
+        for name, one in ((scorer, value), *((f"{scorer}.{key}", inner) for key, inner in several)):
+            if isinstance(one, str):
+                one = LETTERS.get(one)
+            if isinstance(one, int | float) and one == one:  # NaN is inspect's mark of a sample that was not scored
+                if not -MOST_SCORE <= one <= MOST_SCORE:
+                    raise ConfigError(f"{path}: a score of {name} is too large for a score")
+                yield name, float(one)
 
 
 def _asked(value: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wmtp.comparison.records import UNJUDGED, Judged, RunData
+from wmtp.comparison.records import MOST_SCORE, UNJUDGED, Judged, RunData
 from wmtp.errors import ConfigError
 
 FORM = "lm-evaluation-harness"
@@ -55,8 +55,9 @@ class _File:
             raise ConfigError(
                 f"{self.path}, {where}: {name} of problem {problem} is {json.dumps(value)[:40]}, which is no number"
             )
-        if not math.isfinite(value):
-            raise ConfigError(f"{self.path}, {where}: {name} of problem {problem} is {value}")
+        if not -MOST_SCORE <= value <= MOST_SCORE:
+            said = "too large for a score" if value == value else "nan"
+            raise ConfigError(f"{self.path}, {where}: {name} of problem {problem} is {said}")
         self.scores.setdefault(name, {})[problem] = float(value)
 
     def notes(self) -> Iterator[str]:
@@ -77,10 +78,7 @@ def read_lm_eval(path: Path, rows: Rows) -> RunData:
     """
     file = _File(path)
     for where, row in rows:
-        try:
-            file.add(where, str(row["doc_id"]), row)
-        except OverflowError:
-            raise ConfigError(f"{path}, {where}: a score is too large for a number") from None
+        file.add(where, str(row["doc_id"]), row)
     if not file.scores:
         raise ConfigError(f"{path}: no line has a score that is a number")
     judged = {

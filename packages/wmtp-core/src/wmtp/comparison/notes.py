@@ -74,13 +74,14 @@ def _copies(one: RunData, other: RunData) -> Iterator[str]:
     if one.content and one.content == other.content:
         yield f"{one.name} and {other.name} are the same file, byte for byte: one is a copy of the other"
         return
-    count, judged_alike = 0, True
+    counts, judged_alike = {}, True
     for evaluator in one.judged.keys() & other.judged.keys():
         same = _same_samples(one.judged[evaluator], other.judged[evaluator])
         if same is None:
             return
-        count += same[0]
+        counts[id(one.judged[evaluator].texts)] = same[0]  # several metrics may be of the same samples
         judged_alike &= same[1]
+    count = sum(counts.values())
     if count:
         yield (
             f"{one.name} and {other.name} hold the same text in every sample that both have ({count}): one is a copy of the "

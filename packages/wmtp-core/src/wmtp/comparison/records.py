@@ -13,6 +13,7 @@ from wmtp.statistics.planning import Needed
 
 SCHEMA = 1
 EXTRACTION = "extraction "  # before the distribution whose version decides how programs are taken out
+MOST_SCORE = 1e100  # of other tools' files: what is larger is no score, and its square no number
 UNJUDGED = "nobody here judged the samples of {name}: its {what} are {form}'s own"
 
 

@@ -86,7 +86,11 @@ def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
             else f", which saves {coupling.variance_saved:.0%} of the sampling variance"
         )
         yield f"  shared noise: outcomes correlate by {coupling.correlation:.2f}{saved}"
-    yield f"  a difference of {sign(found.smallest_detectable).lstrip('+')} would have been found in 80 of 100 such comparisons"
+    if found.share and found.smallest_detectable >= 1:
+        yield "  too few problems: no difference of shares is so large that 80 of 100 such comparisons would find it"
+    else:
+        least = sign(found.smallest_detectable).lstrip("+")
+        yield f"  a difference of {least} would have been found in 80 of 100 such comparisons"
     yield from _needed(one)
 
 
