@@ -75,7 +75,10 @@ results = wmtp.evaluate(
 )
 ```
 
-The weights are hashed when the engine is made: a run that was begun with other weights is not gone on with.
+The weights are hashed when the engine is made and again at each `evaluate`: a run that was begun with other weights is not gone
+on with, whatever changed them. All of them are read each time, about a second for a gigabyte: torch's version counters say
+nothing of changes through `.data`. The model is in eval mode only while it is run; each of its modules is then in the mode that
+its owner left it in.
 
 ## The table
 
