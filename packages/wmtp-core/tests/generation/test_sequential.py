@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -31,6 +32,9 @@ FAMILIES_AT_OWN_PACE = ("mimo", "ernie4.5", "deepseek-v3", "glm4-moe", "glm4-moe
 PROMPTS = ["", "x", *(f"def f{i}(x):" + " " * (3 * i % 17) + "#" * i for i in range(6))]
 FAMILIES_BY_LENGTH = ("qwen3.5", "qwen3-next")
 KINDS = ("good", "random", "adversarial")
+SAMPLED = [(0.0, 1.0), (0.0, 0.95), (0.8, 1.0), (0.8, 0.95), (1.0, 1.0), (1.0, 0.95)]  # temperature, top-p
+Cell = tuple[float, float, int, int]
+GRID: list[Cell] = [(*sampled, batch, depth) for sampled in SAMPLED for batch in (1, 3, 8) for depth in (1, 2, 3)]
 
 
 @pytest.fixture(scope="module")
@@ -102,20 +106,49 @@ def _always_drafts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wmtp.generation.aligned_drafting, "DRAFTING_CHECK_AFTER", 1 << 60)
 
 
+def check_grid(loaded: LoadedModel, kind: str, grid: Sequence[Cell], wanted: list[GenerationRequest]) -> None:
+    """Every cell writes what plain decoding writes at batch 1, and drafts as heads of this kind do."""
+    plain = functools.cache(lambda sampling: decode(engine(loaded, speculative="off", batch_size=1), wanted, sampling))
+    for temperature, top_p, batch, depth in grid:
+        sampling = Sampling(temperature=temperature, top_p=top_p, seed=5)
+        made = engine(loaded, n_heads=depth + 1, batch_size=batch)
+        assert decode(made, wanted, sampling) == plain(sampling), (temperature, top_p, batch, depth)
+        assert made.drafts
+        assert made.stats.drafted[0] > 20
+        if kind == "adversarial" and not temperature:
+            assert sum(made.stats.accepted) == 0
+        if kind == "good" and temperature < 1:
+            assert made.stats.accepted[0] > 0.2 * made.stats.drafted[0]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("family", FAMILIES_AT_OWN_PACE)
 def test_drafts_of_every_family_change_no_token(make: Make, family: str, kind: str) -> None:
-    loaded, wanted = make(family, 1, kind), requests(tokens=10)
-    for temperature, top_p in ((0.0, 1.0), (0.8, 0.95)):
-        sampling = Sampling(temperature=temperature, top_p=top_p, seed=5)
-        plain = decode(engine(loaded, speculative="off", batch_size=1), wanted, sampling)
-        for depth, batch in ((1, 8), (3, 3)):
-            made = engine(loaded, n_heads=depth + 1, batch_size=batch)
-            assert decode(made, wanted, sampling) == plain, (temperature, depth, batch)
-            if kind == "adversarial" and not temperature:
-                assert sum(made.stats.accepted) == 0
-            if kind == "good":
-                assert made.stats.accepted[0] > 0.4 * made.stats.drafted[0]
+    """A part of the grid, another one for each; `test_the_whole_grid_…` has all of it."""
+    some = random.Random(f"{family} {kind}").sample(GRID, 4)
+    check_grid(make(family, 1, kind), kind, some, requests(tokens=10))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", [*FAMILIES_AT_OWN_PACE, *FAMILIES_BY_LENGTH, "parallel heads"])
+def test_the_whole_grid_of_every_family_changes_no_token(
+    make: Make, mtp_model: Callable[..., Any], tokenizer: Any, family: str, kind: str
+) -> None:
+    """Twelve samples in one, three and eight slots, which are filled again; then each once more as a run that was stopped."""
+    if family == "parallel heads":
+        loaded = LoadedModel(mtp_model({"random": "bad"}.get(kind, kind)), tokenizer)
+    else:
+        loaded = make(family, 1, kind)
+    wanted = requests(n=2, tokens=10, prompts=PROMPTS[1:7])
+    check_grid(loaded, kind, GRID, wanted)
+    for cut, (temperature, top_p) in enumerate(SAMPLED, 1):
+        sampling = Sampling(temperature=temperature, top_p=top_p, seed=9)
+        whole = decode(engine(loaded, speculative="off", batch_size=1), wanted, sampling)
+        first = engine(loaded, n_heads=3, batch_size=3).generate(iter(wanted), sampling)
+        there = {c.key: (c.text, c.finish_reason, c.tokens) for c in itertools.islice(first, 2 * cut)}
+        rest = [request for request in wanted if request.key not in there]
+        assert {**there, **decode(engine(loaded, n_heads=4, batch_size=8), rest, sampling)} == whole
 
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(0.0, 1.0), (0.8, 0.95), (1.0, 1.0), (1.0, 0.95)])
@@ -234,19 +267,9 @@ def test_modules_are_read_only_where_they_are_used(make: Make) -> None:
 @pytest.mark.parametrize("family", FAMILIES_BY_LENGTH)
 def test_drafts_behind_recurrent_trunks_change_no_token(make: Make, family: str, kind: str) -> None:
     loaded, wanted = make(family, 1, kind), requests(n=2, tokens=8, prompts=PROMPTS[1:6])
-    cases = (((0.0, 1.0), (3, 3)), ((0.8, 0.95), (1, 8)), ((0.8, 0.95), (2, 1)))[: 3 if kind == "good" else 1]
-    for (temperature, top_p), (depth, batch) in cases:
-        sampling = Sampling(temperature=temperature, top_p=top_p, seed=5)
-        plain = decode(engine(loaded, speculative="off", batch_size=1), wanted, sampling)
-        made = engine(loaded, n_heads=depth + 1, batch_size=batch)
-        assert decode(made, wanted, sampling) == plain, (temperature, depth, batch)
-        assert made.path.path == "aligned"
-        assert made.drafts
-        assert made.stats.drafted[0] > 20
-        if kind == "adversarial" and not temperature:
-            assert sum(made.stats.accepted) == 0
-        if kind == "good":
-            assert made.stats.accepted[0] > 0.2 * made.stats.drafted[0]
+    assert engine(loaded).path.path == "aligned"
+    some = random.Random(f"{family} {kind}").sample(GRID, 3 if kind == "good" else 1)
+    check_grid(loaded, kind, some, wanted)
 
 
 def test_giving_up_drafts_behind_a_recurrent_trunk_changes_no_token(

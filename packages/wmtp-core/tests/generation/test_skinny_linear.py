@@ -102,7 +102,8 @@ def test_a_row_does_not_depend_on_its_neighbours(product: Product, dtype: torch.
 
 
 def test_sums_are_rounded_to_bfloat16_as_torch_rounds(product: Product) -> None:
-    """Ties, what overflows and what is no number among them: one sum of two numbers for each of 64k pairs."""
+    """Ties, what overflows and what is no number among them: one sum of two numbers for each of 64k pairs. What is too small
+    for a normal float32 is left out: some processors' products of bfloat16 take it for 0."""
     torch.manual_seed(3)
     bits = torch.randint(-(1 << 15), 1 << 15, (2, 1 << 16), dtype=torch.int16)
     bits[1, : 1 << 15] = bits[0, : 1 << 15] - torch.randint(0, 9 << 7, (1 << 15,), dtype=torch.int16)  # near, for ties
@@ -113,7 +114,11 @@ def test_sums_are_rounded_to_bfloat16_as_torch_rounds(product: Product) -> None:
     rows[: len(pairs), :2] = pairs
     ones = torch.ones(1, 16, dtype=torch.bfloat16)
     found = multiplied(product, ones, rows)[0, : len(pairs)]
+    tiny = torch.finfo(torch.float32).tiny
     wanted = (pairs[:, 0].float() + pairs[:, 1].float()).bfloat16()
+    normal = ~torch.stack([*pairs.T, wanted]).abs().lt(tiny).logical_and(torch.stack([*pairs.T, wanted]) != 0).any(0)
+    assert normal.sum() > 1 << 15
+    found, wanted = found[normal], wanted[normal]
     torch.testing.assert_close(found, wanted, atol=0, rtol=0, equal_nan=True)
 
 

@@ -6,6 +6,9 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 #define LANES 16
@@ -80,7 +83,24 @@ INLINE void tile(
     for (int i = 0; i < TALL; i++)
         for (int r = 0; r < rows; r++)
             sums[i][r] = (lanes){0};
-    for (ptrdiff_t k = 0; k < width; k += LANES) {
+    ptrdiff_t k = 0;
+#if defined(__AVX512BF16__)
+    /* Two products a lane, without widening first: the shifts took longer than the reading. */
+    for (; bytes == 2 && k < width; k += 2 * LANES) {
+        const __mmask32 there = width - k < 2 * LANES ? 0xffff : ~(__mmask32)0;
+        __m512bh part[WIDE];
+        for (int r = 0; r < rows; r++)
+            part[r] = (__m512bh)_mm512_maskz_loadu_epi16(there, x + (r * width + k) * bytes);
+        for (int i = 0; i < TALL; i++) {
+            const char *at = w + (i * width + k) * bytes;
+            __builtin_prefetch(at + ahead, 0, 2);
+            const __m512bh weight = (__m512bh)_mm512_maskz_loadu_epi16(there, at);
+            for (int r = 0; r < rows; r++)
+                sums[i][r] = (lanes)_mm512_dpbf16_ps((__m512)sums[i][r], weight, part[r]);
+        }
+    }
+#endif
+    for (; k < width; k += LANES) {
         lanes part[WIDE];
         for (int r = 0; r < rows; r++)
             part[r] = load(x + (r * width + k) * bytes, bytes);
