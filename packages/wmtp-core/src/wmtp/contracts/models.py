@@ -30,7 +30,7 @@ class DecodingCache(Protocol):
     kept: dict[str, Tensor]
 
     def set_positions(self, positions: Tensor, end: int) -> None:
-        """Positions [slots, width] of the coming forward, all of them before `end`."""
+        """Positions [slots, width] of the coming forward; `end` is one behind the last of them."""
         ...
 
     def mask(self, dtype: Any, window: int | None = None) -> Tensor:

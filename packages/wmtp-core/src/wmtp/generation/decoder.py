@@ -240,6 +240,10 @@ class RaggedDecoder:
         self._counters.rows += len(slots.rows())
         if not going:
             return
+        if width == 1:
+            for _, row in going:
+                row.pending = [row.ids[-1]]
+            return
         state = self._drafter.advance(hidden, drawn, torch.tensor(accepted, device=self._device), slots.cache)
         if len(going) < slots.count:
             state = state[torch.tensor([slot for slot, _ in going], device=self._device)]

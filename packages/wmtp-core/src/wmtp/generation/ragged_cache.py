@@ -33,10 +33,11 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        index = self._owner.positions[:, None, :, None].to(key_states.device)
-        self.keys.scatter_(2, index.expand(key_states.shape), key_states)
-        self.values.scatter_(2, index.expand(value_states.shape), value_states)
-        length = self._owner.length
+        owner = self._owner
+        places = owner.places(key_states.device)
+        self.keys.transpose(1, 2).index_put_(places, key_states.transpose(1, 2))
+        self.values.transpose(1, 2).index_put_(places, value_states.transpose(1, 2))
+        length = owner.length
         return self.keys[:, :, :length], self.values[:, :, :length]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -63,18 +64,27 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self.capacity = capacity
         self._steady = steady
         self.positions = torch.empty(0, 0, dtype=torch.int64)
-        self.length = 0
+        self.length, self._last = 0, -1
         self._scratch: dict[tuple[Any, ...], Tensor] = {}
         self.kept: dict[str, Tensor] = {}
-        self.of_forward: dict[str, Any] = {}  # what target and drafter both take of the coming forward, made once
+        self.of_forward: dict[Any, Any] = {}  # what target and drafter both take of the coming forward, made once
         super().__init__(layers=[_Layer(self) for _ in range(layers)])
 
     def set_positions(self, positions: Tensor, end: int) -> None:
-        """Positions [rows, width] of the coming forward, all of them before `end`."""
+        """Positions [rows, width] of the coming forward; `end` is one behind the last of them."""
         self.of_forward = {}
+        self._last = end - 1
         self.positions = self.scratch("positions", positions)
         step = CUDA_LENGTH_STEP if positions.device.type == "cuda" else CPU_LENGTH_STEP
         self.length = min(self.capacity, -(-end // step) * step)
+
+    def places(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Rows [rows, 1] and positions [rows, width] of the coming forward: where all layers write."""
+        if (made := self.of_forward.get(device)) is None:
+            positions = self.positions.to(device)
+            made = torch.arange(len(positions), device=device)[:, None], positions
+            self.of_forward[device] = made
+        return made  # type: ignore[no-any-return]
 
     def scratch(self, name: str, value: Tensor) -> Tensor:
         """The value, where the last one of this name and shape lay."""
@@ -106,6 +116,11 @@ class RaggedCache(Cache):  # type: ignore[misc]
             if self._steady:
                 self._scratch[key] = mask
         mask = mask[..., : self.length]  # one piece of memory for every length
+        if rows == width == 1:  # its place is known as a number: nothing is to be compared
+            first = 0 if window is None else max(0, self._last + 1 - window)
+            self.of_forward[name] = mask.fill_(float("-inf"))
+            mask[..., first : self._last + 1] = 0
+            return mask
         entries, at = torch.arange(self.length, device=self.positions.device), self.positions[:, None, :, None]
         hidden = entries > at if window is None else (entries > at) | (entries <= at - window)
         self.of_forward[name] = mask.zero_().masked_fill_(hidden, float("-inf"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -59,7 +60,7 @@ def check_finite(logits: Tensor, tokens: Tensor) -> None:
         logits: [rows, vocabulary].
         tokens: [rows].
     """
-    if not bool(torch.isfinite(logits.gather(-1, tokens[:, None])).all()):
+    if not all(map(math.isfinite, logits.gather(-1, tokens[:, None]).flatten().tolist())):
         kind = str(logits.dtype).removeprefix("torch.")
         advice = (
             "the weights hold something that is no number"

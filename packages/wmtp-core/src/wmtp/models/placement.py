@@ -55,7 +55,10 @@ def _hooks(module: Any) -> Iterator[Any]:
 @contextmanager
 def in_eval_mode(model: Any) -> Iterator[None]:
     """Every module in eval mode within; each in its own mode again behind, as its owner may be training it."""
-    training = [module for module in model.modules() if module.training]
+    found = [model]
+    for module in found:  # `modules()` takes a third of a millisecond, and this is entered for every completion
+        found.extend(part for part in module._modules.values() if part is not None)
+    training = [module for module in found if module.training]
     for module in training:
         module.training = False
     try:
