@@ -84,7 +84,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
             positions = self.positions.to(device)
             made = torch.arange(len(positions), device=device)[:, None], positions
             self.of_forward[device] = made
-        return made  # type: ignore[no-any-return]
+        return made
 
     def scratch(self, name: str, value: Tensor) -> Tensor:
         """The value, where the last one of this name and shape lay."""
