@@ -14,12 +14,13 @@ import pytest
 
 import wmtp
 import wmtp_eval_livecodebench.plugin
+from wmtp import kit
 from wmtp.config import load_config, load_recipe
 from wmtp.judging import open_judge
 from wmtp.testing import EvaluatorContract, FakeEngine, engine_plugin
 from wmtp_eval_livecodebench.benchmark import LiveCodeBench
 from wmtp_eval_livecodebench.plugin import LiveCodeBenchSettings
-from wmtp_eval_livecodebench.rows import pickled_text, private_tests, read
+from wmtp_eval_livecodebench.rows import private_tests, read
 
 Tests = Sequence[tuple[str, str]]
 
@@ -230,7 +231,7 @@ class Runs:
 )
 def test_a_pickle_that_holds_anything_but_one_text_is_refused(pickled: bytes, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        pickled_text(pickled)
+        kit.pickled_text(pickled)
     with pytest.raises(ValueError, match=says):
         private_tests(base64.b64encode(zlib.compress(pickled)).decode())
 

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wmtp.kit import Wanted, called_names, parse
+from wmtp.kit import Wanted, called_names, parse, same_program
 from wmtp.kit import extract as taken_out
 from wmtp.kit.python import longest_prefix
-from wmtp_eval_mbpp.comparison import same_program
 
 
 def extract(text: str, tests: Sequence[str] = ()) -> str | None:

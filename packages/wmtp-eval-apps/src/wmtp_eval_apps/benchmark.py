@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from statistics import fmean
 from typing import Any
 
 import attrs
@@ -56,7 +54,7 @@ class Apps(wmtp.CodeBenchmark):
     def evaluate(self, task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
         result = super().evaluate(task)
         notes = (f"{self._untested} problems without tests are left out",) if self._untested else ()
-        report = (*notes, "", *self._by_difficulty(result.values), "", *result.report)
+        report = (*notes, "", *kit.table_by_group(result.values, self._difficulty, "difficulty"), "", *result.report)
         return attrs.evolve(result, notes=(*notes, *result.notes), report=report)
 
     def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
@@ -96,12 +94,3 @@ class Apps(wmtp.CodeBenchmark):
         ]  # fmt: skip
         tests[0] = f"from math import inf, nan\n{HEAD.format(name=question.function)}{tests[0]}"
         return wmtp.CallTests(tests=tuple(tests), time_limit=self.settings.time_limit * min(len(tests), MOST_CALLS))
-
-    def _by_difficulty(self, values: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
-        for metric, found in values.items():
-            groups: dict[str, list[float]] = defaultdict(list)
-            for problem, value in found.items():
-                groups[self._difficulty[problem]].append(value)
-            if groups:
-                yield from (f"| difficulty | problems | `{metric}` |", "|---|---:|---:|")
-            yield from (f"| {name} | {len(of)} | {100 * fmean(of):.1f} % |" for name, of in sorted(groups.items()))

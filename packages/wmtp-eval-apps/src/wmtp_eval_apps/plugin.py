@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 from attrs import validators
@@ -29,25 +28,13 @@ class AppsSettings(kit.ChatSettings, kit.PartialCredit):
     skip_untested: bool = False
 
 
-def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
-    from wmtp_eval_apps.rows import read
-
-    return read(request)
-
-
-def evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
-    from wmtp_eval_apps.benchmark import Apps
-
-    return Apps().evaluate(task)
-
-
 @wmtp.hookimpl
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
     return [
         wmtp.DatasetSpec(
             name="apps",
             summary="10,000 problems of coding sites with their tests (codeparrot/apps, MIT)",
-            load=load,
+            load=kit.late("wmtp_eval_apps.rows:read"),
             hub_id="codeparrot/apps",
             hub_patterns=("t*.jsonl",),
         )
@@ -65,6 +52,6 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
             descriptions={"apps_tests_passed": kit.TESTS_PASSED},
             dataset="apps",
             settings=AppsSettings,
-            evaluate=evaluate,
+            evaluate=kit.late_benchmark("wmtp_eval_apps.benchmark:Apps"),
         )
     ]

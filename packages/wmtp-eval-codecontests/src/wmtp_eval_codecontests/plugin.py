@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 import wmtp
 from wmtp import kit
 from wmtp_eval_codecontests.settings import CodeContestsSettings
 
 EVALUATOR = "codecontests-v1"
-
-
-def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
-    from wmtp_eval_codecontests.rows import read
-
-    return read(request)
-
-
-def examples(row: Mapping[str, Any]) -> Iterable[wmtp.Example]:
-    from wmtp_eval_codecontests.benchmark import examples_of
-
-    return examples_of(row)
-
-
-def evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
-    from wmtp_eval_codecontests.benchmark import CodeContests
-
-    return CodeContests().evaluate(task)
 
 
 @wmtp.hookimpl
@@ -36,10 +15,10 @@ def wmtp_datasets() -> list[wmtp.DatasetSpec]:
         wmtp.DatasetSpec(
             name="contest",
             summary="competition problems with their tests (deepmind/code_contests, CC BY 4.0)",
-            load=load,
+            load=kit.late("wmtp_eval_codecontests.rows:read"),
             hub_id="deepmind/code_contests",
             hub_patterns=("data/*.parquet",),
-            examples=examples,
+            examples=kit.late("wmtp_eval_codecontests.benchmark:examples_of"),
         )
     ]
 
@@ -55,6 +34,6 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
             descriptions={"contest_tests_passed": kit.TESTS_PASSED},
             dataset="contest",
             settings=CodeContestsSettings,
-            evaluate=evaluate,
+            evaluate=kit.late_benchmark("wmtp_eval_codecontests.benchmark:CodeContests"),
         )
     ]

@@ -1,10 +1,12 @@
 """When an answer counts as the reference's: the rule of evalplus 0.3.1 (evalplus/eval), restated.
 
-The text of this module is part of every test, so it runs in the judge's checker. Standard library only; and no answer may make
-it raise, since an exception in a test is the test's fault. docs/benchmarks.md lists what differs from EvalPlus on purpose.
+The text of this module is part of every test, behind that of `wmtp.kit.near`, so it runs in the judge's checker. Standard
+library only; and no answer may make it raise, since an exception in a test is the test's fault. docs/benchmarks.md lists what
+differs from EvalPlus on purpose.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 _SETS = {"similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly", "larg_nnum", "intersection_array",
@@ -12,8 +14,10 @@ _SETS = {"similar_elements", "find_char_long", "common_in_nested_lists", "extrac
 _NOT_NONE = {"check_str", "text_match_three", "text_starta_endb"}
 
 
-def _oracle_right(dataset: str, entry_point: str, args: Any, out: Any, wanted: Any, atol: float) -> bool:
-    """Whether `out` is right where the reference answers `wanted`: by the problem's own oracle, or as a value."""
+def _oracle_right(
+    same: Callable[..., bool], dataset: str, entry_point: str, args: Any, out: Any, wanted: Any, atol: float
+) -> bool:
+    """Whether `out` is right where the reference answers `wanted`: by the problem's own oracle, or `same` as a value."""
     if dataset == "humaneval_plus" and entry_point == "find_zero":
         return _oracle_zero(args[0], out, atol)
     if dataset == "mbpp_plus":
@@ -21,34 +25,13 @@ def _oracle_right(dataset: str, entry_point: str, args: Any, out: Any, wanted: A
             return bool(_oracle_set(out) == set(wanted))
         if entry_point in _NOT_NONE:
             return bool((out if isinstance(out, bool) else out is not None) == wanted)
-        if entry_point == "sum_div" and _oracle_same(out, 0, 0):
+        if entry_point == "sum_div" and same(out, 0, 0):
             return True
         if entry_point == "surface_Area" and isinstance(out, (int, float)):
             return bool(out == wanted or abs(out - _oracle_pyramid(*args)) <= atol)
         if entry_point == "digit_distance_nums":
             return bool(out == wanted or out == _oracle_digits(*args))
-    return _oracle_same(out, wanted, atol)
-
-
-def _oracle_same(out: Any, wanted: Any, atol: float) -> bool:
-    """Equal; or, for floats and where the problem has a tolerance, near as ``numpy.allclose(rtol=1e-7)`` has it."""
-    if out == wanted:
-        return True
-    several = isinstance(wanted, (list, tuple)) and len(wanted) > 0 and all(isinstance(item, float) for item in wanted)
-    allowed = atol or (1e-6 if several or isinstance(wanted, float) else 0)
-    return bool(allowed) and type(out) is type(wanted) and _oracle_near(out, wanted, allowed)
-
-
-def _oracle_near(out: Any, wanted: Any, atol: float) -> bool:
-    if isinstance(wanted, (list, tuple)):
-        return (isinstance(out, (list, tuple)) and len(out) == len(wanted)
-                and all(_oracle_near(a, b, atol) for a, b in zip(out, wanted, strict=True)))  # fmt: skip
-    for number in (out, wanted):
-        if not isinstance(number, (int, float, complex)) or (isinstance(number, int) and abs(number) >= 2**63):
-            return False  # numpy compares no others
-    limit = atol + 1e-7 * math.hypot(wanted.real, wanted.imag)
-    off = out - wanted
-    return bool(out == wanted or math.hypot(off.real, off.imag) <= limit < math.inf)
+    return same(out, wanted, atol)
 
 
 def _oracle_zero(coefficients: Any, out: Any, atol: float) -> bool:

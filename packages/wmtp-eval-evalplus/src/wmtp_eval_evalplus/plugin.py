@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 import attrs
 from attrs import validators
 
 import wmtp
-from wmtp.kit import ChatSettings
-
-HUMANEVAL, MBPP = "humaneval-plus-v1", "mbpp-plus-v1"
+from wmtp import kit
 
 
 @attrs.frozen(kw_only=True)
-class EvalPlusSettings(ChatSettings):
+class EvalPlusSettings(kit.ChatSettings):
     """How HumanEval+ and MBPP+ are asked (`wmtp.kit.ChatSettings`) and judged.
 
     Attributes:
@@ -27,39 +22,25 @@ class EvalPlusSettings(ChatSettings):
     time_factor: float = attrs.field(default=4.0, validator=validators.gt(0))
 
 
-def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
-    from wmtp_eval_evalplus.rows import read
-
-    return read(request)
-
-
-def evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
-    from wmtp_eval_evalplus.benchmark import HumanEvalPlus, MbppPlus
-
-    return (HumanEvalPlus() if task.evaluator == HUMANEVAL else MbppPlus()).evaluate(task)
+def _dataset(name: str, summary: str) -> wmtp.DatasetSpec:
+    return wmtp.DatasetSpec(
+        name=name,
+        summary=f"{summary} (EvalPlus, Apache-2.0)",
+        load=kit.late("wmtp_eval_evalplus.rows:read"),
+        hub_id=f"evalplus/{name.replace('_', '')}",
+        hub_patterns=("data/test*.parquet",),
+    )
 
 
 @wmtp.hookimpl
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
     return [
-        wmtp.DatasetSpec(
-            name="humaneval_plus",
-            summary="HumanEval with 80 times its tests (EvalPlus, Apache-2.0)",
-            load=load,
-            hub_id="evalplus/humanevalplus",
-            hub_patterns=("data/test*.parquet",),
-        ),
-        wmtp.DatasetSpec(
-            name="mbpp_plus",
-            summary="378 problems of MBPP with 35 times their tests (EvalPlus, Apache-2.0)",
-            load=load,
-            hub_id="evalplus/mbppplus",
-            hub_patterns=("data/test*.parquet",),
-        ),
+        _dataset("humaneval_plus", "HumanEval with 80 times its tests"),
+        _dataset("mbpp_plus", "378 problems of MBPP with 35 times their tests"),
     ]
 
 
-def _spec(evaluator: str, dataset: str, short: str) -> wmtp.EvaluatorSpec:
+def _spec(evaluator: str, dataset: str, short: str, benchmark: str) -> wmtp.EvaluatorSpec:
     plus, base = f"{dataset}_pass@{{k}}", f"{short}_base_pass@{{k}}"
     return wmtp.EvaluatorSpec(
         id=evaluator,
@@ -67,7 +48,7 @@ def _spec(evaluator: str, dataset: str, short: str) -> wmtp.EvaluatorSpec:
         metrics=(plus, base),
         dataset=dataset,
         settings=EvalPlusSettings,
-        evaluate=evaluate,
+        evaluate=kit.late_benchmark(f"wmtp_eval_evalplus.benchmark:{benchmark}"),
         descriptions={
             plus: "chance that at least one of k samples is right on the base and the plus inputs, estimated without bias",
             base: "chance that at least one of k samples is right on the base inputs alone, which are the original benchmark's",
@@ -77,4 +58,7 @@ def _spec(evaluator: str, dataset: str, short: str) -> wmtp.EvaluatorSpec:
 
 @wmtp.hookimpl
 def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
-    return [_spec(HUMANEVAL, "humaneval_plus", "humaneval"), _spec(MBPP, "mbpp_plus", "mbpp")]
+    return [
+        _spec("humaneval-plus-v1", "humaneval_plus", "humaneval", "HumanEvalPlus"),
+        _spec("mbpp-plus-v1", "mbpp_plus", "mbpp", "MbppPlus"),
+    ]

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 import attrs
 
 import wmtp
-from wmtp.kit import ChatSettings
+from wmtp import kit
 
 EVALUATOR = "humaneval-v1"
 
 
 @attrs.frozen(kw_only=True)
-class HumanEvalSettings(ChatSettings):
+class HumanEvalSettings(kit.ChatSettings):
     """How HumanEval is asked, see `wmtp.kit.ChatSettings`."""
-
-
-def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
-    from wmtp_eval_humaneval.rows import read
-
-    return read(request)
-
-
-def evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
-    from wmtp_eval_humaneval.benchmark import HumanEval
-
-    return HumanEval().evaluate(task)
 
 
 @wmtp.hookimpl
@@ -36,7 +21,7 @@ def wmtp_datasets() -> list[wmtp.DatasetSpec]:
         wmtp.DatasetSpec(
             name="humaneval",
             summary="164 hand-written Python problems (OpenAI, MIT)",
-            load=load,
+            load=kit.late("wmtp_eval_humaneval.rows:read"),
             hub_id="openai/openai_humaneval",
             hub_patterns=("*/test*.parquet",),
         )
@@ -52,6 +37,6 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
             metrics=("humaneval_pass@{k}",),
             dataset="humaneval",
             settings=HumanEvalSettings,
-            evaluate=evaluate,
+            evaluate=kit.late_benchmark("wmtp_eval_humaneval.benchmark:HumanEval"),
         )
     ]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from statistics import fmean
 from typing import Any
 
 import attrs
@@ -57,10 +55,11 @@ class LiveCodeBench(wmtp.CodeBenchmark):
         result = super().evaluate(task)
         window = f"{self.settings.start_date or self._days[0]} to {self.settings.end_date or self._days[1]}"
         note = f"window: {window}, {len(self._months)} of {self._seen} problems"
+        # Where the score falls behind a model's cutoff, the earlier problems may have been seen.
         report = (
             f"Window: {window}, {len(self._months)} of {self._seen} problems.",
             "",
-            *self._by_month(result.values),
+            *kit.table_by_group(result.values, self._months, "month"),
             "",
         )
         return attrs.evolve(result, notes=(note, *result.notes), report=(*report, *result.report))
@@ -102,20 +101,6 @@ class LiveCodeBench(wmtp.CodeBenchmark):
         tests = [_call(question, *test) for test in question.tests()]
         tests[0] = HEAD.format(name=question.function) + tests[0]
         return wmtp.CallTests(tests=tuple(tests), time_limit=self.settings.time_limit * min(len(tests), MOST_CALLS))
-
-    def _by_month(self, values: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
-        """Score by month of publication: where it falls behind a model's cutoff, the earlier problems may have been seen."""
-        metrics = [metric for metric, found in values.items() if found]
-        months: dict[str, list[str]] = defaultdict(list)
-        for problem, month in self._months.items():
-            if metrics and all(problem in values[metric] for metric in metrics):
-                months[month].append(problem)
-        if months:
-            yield "| month | problems | " + " | ".join(f"`{metric}`" for metric in metrics) + " |"
-            yield "|---|---:|" + "---:|" * len(metrics)
-        for month, problems in sorted(months.items()):
-            scores = (f"{100 * fmean(values[metric][p] for p in problems):.1f} %" for metric in metrics)
-            yield f"| {month} | {len(problems)} | " + " | ".join(scores) + " |"
 
 
 def _call(question: Question, given: str, wanted: str) -> str:

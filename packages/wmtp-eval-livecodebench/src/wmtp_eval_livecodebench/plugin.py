@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import Any
 
 import attrs
 from attrs import validators
@@ -40,25 +38,13 @@ class LiveCodeBenchSettings(kit.ChatSettings, kit.PartialCredit):
             raise wmtp.ConfigError(f"start_date {self.start_date} is behind end_date {self.end_date}")
 
 
-def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
-    from wmtp_eval_livecodebench.rows import read
-
-    return read(request)
-
-
-def evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
-    from wmtp_eval_livecodebench.benchmark import LiveCodeBench
-
-    return LiveCodeBench().evaluate(task)
-
-
 @wmtp.hookimpl
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
     return [
         wmtp.DatasetSpec(
             name="livecodebench",
             summary="dated competition problems of LeetCode, AtCoder and Codeforces (livecodebench/code_generation_lite)",
-            load=load,
+            load=kit.late("wmtp_eval_livecodebench.rows:read"),
             hub_id="livecodebench/code_generation_lite",
             hub_patterns=("test*.jsonl",),
         )
@@ -76,6 +62,6 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
             descriptions={"livecodebench_tests_passed": kit.TESTS_PASSED},
             dataset="livecodebench",
             settings=LiveCodeBenchSettings,
-            evaluate=evaluate,
+            evaluate=kit.late_benchmark("wmtp_eval_livecodebench.benchmark:LiveCodeBench"),
         )
     ]

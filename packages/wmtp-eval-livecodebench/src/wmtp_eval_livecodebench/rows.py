@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import pickletools
 import zlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -33,8 +32,6 @@ FIELDS = dict.fromkeys(
 )
 FILES = ("test*.jsonl", "test*.parquet", "*/test*.parquet")
 TESTS_BYTES = 1 << 30
-_TEXT = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE"}
-_AROUND = {"PROTO", "FRAME", "MEMOIZE", "BINPUT", "LONG_BINPUT", "PUT", "STOP"}
 
 
 @attrs.frozen(kw_only=True)
@@ -110,17 +107,4 @@ def private_tests(text: str) -> Any:
         raise ValueError(f"neither JSON nor compressed: {error}") from None
     if not unpacking.eof:
         raise ValueError(f"cut off, or more than {TESTS_BYTES >> 20} MiB")
-    return json.loads(pickled_text(pickled))
-
-
-def pickled_text(pickled: bytes) -> str:
-    """The one text in a pickle, found by reading its operations. Raises ValueError for a pickle that does anything else."""
-    found: list[str] = []
-    for operation, argument, _ in pickletools.genops(pickled):
-        if operation.name in _TEXT:
-            found.append(str(argument))
-        elif operation.name not in _AROUND:
-            raise ValueError(f"a pickle with {operation.name}, where one text is expected; it is not loaded")
-    if len(found) != 1:
-        raise ValueError(f"a pickle of {len(found)} texts, where one is expected; it is not loaded")
-    return found[0]
+    return json.loads(kit.pickled_text(pickled))

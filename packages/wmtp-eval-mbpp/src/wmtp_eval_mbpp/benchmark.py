@@ -7,7 +7,6 @@ from typing import Any
 
 import wmtp
 from wmtp import kit
-from wmtp_eval_mbpp.comparison import same_program
 from wmtp_eval_mbpp.known_bad import KNOWN_BAD
 from wmtp_eval_mbpp.settings import MbppSettings
 
@@ -23,15 +22,13 @@ class Mbpp(wmtp.CodeBenchmark):
     stop = ("[DONE]",)
     pass_metric = "mbpp_pass"
     tests_metric = "mbpp_tests_passed"
+    known_bad = KNOWN_BAD
     judge_settings = ("challenge_tests",)
     settings: MbppSettings
 
     @property
     def split(self) -> str:
         return self.settings.split
-
-    def evaluate(self, task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
-        return kit.without_known_bad(super().evaluate(task), KNOWN_BAD)
 
     def problems(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[wmtp.Problem]:
         self._examples: list[Mapping[str, Any]] | None = None
@@ -88,14 +85,18 @@ class Mbpp(wmtp.CodeBenchmark):
     def score(
         self, problem: wmtp.Problem, samples: Sequence[wmtp.Sample], verdicts: Sequence[wmtp.Verdict]
     ) -> Mapping[str, float]:
-        return {"mbpp_exact": float(same_program(samples[0].code or "", problem.row["code"]))}
+        return {"mbpp_exact": float(kit.same_program(samples[0].code or "", problem.row["code"]))}
 
 
-def example(row: Mapping[str, Any]) -> wmtp.Example:
+def evaluate_heads(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
+    """The evaluator ``mbpp-heads-v1``."""
+    return wmtp.HeadMetrics(Mbpp()).evaluate(task)
+
+
+def examples(row: Mapping[str, Any]) -> list[wmtp.Example]:
     """A row to train on, in the form that is asked without examples."""
-    return wmtp.Example(
-        id=str(row["task_id"]), prompt=f"{_question(row)}[BEGIN]\n", answer=f"{row['code'].rstrip()}\n[DONE]"
-    )
+    prompt, answer = f"{_question(row)}[BEGIN]\n", f"{row['code'].rstrip()}\n[DONE]"
+    return [wmtp.Example(id=str(row["task_id"]), prompt=prompt, answer=answer)]
 
 
 def _question(row: Mapping[str, Any]) -> str:

@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 import wmtp
 from wmtp import kit
 from wmtp_eval_mbpp.settings import MbppSettings
 
 EVALUATOR = "mbpp-v1"
 HEADS = "mbpp-heads-v1"
-MOST_HEADS = 8
 JUDGED = {
     "mbpp_exact": "share of problems whose first sample is the reference solution, compared as syntax trees, docstrings and "
     "comments aside",
     "mbpp_pass@{k}": "chance that at least one of k samples passes all of its problem's asserts, estimated without bias",
     "mbpp_tests_passed": kit.TESTS_PASSED,
 }
-OF_HEADS = {
-    f"mbpp_head{i}_{what}": meaning
-    for what, meaning in (
-        (
-            "loss",
-            "cross-entropy of this head over the reference solutions, in nats a token; head 1 predicts the next token",
-        ),
-        ("top1", "share of the reference solutions' tokens that are this head's first choice"),
-    )
-    for i in range(1, MOST_HEADS + 1)
-}
-
-
-def load(request: wmtp.DatasetRequest) -> Iterable[Mapping[str, Any]]:
-    from wmtp_eval_mbpp.rows import read
-
-    return read(request)
-
-
-def examples(row: Mapping[str, Any]) -> Iterable[wmtp.Example]:
-    from wmtp_eval_mbpp.benchmark import example
-
-    return [example(row)]
-
-
-def evaluate(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
-    from wmtp_eval_mbpp.benchmark import Mbpp
-
-    return Mbpp().evaluate(task)
-
-
-def evaluate_heads(task: wmtp.EvaluationTask) -> wmtp.EvaluationResult:
-    from wmtp_eval_mbpp.benchmark import Mbpp
-
-    return wmtp.HeadMetrics(Mbpp()).evaluate(task)
+OF_HEADS = kit.head_metrics("mbpp", 8)
 
 
 @wmtp.hookimpl
@@ -61,10 +23,10 @@ def wmtp_datasets() -> list[wmtp.DatasetSpec]:
         wmtp.DatasetSpec(
             name="mbpp",
             summary="974 basic Python problems with three asserts each (google-research, CC BY 4.0)",
-            load=load,
+            load=kit.late("wmtp_eval_mbpp.rows:read"),
             hub_id="google-research-datasets/mbpp",
             hub_patterns=("full/*.parquet",),
-            examples=examples,
+            examples=kit.late("wmtp_eval_mbpp.benchmark:examples"),
         )
     ]
 
@@ -80,7 +42,7 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
             dataset="mbpp",
             settings=MbppSettings,
             descriptions=JUDGED,
-            evaluate=evaluate,
+            evaluate=kit.late_benchmark("wmtp_eval_mbpp.benchmark:Mbpp"),
         ),
         wmtp.EvaluatorSpec(
             id=HEADS,
@@ -91,6 +53,6 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
             settings=MbppSettings,
             samples=False,
             descriptions=OF_HEADS,
-            evaluate=evaluate_heads,
+            evaluate=kit.late("wmtp_eval_mbpp.benchmark:evaluate_heads"),
         ),
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,7 @@ from wmtp.evaluation.asking import Prompt
 from wmtp.evaluation.benchmark_run import BenchmarkRun
 from wmtp.kit.extraction import Choice, extract
 from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat
-from wmtp.kit.scores import PartialCredit
+from wmtp.kit.scores import PartialCredit, without_known_bad
 from wmtp.kit.wanted import Extraction, Wanted
 
 
@@ -37,12 +38,14 @@ class CodeBenchmark:
 
     Class attributes: `split`, the split to read; `stop`, strings that end a completion; `pass_metric`, the name before
     ``@k`` of the pass@k metric; `tests_metric`, the name of the mean share of tests passed, where the settings are a
-    `wmtp.kit.PartialCredit`. While `evaluate` runs, ``self.task`` is the task and ``self.settings`` its settings.
+    `wmtp.kit.PartialCredit`; `known_bad`, problems that are known to be bad and why: they stay in the score, and the report
+    gives the one without them. While `evaluate` runs, ``self.task`` is the task and ``self.settings`` its settings.
     """
 
     stop: tuple[str, ...] = ()
     pass_metric = ""
     tests_metric = ""
+    known_bad: Mapping[str, str] = types.MappingProxyType({})
 
     task: EvaluationTask
     settings: Any = None
@@ -136,7 +139,7 @@ class CodeBenchmark:
 
     def evaluate(self, task: EvaluationTask) -> EvaluationResult:
         """Brings the run to its end: missing samples, missing verdicts, then the metrics from what is on disk."""
-        return BenchmarkRun(self, task).run()
+        return without_known_bad(BenchmarkRun(self, task).run(), self.known_bad)
 
     def begin(self, task: EvaluationTask) -> dict[str, Problem]:
         """Takes the task on and reads its problems: id → problem, in order, as far as the task's limit."""

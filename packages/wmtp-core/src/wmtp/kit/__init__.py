@@ -1,21 +1,34 @@
 """For authors of benchmarks: rows from files, programs out of answers, prompt forms. Public; needs no torch.
 
-Rows: `read_rows`, `RowFile`. Answers: `extract`, `Wanted`, `Extraction`, `cut_at_stop`. Asking: `PromptForm` and its forms,
-`competition_prompt`,
-`LateCases`.
+Rows: `read_rows`, `RowFile`, `pickled_text`. Answers: `extract`, `Wanted`, `Extraction`, `cut_at_stop`.
+Asking: `PromptForm` and its forms, `competition_prompt`, `LateCases`.
 For engines: `rendered` and `encoded`, a prompt as the model's tokenizer has it; `opened_by`, `thinking_tokens`.
-Scores: `pass_at_k`, `without_known_bad`, `PartialCredit`, `share_of_tests`.
+Tests: `reference_answers`, `near`. Hooks: `late`, `late_benchmark`.
+Scores: `pass_at_k`, `without_known_bad`, `PartialCredit`, `share_of_tests`, `same_program`, `table_by_group`.
 """
 
 from __future__ import annotations
 
+from wmtp.kit import near
 from wmtp.kit.competition import LateCases, competition_prompt
 from wmtp.kit.extraction import extract
 from wmtp.kit.files import files_of_split
+from wmtp.kit.late import late, late_benchmark
+from wmtp.kit.pickles import pickled_text
 from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat, cut_at_stop, few_shot
 from wmtp.kit.python import called_names, parse
+from wmtp.kit.reference import ReferenceAnswers, reference_answers
 from wmtp.kit.rows import Row, RowFile, check_fields, read_rows
-from wmtp.kit.scores import TESTS_PASSED, PartialCredit, pass_at_k, share_of_tests, without_known_bad
+from wmtp.kit.same_program import same_program
+from wmtp.kit.scores import (
+    TESTS_PASSED,
+    PartialCredit,
+    head_metrics,
+    pass_at_k,
+    share_of_tests,
+    table_by_group,
+    without_known_bad,
+)
 from wmtp.kit.spreading import Spread
 from wmtp.kit.thinking import FAMILIES, Marks, opened_by, split_thinking
 from wmtp.kit.tokenizing import encoded, rendered, thinking_tokens
@@ -33,6 +46,7 @@ __all__ = [
     "Marks",
     "PartialCredit",
     "PromptForm",
+    "ReferenceAnswers",
     "Row",
     "RowFile",
     "Spread",
@@ -50,14 +64,22 @@ __all__ = [
     "extract",
     "few_shot",
     "files_of_split",
+    "head_metrics",
+    "late",
+    "late_benchmark",
+    "near",
     "opened_by",
     "parse",
     "pass_at_k",
+    "pickled_text",
     "raised",
     "read_rows",
+    "reference_answers",
     "rendered",
+    "same_program",
     "share_of_tests",
     "split_thinking",
+    "table_by_group",
     "thinking_tokens",
     "without_known_bad",
 ]

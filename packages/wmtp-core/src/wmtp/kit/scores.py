@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 import attrs
@@ -50,6 +51,41 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     if not 1 <= k <= n:
         raise ValueError(f"pass@{k} needs at least {k} samples a problem, and k of at least 1; there are {n}")
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
+def head_metrics(prefix: str, most: int) -> dict[str, str]:
+    """Names of `wmtp.HeadMetrics` with what they measure, for a benchmark's record.
+
+    Args:
+        prefix: What the names begin with: the benchmark's.
+        most: Heads that a model may have.
+    """
+    measured = {
+        "loss": "cross-entropy of this head over the reference solutions, in nats a token; head 1 predicts the next token",
+        "top1": "share of the reference solutions' tokens that are this head's first choice",
+    }
+    return {f"{prefix}_head{i}_{what}": text for what, text in measured.items() for i in range(1, most + 1)}
+
+
+def table_by_group(values: Mapping[str, Mapping[str, float]], group_of: Mapping[str, str], kind: str) -> Iterator[str]:
+    """Scores by a group of problems, as lines of Markdown; none where no problem has all scores.
+
+    Args:
+        values: Metric → problem → value, as `EvaluationResult.values` has them.
+        group_of: Problem → its group.
+        kind: What the groups are: ``"month"``.
+    """
+    metrics = [metric for metric, found in values.items() if found]
+    groups: dict[str, list[str]] = defaultdict(list)
+    for problem, group in group_of.items():
+        if metrics and all(problem in values[metric] for metric in metrics):
+            groups[group].append(problem)
+    if groups:
+        yield f"| {kind} | problems | " + " | ".join(f"`{metric}`" for metric in metrics) + " |"
+        yield "|---|---:|" + "---:|" * len(metrics)
+    for group, problems in sorted(groups.items()):
+        scores = (f"{100 * fmean(values[metric][p] for p in problems):.1f} %" for metric in metrics)
+        yield f"| {group} | {len(problems)} | " + " | ".join(scores) + " |"
 
 
 def without_known_bad(result: EvaluationResult, known: Mapping[str, str]) -> EvaluationResult:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 
 KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
-    "wmtp-eval-apps": {"evaluator": ("apps-v1",), "data set": ("apps",), "metric": ("apps_pass@{k}",)},
+    "wmtp-eval-apps": {
+        "evaluator": ("apps-v1",),
+        "data set": ("apps",),
+        "metric": ("apps_pass@{k}", "apps_tests_passed"),
+    },
     "wmtp-eval-codecontests": {
         "evaluator": ("codecontests-v1",),
         "data set": ("contest",),
-        "metric": ("contest_pass@{k}",),
+        "metric": ("contest_pass@{k}", "contest_tests_passed"),
     },
     "wmtp-eval-evalplus": {
         "evaluator": ("humaneval-plus-v1", "mbpp-plus-v1"),
@@ -29,7 +33,7 @@ KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
     "wmtp-eval-livecodebench": {
         "evaluator": ("livecodebench-v1",),
         "data set": ("livecodebench",),
-        "metric": ("livecodebench_pass@{k}",),
+        "metric": ("livecodebench_pass@{k}", "livecodebench_tests_passed"),
     },
     "wmtp-eval-mbpp": {
         "evaluator": ("mbpp-heads-v1", "mbpp-v1"),
@@ -37,6 +41,7 @@ KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
         "metric": (
             "mbpp_exact",
             "mbpp_pass@{k}",
+            "mbpp_tests_passed",
             *(f"mbpp_head{i}_{what}" for i in range(1, 9) for what in ("loss", "top1")),
         ),
     },

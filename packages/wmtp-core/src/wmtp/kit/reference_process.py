@@ -40,11 +40,9 @@ def main() -> None:
         exec(job["code"], space)
         function, inputs = space[job["entry_point"]], eval(job["inputs"], dict(SPACE))
         started = time.process_time()
-        for args in inputs:
-            answer = function(*copy.deepcopy(args))
-            answers.append(source_of(answer is not None if job["not_none"] else answer))
+        answers += [source_of(function(*copy.deepcopy(args))) for args in inputs]
         seconds = time.process_time() - started
-    json.dump({"answers": answers, "seconds": seconds}, sys.stdout)
+    json.dump({"sources": answers, "seconds": seconds}, sys.stdout)
 
 
 if __name__ == "__main__":
