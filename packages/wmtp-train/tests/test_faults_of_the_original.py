@@ -1,11 +1,26 @@
 """The faults that the first trainers of this kind had, each planted into ours: a check that passes on ours fails on each.
 
-Local means, shifted weights, the first row's weight, crossed borders and a softmax over heads are in `test_gradients`.
+Which fault is found where; "here" is this module, and each has its mutant unless it says otherwise:
+
+- a softmax over heads, local means of micro-batches, weights shifted by one, the first row's weight for all, packed documents
+  that see one another or are predicted across their border: `test_gradients`, one comparison for all of them
+- reference labels shifted twice; weights that carry gradient; arms that differ in clipping; a factor on the loss (refused by
+  name); a resume that forgets the weights; epochs shuffled alike; a baseline that logs no head; the shuffled control over the
+  attention mask; a random control of another mean or of the global generator; validation that the scorer learns from: here
+- a gradient clipped tensor by tensor, by value, too late or not at all: here; norms of shards and means of processes:
+  `test_processes` (slow)
+- a checkpoint that is marked before it is written, or written over an older one; checkpoints that are elsewhere: here, and
+  kills at any moment in `test_kills`
+- collectives that rank 0 alone calls: every test of `test_processes` would hang (no mutant)
+- a difference judged on 20 problems: scores have their interval, `test_run` (no mutant)
 """
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +28,12 @@ import torch
 from test_gradients import Setup, given_scorer, unequal_documents
 from tiny_training import Bench, tiny_mtp
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 
 import wmtp
 from wmtp.weighting import targets
 from wmtp_train import loop, models, order, step, weigh
-from wmtp_train.folder import TrainingFolder
+from wmtp_train.folder import Checkpoint, TrainingFolder
 from wmtp_train.order import key
 from wmtp_train.rows import Batch, Rows
 from wmtp_train.weigh import Weigher
@@ -107,12 +123,165 @@ def applied(bench: Bench, algo: str) -> dict[str, Any]:
     return made
 
 
-def test_algorithms_differ_in_weights_alone(bench: Bench) -> None:
+def check_arms(bench: Bench) -> None:
     plain, weighted = applied(bench, "baseline-mtp"), applied(bench, "rho1-wmtp")
     assert plain == weighted
     assert plain["clip"] == 1.0
     steps = [values for name in ("baseline-mtp", "rho1-wmtp") for _, values in bench.values(name)]
     assert [one["weight/mean"] for one in steps] == pytest.approx([1.0, 1.0], abs=1e-5)
+
+
+def test_arms_that_differ_in_more_than_weights_are_seen(bench: Bench, monkeypatch: Patch) -> None:
+    check_arms(bench)
+    real = loop.Loop._clip
+
+    def of_baselines(self: Any) -> float:
+        return real(self) if self._plan.sections.train.algo == "baseline-mtp" else 0.0
+
+    monkeypatch.setattr(loop.Loop, "_clip", of_baselines)
+    other = bench.renamed("t")
+    other.folder = bench.folder / "other"
+    with pytest.raises((AssertionError, KeyError)):
+        check_arms(other)
+
+
+# The gradient's norm is that of all tensors together, and the gradient is scaled before the weights move.
+
+LIMIT = 0.01
+
+
+def stepped(bench: Bench, name: str, limit: float | None) -> tuple[dict[str, Tensor], float]:
+    """The gradient that moved the weights in the first step, and the norm that the journal has."""
+    moved: dict[str, Tensor] = {}
+    real = loop.state.adamw
+
+    def adamw(model: Any, **options: Any) -> Any:
+        optimiser = real(model, **options)
+
+        def keep(*_: Any) -> None:
+            moved.update({name: p.grad.clone() for name, p in model.named_parameters()})
+
+        optimiser.register_step_pre_hook(keep)
+        return optimiser
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.state, "adamw", adamw)
+        bench.renamed(name).train(train={"max_steps": 1}, optim={"grad_clip": limit})
+    return moved, bench.values(name)[0][1]["train/grad_norm"]
+
+
+def check_clipping(bench: Bench) -> None:
+    whole, norm = stepped(bench, "whole", None)
+    clipped, said = stepped(bench, "clipped", LIMIT)
+    assert norm == said == pytest.approx(float(torch.cat([one.flatten() for one in whole.values()]).norm()), rel=1e-5)
+    assert norm > 2 * LIMIT
+    assert all(torch.allclose(clipped[name], whole[name] * (LIMIT / norm), rtol=1e-3) for name in whole)
+
+
+def tensor_by_tensor(self: Any) -> float:
+    limit = self._plan.sections.optim.grad_clip or float("inf")
+    return (
+        sum(
+            float(torch.nn.utils.clip_grad_norm_([p], limit)) ** 2
+            for p in self._plan.model.parameters()
+            if p.grad is not None
+        )
+        ** 0.5
+    )
+
+
+def by_value(self: Any) -> float:
+    parameters = list(self._plan.model.parameters())
+    norm = float(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+    if limit := self._plan.sections.optim.grad_clip:
+        torch.nn.utils.clip_grad_value_(parameters, limit)
+    return norm
+
+
+def not_at_all(self: Any) -> float:
+    return float(torch.nn.utils.get_total_norm([p.grad for p in self._plan.model.parameters() if p.grad is not None]))
+
+
+def norm_of_clipped(self: Any) -> float:
+    real_clip(self)
+    return not_at_all(self)
+
+
+real_clip = loop.Loop._clip
+
+
+@pytest.mark.parametrize("fault", [tensor_by_tensor, by_value, not_at_all, norm_of_clipped])
+def test_a_gradient_that_is_clipped_wrongly_is_seen(bench: Bench, monkeypatch: Patch, fault: Any) -> None:
+    monkeypatch.setattr(loop.Loop, "_clip", fault)
+    assert fails(lambda: check_clipping(bench))
+
+
+def test_a_gradient_is_clipped_by_the_norm_of_all_of_it(bench: Bench) -> None:
+    check_clipping(bench)
+
+
+# A checkpoint was written where the last one was, or looked whole before it was.
+
+
+class Death(BaseException):
+    """As a kill would end the process."""
+
+
+def check_place(bench: Bench) -> None:
+    """Killed when the data of step 4 are written and its index is not, the same command ends as if it had not been."""
+    whole = bench.renamed("unbroken")
+    whole.train(train={"max_steps": 4})
+    real = loop.state.save
+
+    def dying(tensors: Any, *, checkpoint_id: str, **options: Any) -> None:
+        path = Path(checkpoint_id)
+        real(tensors, checkpoint_id=str(path.with_name("elsewhere")), **options)
+        for one in path.with_name("elsewhere").glob("*.distcp"):
+            shutil.copy(one, path)
+        raise Death
+
+    with pytest.MonkeyPatch.context() as patch:
+        saves = iter([real, dying])
+        patch.setattr(loop.state, "save", lambda tensors, **options: next(saves)(tensors, **options))
+        with pytest.raises(Death):
+            bench.train(train={"max_steps": 4})
+    try:
+        bench.train(train={"max_steps": 4})
+        found = bench.digests()
+    except (wmtp.WmtpError, CheckpointException) as error:
+        raise AssertionError("it cannot be read") from error
+    assert found[4] == whole.digests("unbroken")[4]
+
+
+def saving(step_of_place: int | None, *, marked_first: bool) -> Callable[..., Checkpoint]:
+    """A way to save without a folder that nobody reads. step_of_place: of the one folder that there is; or each has its own."""
+
+    def begin(self: Any, step: int, about: dict[str, Any], tensors: Any) -> Checkpoint:
+        place = self._folder.at(step if step_of_place is None else step_of_place)
+        place.mkdir(parents=True, exist_ok=True)
+        made = Checkpoint(step=step, path=place, state={**about, "step": step, "files": {}})
+        for marks in (marked_first, not marked_first):
+            if marks:
+                (place / "state.json").write_text(json.dumps(made.state))
+                (place / "COMPLETE").touch()
+            else:
+                loop.state.save(tensors, checkpoint_id=str(place), process_group=None, no_dist=True)
+        return made
+
+    return begin
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [None, saving(None, marked_first=True), saving(0, marked_first=False)],
+    ids=["ours", "marked first", "over an older one"],
+)
+def test_a_checkpoint_that_is_marked_first_or_written_over_an_older_one_is_seen(
+    bench: Bench, monkeypatch: Patch, begin: Any
+) -> None:
+    if begin is not None:
+        monkeypatch.setattr(loop.state.Saver, "begin", begin)
+    assert fails(lambda: check_place(bench)) == (begin is not None)
 
 
 def test_there_is_no_constant_factor_on_the_loss(plugins: wmtp.Plugins) -> None:
@@ -124,13 +293,12 @@ def test_there_is_no_constant_factor_on_the_loss(plugins: wmtp.Plugins) -> None:
 
 
 def check_resumed(bench: Bench) -> None:
-    import shutil
-
-    bench.train(train={"max_steps": 4})
-    wanted = bench.digests()[4]
-    shutil.rmtree(bench.of().at(4))
-    bench.train(train={"max_steps": 4})
-    assert bench.digests()[4] == wanted
+    changes = {"train": {"max_steps": 2}, "checkpoint": {"every": 1}}
+    bench.train(**changes)
+    wanted = bench.digests()[2]
+    shutil.rmtree(bench.of().at(2))
+    bench.train(**changes)
+    assert bench.digests()[2] == wanted
 
 
 def test_a_resume_that_forgets_the_weights_is_seen(bench: Bench, monkeypatch: Patch) -> None:
@@ -238,13 +406,13 @@ def test_random_weights_of_another_mean_or_of_the_global_generator_are_seen(
 
 def check_validation(bench: Bench) -> None:
     rows = bench.recipe["data"]["train"]
-    critic = {"scorer": {"name": "dft-v1"}, "control": "position", "max_steps": 4}
+    critic = {"scorer": {"name": "dft-v1"}, "control": "position", "max_steps": 2}
     ends = []
     for name, every in (("never", None), ("often", 1)):
         one = bench.renamed(name)
         one.recipe["data"] = {"train": rows, **({"eval": rows} if every else {})}
         one.train(train={**critic, **({"eval_every": every} if every else {})})
-        ends.append((one.digests(name)[4], one.of(name).whole()[-1].state["scorer"]))
+        ends.append((one.digests(name)[2], one.of(name).whole()[-1].state["scorer"]))
     assert ends[0] == ends[1]
 
 

@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_training import Bench
+
+from wmtp_train.journal import read_journal
 
 
 class Command:
@@ -72,16 +75,80 @@ def wait_for(condition: object, seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
-def test_two_processes_end_with_the_weights_of_one_up_to_rounding(bench: Bench, tmp_path: Path) -> None:
+# AdamW hides a factor on the gradient; with an eps of 1 it does not, and with such a limit every step is clipped.
+NO_HIDING = {"lr": 1.0, "warmup_ratio": 0.0, "eps": 1.0, "grad_clip": 0.1, "scheduler": "constant"}
+
+
+def check_two(bench: Bench, folder: Path, start: Callable[[Command], None]) -> None:
+    """Weights and the norm of the gradient are those of one process, up to rounding."""
     bench.recipe["train"] = {"max_steps": 3, "batch_size": 4, "micro_batch_size": 1}
-    bench.recipe["optim"] = {"lr": 1e-3, "warmup_ratio": 0.0}
+    bench.recipe["optim"] = NO_HIDING
     bench.train()
-    two = Command(tmp_path / "two", bench, "two")
-    two.finish(2)
+    two = Command(folder, bench, "two")
+    start(two)
+    norms = [
+        [values["train/grad_norm"] for _, _, values in read_journal(run / "train" / "metrics.jsonl")]
+        for run in (bench.folder / "t", two.run)
+    ]
+    assert norms[1] == pytest.approx(norms[0], rel=1e-4)
     wanted, found = tensors(bench.of().at(3)), tensors(two.run / "train" / "checkpoints" / "step-00000003")
     assert wanted.keys() == found.keys()
     for name, tensor in wanted.items():
         assert torch.allclose(found[name], tensor, atol=2e-5), name
+
+
+def test_two_processes_end_with_the_weights_of_one_up_to_rounding(bench: Bench, tmp_path: Path) -> None:
+    check_two(bench, tmp_path / "two", lambda command: command.finish(2) and None)
+
+
+NORM_OF_SHARDS = """
+def clip(self):
+    grads = [p.grad.to_local() for p in self._plan.model.parameters() if p.grad is not None]
+    norm = float(torch.nn.utils.get_total_norm(grads))
+    for grad in grads:
+        grad.mul_(min(1.0, self._plan.sections.optim.grad_clip / norm))
+    return norm
+loop.Loop._clip = clip
+"""
+MEANS_OF_PROCESSES = """
+def gradient(self, step_number, coefficients):
+    real = self.denominators
+    def mine(rows, chosen):
+        parts = step.order.micro_batches(chosen, size=1, rank=self._processes.rank, world=2)
+        return real(rows, [row for part in parts for row in part]) * 2
+    self.denominators = mine
+    try:
+        return whole(self, step_number, coefficients)
+    finally:
+        self.denominators = real
+whole = step.Stepper.gradient
+step.Stepper.gradient = gradient
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [NORM_OF_SHARDS, MEANS_OF_PROCESSES, ""], ids=["norm of shards", "means", "none"])
+def test_the_comparison_fails_for_two_processes_with_this_fault(bench: Bench, tmp_path: Path, fault: str) -> None:
+    script = tmp_path / "faulty.py"
+    script.write_text(
+        f"import sys, torch\nfrom wmtp_train import loop, step\n{fault}\nfrom wmtp.cli import main\nsys.exit(main())\n"
+    )
+
+    def start(command: Command) -> None:
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        subprocess.run(
+            [*torchrun, str(script), "train", "config.yaml", "recipe.yaml"],
+            cwd=command.folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            check=True,
+            timeout=300,
+        )
+
+    if not fault:
+        check_two(bench, tmp_path / "faulty", start)
+        return
+    with pytest.raises(AssertionError):
+        check_two(bench, tmp_path / "faulty", start)
 
 
 def test_a_killed_process_is_named_and_the_same_command_goes_on_even_with_another_number(

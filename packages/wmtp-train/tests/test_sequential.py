@@ -19,7 +19,7 @@ from wmtp_train.plan import make_plan
 from wmtp_train.processes import Processes
 from wmtp_train.step import Stepper
 
-FAMILIES = ["deepseek-v3", "glm4-moe", "mimo", "ernie4.5"]
+FAMILIES = ["deepseek-v3", "mimo", *(pytest.param(name, marks=pytest.mark.slow) for name in ("glm4-moe", "ernie4.5"))]
 
 
 @pytest.fixture

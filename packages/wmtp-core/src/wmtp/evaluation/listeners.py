@@ -72,7 +72,10 @@ def run_listeners(plugins: Plugins, config: Any, run: RunStarted) -> list[tuple[
 
 
 def trackers(sections: Any, plugins: Plugins, run: RunStarted) -> list[tuple[str, Any]]:
-    """The trackers that ``tracking.<name>`` of config.yaml asks for, made with its settings and what is known of the run."""
+    """The trackers that ``tracking.<name>`` of config.yaml asks for, made with its settings and what is known of the run.
+
+    The journal of what is no evaluation is kept without any, too: its results do not hold all that ``wmtp track sync`` sends.
+    """
     heard: list[tuple[str, Any]] = []
     beside: list[Beside] = []
     for name, settings in (sections or {}).items():
@@ -81,4 +84,6 @@ def trackers(sections: Any, plugins: Plugins, run: RunStarted) -> list[tuple[str
             heard.append((f"tracker {name}", spec.create(settings, run)))
         else:
             beside.append(Beside(name, spec.target, settings, run.folder))
-    return [*heard, ("journal of the trackers", JournalListener(run.folder, beside))] if beside else heard
+    if beside or run.kind != "evaluation":
+        heard.append(("journal of the trackers", JournalListener(run.folder, beside)))
+    return heard
