@@ -22,7 +22,10 @@ class StandIn(ThreadingHTTPServer):
     Attributes:
         faults: one is taken from the front and done to each request of a completion, instead of the answer.
         answered: bodies of requests that got a whole answer; seen: all.
-        write: body → text. Replace it to have another model. template: body → what turns end in, as a prompt.
+        write: body → text. Replace it to have another model.
+        scores: (body, place) → scores of words that may stand there beside the one written, where logprobs are given; a word's
+            token is it with the space before.
+        template: body → what turns end in, as a prompt.
     """
 
     daemon_threads = True
@@ -36,6 +39,7 @@ class StandIn(ThreadingHTTPServer):
         self.answered: list[dict[str, Any]] = []
         self.write: Callable[[dict[str, Any]], str] = drawn
         self.shape: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]] = lambda body, answer: answer
+        self.scores: Callable[[dict[str, Any], int], dict[str, float]] | None = None
         self.template: Callable[[dict[str, Any]], str] = lambda body: "<assistant>"
         self.key: str | None = None
         self.delay_s = 0.0
@@ -176,11 +180,26 @@ class Handler(BaseHTTPRequestHandler):
             choice["message"] = {"role": "assistant", "content": text}
         else:
             choice["text"] = text
+        if self.server.scores and body.get("logprobs"):
+            choice["logprobs"] = self.logprobs(body, text)
         whole = {
             "id": "x", "object": "text_completion", "created": 0, "model": body["model"], "choices": [choice],
             "usage": {"prompt_tokens": 3, "completion_tokens": len(text.split()), "total_tokens": 9},
         }  # fmt: skip
         return self.server.shape(body, whole)
+
+    def logprobs(self, body: dict[str, Any], text: str) -> dict[str, Any]:
+        """Scores of a text of words, in the form that completions or chats have."""
+        assert self.server.scores is not None
+        words = [f" {word}" for word in text.split()]
+        likely = [{word: -0.5} | self.server.scores(body, i) for i, word in enumerate(words)]
+        if "messages" not in body:
+            return {
+                "tokens": words, "token_logprobs": [s[w] for s, w in zip(likely, words, strict=True)], "top_logprobs": likely,
+                "text_offset": [],
+            }  # fmt: skip
+        rows = [[{"token": w, "logprob": v, "bytes": list(w.encode())} for w, v in scores.items()] for scores in likely]
+        return {"content": [row[0] | {"top_logprobs": row} for row in rows]}
 
 
 def _status(status: int, body: Any = None, **headers: str) -> Fault:

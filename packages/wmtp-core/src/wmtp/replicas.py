@@ -15,7 +15,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-from wmtp.contracts.engines import Engine, GenerationRequest, HeadScores, Message, Sampling
+from wmtp.contracts.engines import Departure, Engine, GenerationRequest, HeadScores, Message, Sampling
 from wmtp.errors import ConfigError, WmtpError
 from wmtp.kit.spreading import Spread
 from wmtp.kit.workers import EngineStream, Taken, WorkerFacts, WorkerLostError, raised
@@ -95,6 +95,11 @@ class Replica:
 
     def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
         return self._ask("head_scores", prompt, text)  # type: ignore[no-any-return]
+
+    def departures(
+        self, request: GenerationRequest, sampling: Sampling, texts: Sequence[str]
+    ) -> Sequence[Departure | None] | None:
+        return self._ask("departures", request, sampling, texts)  # type: ignore[no-any-return]
 
     def close(self) -> None:
         self._ours.close()

@@ -28,12 +28,14 @@ class Answer:
         finish: Why it ended, in the server's word: ``stop``, ``length``, ``tool_calls``, ``content_filter``, ``error`` …
         tokens: How many were generated, as the server counts them, or ``None``.
         extra: Reasoning, tool calls, speculation and the finish reason, where there is something to keep.
+        logprobs: As the server gave them, where they were asked for.
     """
 
     text: str
     finish: str
     tokens: int | None
     extra: Mapping[str, Any]
+    logprobs: Any = None
 
 
 def read_answer(body: Any, *, chat: bool) -> Answer:
@@ -62,7 +64,11 @@ def read_answer(body: Any, *, chat: bool) -> Answer:
     if not isinstance(finish, str) or not finish:
         raise BadAnswer("the answer does not say why it ended (finish_reason); it was cut off")
     return Answer(
-        text=_text(choice, chat=chat), finish=finish, tokens=_tokens(body), extra=_extra(body, choice, finish)
+        text=_text(choice, chat=chat),
+        finish=finish,
+        tokens=_tokens(body),
+        extra=_extra(body, choice, finish),
+        logprobs=choice.get("logprobs"),
     )
 
 

@@ -22,6 +22,7 @@ from wmtp_openai.pool import Pool, Server
 from wmtp_openai.probe import ServerInfo, draft_counters, probe
 from wmtp_openai.prompts import Prompts
 from wmtp_openai.requests import Asker, Refused, post
+from wmtp_openai.scores import find_departures
 from wmtp_openai.settings import OpenAISettings, parse_reference
 from wmtp_openai.templates import Templates
 
@@ -199,6 +200,12 @@ class OpenAIEngine:
             "transformers serve draws only where generation_config.json of the model says do_sample: true; elsewhere see "
             "model.loaders.openai.extra_body. Or set eval.sampling.temperature: 0."
         )
+
+    def departures(
+        self, request: wmtp.GenerationRequest, sampling: wmtp.Sampling, texts: Sequence[str]
+    ) -> list[wmtp.Departure | None] | None:
+        """See `wmtp.FindsDepartures`: at temperature 0, by the scores that the server gives."""
+        return None if sampling.temperature > 0 else self._wait(find_departures(self._asker, request, sampling, texts))
 
     @property
     def stats(self) -> wmtp.GenerationStats:

@@ -31,5 +31,6 @@ def wmtp_loaders() -> list[wmtp.LoaderSpec]:
             check=check,
             settings=OpenAISettings,
             switches_drafts=False,
+            of_one_reference=("urls",),
         )
     ]

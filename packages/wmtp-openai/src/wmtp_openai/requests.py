@@ -106,6 +106,15 @@ class Asker:
             extra={**answer.extra, "thinking_opened": True} if opened else answer.extra,
         )
 
+    async def scored(self, request: wmtp.GenerationRequest, sampling: wmtp.Sampling, top: int) -> Answer:
+        """The answer as it came, with the scores of the likely tokens where the server gives them. Raises `Refused`."""
+        asked, body = self.body(request, sampling)
+        chat = asked.path == "/chat/completions"
+        answer, _ = await self._answered(
+            asked.path, body | ({"logprobs": True, "top_logprobs": top} if chat else {"logprobs": top})
+        )
+        return answer
+
     def body(self, request: wmtp.GenerationRequest, sampling: wmtp.Sampling) -> tuple[Asked, dict[str, Any]]:
         """The body of a request. What is not wanted is left out: an empty list or a null may mean something."""
         asked = self.prompts.ask(request)

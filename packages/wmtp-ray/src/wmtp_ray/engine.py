@@ -77,6 +77,13 @@ class EngineActor:
         except Exception as error:  # noqa: BLE001  (raised again in the driver)
             return raised(error)
 
+    def departures(self, request: wmtp.GenerationRequest, sampling: wmtp.Sampling, texts: Sequence[str]) -> Any:
+        assert self._stream is not None
+        try:
+            return self._stream.departures(request, sampling, texts)
+        except Exception as error:  # noqa: BLE001  (raised again in the driver)
+            return raised(error)
+
 
 class RayWorker:
     """In the driver: one actor. See `wmtp.kit.workers.Worker`."""
@@ -111,6 +118,11 @@ class RayWorker:
 
     def head_scores(self, prompt: str | Sequence[wmtp.Message], text: str) -> wmtp.HeadScores:
         return self._got(self._actor.head_scores.remote(prompt, text))  # type: ignore[no-any-return]
+
+    def departures(
+        self, request: wmtp.GenerationRequest, sampling: wmtp.Sampling, texts: Sequence[str]
+    ) -> Sequence[wmtp.Departure | None] | None:
+        return self._got(self._actor.departures.remote(request, sampling, texts))  # type: ignore[no-any-return]
 
     def close(self) -> None:
         ray.kill(self._actor)

@@ -88,9 +88,9 @@ def lines(found: Audit) -> Iterator[str]:
             )
     for one in sorted(found.differences, key=lambda d: d.near_tie is True)[:SHOWN]:
         yield f"  {one.key.evaluator} problem {one.key.problem}, sample {one.key.index}: {_kind(one)}"
-        for side, departure in (("a", one.a), ("b", one.b)):
+        for side, departure, asked in (("a", one.a, one.asked[0]), ("b", one.b, one.asked[1])):
             if departure is not None:
-                yield f"    {side}: {_told(departure)}"
+                yield f"    {side}: {_told(departure, asked)}"
     if found.left_out:
         yield f"  {found.left_out} more that differ were not looked at"
     yield from found.notes
@@ -103,15 +103,19 @@ def lines(found: Audit) -> Iterator[str]:
 
 
 def _kind(one: Difference) -> str:
-    return {True: "a near tie", False: "NOT a near tie", None: "differs; nobody can tell why"}[one.near_tie]
+    kind = {True: "a near tie", False: "NOT a near tie", None: "differs; nobody can tell why"}[one.near_tie]
+    a, b = (repr(text) if text else "nothing more" for text in one.written)
+    return f"{kind}; from character {one.character} on a writes {a} and b {b}"
 
 
-def _told(departure: Departure) -> str:
+def _told(departure: Departure, asked: str) -> str:
     other = repr(departure.other) if departure.other else "none of the likely tokens"
+    engine = repr(departure.engine) if departure.engine else "the end"
     margin = "not known" if departure.margin is None else f"{departure.margin:.2g}"
+    least = "at least " if departure.margin is not None and not departure.other else ""
     return (
-        f"token {departure.position}: {other} instead of {departure.engine!r}, whose margin is {margin}; rounding there moves "
-        f"scores by {departure.rounding:.1g}"
+        f"token {departure.position}: {other} instead of {engine}, which {asked} writes there by a margin of {least}{margin}; "
+        f"rounding there moves scores by {departure.rounding:.1g}"
     )
 
 
@@ -119,7 +123,7 @@ def _verdict(found: Audit) -> str:
     if found.faults:
         return f"FAULT: {len(found.faults)} texts differ by more than rounding"
     if found.unexplained and not found.sampled:
-        return f"NOT EXPLAINED: {len(found.unexplained)} texts differ, and no engine here can say where and by how much"
+        return f"NOT EXPLAINED: {len(found.unexplained)} texts differ, and it is not known whether rounding can have done it"
     if found.unexplained:
         ends = "pass@1 differs" if not found.passed else "no difference of pass@1 is shown"
         return f"Texts were drawn under noise that nobody knows here, so they differ; {ends}."

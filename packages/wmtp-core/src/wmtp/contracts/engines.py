@@ -202,8 +202,10 @@ class Departure:
         position: Tokens of the completion before it.
         engine: The token that the engine writes there, as text.
         other: The text's own; ``""`` where it is none of the likely ones.
-        margin: By how much the score that the engine draws by stands above the other's; ``None`` where it cannot be told.
+        margin: By how much the score that the engine draws by stands above the other's, and at least by how much where
+            `other` is none of the likely ones; ``None`` where it cannot be told.
         rounding: By how much scores at that place move with the shape of the computation, in the same unit.
+        scale: The largest score there, without its sign; ``None`` where only differences of scores are known.
     """
 
     position: int
@@ -211,11 +213,20 @@ class Departure:
     other: str
     margin: float | None
     rounding: float
+    scale: float | None = None
 
     @property
     def near_tie(self) -> bool | None:
         """Whether rounding can have made the difference; ``None`` where the margin is not known."""
-        return None if self.margin is None else self.margin <= NEAR_TIE * self.rounding
+        return self.near_tie_within(self.rounding)
+
+    def near_tie_within(self, rounding: float) -> bool | None:
+        """The same where scores move by `rounding`."""
+        if self.margin is None:
+            return None
+        if self.margin > NEAR_TIE * rounding:
+            return False
+        return True if self.other else None
 
 
 @runtime_checkable
@@ -274,8 +285,9 @@ class FindsDepartures(Protocol):
 
     def departures(
         self, request: GenerationRequest, sampling: Sampling, texts: Sequence[str]
-    ) -> Sequence[Departure | None]:
-        """One for each of `texts`; ``None`` for a text that the engine writes itself."""
+    ) -> Sequence[Departure | None] | None:
+        """One for each of `texts`, ``None`` for a text that the engine writes itself; ``None`` in place of all where it cannot
+        tell: it gives no scores of its tokens, or draws by a noise that it does not know."""
         ...
 
 

@@ -90,6 +90,8 @@ class LoaderSpec:
         absolute: (reference, folder of the recipe) → the reference with its paths made absolute.
         load_model: the same request → the model itself with its tokenizer, for whoever trains it or scores with it. Without
             it, its references can only be asked.
+        of_one_reference: names of settings that go with one reference alone (further addresses of it, say): the other side of
+            ``wmtp audit --against`` has their defaults.
     """
 
     name: str = attrs.field(validator=identifier)
@@ -105,6 +107,7 @@ class LoaderSpec:
     local_path: Callable[[str], Path | None] | None = attrs.field(default=None, validator=optional_factory)
     absolute: Callable[[str, Path], str] | None = attrs.field(default=None, validator=optional_factory)
     load_model: Callable[[LoadRequest], Any] | None = attrs.field(default=None, validator=optional_factory)
+    of_one_reference: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=texts)
 
 
 @attrs.frozen(kw_only=True)

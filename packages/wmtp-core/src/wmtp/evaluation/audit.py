@@ -25,6 +25,7 @@ from wmtp.contracts.engines import (
     SampleKey,
     Sampling,
 )
+from wmtp.contracts.specs import LoaderSpec
 from wmtp.errors import ConfigError
 from wmtp.evaluation.driver import evaluate
 from wmtp.evaluation.listeners import Progress
@@ -37,6 +38,10 @@ log = logging.getLogger("wmtp")
 EQUIVALENT = 0.02
 LOOKED_AT = 20
 """Samples that differ and are explained, one by one; the others are only counted."""
+SHOWN = 40
+"""Characters of a text that are kept from where it differs."""
+COARSE = 2.0**-7
+"""Precision of the coarsest number format that models are computed in (bfloat16)."""
 NOTHING_DRAFTED = "nothing was drafted: the model has no heads that draft, so this audit compared an engine with itself"
 
 
@@ -46,21 +51,40 @@ class Difference:
 
     Attributes:
         key: Which.
-        a: Where the first side's text leaves what the engine that was asked writes; ``None`` where it does not, or none was.
+        character: Of both texts, the first that is not the same.
+        written: What either side wrote from there on, its first `SHOWN` characters.
+        a: Where the first side's text leaves what an engine writes that can tell: the other side's, or else its own. ``None``
+            where it does not, or none could tell.
         b: The same of the second side's.
+        asked: For `a` and `b`, the side whose engine told; ``""`` where none could.
+        blind: One side's engine could not tell, so nobody knows what it computes in.
     """
 
     key: SampleKey
+    character: int = 0
+    written: tuple[str, str] = ("", "")
     a: Departure | None = None
     b: Departure | None = None
+    asked: tuple[str, str] = ("", "")
+    blind: bool = False
 
     @property
     def near_tie(self) -> bool | None:
-        """Whether rounding explains it; ``None`` where nobody can tell."""
-        found = [d.near_tie for d in (self.a, self.b) if d is not None]
-        if False in found:
-            return False
-        return None if None in found or not found else True
+        """Whether rounding explains it, where scores move most; ``None`` where nobody can tell."""
+        found = [d for d in (self.a, self.b) if d is not None]
+        if not found:
+            return None
+        rounding = max(d.rounding for d in found)
+        ties = [d.near_tie_within(rounding) for d in found]
+        if False in ties:
+            return None if self.in_a_coarse_format else False
+        return None if None in ties else True
+
+    @property
+    def in_a_coarse_format(self) -> bool:
+        """Whether rounding would explain it in `COARSE`, which the side that could not be asked may compute in."""
+        found = [d for d in (self.a, self.b) if d is not None]
+        return self.blind and all(d.near_tie_within(COARSE * (d.scale or 0.0)) is not False for d in found)
 
 
 @attrs.frozen(kw_only=True)
@@ -111,8 +135,8 @@ class Audit:
     def to_json(self) -> dict[str, Any]:
         """The object that ``wmtp audit --json`` prints."""
 
-        def told(found: Departure | None) -> dict[str, Any] | None:
-            return None if found is None else {**attrs.asdict(found), "near_tie": found.near_tie}
+        def told(found: Departure | None, asked: str) -> dict[str, Any] | None:
+            return None if found is None else {**attrs.asdict(found), "near_tie": found.near_tie, "asked": asked}
 
         return {
             "sides": [str(side) for side in self.sides], "acceptance": [list(a) for a in self.acceptance],
@@ -121,7 +145,11 @@ class Audit:
             "near_ties": sum(d.near_tie is True for d in self.differences), "faults": len(self.faults),
             "unexplained": len(self.unexplained), "left_out": self.left_out, "passed": self.passed,
             "differences": [
-                {**attrs.asdict(d.key), "near_tie": d.near_tie, "a": told(d.a), "b": told(d.b)} for d in self.differences
+                {
+                    **attrs.asdict(d.key), "near_tie": d.near_tie, "character": d.character, "written": list(d.written),
+                    "a": told(d.a, d.asked[0]), "b": told(d.b, d.asked[1]),
+                }
+                for d in self.differences
             ],
             "comparison": self.comparison.to_json() if self.comparison else None, "notes": list(self.notes),
         }  # fmt: skip
@@ -150,7 +178,7 @@ def audit(
     """
     plugins = plugins or create_plugin_manager()
     switches = create_model_loader(config, recipe, plugins=plugins).switches_drafts
-    recipes = _sides(recipe, against, switches=switches)
+    recipes = _sides(recipe, against, plugins, switches=switches)
     results = [evaluate(config, side, plugins=plugins, progress=progress, runs=runs, fresh=fresh) for side in recipes]
     for result in results:
         if not result.complete:
@@ -160,18 +188,24 @@ def audit(
     one, other = (open_run(result.folder) for result in results)
     pairs = list(_pairs(one, other))
     differing = [(key, texts) for key, texts in pairs if texts[0] != texts[1]]
-    looked_at = _explained(config, recipes, one, differing[:LOOKED_AT], plugins)
+    asked = recipes if against else recipes[1:]
+    views = [_told(config, side, one, differing[:LOOKED_AT], plugins) for side in asked] if differing else []
+    sampled = recipe.eval.sampling.temperature > 0
+    looked_at = [
+        _difference(key, texts, [view[key] for view in views], sampled=sampled) for key, texts in differing[:LOOKED_AT]
+    ]
     metrics = [name for name in results[0].metrics if name.endswith("pass@1")]
     comparison = compare([one.folder, other.folder], metrics=metrics, equivalent=equivalent) if metrics else None
     a, b = (tuple(result.record.generation.acceptance) for result in results)
+    notes = tuple(_notes(looked_at, views, drafted=bool(against or a), sampled=sampled))
     return Audit(
         sides=(one.folder, other.folder), acceptance=(a, b), samples=len(pairs),
         equal=len(pairs) - len(differing), differences=tuple(looked_at), left_out=len(differing) - len(looked_at),
-        comparison=comparison, sampled=recipe.eval.sampling.temperature > 0, notes=() if against or a else (NOTHING_DRAFTED,),
+        comparison=comparison, sampled=sampled, notes=notes,
     )  # fmt: skip
 
 
-def _sides(recipe: Recipe, against: str | None, *, switches: bool) -> tuple[Recipe, Recipe]:
+def _sides(recipe: Recipe, against: str | None, plugins: Plugins, *, switches: bool) -> tuple[Recipe, Recipe]:
     """The recipe of each side: with drafts that are not given up, and without any or with another model."""
     model, name = recipe.model, recipe.run.name
     first = attrs.evolve(model, mtp=attrs.evolve(model.mtp, speculative="always"))
@@ -183,7 +217,8 @@ def _sides(recipe: Recipe, against: str | None, *, switches: bool) -> tuple[Reci
             )
         second = attrs.evolve(model, mtp=attrs.evolve(model.mtp, speculative="off"))
     else:
-        second = attrs.evolve(first, base_id=against, revision=None, variant=None, loader=None)
+        loaders = {name: _of_another(options, plugins.loaders[name].spec) for name, options in model.loaders.items()}
+        second = attrs.evolve(first, base_id=against, revision=None, variant=None, loader=None, loaders=loaders)
     return tuple(  # type: ignore[return-value]
         attrs.evolve(recipe, model=side, run=attrs.evolve(recipe.run, name=f"{name}-audit-{letter}"))
         for side, letter in ((first, "a"), (second, "b"))
@@ -198,32 +233,77 @@ def _pairs(one: Run, other: Run) -> Iterator[tuple[SampleKey, tuple[str, str]]]:
                 yield sample.key, (sample.completion, theirs[sample.key].completion)
 
 
-def _explained(
+def _of_another(options: Any, spec: LoaderSpec) -> Any:
+    """A loader's options without those that go with one reference alone."""
+    defaults = {f.name: f.default for f in attrs.fields(type(options)) if f.name in spec.of_one_reference}
+    return attrs.evolve(options, **defaults)
+
+
+View = Mapping[SampleKey, "tuple[Departure | None, Departure | None] | None"]
+"""What one side's engine says of both texts of each sample; ``None`` where it cannot tell."""
+
+
+def _told(
     config: Config,
-    recipes: Sequence[Recipe],
+    recipe: Recipe,
     run: Run,
     differing: Sequence[tuple[SampleKey, tuple[str, str]]],
     plugins: Plugins,
-) -> list[Difference]:
-    """Asks the second side's engine, or the first's, where the texts of each leave what it writes."""
-    if not differing:
-        return []
+) -> View:
+    """Asks a side's engine where the texts leave what it writes."""
     requests = dict(_requests(run, {key for key, _ in differing}))
-    for recipe in reversed(recipes):
-        engine: Any = create_model_loader(config, recipe, plugins=plugins).load()
-        try:
-            if not isinstance(engine, FindsDepartures):
-                continue
-            found = []
-            for key, texts in differing:
-                request, sampling = requests[key]
-                a, b = engine.departures(request, sampling, texts)
-                found.append(Difference(key=key, a=a, b=b))
-            return found
-        finally:
-            if isinstance(engine, Closes):
-                engine.close()
-    return [Difference(key=key) for key, _ in differing]
+    alone = attrs.evolve(config, devices=attrs.evolve(config.devices, replicas=1))
+    engine: Any = create_model_loader(alone, recipe, plugins=plugins).load()
+    try:
+        if not isinstance(engine, FindsDepartures):
+            return {key: None for key, _ in differing}
+        found = {key: engine.departures(*requests[key], texts) for key, texts in differing}
+        return {key: None if told is None else (told[0], told[1]) for key, told in found.items()}
+    finally:
+        if isinstance(engine, Closes):
+            engine.close()
+
+
+def _difference(
+    key: SampleKey,
+    texts: tuple[str, str],
+    views: Sequence[tuple[Departure | None, Departure | None] | None],
+    *,
+    sampled: bool,
+) -> Difference:
+    """Each text as the other side's engine sees it. views: one engine's, or those of both sides."""
+    character = next((i for i, (x, y) in enumerate(zip(*texts, strict=False)) if x != y), min(map(len, texts)))
+    written = (texts[0][character:][:SHOWN], texts[1][character:][:SHOWN])
+    blind = None in views
+    if sampled and blind:  # of two engines that draw by different noise neither can judge the other's text
+        views = [None] * len(views)
+    by_side = dict(zip("ab"[2 - len(views) :], views, strict=True))
+    told: list[Departure | None] = [None, None]
+    asked = ["", ""]
+    for index, order in enumerate(("ba", "ab")):
+        side = next((s for s in order if by_side.get(s) is not None), "")
+        if view := by_side.get(side):
+            told[index], asked[index] = view[index], side
+    return Difference(
+        key=key, character=character, written=written, a=told[0], b=told[1], asked=(asked[0], asked[1]), blind=blind
+    )
+
+
+def _notes(found: Sequence[Difference], views: Sequence[View], *, drafted: bool, sampled: bool) -> Iterator[str]:
+    if not drafted:
+        yield NOTHING_DRAFTED
+    if sampled:
+        return
+    blind = [side for side, view in zip("ab"[2 - len(views) :], views, strict=True) if None in view.values()]
+    if blind:
+        yield (
+            f"no margin is known of {' and '.join(blind)}: its engine gives no scores of its tokens, or none that fit its text"
+        )
+    if any(d.near_tie is None and d.in_a_coarse_format and (d.a or d.b) for d in found):
+        yield (
+            f"what {' and '.join(blind)} computes in is not known: margins that are too large for rounding here, and would be "
+            "near ties in bfloat16, count as not explained"
+        )
 
 
 def _requests(run: Run, keys: set[SampleKey]) -> Iterator[tuple[SampleKey, tuple[GenerationRequest, Sampling]]]:

@@ -119,18 +119,19 @@ class Tracer:
         ids = [*self.prompt, *self.written[:place]]
         logits = self._logits(ids, 1)
         beside = self._logits(ids, 1, rows=3)
-        precision = torch.finfo(logits.dtype).eps * float(logits.abs().max())
-        moved = max(float((logits.float() - beside.float()).abs().max()), precision)
+        largest = float(logits.abs().max())
+        moved = max(float((logits.float() - beside.float()).abs().max()), torch.finfo(logits.dtype).eps * largest)
         scores, margins = self._scores(logits.float(), place, token)
         other = self._others(text, place, token, scores)
-        sampled = self.sampling.temperature >= GREEDY_BELOW
+        unit = self.sampling.temperature if self.sampling.temperature >= GREEDY_BELOW else 1.0
         least = torch.topk(scores, min(CANDIDATES, len(scores))).values[-1]
         return Departure(
             position=place,
             engine=self._shown(token),
             other="" if other is None else self._shown(other),
             margin=float(scores[token] - least if other is None else margins[other]),
-            rounding=moved / self.sampling.temperature if sampled else moved,
+            rounding=moved / unit,
+            scale=largest / unit,
         )
 
     def _scores(self, logits: Tensor, place: int, token: int) -> tuple[Tensor, Tensor]:

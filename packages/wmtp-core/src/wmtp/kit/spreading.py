@@ -17,6 +17,7 @@ import attrs
 
 from wmtp.contracts.engines import (
     Completion,
+    Departure,
     GenerationRequest,
     GenerationStats,
     HeadScores,
@@ -33,11 +34,11 @@ LOSSES = 3
 
 @attrs.define(eq=False)
 class _Question:
-    """A text that a worker shall score, and its answer."""
+    """What a worker shall tell of a text, and its answer."""
 
-    prompt: str | Sequence[Message]
-    text: str
-    answer: HeadScores | WmtpError | None = None
+    ask: Callable[[Worker], Any]
+    answered: bool = False
+    answer: Any = None
 
 
 @attrs.define(eq=False)
@@ -121,9 +122,10 @@ class Spread:
                 return
             if isinstance(item, _Question):
                 try:
-                    item.answer = worker.head_scores(item.prompt, item.text)
+                    item.answer = item.ask(worker)
                 except WmtpError as error:  # of this text: the worker goes on
                     item.answer = error
+                item.answered = True
                 self._events.put((slot, item))
                 continue
             worker.give(*item)
@@ -221,19 +223,29 @@ class Spread:
         raise GenerationError(f"no worker for {self._patience_s:g} s: {self._why}. {self._advice}".rstrip())
 
     def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
-        """See `ScoresHeads`: one worker scores, and another where it is lost meanwhile."""
+        """See `ScoresHeads`."""
+        return self._told(lambda worker: worker.head_scores(prompt, text))  # type: ignore[no-any-return]
+
+    def departures(
+        self, request: GenerationRequest, sampling: Sampling, texts: Sequence[str]
+    ) -> Sequence[Departure | None] | None:
+        """See `FindsDepartures`; ``None`` where the workers' engine cannot tell."""
+        return self._told(lambda worker: worker.departures(request, sampling, texts))  # type: ignore[no-any-return]
+
+    def _told(self, ask: Callable[[Worker], Any]) -> Any:
+        """What one worker answers, and another where it is lost meanwhile."""
         while True:
             slot = next((s for s in self._slots if s.ready), None)
             if slot is None:
                 self._look()
                 continue
-            question = _Question(prompt, text)
+            question = _Question(ask)
             slot.inbox.put(question)
-            while question.answer is None and slot.ready:
+            while not question.answered and slot.ready:
                 self._look()
             if isinstance(question.answer, WmtpError):
                 raise question.answer
-            if question.answer is not None:
+            if question.answered:
                 return question.answer
 
     @property

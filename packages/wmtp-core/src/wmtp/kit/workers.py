@@ -15,7 +15,9 @@ import attrs
 from wmtp.contracts.engines import (
     Closes,
     Completion,
+    Departure,
     Engine,
+    FindsDepartures,
     GenerationRequest,
     GenerationStats,
     HasOrigin,
@@ -66,6 +68,10 @@ class Worker(Protocol):
 
     def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores: ...
 
+    def departures(
+        self, request: GenerationRequest, sampling: Sampling, texts: Sequence[str]
+    ) -> Sequence[Departure | None] | None: ...
+
     def close(self) -> None: ...
 
 
@@ -114,6 +120,13 @@ class EngineStream:
         if not isinstance(engine, ScoresHeads):
             raise ConfigError("model.base_id: the workers' engine predicts nothing; metrics of heads need a model")
         return engine.head_scores(prompt, text)
+
+    def departures(
+        self, request: GenerationRequest, sampling: Sampling, texts: Sequence[str]
+    ) -> Sequence[Departure | None] | None:
+        """See `FindsDepartures`; not while it decodes."""
+        engine: object = self._engine
+        return engine.departures(request, sampling, texts) if isinstance(engine, FindsDepartures) else None
 
     def close(self) -> None:
         self._given.put(None)
