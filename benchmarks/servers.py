@@ -1,6 +1,6 @@
 """The engine for servers beside a bare client on the same library.
 
-    python benchmarks/servers.py [--requests 2000] [--rounds 3] [--memory 20000]
+    python benchmarks/servers.py [--requests 2000] [--rounds 3] [--memory 20000] [--through eval] [--answer 0.05]
 
 A stand-in in a process of its own answers every completion after 50 ms. Both sides send the same requests, 64 at once, through
 the `openai` client: the engine of wmtp-openai, and a loop of tasks that does nothing else. In turns; the median of rounds.
@@ -8,6 +8,10 @@ the `openai` client: the engine of wmtp-openai, and a loop of tasks that does no
 * **requests/s** of the engine, as a ratio of the bare client's (limit at least 0.97);
 * **CPU seconds a request**, as a ratio (limit at most 1.3);
 * **memory** of the process from request 2,000 to the last of --memory (limit 8 MiB more).
+
+With ``--through eval`` a whole run stands in the engine's place: 500 problems in MBPP's form, samples and verdicts on disk,
+every program judged. Its requests/s are counted at the stand-in, from the first to the last; its CPU is the command's own,
+without the processes of the judge.
 """
 
 from __future__ import annotations
@@ -18,23 +22,31 @@ import json
 import multiprocessing
 import statistics
 import sys
+import tempfile
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import openai
 
 import wmtp
+from wmtp.config import load_configuration
+from wmtp.evaluation.driver import evaluate
 from wmtp_openai.engine import open_engine
 from wmtp_openai.settings import OpenAISettings
 
-AT_ONCE, ANSWER_S, MODEL = 64, 0.05, "our/model"
+AT_ONCE, ANSWER_S, MODEL, PROBLEMS = 64, 0.05, "our/model", 500
 LEAST_SPEED, MOST_CPU, MOST_MIB = 0.97, 1.3, 8.0
 
 
-def serve(ready: Any) -> None:
+def serve(ready: Any, answer_s: float) -> None:
     """The stand-in: keeps connections open and answers in the order of time."""
+
+    asked: list[float] = []
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -44,10 +56,16 @@ def serve(ready: Any) -> None:
                 await reader.readexactly(length)
                 post = lines[0].startswith("post")
                 if post:
-                    await asyncio.sleep(ANSWER_S)
+                    asked.append(time.monotonic())
+                    await asyncio.sleep(answer_s)
                 answer = ANSWER if post else MODELS if "/v1/models" in lines[0] else None
+                if "/asked" in lines[0]:  # since the last time: how many, and from the first to the last
+                    answer = json.dumps([len(asked), asked[-1] - asked[0] if asked else 0.0]).encode()
+                    asked.clear()
+                elif "/count" in lines[0]:
+                    answer = str(len(asked)).encode()
                 status = "200 OK" if answer else "404 Not Found"
-                body = answer or b"{}"
+                body = (answer or b"{}").replace(b"NUMBER", b"%06d" % len(asked))
                 writer.write(
                     f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
                     + body
@@ -63,7 +81,8 @@ def serve(ready: Any) -> None:
     asyncio.run(main())
 
 
-CHOICE = {"index": 0, "text": " return x\n" * 20, "finish_reason": "stop", "logprobs": None}
+TEXT = "def f(x):\n    return x  # NUMBER\n" + "# as it was asked for\n" * 8
+CHOICE = {"index": 0, "text": TEXT, "finish_reason": "stop", "logprobs": None}
 USAGE = {"prompt_tokens": 100, "completion_tokens": 60, "total_tokens": 160}
 ANSWER = json.dumps(
     {"id": "x", "object": "text_completion", "created": 0, "model": MODEL, "choices": [CHOICE], "usage": USAGE}
@@ -87,6 +106,57 @@ def engine(url: str, count: int) -> tuple[float, float]:
     opened.close()
     assert answered == count
     return spent
+
+
+def whole_run(url: str, count: int) -> tuple[float, float]:
+    """Seconds from the first request to the last, and CPU seconds of ``wmtp eval`` in this process."""
+    plugins = wmtp.create_plugin_manager()
+    told(url)
+    with tempfile.TemporaryDirectory() as name:
+        files = run_files(Path(name), url, count)
+        configuration = load_configuration(*files, plugins=plugins)
+        used = time.process_time()
+        result = evaluate(*configuration, plugins=plugins, runs=Path(name) / "runs")
+        used = time.process_time() - used
+        assert result.complete
+        assert result.metrics["mbpp_pass@1"].value == 1.0
+    asked, wall = told(url)
+    assert asked >= count, "and the two draws that are compared first"
+    return wall, used
+
+
+def run_files(folder: Path, url: str, count: int) -> tuple[Path, Path]:
+    """Problems in MBPP's form that every answer solves, config.yaml and recipe.yaml."""
+    row = {
+        "text": "Give back what is given. " * 16, "code": "def f(x):\n    return x\n", "test_setup_code": "",
+        "test_list": ["assert f(1) == 1", "assert f('a') == 'a'"], "challenge_test_list": [],
+    }  # fmt: skip
+    rows = [row | {"task_id": i} for i in (2, 3, 4, *range(11, 11 + PROBLEMS))]
+    files = {
+        "problems.jsonl": rows,
+        "config.yaml": [{"paths": {"datasets": {"mbpp_local": str(folder / "problems.jsonl")}}}],
+        "recipe.yaml": [
+            {
+                "run": {"name": "run"},
+                "model": {"base_id": f"openai:{url}", "loaders": {"openai": {"concurrency": AT_ONCE}}},
+                "eval": {
+                    "metrics": ["mbpp_pass@1"],
+                    "evaluators": {"mbpp-v1": {"shots": 0}},
+                    "sampling": {"temperature": 0.8, "n": max(1, count // PROBLEMS)},
+                },
+            }
+        ],
+    }
+    for name, lines in files.items():
+        (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder / "config.yaml", folder / "recipe.yaml"
+
+
+def told(url: str) -> tuple[int, float]:
+    """Requests since the last time, and seconds from the first to the last."""
+    with urllib.request.urlopen(f"{url.removesuffix('/v1')}/asked") as answer:
+        count, seconds = json.loads(answer.read())
+    return count, seconds
 
 
 def bare(url: str, count: int) -> tuple[float, float]:
@@ -113,12 +183,32 @@ def bare(url: str, count: int) -> tuple[float, float]:
     answered = asyncio.run(main())
     spent = time.perf_counter() - started, time.process_time() - used
     assert answered == count
+    told(url)
     return spent
 
 
 def resident_mib() -> float:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 2**20
+
+
+def memory_of_a_run(url: str, count: int) -> float:
+    """MiB more at the end than after the first 2,000 requests, of ``wmtp eval``."""
+    seen: list[float] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.5):
+            with urllib.request.urlopen(f"{url.removesuffix('/v1')}/count") as answer:
+                if json.loads(answer.read()) >= 2000:
+                    seen.append(resident_mib())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    whole_run(url, count)
+    ended.set()
+    thread.join()
+    return seen[-1] - seen[0]
 
 
 def memory(url: str, count: int) -> float:
@@ -138,16 +228,19 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", type=int, default=20000)
+    parser.add_argument("--answer", type=float, default=ANSWER_S, metavar="S", help="seconds that an answer takes")
+    parser.add_argument("--through", choices=["engine", "eval"], default="engine")
     options = parser.parse_args()
+    side, grows = (engine, memory) if options.through == "engine" else (whole_run, memory_of_a_run)
     context = multiprocessing.get_context("spawn")
     ready = context.Queue()
-    server = context.Process(target=serve, args=(ready,), daemon=True)
+    server = context.Process(target=serve, args=(ready, options.answer), daemon=True)
     server.start()
     url = f"http://127.0.0.1:{ready.get()}/v1"
-    rounds = [(engine(url, options.requests), bare(url, options.requests)) for _ in range(options.rounds)]
+    rounds = [(side(url, options.requests), bare(url, options.requests)) for _ in range(options.rounds)]
     speed = statistics.median(b[0] / e[0] for e, b in rounds)
     cpu = statistics.median(e[1] / b[1] for e, b in rounds)
-    ours, theirs = (statistics.median(options.requests / r[side][0] for r in rounds) for side in (0, 1))
+    ours, theirs = (statistics.median(options.requests / r[which][0] for r in rounds) for which in (0, 1))
     print(f"{ours:.0f} requests/s, the bare client {theirs:.0f}")
     missed = 0
     for text, ok in (
@@ -157,7 +250,7 @@ def main() -> int:
         print(text, "" if ok else "MISSED")
         missed += not ok
     if options.memory:
-        grown = memory(url, options.memory)
+        grown = grows(url, options.memory)
         print(
             f"memory over {options.memory} requests: {grown:+.1f} MiB (limit {MOST_MIB})",
             "" if grown <= MOST_MIB else "MISSED",

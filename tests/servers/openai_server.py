@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import socket
@@ -302,6 +303,64 @@ def _page_at(status: int, location: str) -> Fault:
     return lambda h, b: h.send(status, b"", "text/html", Location=location)
 
 
+def _twice(h: Handler, body: dict[str, Any]) -> None:
+    """A second answer that nobody asked for comes behind the first, on a connection that stays open."""
+    for text in ("lost", "stray"):
+        answer = h.answer(body)
+        answer["choices"][0] |= {
+            "text": text,
+            "message": {"content": text},
+            "finish_reason": None if text == "lost" else "stop",
+        }
+        h.json(200, answer)
+
+
+def _cut_gzip(h: Handler, body: dict[str, Any]) -> None:
+    data = gzip.compress(json.dumps(h.answer(body)).encode())
+    h.send(200, data[: len(data) // 2], Content_Encoding="gzip")
+
+
+def _spoilt_gzip(h: Handler, body: dict[str, Any]) -> None:
+    data = bytearray(gzip.compress(json.dumps(h.answer(body)).encode()))
+    data[len(data) // 2] ^= 0xFF
+    h.send(200, bytes(data), Content_Encoding="gzip")
+
+
+def _chunks(end: Callable[[Handler, dict[str, Any]], None], share: int) -> Fault:
+    def fault(h: Handler, body: dict[str, Any]) -> None:
+        """The answer, or a part of it, in a chunk that no last one follows."""
+        data = json.dumps(h.answer(body)).encode()
+        data = data[: len(data) * share // 2]
+        h.send_response(200)
+        h.send_header("Content-Type", "application/json")
+        h.send_header("Transfer-Encoding", "chunked")
+        h.end_headers()
+        h.wfile.write(b"%x\r\n" % len(data) + data + b"\r\n")
+        h.wfile.flush()
+        end(h, body)
+
+    return fault
+
+
+def _headers_for_ever(h: Handler, body: dict[str, Any]) -> None:
+    """A line of a header now and then, and no end of them."""
+    h.send_response(200)
+    try:
+        for i in range(25):
+            h.wfile.write(f"X-{i}: y\r\n".encode())
+            h.wfile.flush()
+            time.sleep(0.1)
+    except OSError:
+        pass
+    h.reset()
+
+
+def _no_http(h: Handler, body: dict[str, Any]) -> None:
+    h.wfile.write(b"* OK IMAP4 ready\r\n")
+    h.wfile.flush()
+    _closed(h, body)
+
+
 FAULTS: dict[str, Fault] = {
     "429 with Retry-After": _status(429, None, Retry_After="0.2"),
     "429 with a date": _status(429, None, Retry_After="Sat, 01 Jan 2022 00:00:00 GMT"),
@@ -361,4 +420,30 @@ FAULTS: dict[str, Fault] = {
     "finish reason unknown": _choice(finish_reason="because"),
     "detail inside": lambda h, b: h.json(200, {"detail": "Internal error"}),
     "error a text": _changed(lambda a: a | {"error": "CUDA error"}),
+    "522 page": _page(522),
+    "507": _status(507),
+    "error in the choice": _choice(error={"code": 502, "message": "provider away"}),
+    "empty at its length": lambda h, b: h.json(
+        200,
+        h.answer(b)
+        | {"choices": [{"index": 0, "text": "", "finish_reason": "length"}], "usage": {"completion_tokens": 0}},
+    ),
+    "choices out of order": _changed(lambda a: a | {"choices": [a["choices"][0] | {"index": i} for i in (1, 0)]}),
+    "a piece of a stream": _changed(
+        lambda a: a | {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}]}
+    ),
+    "a stream": lambda h, b: h.send(
+        200, b"data: " + json.dumps(h.answer(b)).encode() + b"\n\ndata: [DONE]\n\n", "text/event-stream"
+    ),
+    "refusal of another kind": _choice(text=None, message={"content": None, "refusal": None}),
+    "a second answer behind it": _twice,
+    "half gzip": _cut_gzip,
+    "spoilt gzip": _spoilt_gzip,
+    "half in a chunk and reset": _chunks(lambda h, b: h.reset(), 1),
+    "a chunk and no end": _chunks(_closed, 2),
+    "headers for ever": _headers_for_ever,
+    "no HTTP": _no_http,
+    "half a character": _raw(lambda data: data[: data.index(b"w")] + b"\xe4\xb8"),
+    "UTF-16 cut": _raw(lambda data: data.decode().encode("utf-16")[:-9]),
+    "numbers that are none": _raw(lambda data: data.replace(b'"index": 0', b'"index": NaN1')),
 }

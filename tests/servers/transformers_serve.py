@@ -15,12 +15,12 @@ from s3_servers import free_ports
 
 
 @contextlib.contextmanager
-def transformers_server(model: Path, log: Path) -> Iterator[str]:
+def transformers_server(model: Path, log: Path, dtype: str = "float32") -> Iterator[str]:
     """Its address, from when it answers until the end of the block."""
     port = free_ports(1)
     command = [
         sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve", str(model),
-        "--port", str(port), "--host", "127.0.0.1", "--device", "cpu", "--dtype", "float32",
+        "--port", str(port), "--host", "127.0.0.1", "--device", "cpu", "--dtype", dtype,
     ]  # fmt: skip
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     with log.open("wb") as file:

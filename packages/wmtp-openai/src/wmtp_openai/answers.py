@@ -58,18 +58,17 @@ def read_answer(body: Any, *, chat: bool) -> Answer:
     if len(choices) != 1:
         raise BadAnswer(f"{len(choices)} choices where one was asked for")
     choice = choices[0]
+    if error := choice.get("error"):
+        raise BadAnswer(f"an error inside the choice: {_shown(error)}")
     if choice.get("index") not in (None, 0):
         raise BadAnswer(f"the only choice has the index {_shown(choice['index'])}: it is another request's")
     finish = choice.get("finish_reason")
     if not isinstance(finish, str) or not finish:
         raise BadAnswer("the answer does not say why it ended (finish_reason); it was cut off")
-    return Answer(
-        text=_text(choice, chat=chat),
-        finish=finish,
-        tokens=_tokens(body),
-        extra=_extra(body, choice, finish),
-        logprobs=choice.get("logprobs"),
-    )
+    text, tokens, extra = _text(choice, chat=chat), _tokens(body), _extra(body, choice, finish)
+    if finish == "length" and not (text or tokens or extra):
+        raise BadAnswer("the answer is empty, and is said to have ended at its length")
+    return Answer(text=text, finish=finish, tokens=tokens, extra=extra, logprobs=choice.get("logprobs"))
 
 
 def _text(choice: Mapping[str, Any], *, chat: bool) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,12 +29,11 @@ def check_server(reference: str, settings: OpenAISettings) -> Iterator[wmtp.Chec
 
 async def _checked(reference: str, settings: OpenAISettings) -> list[wmtp.Check]:
     url, model = parse_reference(reference)
-    key = os.environ.get(settings.key_env) or "none"
-    client = open_client(url, key, attrs.evolve(settings, timeout_s=min(60.0, settings.timeout_s)))
+    client = open_client(url, attrs.evolve(settings, timeout_s=min(60.0, settings.timeout_s)))
     try:
         server = Server(url, client, 1)
         try:
-            info = await probe(server, model)
+            info = await probe(server, model, settings)
         except wmtp.WmtpError as error:
             return [wmtp.Check("server", False, str(error))]
         told = ", ".join(f"{k} {v}" for k, v in info.origin.items() if k not in ("server", "name") and v)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
 import threading
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -39,6 +38,8 @@ SEEDS_ARE_HINTS = (
     "seeds are sent, but a server that computes requests beside one another may not write the same text again: samples that "
     "are stored stay, those that are asked for again may differ"
 )
+
+NO_SEEDS = "the server takes no seeds: samples that are stored stay, those that are asked for again are others"
 
 
 def open_engine(reference: str, settings: OpenAISettings) -> OpenAIEngine:
@@ -91,14 +92,13 @@ class OpenAIEngine:
         self.origin = {**first.origin, "id": first.model, "servers": " ".join(self._urls)}
 
     async def _open(self) -> list[ServerInfo]:
-        key = os.environ.get(self._settings.key_env) or "none"
-        clients = [open_client(url, key, self._settings) for url in self._urls]
+        clients = [open_client(url, self._settings) for url in self._urls]
         servers = [Server(url, c, self._settings.concurrency) for url, c in zip(self._urls, clients, strict=True)]
         self._pool = Pool(servers, self._settings.patience_s)
         infos, away = [], []
         for server in servers:
             try:
-                infos.append(await probe(server, self._model))
+                infos.append(await probe(server, self._model, self._settings))
                 server.counted = await draft_counters(server)
             except wmtp.GenerationError as error:
                 away.append((server, error))
@@ -210,7 +210,8 @@ class OpenAIEngine:
     @property
     def stats(self) -> wmtp.GenerationStats:
         """Totals; drafts are the difference of the servers' own counters, where they have them (vLLM)."""
-        notes = [SEEDS_ARE_HINTS] if self._drawn else []
+        seeds = all(server.seeds for server in self._pool.servers)
+        notes = [SEEDS_ARE_HINTS if seeds else NO_SEEDS] if self._drawn else []
         notes += self._copies.notes()
         if self._uncounted:
             notes.append(f"the server did not count the tokens of {self._uncounted} answers")

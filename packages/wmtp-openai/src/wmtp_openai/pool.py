@@ -31,7 +31,11 @@ class Server:
         self.failing_since: float | None = None
         self.failure = ""
         self.known = True
-        """Whether it was asked what it is; false for one that was away at the start."""
+        """Whether it was asked what it is; false for one that was away."""
+        self.seeds = True
+        """Whether it takes the key ``seed``; false once it has refused it."""
+        self.model = ""
+        """The model that its answers name."""
         self.counted: tuple[int, tuple[int, ...]] = (0, ())
         """Drafts that it had counted before it was asked for anything."""
         self._failures = 0
@@ -42,6 +46,13 @@ class Server:
         if self.failing_since is not None:
             return 1 - self.active  # one at a time asks whether it is back
         return int(self.limit) - self.active
+
+    def rebase(self, counted: tuple[int, tuple[int, ...]]) -> None:
+        """It is back, and these are its counters: lower ones are those of a new process, which began at nothing."""
+        if not self.counted[1]:
+            self.counted = counted
+        elif counted[0] < self.counted[0]:
+            self.counted = (0, (0,) * len(counted[1]))
 
     def answered(self) -> None:
         """It served a request: it may get a little more at once."""

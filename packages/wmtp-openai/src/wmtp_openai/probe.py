@@ -12,13 +12,19 @@ import httpx2
 import openai
 
 import wmtp
+from wmtp_openai.client import key_refused
 from wmtp_openai.pool import Server
+from wmtp_openai.settings import OpenAISettings
 
 SPECULATIVE = re.compile(r"speculative|deterministic|batch_invariant|^version$|quantization|dtype", re.IGNORECASE)
 COUNTERS = re.compile(
     r"^vllm:spec_decode_num_(drafts|accepted_tokens_per_pos)(?:_total)?\{([^}]*)\}\s+([0-9]+(?:\.[0-9]*)?(?:[eE][+]?[0-9]+)?)$",
     re.MULTILINE,
 )
+
+
+class OtherModelError(wmtp.ConfigError):
+    """A server does not serve the model that is meant."""
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +61,7 @@ def parsed(raw: httpx2.Response) -> Any:
         raise ValueError(f"the answer is no JSON ({kind}, {len(data)} bytes): {data[:60]!r}") from None
 
 
-async def probe(server: Server, named: str) -> ServerInfo:
+async def probe(server: Server, named: str, settings: OpenAISettings) -> ServerInfo:
     """Asks a server what it is. named: the model, or ``""`` for the only one there is.
 
     Raises:
@@ -64,7 +70,7 @@ async def probe(server: Server, named: str) -> ServerInfo:
     """
     if (found := await _transformers_serve(server, named)) is not None:
         return found
-    row = _chosen(server, await _models(server), named)
+    row = _chosen(server, await _models(server, settings), named)
     name = str(row.get("id"))
     root = server.url.removesuffix("/v1")
     origin = {"server": server.url, "name": name}
@@ -90,7 +96,7 @@ def _chosen(server: Server, rows: list[Mapping[str, Any]], named: str) -> Mappin
     """The row of the model that is meant."""
     names = list(dict.fromkeys(str(row["id"]) for row in rows))
     if named and named not in names:
-        raise wmtp.ConfigError(f"{server.url} serves no model {named!r}; it serves {', '.join(names) or 'none'}")
+        raise OtherModelError(f"{server.url} serves no model {named!r}; it serves {', '.join(names) or 'none'}")
     if not named and len(names) != 1:
         raise wmtp.ConfigError(
             f"{server.url} serves {', '.join(names) or 'no model'}; name one behind a '#' in model.base_id"
@@ -113,36 +119,46 @@ async def _transformers_serve(server: Server, named: str) -> ServerInfo | None:
     return ServerInfo(kind="transformers", model=named, origin=origin, always={})
 
 
-async def _models(server: Server) -> list[Mapping[str, Any]]:
+async def _models(server: Server, settings: OpenAISettings) -> list[Mapping[str, Any]]:
     try:
         body = parsed(await server.client.get("/models", cast_to=httpx2.Response))
     except ValueError as error:
         raise wmtp.ConfigError(
-            f"{server.url} has no OpenAI API under this path ({error}); it usually ends in /v1, and a proxy before it must let "
+            f"{server.url} has no OpenAI API under this path ({error}); {_rather(server.url)}, and a proxy before it must let "
             "it through"
         ) from None
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-        raise wmtp.ConfigError(
-            f"{server.url} does not take the key: {error.message}; it is read from the environment variable that "
-            "model.loaders.openai.key_env names (OPENAI_API_KEY)"
-        ) from None
+        raise wmtp.ConfigError(key_refused(server.url, f"{error.status_code}: {error.message}", settings)) from None
     except openai.NotFoundError:
-        raise wmtp.ConfigError(f"{server.url} has no OpenAI API under this path; it usually ends in /v1") from None
+        raise wmtp.ConfigError(f"{server.url} has no OpenAI API under this path; {_rather(server.url)}") from None
     except openai.APIConnectionError as error:
         why = innermost(error)
         shown = f"{type(why).__name__}: {why}".rstrip(": ")
-        tls = (
-            " It may speak http and not https, or have a certificate that nobody here trusts." if "SSL" in shown else ""
-        )
+        tls = ""
+        if "SSL" in shown:
+            tls = " It may speak http and not https, or have a certificate that nobody here trusts."
+        elif isinstance(why, httpx2.ReadError | httpx2.RemoteProtocolError):
+            tls = " Something listens there that does not speak http; it may be https."
         raise wmtp.GenerationError(
             f"no server answers at {server.url} ({shown}); start it, or mend the address in model.base_id.{tls}"
         ) from None
     except openai.APIStatusError as error:
-        raise wmtp.GenerationError(f"{server.url} answers {error.status_code} when asked for its models") from None
+        raise wmtp.GenerationError(
+            f"{server.url} answers {error.status_code} when asked for its models: it is not up yet, or a proxy before it does "
+            "not reach it or does not let us through; start it, or mend the address in model.base_id"
+        ) from None
     rows = body.get("data") if isinstance(body, Mapping) else None
     if not isinstance(rows, list) or not all(isinstance(r, Mapping) and isinstance(r.get("id"), str) for r in rows):
-        raise wmtp.ConfigError(f"{server.url} answers with something that is no list of models; it usually ends in /v1")
+        raise wmtp.ConfigError(f"{server.url} answers with something that is no list of models; {_rather(server.url)}")
     return rows
+
+
+def _rather(url: str) -> str:
+    """The address that was probably meant."""
+    base = re.sub(r"/(?:chat/completions|completions|models|responses)$", "", url)
+    if base == url and not url.endswith("/v1"):
+        base = re.match(r"https?://[^/]*", url)[0] + "/v1"  # type: ignore[index]
+    return f"it usually ends in /v1: {base}" if base != url else "it usually ends in /v1"
 
 
 async def _object(server: Server, url: str) -> Mapping[str, Any]:

@@ -18,9 +18,9 @@ import openai
 import wmtp
 from wmtp.kit import cut_at_stop
 from wmtp_openai.answers import Answer, BadAnswer, read_answer
-from wmtp_openai.client import TooLargeError
+from wmtp_openai.client import TooLargeError, key_refused
 from wmtp_openai.pool import Pool, Server
-from wmtp_openai.probe import ServerInfo, draft_counters, innermost, parsed, probe
+from wmtp_openai.probe import OtherModelError, ServerInfo, draft_counters, innermost, parsed, probe
 from wmtp_openai.prompts import Asked, Prompts
 from wmtp_openai.seeds import request_seed
 from wmtp_openai.settings import OpenAISettings
@@ -30,7 +30,8 @@ ATTEMPTS = 6
 """Bad answers to one request before it is left unanswered. A server that is away, or says that it has no room, costs none."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 8.0
 """Between two attempts at one request: half the first, doubled each time."""
-AWAY = frozenset({429, 502, 503, 504, 529})
+AWAY = frozenset({429, 502, 503, 504, *range(520, 531)})
+NO_PATH = frozenset({404, 405, 501})
 STOPS = 4
 """Stop strings that every server takes. All are cut here as well."""
 ENDED = {
@@ -43,6 +44,10 @@ ENDED = {
 }
 
 
+ONE_MODEL = (
+    "samples of one run come from one model on one kind of server: start it as it was (model.base_id, "
+    "model.loaders.openai.urls), or use another run.name"
+)
 TOO_LONG = re.compile(
     r"context_length_exceeded|exceed_context_size|context (?:length|window|size)|max_model_len|max_new_tokens`? must be <="
     r"|(?:maximum|model'?s?|available) (?:model |sequence |input )?(?:context|length)|must have less than \d+ tokens"
@@ -50,6 +55,14 @@ TOO_LONG = re.compile(
     re.I,
 )
 """What servers say of a prompt that does not fit: vLLM, SGLang, llama.cpp, TGI, OpenAI."""
+
+
+NO_SEEDS = re.compile(
+    r"(?s)(?=.*\bseed\b).*(?:unrecogni[sz]ed|unknown|unsupported|unexpected|extra_forbidden"
+    r"|not (?:be )?(?:supported|permitted|allowed))",
+    re.I,
+)
+"""What servers say that do not take the key ``seed`` at all."""
 
 
 class Refused(Exception):  # noqa: N818  (never shown as it is: it becomes the completion's error)
@@ -144,8 +157,9 @@ class Asker:
                     continue
                 try:
                     async with asyncio.timeout(self.settings.timeout_s):  # the client's own counts from byte to byte
-                        found = await post(server, path, body)
+                        found = await post(server, path, body if server.seeds else _without_seed(body))
                     answer = read_answer(found, chat=path == "/chat/completions")
+                    self._same_model(server, found)
                     if answer.finish == "content_filter":
                         raise Refused("the server's content filter ended the answer")
                     if answer.finish not in ENDED:
@@ -162,6 +176,7 @@ class Asker:
                         dropped = True  # a connection that was kept open and that the server has closed meanwhile
                         continue
                     server.failed(f"cannot be reached: {_cause(error)}", None, time.monotonic())
+                    server.known = False  # who comes back may be another
                 except BadAnswer as error:
                     reasons.append(str(error))
                 else:
@@ -169,20 +184,30 @@ class Asker:
                     return answer, server
         raise Refused(f"asked {ATTEMPTS} times without an answer; the last time: {reasons[-1]}")
 
+    def _same_model(self, server: Server, body: Mapping[str, Any]) -> None:
+        """Raises GenerationError where an answer is by another model than those before: some servers take any name."""
+        said = body.get("model")
+        if isinstance(said, str) and said:
+            server.model = server.model or said
+            if said != server.model:
+                raise wmtp.GenerationError(
+                    f"{server.url} answers with {said!r}, and answered with {server.model!r} before; {ONE_MODEL}"
+                )
+
     async def _introduced(self, server: Server) -> bool:
-        """Whether a server that was away at the start is there now. Raises GenerationError where it has another model."""
+        """Whether a server that was away is there now. Raises GenerationError where it has another model."""
         try:
-            found = await probe(server, self.info.model)
-            server.counted = await draft_counters(server)
-        except wmtp.ConfigError as error:
-            raise wmtp.GenerationError(f"{error} (model.loaders.openai.urls)") from None
-        except wmtp.GenerationError as error:
+            found = await probe(server, self.info.model, self.settings)
+            server.rebase(await draft_counters(server))
+        except OtherModelError as error:
+            raise wmtp.GenerationError(f"{error}. It was away meanwhile; {ONE_MODEL}") from None
+        except (wmtp.ConfigError, wmtp.GenerationError) as error:
             server.failed(str(error), None, time.monotonic())
             return False
         if found.kind != self.info.kind:
             raise wmtp.GenerationError(
-                f"model.loaders.openai.urls: {server.url}, which was away at the start, is {found.kind} and not "
-                f"{self.info.kind} as the others; samples of one run come from one kind"
+                f"{server.url}, which was away, is {found.kind} and not {self.info.kind} as before or as the others; "
+                f"{ONE_MODEL}"
             )
         server.known = True
         return True
@@ -191,19 +216,19 @@ class Asker:
         """What an error status means: for the whole run, for the server, or for this request."""
         status, said = error.status_code, _said(error)
         if status in (401, 403):
-            raise wmtp.GenerationError(
-                f"{server.url} does not take the key ({status}: {said}); it is read from the environment variable "
-                f"{self.settings.key_env} (model.loaders.openai.key_env)"
-            ) from None
-        if status == 404:
-            raise wmtp.GenerationError(
-                f"{server.url} has no such path or model (404: {said}); see model.base_id"
-            ) from None
+            raise wmtp.GenerationError(key_refused(server.url, f"{status}: {said}", self.settings)) from None
+        if status in NO_PATH:
+            raise wmtp.GenerationError(_no_path(server, error)) from None
         if status in AWAY:
             server.failed(f"{status}: {said}", _retry_after(error), time.monotonic())
+        elif status in (400, 422) and server.seeds and NO_SEEDS.search(_whole(error)):
+            server.seeds = False
         elif status < 500 and status not in (408, 409, 425):
-            refused = TooLong if TOO_LONG.search(_whole(error)) else Refused
-            raise refused(f"the server refuses the request ({status}): {said}") from None
+            if TOO_LONG.search(_whole(error)):
+                raise TooLong(
+                    f"the prompt and max_new_tokens are too long for the server's context ({status}: {said})"
+                ) from None
+            raise Refused(f"the server refuses the request ({status}): {said}") from None
         else:
             reasons.append(f"{status}: {said}")
 
@@ -220,6 +245,25 @@ async def post(server: Server, path: str, body: Mapping[str, Any]) -> Any:
         return parsed(raw)
     except ValueError as error:
         raise BadAnswer(str(error)) from None
+
+
+def _without_seed(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name != "seed"}
+
+
+def _no_path(server: Server, error: openai.APIStatusError) -> str:
+    """What is to be done where nothing takes a request under its path."""
+    response, told = error.response, f"{error.status_code}: {_said(error)}"
+    if response.history:
+        return (
+            f"{server.url} sends requests on to {response.url}, where they are not taken ({told}): name the address where they "
+            "end in model.base_id"
+        )
+    if "model" in told.lower():
+        return f"{server.url} serves the model no more ({told}); {ONE_MODEL}"
+    turns = response.request.url.path.endswith("/chat/completions")
+    other = "" if turns else ", or it takes turns alone: model.loaders.openai.api: chat"
+    return f"{server.url} has no such path ({told}); see model.base_id{other}"
 
 
 def _whole(error: openai.APIStatusError) -> str:

@@ -12,6 +12,7 @@ from attrs import validators
 import wmtp
 
 PREFIX = "openai:"
+_ADDRESS = re.compile(r"https?://(\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]|[^/@\s#?:\[\]]+)(:(?P<port>[0-9]{1,9}))?(/[^@\s#?]*)?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OWN_KEYS = frozenset(
     {"model", "prompt", "messages", "stream", "n", "seed", "stop", "max_tokens", "temperature", "top_p"}
@@ -22,8 +23,14 @@ OWN_KEYS = frozenset(
 
 def _address(_: Any, __: Any, value: str) -> None:
     """The message does not repeat the address: what stands before an @ may be a password."""
-    if not re.fullmatch(r"https?://[^/@\s#?]+(/[^@\s#?]*)?", value):
-        raise ValueError("must be an address such as http://host:8000/v1, without user, password, '?' and '#'")
+    found = _ADDRESS.fullmatch(value)
+    if not found:
+        raise ValueError(
+            "must be an address such as http://host:8000/v1 (with IPv6 http://[::1]:8000/v1), without user, password, '?' "
+            "and '#'"
+        )
+    if found["port"] and not 0 < int(found["port"]) < 2**16:
+        raise ValueError(f"must be an address such as http://host:8000/v1; there is no port {found['port']}")
 
 
 def _variable(_: Any, __: Any, value: str) -> None:
