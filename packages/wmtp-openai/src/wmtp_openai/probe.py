@@ -78,10 +78,10 @@ async def probe(server: Server, named: str, settings: OpenAISettings) -> ServerI
         origin["context"] = str(length)
     props = await _object(server, f"{root}/props")
     if "build_info" in props or "default_generation_settings" in props:
-        settings = props.get("default_generation_settings")
+        defaults = props.get("default_generation_settings")
         origin |= {"version": str(props.get("build_info", "")), "slots": str(props.get("total_slots", ""))}
-        if isinstance(settings, Mapping):
-            origin["context"] = str(settings.get("n_ctx", ""))
+        if isinstance(defaults, Mapping):
+            origin["context"] = str(defaults.get("n_ctx", ""))
         # The warm cache moves logits by as much as 4e-4: a sample would depend on what was asked before it.
         return ServerInfo(kind="llama.cpp", model=name, origin=origin, always={"cache_prompt": False})
     kind = {"vllm": "vllm", "sglang": "sglang"}.get(str(row.get("owned_by", "")).lower(), "unknown")
