@@ -41,8 +41,30 @@ class PipeBroken(Exception):  # noqa: N818
         self.error = error
 
 
+class _Context(click.Context):
+    """Knows how wide help is, which click asks `shutil` for: that imports three compression libraries."""
+
+    def make_formatter(self) -> click.HelpFormatter:
+        if self.terminal_width is None and click.formatting.FORCED_WIDTH is None:
+            self.terminal_width = max(min(_columns(), self.max_content_width or 80) - 2, 50)
+        return super().make_formatter()
+
+
+def _columns() -> int:
+    """As `shutil.get_terminal_size` has it."""
+    named = os.environ.get("COLUMNS", "")
+    if named.isdecimal() and int(named):
+        return int(named)
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns if sys.__stdout__ else 80
+    except (ValueError, OSError):  # closed, or no terminal
+        return 80
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are needed."""
+
+    context_class = _Context
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # A plugin that is left out is not imported, so this must be known before a plugin's command is looked for.
