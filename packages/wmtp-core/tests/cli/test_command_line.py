@@ -55,10 +55,18 @@ def test_help_names_every_command_and_imports_none(environment):
     assert imported("--help").isdisjoint(HEAVY)  # this one may load plugins' hooks, to hear of their commands
     modules = imported("--help")
     assert {m for m in modules if m.startswith("wmtp")} == {"wmtp", "wmtp._commands", "wmtp.cli", "wmtp.cli.commands"}
+    assert "shutil" not in modules
     text = run("--help").stdout
     for name, entry in CORE.items():
         assert name in text
         assert " ".join(entry.summary.split()) in " ".join(text.split())
+
+
+@pytest.mark.parametrize("columns", ["", "0", "x", "20", "70", "200"])
+def test_help_is_as_wide_as_click_would_have_it(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    context = command.make_context("wmtp", [], resilient_parsing=True)
+    assert context.make_formatter().width == click.HelpFormatter().width
 
 
 @pytest.mark.parametrize("arguments", [("plugins", "list"), ("metrics",)])

@@ -9,6 +9,7 @@ import pytest
 
 from wmtp.config.schema import config_schema, recipe_schema
 from wmtp.config.source import as_plain, parse_yaml
+from wmtp.plugins import create_plugin_manager
 
 ROOT = next(p for p in Path(__file__).parents if (p / "examples").is_dir())
 
@@ -28,6 +29,21 @@ def recipe(plugins):
 @pytest.mark.parametrize("name", ["config.yaml", "demo-config.yaml"])
 def test_examples(name, config):
     config.validate(as_plain(parse_yaml((ROOT / "examples" / name).read_text(), "config", name)))
+
+
+def silent(schema, path=""):
+    """Keys below a schema that nothing is said of."""
+    for key, inner in schema.get("properties", {}).items():
+        if "const" not in inner and not inner.get("description"):
+            yield f"{path}{key}"
+        yield from silent(inner, f"{path}{key}.")
+    for form in schema.get("anyOf", ()):
+        yield from silent(form, path)
+
+
+@pytest.mark.parametrize("schema", [config_schema, recipe_schema])
+def test_every_key_of_core_has_a_sentence(schema):
+    assert list(silent(schema(create_plugin_manager(entry_points=False)))) == []
 
 
 GOOD = [

@@ -12,10 +12,12 @@ from wmtp.kit import ChatSettings, PartialCredit
 
 @attrs.frozen(kw_only=True)
 class CodeContestsSettings(ChatSettings, PartialCredit):
-    """split: train, valid or test (13328 / 117 / 165 problems on the hub).
+    """What of CodeContests is asked, and how long programs may take.
 
-    max_tests    tests judged a problem, public ones first; ``None``: all.
-    time_factor  the problem's own time limit is multiplied by it, since limits are made for C++; never under 2 s.
+    Attributes:
+        split: ``train``, ``valid`` or ``test`` (13328 / 117 / 165 problems on the hub).
+        max_tests: Tests judged a problem, public ones first; ``null``: all.
+        time_factor: The problem's own time limit is multiplied by it, since limits are made for C++; never under 2 s.
     """
 
     split: Literal["train", "valid", "test"] = "test"

@@ -12,10 +12,12 @@ from wmtp.kit import ChatSettings, PartialCredit
 
 @attrs.frozen(kw_only=True)
 class MbppSettings(ChatSettings, PartialCredit):
-    """split: prompt (ids 1–10), test (11–510), validation (511–600), train (601–974).
+    """What of MBPP is asked, and how.
 
-    shots            solved examples in the prompt: 3, as the data set's authors give it, or 0.
-    challenge_tests  the challenge_test_list is judged as well.
+    Attributes:
+        split: ``prompt`` (ids 1–10), ``test`` (11–510), ``validation`` (511–600) or ``train`` (601–974).
+        shots: Solved examples in the prompt: 3, as the data set's authors give it, or fewer.
+        challenge_tests: The challenge_test_list is judged as well.
     """
 
     split: Literal["prompt", "test", "validation", "train"] = "test"

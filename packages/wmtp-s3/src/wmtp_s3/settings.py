@@ -40,13 +40,21 @@ def _folder(value: Any) -> Any:
 
 @attrs.frozen(kw_only=True)
 class S3Settings:
-    """bucket, region, prefix: where objects are; keys of this storage are below the prefix.
+    """``storage.s3``: where objects are, and how they are asked for.
 
-    versioned          the bucket keeps versions: objects are pinned by VersionId. Listing needs the right ListBucketVersions.
-    endpoint_url       for S3-compatible servers; such servers want addressing_style ``path`` as a rule.
-    request_checksum_calculation, response_checksum_validation   botocore's own; its default breaks some older stores.
-    retries            attempts for one request; connect_timeout, read_timeout: seconds.
-    max_connections    that the one pool keeps for the next request.
+    Attributes:
+        bucket: Its name.
+        region: Its region; ``null`` leaves it to boto3.
+        prefix: Keys of this storage are below it.
+        versioned: The bucket keeps versions: objects are pinned by VersionId. Listing needs the right ListBucketVersions.
+        endpoint_url: For S3-compatible servers.
+        addressing_style: Where the bucket stands in an address; S3-compatible servers want ``path`` as a rule.
+        request_checksum_calculation: botocore's own; its default breaks some older stores.
+        response_checksum_validation: The same for what comes back.
+        retries: Attempts for one request.
+        connect_timeout: Seconds.
+        read_timeout: Seconds between two pieces of an answer.
+        max_connections: That the one pool keeps for the next request.
     """
 
     bucket: str = attrs.field(validator=_bucket)

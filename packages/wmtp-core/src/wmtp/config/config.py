@@ -16,11 +16,13 @@ from wmtp.contracts.values import at_most
 
 @attrs.frozen(kw_only=True)
 class StorageConfig:
-    """``storage``.
+    """``storage``: where models and data come from that are not on this machine.
 
-    settings   the selected mode's section, structured by the plugin that owns it, or ``None`` if it takes none.
-    by_mode    the same for every installed mode whose section is valid: what opens a ``scheme://`` reference.
-    sections   every section as written, those of modes that are neither selected nor installed too.
+    Attributes:
+        mode: The storage in use; its own keys are in the section of its name.
+        settings: The selected mode's section, structured by the plugin that owns it, or ``None`` if it takes none.
+        by_mode: The same for every installed mode whose section is valid: what opens a ``scheme://`` reference.
+        sections: Every section as written, those of modes that are neither selected nor installed too.
     """
 
     mode: str = "local"
@@ -31,7 +33,13 @@ class StorageConfig:
 
 @attrs.frozen(kw_only=True)
 class ModelPath:
-    """A local copy of one named model. A bare path in the file stands for the default model, default variant too."""
+    """A local copy of one named model. A bare path in the file stands for the default model, default variant too.
+
+    Attributes:
+        path: The folder.
+        id: The model that it is a copy of, as ``model.base_id`` names it.
+        variant: Which variant of a checkpoint of Meta's it is.
+    """
 
     path: str
     id: str
@@ -40,7 +48,13 @@ class ModelPath:
 
 @attrs.frozen(kw_only=True)
 class ModelPaths:
-    """``paths.models``: local copies of the base, reward and reference model."""
+    """``paths.models``: local copies of the base, reward and reference model.
+
+    Attributes:
+        base_local: Of the model that is evaluated or trained.
+        rm_local: Of the reward model.
+        ref_local: Of the reference model.
+    """
 
     base_local: ModelPath | None = None
     rm_local: ModelPath | None = None
@@ -49,9 +63,13 @@ class ModelPaths:
 
 @attrs.frozen(kw_only=True)
 class PathsConfig:
-    """``paths``. `datasets` maps a data set's name (the key less its ``_local``) to a file or folder.
+    """``paths``: what is on this machine, and where downloads are kept.
 
-    cache_size   how large `cache` may grow (``200G``); what was not used for longest goes first. ``None``: no limit.
+    Attributes:
+        models: Local copies of models.
+        datasets: Local copies of data sets: a data set's name with ``_local`` behind it, and a file or folder.
+        cache: Folder of what was downloaded.
+        cache_size: How large `cache` may grow (``200G``); what was not used for longest goes first. ``null``: no limit.
     """
 
     models: ModelPaths = ModelPaths()
@@ -66,10 +84,16 @@ class PathsConfig:
 
 @attrs.frozen(kw_only=True)
 class DevicesConfig:
-    """``devices``: ``auto``, or torch's own names (``cuda:0``, ``bfloat16``); the device ``balanced`` spreads a model over all
-    graphics processors in sight (transformers' ``device_map``). `threads` is for models on the CPU; ``auto``
-    weighs one against torch's own number when a run begins, and keeps what it chose. `replicas` are engines
-    side by side, each in a process of its own; ``auto`` is one for each graphics processor in sight."""
+    """``devices``: what models run on.
+
+    Attributes:
+        device: ``auto`` (the first graphics processor, else the CPU), a name of torch's (``cuda:0``), or ``balanced``, which
+            spreads a model over all graphics processors in sight (transformers' ``device_map``).
+        dtype: Of weights; ``auto`` is as they are stored.
+        threads: For a model on the CPU; ``auto`` weighs one against torch's own number when a run begins, and keeps what it
+            chose.
+        replicas: Engines side by side, each in a process of its own; ``auto`` is one for each graphics processor in sight.
+    """
 
     device: str = attrs.field(default="auto", validator=device)
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
@@ -79,9 +103,18 @@ class DevicesConfig:
 
 @attrs.frozen(kw_only=True)
 class JudgingConfig:
-    """``judging``. time_limit: CPU seconds a program; memory_mib: a program; workers: on one machine, ``auto`` is one a core;
-    packages: installed distributions that programs may import beside the standard library (docs/judging.md); where: who runs
-    them, ``local`` for this machine, ``ray`` for the nodes of a cluster, with options beside a ``name`` (docs/scale.md)."""
+    """``judging``: the sandbox that programs are judged in (docs/judging.md).
+
+    Attributes:
+        level: ``strict`` has every wall and refuses to start where one does not hold, ``process`` has no namespaces, ``auto``
+            is strict where that holds.
+        workers: Programs side by side on one machine; ``auto`` is one a core.
+        time_limit: CPU seconds a program.
+        memory_mib: MiB a program.
+        packages: Installed distributions that programs may import beside the standard library.
+        where: Who runs them: ``local`` for this machine, ``ray`` for the nodes of a cluster, with options beside a ``name``
+            (docs/scale.md).
+    """
 
     level: Literal["strict", "process", "auto"] = "strict"
     workers: int | Literal["auto"] = attrs.field(default="auto", validator=[at_least(1), at_most(4096)])
@@ -95,8 +128,15 @@ class JudgingConfig:
 class Config:
     """All of config.yaml. Relative paths have been made absolute against the file's folder (or the cwd without one).
 
-    `sections` holds those that plugins own, by name, each an instance of its plugin's class; ``tracking`` is there as well:
-    tracker → its settings.
+    Attributes:
+        project: What the runs belong to; trackers are told it.
+        seed: Of samples, data order and dropout, where the recipe has none of its own.
+        storage: Where models and data come from that are not on this machine.
+        paths: What is on this machine, and where downloads are kept.
+        devices: What models run on.
+        judging: The sandbox that programs are judged in.
+        tracking: Trackers that hear of a run: a tracker's name, and its settings.
+        sections: Those that plugins own, by name, each an instance of its plugin's class; ``tracking`` is there as well.
     """
 
     project: str = "wmtp"

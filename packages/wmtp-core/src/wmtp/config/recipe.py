@@ -27,7 +27,12 @@ DEFAULT_VARIANT = "7B_1T_4"
 
 @attrs.frozen(kw_only=True)
 class RunConfig:
-    """``run``. The name is the run directory's name."""
+    """``run``: what the run is called.
+
+    Attributes:
+        name: The name of its folder, below ``--runs``.
+        tags: Words to find it by; trackers have them too.
+    """
 
     name: str = attrs.field(default="run", validator=run_name)
     tags: tuple[str, ...] = ()
@@ -35,9 +40,11 @@ class RunConfig:
 
 @attrs.frozen(kw_only=True)
 class MtpConfig:
-    """``model.mtp``: heads to draft with (``None``: all the checkpoint has), and whether to draft at all.
+    """``model.mtp``: whether the model's multi-token-prediction heads draft. No text differs.
 
-    speculative   ``auto`` may give drafts up where they lose time, ``always`` does not, ``off`` makes none. No text differs.
+    Attributes:
+        n_heads: Heads to draft with, the next token's included; ``null`` is all that the checkpoint has.
+        speculative: ``auto`` may give drafts up where they lose time, ``always`` does not, ``off`` makes none.
     """
 
     n_heads: int | None = attrs.field(default=None, validator=at_least(1))
@@ -46,11 +53,18 @@ class MtpConfig:
 
 @attrs.frozen(kw_only=True)
 class ModelConfig:
-    """``model``. `base_id` ``None`` leaves the choice to the environment and then to `DEFAULT_MODEL_IDS`.
+    """``model``: which one, and how it drafts.
 
-    `loader` chooses one by name where several match; `loaders` maps a loader's name to its settings, structured by the class
-    that its plugin declares. `trust_remote_code` lets Python files that come with the model run: its own
-    classes, for types that transformers does not know.
+    Attributes:
+        base_id: A hub id, a folder, a URL, or what a loader knows (``reference:``, ``samples:FILE``). ``null`` leaves the
+            choice to ``WMTP_MODEL_BASE`` and then to `DEFAULT_MODEL_IDS`.
+        revision: Branch, tag or commit on the hub.
+        variant: Which of several models in one folder: Meta's subfolders, GGUF files.
+        loader: Chooses a loader by name where several know the reference.
+        loaders: Options of loaders: a loader's name, and its settings.
+        trust_remote_code: Lets Python files that come with the model run: its own classes, for types that transformers does
+            not know.
+        mtp: Whether its heads draft.
     """
 
     base_id: str | None = None
@@ -64,7 +78,11 @@ class ModelConfig:
 
 @attrs.frozen(kw_only=True)
 class DecideConfig:
-    """``eval.decide``: the difference of pass@1 that sampling against another run is to find (0.02 is two points)."""
+    """``eval.decide``: when sampling against another run has found out.
+
+    Attributes:
+        difference: Of pass@1, that is to be found: 0.02 is two points.
+    """
 
     difference: float = attrs.field(default=0.02)
 
@@ -75,14 +93,21 @@ class DecideConfig:
 
 @attrs.frozen(kw_only=True)
 class EvalConfig:
-    """``eval``. `evaluators` maps an evaluator id to its settings, structured by the class its plugin declares.
+    """``eval``: what is measured, and how samples are drawn.
 
-    `against` is the folder of a finished run to beat: sampling stops once `decide` stands, at `sampling.n` at the latest.
-
-    `too_long` says what is done where a prompt does not fit the model's context: ``error`` leaves its metrics without a value,
-    ``fail`` counts its samples as failed, ``fewer-shots`` asks again with fewer solved examples, where the prompt has some.
-
-    Evaluators that the metrics need are always in it, with their defaults where the file says nothing.
+    Attributes:
+        protocol: Who shares the metrics out among evaluators.
+        sampling: How tokens are drawn.
+        metrics: What is asked for; ``wmtp metrics`` lists what there is.
+        batch_size: Completions side by side; ``auto`` plans by the memory that is free.
+        limit: Problems, from the first; ``null`` is all.
+        metric_prefix: Keeps metrics of two distributions apart that have one name: distribution, and a prefix for its.
+        evaluators: Options of evaluators: an evaluator's id, and its settings. Those that the metrics need are always in it,
+            with their defaults where the file says nothing.
+        against: Folder of a finished run to beat: sampling stops once `decide` stands, at `sampling.n` at the latest.
+        decide: When that stands.
+        too_long: What is done where a prompt does not fit the model's context: ``error`` leaves its metrics without a value,
+            ``fail`` counts its samples as failed, ``fewer-shots`` asks again with fewer solved examples, where there are some.
     """
 
     protocol: str = "meta-mtp"
@@ -99,7 +124,14 @@ class EvalConfig:
 
 @attrs.frozen(kw_only=True)
 class Recipe:
-    """All of recipe.yaml. `sections` holds those that plugins own, by name, each an instance of its plugin's class."""
+    """All of recipe.yaml.
+
+    Attributes:
+        run: What the run is called.
+        model: Which model, and how it drafts.
+        eval: What is measured, and how samples are drawn.
+        sections: Those that plugins own, by name, each an instance of its plugin's class.
+    """
 
     run: RunConfig = RunConfig()
     model: ModelConfig = ModelConfig()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import inspect
+import re
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +23,7 @@ from wmtp.contracts.specs import OfKind
 
 Schema = dict[str, Any]
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_ENTRY = re.compile(r"^    (\w+): (.*(?:\n {8,}.*)*)", re.MULTILINE)
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null", Path: "string"}
 
 
@@ -34,6 +37,16 @@ def recipe_schema(plugins: Catalog) -> Schema:
     return {"$schema": _DRAFT, "title": "WMTP recipe.yaml", **_Generator(plugins).file(recipe_reader(plugins))}
 
 
+def descriptions(cls: type[Any]) -> dict[str, str]:
+    """Field → what its class's docstring says of it under ``Attributes:``."""
+    found: dict[str, str] = {}
+    for one in reversed(cls.__mro__):
+        _, _, listed = inspect.cleandoc(one.__doc__ or "").partition("\nAttributes:\n")
+        entries = _ENTRY.findall(listed.split("\n\n")[0])
+        found |= {name: " ".join(text.replace("``", "`").split()) for name, text in entries}
+    return found
+
+
 class _Generator:
     def __init__(self, plugins: Catalog) -> None:
         self.catalog = plugins
@@ -45,7 +58,7 @@ class _Generator:
         for key, spec in reader.owned.items():
             schema["properties"][key] = self._settings(spec.settings, spec.summary)
         for key, kind in reader.by_name.items():
-            schema["properties"][key] = self._by_name(kind.name)
+            schema["properties"][key] = {"description": descriptions(reader.record)[key], **self._by_name(kind.name)}
         return schema
 
     def of(self, tp: Any) -> Schema:
@@ -82,7 +95,10 @@ class _Generator:
     def section(self, cls: type[Any]) -> Schema:
         cls = attrs.resolve_types(cls)
         fields = [a for a in attrs.fields(cls) if a.init]
-        properties = {a.name: self._field(cls, a) for a in fields}
+        said = descriptions(cls)
+        properties = {
+            a.name: {**self._field(cls, a), **({"description": said[a.name]} if a.name in said else {})} for a in fields
+        }
         schema: Schema = {"type": ["object", "null"], "properties": properties, "additionalProperties": False}
         if (cls.__doc__ or "").strip() and not (cls.__doc__ or "").startswith("Method generated"):
             schema["description"] = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
@@ -102,7 +118,9 @@ class _Generator:
         return {**schema, "default": field.default} if plain else schema
 
     def _storage(self) -> Schema:
-        modes: dict[str, Any] = {"mode": {"enum": list(self.catalog.registry("storage mode")), "default": "local"}}
+        names = list(self.catalog.registry("storage mode"))
+        mode = {"enum": names, "default": "local", "description": descriptions(StorageConfig)["mode"]}
+        modes: dict[str, Any] = {"mode": mode}
         for name, owned in self.catalog.registry("storage mode").items():
             modes[name] = self._settings(owned.spec.settings, owned.spec.summary)
         # A section of a storage that is not installed here is kept, so other objects are allowed.
