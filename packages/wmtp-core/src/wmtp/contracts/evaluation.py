@@ -66,6 +66,7 @@ class EvaluationResult:
             run, and runs are compared by them.
         too_long: Samples whose prompt did not fit the model's context, by what was done (`TooLong`): ``error`` have no value,
             ``fail`` count as failed, ``fewer-shots`` were asked with fewer examples.
+        failing_tests: Problem → number → text of each test that a program failed, for people to look at.
     """
 
     evaluator: str = attrs.field(validator=text)
@@ -77,6 +78,7 @@ class EvaluationResult:
     failed: Mapping[str, Exception] = attrs.field(factory=dict)
     values: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
     too_long: Mapping[str, int] = attrs.field(factory=dict)
+    failing_tests: Mapping[str, Mapping[int, str]] = attrs.field(factory=dict)
 
 
 @attrs.frozen

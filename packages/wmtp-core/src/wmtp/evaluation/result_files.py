@@ -17,7 +17,7 @@ from wmtp.evaluation.results import Results
 from wmtp.runs.folder import read_object, write_atomically
 from wmtp.runs.reader import open_run
 from wmtp.runs.record import from_json
-from wmtp.runs.tables import write_details, write_values
+from wmtp.runs.tables import write_details, write_failing_tests, write_values
 
 log = logging.getLogger("wmtp")
 
@@ -50,6 +50,7 @@ def write_results(
     for who, of in parts.items():
         if of.values:
             write_values(folder, who, of.values)
+        write_failing_tests(folder, who, of.failing_tests)
         write_details(folder, who, of.report)
     _report(folder, reporters)
     return results

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from wmtp.contracts.engines import Completion
 from wmtp.contracts.evaluation import EvaluationResult, MetricValue, Problem, Sample, Verdict
+from wmtp.contracts.judging import CallTests, StdioTests
 from wmtp.errors import ConfigError
 from wmtp.evaluation.asking import TooLongCount
+from wmtp.evaluation.failing_tests import failing_tests
 from wmtp.evaluation.failures import Failures
 from wmtp.evaluation.metrics import summarise
 from wmtp.evaluation.taken_out import TakenOut
@@ -52,6 +54,7 @@ class Tally:
         self._unjudged: list[str] = []
         self._silent: list[str] = []
         self._failures, self._taken_out = Failures(), TakenOut()
+        self._failing: dict[str, dict[int, str]] = {}
 
     def add(self, problem: Problem, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> None:
         """All that is on disk of a problem and is wanted."""
@@ -62,6 +65,8 @@ class Tally:
             self._too_long.add(sample)
         self._counts.update(v.outcome.status for v in verdicts)
         self._failures.add(problem.id, samples, verdicts)
+        if failing := failing_tests(verdicts, partial(self._tests, problem, samples)):
+            self._failing[problem.id] = failing
         if benchmark.wanted(problem) is not None:
             recode, rejudge = partial(benchmark._recode, problem), partial(benchmark._rejudge, problem)
             self._taken_out.add(samples, verdicts, recode, rejudge)
@@ -90,7 +95,12 @@ class Tally:
             report=(*self._greedy_note(), *self._failures.markdown(), *self._taken_out.markdown()),
             values=self._values,
             too_long=self._too_long.counts,
+            failing_tests=self._failing,
         )
+
+    def _tests(self, problem: Problem, samples: Sequence[Sample]) -> CallTests | StdioTests:
+        with self._benchmark._own("program", f"problem {problem.id}"):
+            return self._benchmark.program(problem, next(s.code for s in samples if s.code))
 
     def _greedy_note(self) -> tuple[str, ...]:
         n = max(self._wanted.values(), default=1)

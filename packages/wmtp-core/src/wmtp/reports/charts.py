@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,6 +93,21 @@ def visible(value: Any) -> Any:
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in value)
+
+
+def short_names(names: Sequence[str], most: int) -> list[str]:
+    """Names that fit a chart: where one is too long, what all begin and end with goes, up to a mark between words."""
+    names = [visible(name) for name in names]
+    if len(names) < 2 or all(len(name) <= most for name in names):
+        return list(names)
+    start = len(os.path.commonprefix(names))
+    end = len(os.path.commonprefix([name[start:][::-1] for name in names]))
+    while start and names[0][start - 1].isalnum():
+        start -= 1
+    while end and names[0][-end].isalnum():
+        end -= 1
+    first, last = "…" if start else "", "…" if end else ""
+    return [first + name[start : len(name) - end] + last for name in names]
 
 
 def cut(label: str, most: int) -> str:

@@ -34,6 +34,7 @@ from wmtp.reports.tables import (
     problem_names,
     problem_rows,
     said_parts,
+    shown_name,
     timing_rows,
     trend_rows,
     verdict_rows,
@@ -42,6 +43,8 @@ from wmtp.runs.folder import write_atomically
 
 FILE = "report.html"
 KINDS = ("all", "never", "failed", "solved", "unjudged")
+NAMED = 3  # runs that a title names
+MOST_TEXT = 32 << 20  # bytes from which on speed of compression counts for more than 5 % of size
 PAGE = Path(__file__).parent / "page"
 
 
@@ -105,7 +108,7 @@ def render(runs: Sequence[ReportRun], found: Comparison | None) -> str:
     numbers = {name: number for number, name in enumerate(names)}
     notes = [*(remarks(found) if found else ()), *(note for run in runs for note in run.notes)]
     return page.render(
-        title=" · ".join(run.name for run in runs),
+        title=" · ".join(run.name for run in runs) if len(runs) <= NAMED else f"{len(runs)} runs",
         runs=runs,
         metrics=metrics,
         metrics_chart=metrics_chart(metrics, runs),
@@ -162,16 +165,20 @@ def _data(runs: Sequence[ReportRun], names: Sequence[str]) -> Markup:
         ]  # fmt: skip
 
     metrics = list(dict.fromkeys(metric for run in runs for metric in run.values))
+    # By problem and not by run: programs of one problem are alike, and compress where they stand close together.
+    samples = [[[row(s) for s in run.samples.get(name, ())] for run in runs] for name in names]
     text = json.dumps({
-        "names": names,
-        "samples": [[[row(s) for s in run.samples.get(name, ())] for name in names] for run in runs],
+        "names": [shown_name(name) for name in names],
+        "samples": samples,
         "programs": list(texts),
         "has_programs": [run.programs for run in runs],
         "prompts": [_prompts(runs, name) for name in names],
+        "tests": [{n: text for run in runs for n, text in run.tests.get(name, {}).items()} for name in names],
         "metrics": metrics,
         "values": [[[run.values.get(m, {}).get(name) for m in metrics] for name in names] for run in runs],
     }, separators=(",", ":"))  # fmt: skip
-    return Markup(base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode())
+    level = 6 if len(text) <= MOST_TEXT else 4
+    return Markup(base64.b64encode(gzip.compress(text.encode(), compresslevel=level, mtime=0)).decode())
 
 
 def _prompts(runs: Sequence[ReportRun], name: str) -> list[tuple[str, list[int]]]:

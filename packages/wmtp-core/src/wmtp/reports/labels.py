@@ -24,6 +24,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "ends": ("difference, last run less first", "차이(마지막 실행 − 첫 실행)"),
     "equivalent": ("equivalent", "동등"),
     "failed": ("some sample failed", "실패한 표본 있음"),
+    "failing": ("The test that failed", "실패한 테스트"),
     "filter": ("Show", "표시"),
     "gained": ("gained", "새로 풀림"),
     "heads": ("Who wrote each token", "토큰을 쓴 헤드"),

@@ -61,6 +61,7 @@ class ReportRun:
         samples: Problem → its samples, in the order of their index.
         values: Metric → problem → value.
         prompts: Problem → prompt, where the run keeps them.
+        tests: Problem → number → text of each test that a program failed.
         said: Evaluator → what it says beside its metrics, as lines of Markdown.
         facts: What it was made with, (what, value). texts: the same as texts to copy, (what, text).
         lacks: What the run still lacks. notes: what else people must know.
@@ -75,6 +76,7 @@ class ReportRun:
     samples: Mapping[str, list[ReportSample]]
     values: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
     prompts: Mapping[str, str] = attrs.field(factory=dict)
+    tests: Mapping[str, Mapping[int, str]] = attrs.field(factory=dict)
     said: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
     facts: Sequence[tuple[str, str]] = ()
     texts: Sequence[tuple[str, str]] = ()
@@ -133,6 +135,7 @@ def _of_folder(run: Run, record: RunRecord, *, alone: bool) -> ReportRun:
         samples={shown(who, p): of for who in run.evaluators_with("samples") for p, of in _samples(run, who).items()},
         values=values,
         prompts={shown(who, p): text for who in run.evaluators_with("prompts") for p, text in _prompts(run, who).items()},
+        tests={shown(who, p): of for who in run.evaluators_with("tests") for p, of in run.failing_tests(who).items()},
         said=run.details,
         facts=list(_facts(record)),
         texts=[("command", command(record)), *_files(run.folder)],

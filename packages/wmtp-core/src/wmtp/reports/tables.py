@@ -12,13 +12,14 @@ from markupsafe import Markup
 from wmtp.comparison.records import Comparison, MetricComparison
 from wmtp.comparison.table import amount, p_value, signed
 from wmtp.contracts.runs import GenerationRecord, SpeculationRecord
-from wmtp.reports.charts import bars, columns, intervals
+from wmtp.reports.charts import bars, columns, intervals, short_names
 from wmtp.reports.rundata import ReportRun, ReportSample
 from wmtp.reports.said import Part, curves, parts
 
 TIMINGS = ("samples", "tokens", "truncated", "tokens_per_second", "tokens_per_forward", "seconds")
 UNJUDGED = frozenset({"infrastructure", "not judged", "scored"})
 """Statuses of samples that neither passed nor failed."""
+MOST_OF_A_NAME = 16  # characters of a run's name in a chart
 Row = dict[str, Any]
 
 
@@ -45,12 +46,18 @@ def _metric(run: ReportRun, name: str) -> Row:
 
 def metrics_chart(metrics: Sequence[Row], runs: Sequence[ReportRun]) -> Markup:
     """The shares among the metrics, with their intervals."""
+    short = _short([run.name for run in runs])
     rows = [
-        (f"{m['metric']} · {m['run']}" if len(runs) > 1 else str(m["metric"]), m["raw"], m["low"], m["high"])
+        (f"{m['metric']} · {short[m['run']]}" if len(runs) > 1 else str(m["metric"]), m["raw"], m["low"], m["high"])
         for m in metrics
         if m["share"]
     ]
     return intervals(rows, title="Metrics with their 95 % intervals")
+
+
+def _short(names: Sequence[str]) -> dict[str, str]:
+    """Run → what a chart calls it."""
+    return dict(zip(names, short_names(names, MOST_OF_A_NAME), strict=True))
 
 
 def comparison_rows(found: Comparison | None, numbers: Mapping[str, int]) -> list[Row]:
@@ -61,10 +68,21 @@ def comparison_rows(found: Comparison | None, numbers: Mapping[str, int]) -> lis
             "span": f"{_signed(c, c.found.low)} – {_signed(c, c.found.high)}",
             "these": "—" if c.found.within is None else f"{_signed(c, c.found.these_low)} – {_signed(c, c.found.these_high)}",
             "p": p_value(c.found.p_value), "holm": p_value(c.p_holm),
-            "flips": [(kind, [(p, numbers.get(p)) for p in of]) for kind, of in (("gained", c.gained), ("lost", c.lost)) if of],
+            "flips": _flips(c, found.runs[0].owners.get(c.metric, "") if found else "", numbers),
         }
         for c in (found.comparisons if found else ())
     ]  # fmt: skip
+
+
+def _flips(
+    one: MetricComparison, evaluator: str, numbers: Mapping[str, int]
+) -> list[tuple[str, list[tuple[str, int | None]]]]:
+    """Problems gained and lost, each with its number."""
+
+    def numbered(problem: str) -> tuple[str, int | None]:
+        return shown_name(problem), numbers.get(problem, numbers.get(f"{evaluator} · {problem}"))
+
+    return [(kind, [numbered(p) for p in of]) for kind, of in (("gained", one.gained), ("lost", one.lost)) if of]
 
 
 def _signed(one: MetricComparison, value: float) -> str:
@@ -72,8 +90,9 @@ def _signed(one: MetricComparison, value: float) -> str:
 
 
 def comparison_chart(found: Comparison | None) -> Markup:
+    short = _short([run.name for run in found.runs] if found else [])
     rows = [
-        (f"{c.metric} · {c.b}", c.found.difference, c.found.low, c.found.high)
+        (f"{c.metric} · {short[c.b]}", c.found.difference, c.found.low, c.found.high)
         for c in (found.comparisons if found else ())
         if c.share
     ]
@@ -87,7 +106,8 @@ def trend_rows(found: Comparison | None, metrics: Sequence[Row]) -> list[Row]:
         one = next(c for c in found.comparisons if c.metric == trend.metric) if found else None
         assert one is not None, "a trend is of metrics that were compared"
         of = {m["run"]: m for m in metrics if m["metric"] == trend.metric and m["share"]}
-        points = [(run, of[run]["raw"], of[run]["low"], of[run]["high"]) for run in trend.runs if run in of]
+        short = _short(trend.runs)
+        points = [(short[run], of[run]["raw"], of[run]["low"], of[run]["high"]) for run in trend.runs if run in of]
         rows.append({
             "metric": trend.metric, "slope": _signed(one, trend.slope), "p": p_value(trend.p_value),
             "span": f"{_signed(one, trend.low)} – {_signed(one, trend.high)}",
@@ -100,6 +120,11 @@ def trend_rows(found: Comparison | None, metrics: Sequence[Row]) -> list[Row]:
 def problem_names(runs: Sequence[ReportRun]) -> list[str]:
     """The problems of all runs, each once, in the order in which they come."""
     return list(dict.fromkeys(name for run in runs for of in (run.samples, *run.values.values()) for name in of))
+
+
+def shown_name(name: str) -> str:
+    """A problem's name; quoted where it would not be seen."""
+    return name if name.strip() else repr(name)
 
 
 def problem_rows(runs: Sequence[ReportRun], names: Sequence[str]) -> list[Row]:
@@ -120,7 +145,7 @@ def _problem(runs: Sequence[ReportRun], name: str) -> Row:
     ) if holds]  # fmt: skip
     change = known[-1] - known[0] if len(known) > 1 else 0.0
     return {
-        "name": name, "kinds": " ".join(kinds), "cells": cells,
+        "name": shown_name(name), "kinds": " ".join(kinds), "cells": cells,
         "difference": round(change, 6), "difference_text": f"{100 * change:+.0f}" if len(known) > 1 else "—",
         "tokens": round(sum(tokens) / len(tokens)) if tokens else 0,
     }  # fmt: skip

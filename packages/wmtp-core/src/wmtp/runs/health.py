@@ -15,7 +15,7 @@ from wmtp.runs.lines import json_lines
 if TYPE_CHECKING:
     from wmtp.runs.reader import Run
 
-KINDS = ("samples", "verdicts", "values", "prompts")
+KINDS = ("samples", "verdicts", "values", "prompts", "tests")
 T = TypeVar("T")
 Counts = dict[tuple[str, str], tuple[int, int] | None]
 """(kind, evaluator) → (lines, different problems or samples in them); ``None`` where the file is damaged."""
@@ -73,7 +73,7 @@ def _tried(found: list[str], path: Path, read: Callable[[Path], T]) -> T | None:
 
 
 def _counted(path: Path, *, kind: str, held: bool) -> tuple[int, int]:
-    """The lines of a file, and how many problems (values, prompts) or samples they are about."""
+    """The lines of a file, and how many problems (values, prompts, tests) or samples they are about."""
     of_samples = kind in ("samples", "verdicts")
     names: set[tuple[str, int]] = set()
     lines = 0
@@ -92,8 +92,8 @@ def _whole(row: Mapping[str, Any], kind: str) -> bool:
         return isinstance(row.get("code", ""), str | None) and isinstance(row.get("extra", {}), dict)
     if kind == "verdicts":
         return isinstance(row.get("status"), str)
-    if kind == "values":
-        return isinstance(row.get("values"), dict)
+    if kind in ("values", "tests"):
+        return isinstance(of := row.get(kind), dict) and (kind == "values" or all(map(str.isdecimal, of)))
     prompt = row.get("prompt")
     return isinstance(prompt, str) or (isinstance(prompt, list) and all(isinstance(turn, dict) for turn in prompt))
 

@@ -86,6 +86,11 @@ class Run:
         """Problem → what the model was given: text, or the turns of a chat. Empty for samples that were written elsewhere."""
         return {row["problem"]: row["prompt"] for row in _rows(self.folder / "prompts" / f"{evaluator}.jsonl")}
 
+    def failing_tests(self, evaluator: str) -> dict[str, dict[int, str]]:
+        """Problem → number → text of each test that a program of this run failed; long ones are cut."""
+        rows = _rows(self.folder / "tests" / f"{evaluator}.jsonl")
+        return {row["problem"]: {int(number): text for number, text in row["tests"].items()} for row in rows}
+
     @property
     def details(self) -> dict[str, list[str]]:
         """Evaluator → what it has to say beside its metrics, as lines of Markdown (`EvaluationResult.report`)."""

@@ -55,6 +55,15 @@ def write_details(folder: Path, evaluator: str, lines: Sequence[str]) -> None:
         path.unlink(missing_ok=True)
 
 
+def write_failing_tests(folder: Path, evaluator: str, tests: Mapping[str, Mapping[int, str]]) -> None:
+    """Write ``tests/<evaluator>.jsonl``: a line a problem, with the tests of it that programs failed; no file without any."""
+    path = folder / "tests" / f"{evaluator}.jsonl"
+    if tests:
+        _write(path, [{"problem": problem, "tests": dict(of)} for problem, of in tests.items()])
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     path.parent.mkdir(exist_ok=True)
     lines = (json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows)

@@ -34,7 +34,7 @@
   const block = (label) => {
     const pre = el("pre");
     pre.tabIndex = 0;
-    pre.setAttribute("role", "region");
+    pre.setAttribute("role", "group");
     pre.setAttribute("aria-label", label);
     return pre;
   };
@@ -131,7 +131,7 @@
     found[JUDGED] === null ? "" : t("judged") + ": " + found[JUDGED],
     found[CUT] ? t("cut") : "",
   ].filter(Boolean).join(" · ");
-  const sampleOf = (found, run, title) => {
+  const sampleOf = (found, number, run, title) => {
     const box = el("section"), head = el("h3");
     if (!found) { box.append(el("p", "", title + ": —")); return box; }
     put(head, title + " ");
@@ -142,6 +142,8 @@
     box.append(head);
     box.append(el("p", "", factsOf(found)));
     if (found[DETAIL]) box.append(el("p", "", t("detail") + ":"), plain(found[DETAIL], title + ", " + t("detail")));
+    const failing = data.tests[number][(/^test (\d+): /.exec(found[DETAIL]) || [])[1]];
+    if (failing) box.append(el("p", "", t("failing") + ":"), program(failing, title + ", " + t("failing")));
     const code = data.programs[found[CODE]], label = title + ", " + t("program");
     budget -= Math.min(code.length, LONGEST);
     if (code === "") box.append(el("p", "", t(data.has_programs[run] ? "no_program" : "no_programs")));
@@ -166,7 +168,7 @@
       for (const value of of) row.append(el("td", "", value === null ? "—" : String(Math.round(value * 1e6) / 1e6)));
     }
     box.tabIndex = 0;
-    box.setAttribute("role", "region");
+    box.setAttribute("role", "group");
     box.setAttribute("aria-label", t("values"));
     box.append(table);
     return [el("h3", "", t("values")), box];
@@ -181,11 +183,11 @@
       body.append(head, plain(prompt, title));
     }
     body.append(...valuesOf(number));
-    const found = runs.map((_, r) => new Map(data.samples[r][number].map((s) => [s[INDEX], s])));
+    const found = runs.map((_, r) => new Map(data.samples[number][r].map((s) => [s[INDEX], s])));
     const indexes = [...new Set(found.flatMap((of) => [...of.keys()]))].sort((a, b) => a - b);
     for (const index of indexes) {
       const pair = el("div", "pair");
-      found.forEach((of, r) => pair.append(sampleOf(of.get(index), r, (runs.length > 1 ? runs[r] + " · " : "") + t("sample") + " " + index)));
+      found.forEach((of, r) => pair.append(sampleOf(of.get(index), number, r, (runs.length > 1 ? runs[r] + " · " : "") + t("sample") + " " + index)));
       body.append(pair);
       const both = found.length === 2 && found.map((of) => of.has(index) && data.programs[of.get(index)[CODE]]);
       if (both && both[0] && both[1])
