@@ -22,10 +22,12 @@ AXE = ROOT / ".browser" / "axe.min.js"
 HOSTILE = [
     "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">",
     "\x1b[2J\u202egnp.exe\u2066 \x00 \u200b{{ 7 * 7 }} ${1}",
-    "x = '" + "a" * 1_000_000 + "'",
     "<!--<script>",
     "def f():\n    return '<b>bold</b>'  # \ud800\n",
 ]
+LONG = "x = '" + "a" * 1_000_000 + "'"
+NAMES = ["<b>one</b>", "\u202egnp.exe\x00", "n" * 5000, " "]  # of problems, beside plain ones
+DETAIL = "test 1: <i>AssertionError</i>"
 DRAFTS = {"heads": "0123-1", "characters": [1, 2, 3, 1, 4, 2]}
 
 
@@ -63,7 +65,7 @@ def make_run(folder: Path, outcomes: dict[str, list[bool]], codes: list[str], se
         (folder / kind).mkdir(parents=True)
     with (folder / "samples" / "toy-v1.jsonl").open("wb") as file:
         for number, (p, i, _) in enumerate(pairs):
-            code = codes[number % len(codes)]
+            code = LONG if number == 2 and len(codes) < 9 else codes[number % len(codes)]
             row = {
                 "problem": p,
                 "index": i,
@@ -77,7 +79,7 @@ def make_run(folder: Path, outcomes: dict[str, list[bool]], codes: list[str], se
     with (folder / "verdicts" / "toy-v1.jsonl").open("w") as lines:
         for p, i, ok in pairs:
             lines.write(json.dumps({"problem": p, "index": i, "status": "passed" if ok else "failed", "passed": ok,
-                                    "judge_key": "k", "detail": "" if ok else "<i>AssertionError</i>"}) + "\n")  # fmt: skip
+                                    "judge_key": "k", "detail": "" if ok else DETAIL}) + "\n")  # fmt: skip
     means = [sum(of) / len(of) for of in outcomes.values()]
     value = sum(means) / len(means)
     metric: dict[str, Any] = {
@@ -116,8 +118,32 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [first, second]
 
 
+@pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of two runs of a few problems, with everything that a page can have."""
+    folder = tmp_path_factory.mktemp("few")
+    codes = ["def f():\n    return 1\n", "def f():\n    return '한글'  # 주석\n"]
+    made = []
+    for name, shift in (("a", 0), ("b", 1)):
+        run = make_run(folder / name, {p: [(i + shift) % 2 == 0] for i, p in enumerate([*NAMES, "t/4", "t/5"])}, codes)
+        (run / "prompts").mkdir()
+        (run / "prompts" / "toy-v1.jsonl").write_text(
+            json.dumps({"problem": "t/4", "prompt": "</script><b>do</b>"}) + "\n"
+        )
+        (run / "tests").mkdir()
+        (run / "tests" / "toy-v1.jsonl").write_text(
+            json.dumps({"problem": "t/5", "tests": {"1": "assert f() == 2"}}) + "\n"
+        )
+        (run / "details").mkdir()
+        months = "| month | problems | `toy` |\n|---|---|---|\n| 2025-01 | 9 | 10.0 % |\n| 2025-02 | 9 | 20.0 % |\n"
+        (run / "details" / "toy-v1.md").write_text(f"# Said <b>\n\n{months}\n```python\n</pre>\n```\n- item\n")
+        made.append(run)
+    return write_report(made, folder / "few.html")
+
+
 def open_page(browser: Any, path: Path) -> None:
     browser.get_log("performance")
+    browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
     browser.get(path.as_uri())
     for _ in range(100):
         if browser.execute_script("return document.readyState") == "complete":
@@ -169,7 +195,7 @@ def test_hostile_text_stays_text(browser: Any, runs: list[Path]) -> None:
     for path in (runs[0] / "report.html", runs[1] / "report.html"):
         open_page(browser, path)
         title = browser.title
-        for problem in ("task/0", "task/1", "task/2"):
+        for problem in ("task/0", "task/1", "task/2", "task/3"):
             button = opener(browser, problem)
             browser.execute_script("arguments[0].click()", button)
             for _ in range(100):
@@ -258,23 +284,104 @@ def test_no_request_leaves_the_page_and_nothing_is_refused(browser: Any, runs: l
     assert [entry["message"] for entry in browser.get_log("browser") if "favicon" not in entry["message"]] == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(browser: Any, runs: list[Path], scheme: str) -> None:
-    browser.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+def keys(browser: Any, *pressed: str) -> None:
+    for key in pressed:
+        browser.switch_to.active_element.send_keys(key)
+
+
+def test_every_control_is_reached_by_tab_and_shows_where_one_is(browser: Any, few: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    open_page(browser, few)
+    found = "[...document.querySelectorAll('main button, main input, main select, main summary, #language')]"
+    controls = f"{found}.filter(e => e.checkVisibility())"
+    wanted = browser.execute_script(f"return {controls}.length")
+    browser.find_element("tag name", "body").send_keys(Keys.TAB)
+    seen = []
+    for _ in range(4 * wanted):
+        at, outline, name = browser.execute_script(
+            f"const e = document.activeElement; return [{controls}.indexOf(e), getComputedStyle(e).outlineStyle, e.tagName]"
+        )
+        if name == "BODY":
+            break
+        assert outline != "none", name
+        seen += [at] if at >= 0 else []
+        keys(browser, Keys.TAB)
+    assert sorted(seen) == list(range(wanted))
+
+
+def test_sorting_filtering_and_opening_by_keys_alone(browser: Any, few: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    open_page(browser, few)
+    browser.execute_script("document.querySelectorAll('#problems th button')[1].focus()")
+    keys(browser, Keys.ENTER)
+    assert (
+        browser.execute_script("return document.querySelectorAll('#problems th')[1].getAttribute('aria-sort')")
+        == "ascending"
     )
-    for run in runs:
-        open_page(browser, run / "report.html")
-        browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
-        browser.execute_script(AXE.read_text())
-        for step in ("page", "dialog"):
-            if step == "dialog":  # one without the line of a megabyte, which axe would measure for long
-                browser.execute_script("arguments[0].click()", opener(browser, "task/0"))
-                time.sleep(1)
+    browser.execute_script("document.getElementById('filter').focus()")
+    keys(browser, *[Keys.ARROW_DOWN] * 2)
+    shown = rows(browser)
+    assert browser.execute_script("return document.getElementById('filter').value") == "failed"
+    assert 0 < len(shown) <= 6
+    browser.execute_script("arguments[0].focus()", opener(browser, shown[0]))
+    keys(browser, Keys.ENTER)
+    title = "return document.getElementById('title').textContent"
+    opened = [browser.execute_script(title)]
+    for _ in shown[1:]:
+        browser.execute_script("document.getElementById('next').focus()")
+        keys(browser, Keys.SPACE)
+        opened.append(browser.execute_script(title))
+    assert opened == shown  # in the table's order
+    assert browser.execute_script("return document.getElementById('next').disabled")
+    browser.execute_script("document.querySelector('#body details summary').focus()")
+    keys(browser, Keys.ENTER)
+    assert browser.execute_script("return document.querySelector('#body details').children.length") > 1
+    keys(browser, Keys.ESCAPE)
+    assert not browser.execute_script("return document.getElementById('dialog').open")
+    assert browser.switch_to.active_element.text == shown[-1]  # one stands where one stopped reading
+
+
+def test_a_problem_shows_prompt_failing_test_and_values(browser: Any, few: Path) -> None:
+    open_page(browser, few)
+    said = {}
+    for problem in ("t/4", "t/5"):
+        browser.execute_script("arguments[0].click()", opener(browser, problem))
+        time.sleep(0.3)
+        said[problem] = browser.execute_script("return document.getElementById('body').textContent")
+        browser.execute_script("document.getElementById('close').click()")
+    assert "</script><b>do</b>" in said["t/4"]
+    assert "assert f() == 2" not in said["t/4"]
+    assert "The test that failed, 1:assert f() == 2" in said["t/5"]
+    flips = browser.execute_script("return [...document.querySelectorAll('.flips button')].map(b => b.textContent)")
+    assert sorted(flips) == sorted(rows(browser))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_fault_with_every_part_open_enlarged_and_printed(browser: Any, few: Path, scheme: str) -> None:
+    open_page(browser, few)
+    browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+    browser.execute_script(AXE.read_text())
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    large = {"width": 640, "height": 500, "deviceScaleFactor": 2, "mobile": False}  # 1280 × 1000 at 200 %
+    try:
+        for step in ("screen", "print", "large", "dialog"):
+            media = "print" if step == "print" else "screen"
+            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+            if step == "large":
+                browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", large)
+            if step == "dialog":
+                browser.execute_script("arguments[0].click()", opener(browser, "t/5"))
+                time.sleep(0.3)
+            browser.execute_script("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+            time.sleep(0.1)
             found = browser.execute_async_script("const done = arguments[0]; axe.run().then(r => done(r.violations))")
-            serious = [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")]
-            assert serious == []
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+            assert [(v["id"], v["impact"], v["nodes"][0]["html"]) for v in found] == [], step
+            assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth"), step
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
 
 
 def test_the_first_paint_comes_within_a_second(browser: Any, runs: list[Path], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from wmtp.contracts.evaluation import Verdict
 from wmtp.contracts.judging import CallTests, StdioTests
 
 NUMBERED = re.compile(r"test (\d+): ")
+MOST = 5  # tests that one program failed, where all were run
 LONGEST = 2000  # characters of a test, or of one side of it, that are kept
 
 
@@ -19,8 +20,9 @@ def failing_tests(verdicts: Sequence[Verdict], tests: Callable[[], CallTests | S
         verdicts: Of the problem. Where a verdict names no test, none failed: the program did not come so far.
         tests: Returns the problem's tests; called only where one failed.
     """
-    named = (NUMBERED.match(v.outcome.detail) for v in verdicts if not v.outcome.passed)
-    numbers = {int(match[1]) for match in named if match}
+    failed = [v.outcome for v in verdicts if not v.outcome.passed]
+    named = (NUMBERED.match(outcome.detail) for outcome in failed)
+    numbers = {int(match[1]) for match in named if match} | {n for of in failed for n in of.failed_tests[:MOST]}
     if not numbers:
         return {}
     found = tests()

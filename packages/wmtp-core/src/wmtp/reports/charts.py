@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,13 +63,14 @@ def columns(points: Sequence[tuple[str, float, float, float]], *, title: str) ->
         )
     line = " ".join(f"{x},{y(p[1])}" for x, p in zip(places, points, strict=True))
     parts.append(Markup('<polyline class="trend" points="{}"/>').format(line))
-    most = max(4, int(step / 7))  # characters of a label that fit
-    for x, (label, value, start, end) in zip(places, points, strict=True):
+    most = max(8, int(step / 7))  # characters of a label that fit; where there are many points, not each has one
+    every = math.ceil(7 * min(most, max(len(p[0]) for p in points)) / step)
+    for number, (x, (label, value, start, end)) in enumerate(zip(places, points, strict=True)):
         parts.append(
             Markup(
                 '<line class="bar" x1="{x}" x2="{x}" y1="{}" y2="{}"/><circle cx="{x}" cy="{}" r="4.5"/>'
                 '<text x="{x}" y="{}" text-anchor="middle">{}</text>'
-            ).format(y(start), y(end), y(value), HEIGHT + 14, cut(label, most), x=x)
+            ).format(y(start), y(end), y(value), HEIGHT + 14, "" if number % every else cut(label, most), x=x)
         )
     return _svg(title, HEIGHT + 22, parts)
 
@@ -92,7 +92,12 @@ def visible(value: Any) -> Any:
     """
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in value)
+    return "".join(c if c.isprintable() or c in "\n\t" else _escape(ord(c)) for c in value)
+
+
+def _escape(code: int) -> str:
+    """As the page's script writes it."""
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\u{{{code:x}}}"
 
 
 def short_names(names: Sequence[str], most: int) -> list[str]:
@@ -100,14 +105,20 @@ def short_names(names: Sequence[str], most: int) -> list[str]:
     names = [visible(name) for name in names]
     if len(names) < 2 or all(len(name) <= most for name in names):
         return list(names)
-    start = len(os.path.commonprefix(names))
-    end = len(os.path.commonprefix([name[start:][::-1] for name in names]))
+    start = _alike(names)
+    end = _alike([name[start:][::-1] for name in names])
     while start and names[0][start - 1].isalnum():
         start -= 1
     while end and names[0][-end].isalnum():
         end -= 1
     first, last = "…" if start else "", "…" if end else ""
     return [first + name[start : len(name) - end] + last for name in names]
+
+
+def _alike(names: Sequence[str]) -> int:
+    """How many characters all begin with."""
+    letters = enumerate(zip(*names, strict=False))
+    return next((i for i, of in letters if len(set(of)) > 1), min(map(len, names)))
 
 
 def cut(label: str, most: int) -> str:

@@ -148,8 +148,8 @@ def _json(value: Any) -> Markup:
 def _data(runs: Sequence[ReportRun], names: Sequence[str]) -> Markup:
     """What is shown of a problem when it is opened, by the problem's number: prompts, values, samples; every text once.
 
-    A sample is [index, program, status, detail, tokens, seconds, tests passed, tests, cut, judged]; where its completion is
-    shown as well, that one's number follows, and where drafts were made, the heads and the tokens' characters.
+    A sample is [index, program, status, detail, tokens, seconds, tests passed, tests, cut, judged, failed]; where its
+    completion is shown as well, that one's number follows, and where drafts were made, the heads and the tokens' characters.
     """
     texts: dict[str, int] = {}
 
@@ -161,7 +161,7 @@ def _data(runs: Sequence[ReportRun], names: Sequence[str]) -> Markup:
         drafts = [s.heads, s.characters] if s.completion and s.heads else []
         return [
             s.index, number(s.code), s.status, s.detail, s.tokens, s.seconds, s.tests_passed, s.tests, int(s.cut), s.judged,
-            *written, *drafts,
+            s.failed, *written, *drafts,
         ]  # fmt: skip
 
     metrics = list(dict.fromkeys(metric for run in runs for metric in run.values))

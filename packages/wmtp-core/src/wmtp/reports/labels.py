@@ -25,6 +25,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "equivalent": ("equivalent", "동등"),
     "failed": ("some sample failed", "실패한 표본 있음"),
     "failing": ("The test that failed", "실패한 테스트"),
+    "failed_tests": ("failed tests", "실패한 테스트 번호"),
     "filter": ("Show", "표시"),
     "gained": ("gained", "새로 풀림"),
     "heads": ("Who wrote each token", "토큰을 쓴 헤드"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from wmtp.runs.record import command
 from wmtp.statistics.intervals import mean_interval
 
 NO_PROGRAMS = "{name} holds scores alone: there are no programs to look at"
+NUMBERED = re.compile(r"test (\d+): ")
 BY = "{name}: where this page says that a sample passed, that is by {by}"
 
 
@@ -31,6 +33,7 @@ class ReportSample:
     Attributes:
         index: Which of its problem's samples: those of one index are shown side by side.
         tests_passed, tests: Of its program, where they were counted.
+        failed: Numbers of the tests that it failed, as far as they are known.
         cut: Whether it ended at the limit of tokens. judged: CPU seconds of its judging.
         completion: What was written, where `heads` says by whom or no program is in it.
         heads, characters: Who wrote each token, and how many characters it has; see ``extra.drafts`` of a sample.
@@ -44,6 +47,7 @@ class ReportSample:
     seconds: float
     tests_passed: int = 0
     tests: int = 0
+    failed: tuple[int, ...] = ()
     cut: bool = False
     judged: float | None = None
     completion: str = ""
@@ -171,12 +175,22 @@ def _sample(row: Mapping[str, Any], verdict: Mapping[str, Any]) -> ReportSample:
         seconds=_number(row, "seconds"),
         tests_passed=int(_number(verdict, "tests_passed")),
         tests=int(_number(verdict, "tests")),
+        failed=_failed(verdict),
         cut=row.get("finish_reason") == "length",
         judged=_number(verdict, "cpu_seconds") if "cpu_seconds" in verdict else None,
         completion=completion if isinstance(completion, str) and (drawn or not code) else "",
         heads=str(heads) if drawn else "",
         characters=spans if drawn else (),
     )
+
+
+def _failed(verdict: Mapping[str, Any]) -> tuple[int, ...]:
+    """The tests that a program failed: all, where all were run, else the one that its verdict names."""
+    told = verdict.get("failed_tests")
+    if isinstance(told, list) and told:
+        return tuple(number for number in told if type(number) is int)
+    match = NUMBERED.match(str(verdict.get("detail", "")))
+    return (int(match[1]),) if match and verdict.get("status") != "passed" else ()
 
 
 def _number(row: Mapping[str, Any], name: str) -> float:

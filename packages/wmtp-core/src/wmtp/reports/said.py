@@ -7,8 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
+from wmtp.statistics.intervals import share_limits
+
 MONTH = re.compile(r"\d{4}-\d\d")
-SHARE = re.compile(r"([\d.]+) %(?: \(([\d.]+) [–-] ([\d.]+)\))?")
+SHARE = re.compile(r"(\d+(?:\.\d+)?) %(?: \((\d+(?:\.\d+)?) [–-] (\d+(?:\.\d+)?)\))?")
+Point = tuple[str, float, float, float]
 
 
 @attrs.frozen(kw_only=True)
@@ -54,18 +57,31 @@ def _cells(line: str) -> tuple[str, ...]:
     return tuple(cell.strip().strip("`") for cell in line.strip().strip("|").split("|"))
 
 
-def curves(table: Part) -> Iterator[tuple[str, list[tuple[str, float, float, float]]]]:
-    """Yield (column, points) of each column of shares in a table of months; a point is (month, value, low, high)."""
+def curves(table: Part) -> Iterator[tuple[str, list[Point]]]:
+    """Yield (column, points) of each column of shares in a table of months.
+
+    Where the table says how many problems a month has, and no intervals, a point's is the widest that so many problems can
+    have: as if each had passed or failed as a whole.
+    """
     if len(table.rows) < 2 or not all(MONTH.fullmatch(row[0]) for row in table.rows):
         return
+    counts = table.head.index("problems") if "problems" in table.head else 0
     for column, name in enumerate(table.head):
-        found = [(row[0], SHARE.fullmatch(row[column])) for row in table.rows]
-        points = [(month, *_shares(match)) for month, match in found if match is not None]
-        if column and len(points) == len(found):
-            yield name, points
+        points = [_point(row[0], row[column], row[counts]) for row in table.rows]
+        found = [point for point in points if point is not None]
+        if column and len(found) == len(points):
+            yield name, found
 
 
-def _shares(match: re.Match[str]) -> tuple[float, float, float]:
+def _point(month: str, cell: str, problems: str) -> Point | None:
+    match = SHARE.fullmatch(cell)
+    if match is None:
+        return None
     value, low, high = (None if text is None else float(text) / 100 for text in match.groups())
     assert value is not None, "the expression has it"
-    return value, value if low is None else low, value if high is None else high
+    if low is not None and high is not None:
+        return month, value, low, high
+    if not problems.isdecimal() or not int(problems) or value > 1:
+        return month, value, value, value
+    limits = share_limits(value, value * (1 - value), int(problems))
+    return month, value, float(limits[0]), float(limits[1])

@@ -121,8 +121,9 @@
   const runs = JSON.parse($("runs").textContent);
   const dialog = $("dialog");
   // Places in a sample's row, as html.py writes it.
-  const [INDEX, CODE, STATUS, DETAIL, TOKENS, SECONDS, PASSED, TESTS, CUT, JUDGED, TEXT, HEADS_OF, CHARACTERS] = Array(13).keys();
+  const [INDEX, CODE, STATUS, DETAIL, TOKENS, SECONDS, PASSED, TESTS, CUT, JUDGED, FAILED, TEXT, HEADS_OF, CHARACTERS] = Array(14).keys();
   const AT_ONCE = 400000; // characters of programs that are laid out when a problem is opened; the rest when they are asked for
+  const TESTS_SHOWN = 3;
   let budget = AT_ONCE;
   const factsOf = (found) => [
     found[TESTS] ? found[PASSED] + " / " + found[TESTS] + " " + t("of_tests") : "",
@@ -130,6 +131,7 @@
     found[SECONDS] ? found[SECONDS] + " " + t("seconds") : "",
     found[JUDGED] === null ? "" : t("judged") + ": " + found[JUDGED],
     found[CUT] ? t("cut") : "",
+    found[FAILED].length > 1 ? t("failed_tests") + ": " + found[FAILED].join(", ") : "",
   ].filter(Boolean).join(" · ");
   const sampleOf = (found, number, run, title) => {
     const box = el("section"), head = el("h3");
@@ -142,8 +144,8 @@
     box.append(head);
     box.append(el("p", "", factsOf(found)));
     if (found[DETAIL]) box.append(el("p", "", t("detail") + ":"), plain(found[DETAIL], title + ", " + t("detail")));
-    const failing = data.tests[number][(/^test (\d+): /.exec(found[DETAIL]) || [])[1]];
-    if (failing) box.append(el("p", "", t("failing") + ":"), program(failing, title + ", " + t("failing")));
+    for (const n of found[FAILED].filter((n) => n in data.tests[number]).slice(0, TESTS_SHOWN))
+      box.append(el("p", "", t("failing") + ", " + n + ":"), program(data.tests[number][n], title + ", " + t("failing") + ", " + n));
     const code = data.programs[found[CODE]], label = title + ", " + t("program");
     budget -= Math.min(code.length, LONGEST);
     if (code === "") box.append(el("p", "", t(data.has_programs[run] ? "no_program" : "no_programs")));
