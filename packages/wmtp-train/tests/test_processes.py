@@ -190,39 +190,73 @@ def test_two_processes_that_were_killed_end_with_the_same_bits(bench: Bench, tmp
     assert tensors_digest(whole.run / last) == tensors_digest(killed.run / last)
 
 
+def start_nodes(command: Command) -> list[subprocess.Popen[str]]:
+    """Two nodes of torchrun on loopback, a process each."""
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "x"]
+    options += ["--local-addr", "127.0.0.1", "--rdzv-endpoint", f"127.0.0.1:{port}"]
+    return [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                *options,
+                "-m",
+                "wmtp",
+                "train",
+                "config.yaml",
+                "recipe.yaml",
+            ],
+            cwd=command.folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+
+
 @pytest.mark.slow
 def test_two_nodes_of_torchrun_on_loopback_end_with_the_weights_of_one_up_to_rounding(
     bench: Bench, tmp_path: Path
 ) -> None:
-    import socket
+    def start(command: Command) -> None:
+        for node in start_nodes(command):
+            _, error = node.communicate(timeout=300)
+            assert node.returncode == 0, error
 
-    bench.recipe["train"] = {"max_steps": 3, "batch_size": 4, "micro_batch_size": 1}
-    bench.recipe["optim"] = {"lr": 1e-3, "warmup_ratio": 0.0}
-    bench.train()
-    two = Command(tmp_path / "nodes", bench, "nodes")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "x", "--local-addr"]
-    options += [
-        "127.0.0.1",
-        "--rdzv-endpoint",
-        f"127.0.0.1:{port}",
-        "-m",
-        "wmtp",
-        "train",
-        "config.yaml",
-        "recipe.yaml",
-    ]
-    nodes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "torch.distributed.run", *options],
-            cwd=two.folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        for _ in range(2)
-    ]
-    assert [node.wait(timeout=300) for node in nodes] == [0, 0]
-    wanted, found = tensors(bench.of().at(3)), tensors(two.run / "train" / "checkpoints" / "step-00000003")
-    for name, tensor in wanted.items():
-        assert torch.allclose(found[name], tensor, atol=2e-5), name
+    check_two(bench, tmp_path / "nodes", start)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("of_process", [0, 1])
+def test_a_killed_node_is_named_by_the_other_and_the_same_command_goes_on(
+    bench: Bench, tmp_path: Path, of_process: int
+) -> None:
+    bench.recipe["train"] = {"max_steps": 60, "batch_size": 4, "micro_batch_size": 1}
+    bench.recipe["checkpoint"] = {"every": 3, "keep_last": 2}
+    command = Command(tmp_path / "nodes", bench, "nodes")
+    nodes = start_nodes(command)
+    checkpoints = command.run / "train" / "checkpoints"
+    wait_for(lambda: any((one / "COMPLETE").exists() for one in checkpoints.glob("step-*")), 400)
+    worker = next(pid for pid in ranks(command.run) if f"RANK={of_process}".encode() in variables(pid))
+    launcher = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+    for pid in (launcher, worker):
+        os.kill(pid, signal.SIGKILL)
+    said = [node.communicate(timeout=300)[1] for node in nodes]
+    other = next(text for node, text in zip(nodes, said, strict=True) if node.pid != launcher)
+    assert f"has lost process {of_process} (node {of_process}, " in other
+    assert "by the same command to go on" in other
+    for node in start_nodes(command):
+        node.communicate(timeout=300)
+        assert node.returncode == 0
+    assert (checkpoints / "step-00000060" / "COMPLETE").exists()
+
+
+def variables(pid: int) -> list[bytes]:
+    return (Path("/proc") / str(pid) / "environ").read_bytes().split(b"\0")

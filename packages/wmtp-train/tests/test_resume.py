@@ -74,7 +74,7 @@ def test_a_checkpoint_whose_file_was_cut_is_left_out_with_a_warning(
     data.write_bytes(data.read_bytes()[:-10])
     with caplog.at_level("WARNING", "wmtp.train"):
         bench.train()
-    assert "missing or cut" in caplog.text
+    assert "missing, cut or damaged" in caplog.text
     assert bench.digests() == digests
 
 
@@ -169,3 +169,48 @@ def test_a_full_disk_is_said_in_a_sentence_and_the_same_command_goes_on(bench: B
     assert not list(bench.of().checkpoints.glob(".partial-*"))
     bench.train(**changes)
     assert bench.digests()[3] == whole.digests("whole")[3]
+
+
+def test_a_gradient_that_is_not_a_number_moves_no_weight(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss may be finite whose gradient is not; in the last step nobody would see it behind."""
+    import torch
+
+    real, seen = torch.nn.utils.clip_grad_norm_, []
+
+    def overflowing(parameters: list[Any], limit: float) -> torch.Tensor:
+        seen.append(None)
+        if len(seen) == 3:
+            parameters[0].grad[0] = float("inf")
+        return real(parameters, limit)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", overflowing)
+    with pytest.raises(
+        wmtp.WmtpError, match=r"the gradient of step 3 is not a number; the weights are those of step 2"
+    ):
+        bench.train(train={"max_steps": 3})
+    assert [one.step for one in bench.of().whole()] == [2]
+    assert json.loads((bench.of().path / "not-finite-00000003-0.json").read_text())["examples"]
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", "gone"])
+def test_a_checkpoint_whose_state_is_damaged_is_left_out_with_a_warning(
+    bench: Bench, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    bench.train(train={"max_steps": 4})
+    digests = bench.digests()
+    for step in (2, 4):
+        place = bench.of().at(step) / ("state.json" if step == 4 else ".metadata")
+        place.write_text(damage) if damage != "gone" else place.unlink()
+    bench.train(train={"max_steps": 4})
+    assert f"checkpoint {bench.of().at(4)} is left out" in caplog.text
+    assert f"checkpoint {bench.of().at(2)} is left out" in caplog.text
+    assert bench.digests() == digests
+
+
+def test_a_damaged_line_of_the_journal_is_named(bench: Bench) -> None:
+    bench.train(train={"max_steps": 4})
+    shutil.rmtree(bench.of().at(4))
+    lines = bench.of().journal.read_bytes().splitlines(keepends=True)
+    bench.of().journal.write_bytes(lines[0][:20] + b"\n" + b"".join(lines[1:]))
+    with pytest.raises(wmtp.ConfigError, match=r"metrics\.jsonl, line 1: damaged"):
+        bench.train(train={"max_steps": 4})

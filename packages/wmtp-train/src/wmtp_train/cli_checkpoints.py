@@ -49,9 +49,9 @@ def list_command(run: Path, as_json: bool) -> None:
 @RUN
 def verify_command(run: Path) -> int:
     """Read every file of every checkpoint of RUN and compare it with its sha256. Exit status 1 if one differs."""
-    from wmtp_train.folder import faults_of
+    from wmtp_train.folder import TrainingFolder, faults_of
 
-    faults = [fault for one in _found(run) for fault in faults_of(one)]
+    faults = [*TrainingFolder(run).damaged(), *(fault for one in _found(run) for fault in faults_of(one))]
     for fault in faults:
         click.echo(fault)
     if not faults:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Collection, Iterator
@@ -25,6 +26,9 @@ STATE = "state.json"
 EXPORTED = ".complete"
 """The mark of an export that is finished."""
 _PARTIAL = ".partial-"
+SMALL = 1 << 20
+"""Bytes below which a file is read at each start: a checkpoint's index among them."""
+log = logging.getLogger("wmtp.train")
 
 
 @attrs.frozen(kw_only=True)
@@ -76,13 +80,32 @@ class TrainingFolder:
             lock.release()
 
     def whole(self) -> list[Checkpoint]:
-        """The whole checkpoints, the oldest first."""
+        """The whole checkpoints, the oldest first. One whose state.json is damaged is left out, which is said."""
         found = []
-        for path in sorted(self.checkpoints.glob("step-*")):
-            if (path / COMPLETE).is_file():
-                state = read_json(path / STATE)
-                found.append(Checkpoint(step=int(state["step"]), path=path, state=state))
+        for path, state in self._marked():
+            if isinstance(state, str):
+                log.warning("checkpoint %s is left out: %s", path, state)
+            else:
+                found.append(Checkpoint(step=state["step"], path=path, state=state))
         return sorted(found, key=lambda one: one.step)
+
+    def damaged(self) -> list[str]:
+        """What is wrong with checkpoints that have the mark of a whole one and say nothing of themselves."""
+        return [state for _, state in self._marked() if isinstance(state, str)]
+
+    def _marked(self) -> Iterator[tuple[Path, dict[str, Any] | str]]:
+        """Each folder with the mark, and its state; or what is wrong with that."""
+        for path in sorted(self.checkpoints.glob("step-*")):
+            if not (path / COMPLETE).is_file():
+                continue
+            try:
+                state = read_json(path / STATE)
+            except wmtp.ConfigError as error:
+                yield path, str(error)
+                continue
+            kinds = {"step": int, "files": dict, "key": str, "world": int, "progress": dict}
+            wrong = [name for name, kind in kinds.items() if not isinstance(state.get(name), kind)]
+            yield path, f"{path / STATE}: damaged: no {wrong[0]}" if wrong else state
 
     def at(self, step: int) -> Path:
         """Where the checkpoint of a step is."""
@@ -164,11 +187,13 @@ def faults_of(checkpoint: Checkpoint) -> list[str]:
 
 
 def sizes_wrong(checkpoint: Checkpoint) -> list[str]:
-    """Files that are missing or cut: what a look without reading them tells."""
+    """Files that are missing, cut or, where they are small, damaged: what a look without reading large ones tells."""
     return [
-        str(checkpoint.path / name)
+        str(path)
         for name, wanted in checkpoint.state.get("files", {}).items()
-        if not (path := checkpoint.path / name).is_file() or path.stat().st_size != wanted["size"]
+        if not (path := checkpoint.path / name).is_file()
+        or path.stat().st_size != wanted["size"]
+        or (wanted["size"] < SMALL and _described(path) != wanted)
     ]
 
 

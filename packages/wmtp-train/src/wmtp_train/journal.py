@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import wmtp
+
 
 class Journal:
     """An append-only file of one line a step; after a resume it is cut back to the checkpoint's step."""
@@ -35,15 +37,24 @@ class Journal:
 
 
 def read_journal(path: Path) -> Iterator[tuple[int, float, dict[str, float]]]:
-    """(step, time, values) of every whole line."""
+    """(step, time, values) of every whole line. Raises ConfigError for one that is damaged; the last may be torn."""
     if not path.exists():
         return
     with path.open("rb") as file:
-        for line in file:
+        for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return
-            row: dict[str, Any] = json.loads(line)
-            yield row["step"], row["time"], {name: float(value) for name, value in row["values"].items()}
+            yield _row(path, number, line)
+
+
+def _row(path: Path, number: int, line: bytes) -> tuple[int, float, dict[str, float]]:
+    try:
+        row: dict[str, Any] = json.loads(line)
+        return int(row["step"]), float(row["time"]), {name: float(value) for name, value in row["values"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise wmtp.ConfigError(
+            f"{path}, line {number}: damaged: {error!r}. Remove that line: the training goes on, and its curve has a gap there."
+        ) from None
 
 
 def _cut(path: Path, step: int) -> None:
@@ -52,8 +63,8 @@ def _cut(path: Path, step: int) -> None:
         return
     kept = 0
     with path.open("rb+") as file:
-        for line in file:
-            if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n") or _row(path, number, line)[0] > step:
                 break
             kept += len(line)
         file.truncate(kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -143,9 +144,13 @@ class Loop:
             self._not_finite(step, fault)
             self._write(step + 1, {**values, "train/skipped": 1.0})
             return
+        norm = values["train/grad_norm"] = self._clip()
+        if not math.isfinite(norm):  # the same number on every process
+            self._not_finite(step, NotFinite(self._stepper.rows_of(step), "gradient"))
+            self._write(step + 1, {**values, "train/skipped": 1.0})
+            return
         tokens = self._processes.sum(torch.tensor(sums.tokens, device=self._processes.device))
         self._stepper.update_scorer(sums)
-        values["train/grad_norm"] = self._clip()
         self._optimiser.step()
         self._optimiser.zero_grad()
         if self._ema is not None:
@@ -165,7 +170,7 @@ class Loop:
         return float(whole)
 
     def _not_finite(self, step: int, fault: NotFinite) -> None:
-        """A loss that is not a number: the rows are written down, and the step is left out or the training ends."""
+        """A loss or gradient that is not a number: the rows are written down, and the step is left out or the training ends."""
         self._optimiser.zero_grad()
         names = self._plan.rows.names(fault.rows)
         note = {"step": step + 1, "rank": self._processes.rank, "rows": fault.rows, "examples": names}
@@ -176,10 +181,10 @@ class Loop:
                 self._save(step)
             self._take(self._saver.finish())
             raise wmtp.WmtpError(
-                f"the loss of step {step + 1} is not a number, before its backward; the weights are those of step {step}. Its "
-                f"rows are in {path}. Lower optim.lr, look at these rows, or set train.on_nan: skip."
+                f"the {fault.what} of step {step + 1} is not a number; the weights are those of step {step}. Its rows are in "
+                f"{path}. Lower optim.lr, look at these rows, or set train.on_nan: skip."
             )
-        log.warning("step %d is left out: its loss is not a number (%s)", step + 1, path)
+        log.warning("step %d is left out: its %s is not a number (%s)", step + 1, fault.what, path)
 
     def _write(self, step: int, values: dict[str, float]) -> None:
         if self._journal is not None:
@@ -267,7 +272,7 @@ def latest(folder: TrainingFolder, key: str) -> Checkpoint | None:
                 "run.name"
             )
         if wrong := sizes_wrong(found):
-            log.warning("checkpoint %s is left out: %s is missing or cut", found.path, wrong[0])
+            log.warning("checkpoint %s is left out: %s is missing, cut or damaged", found.path, wrong[0])
             continue
         return found
     return None

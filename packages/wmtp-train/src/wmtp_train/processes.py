@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,15 +14,29 @@ import attrs
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
+
+import wmtp
+
+LOST_WORDS = ("closed by peer", "reset by peer", "Broken pipe", "Socket closed", "gloo/transport", "NCCL")
+"""What libraries say of a connection to a process that has ended."""
+ANSWER_S = 5.0
 
 
 @attrs.frozen(kw_only=True)
 class Processes:
-    """Which of them this is."""
+    """Which of them this is.
+
+    Attributes:
+        names: What each is called in messages, where there are several: process, node, host, number of the operating system.
+        store: What all of them can write to and read of beside collectives, where there are several.
+    """
 
     rank: int = 0
     world: int = 1
     device: str = "cpu"
+    names: tuple[str, ...] = ()
+    store: Any = attrs.field(default=None, repr=False)
 
     @property
     def first(self) -> bool:
@@ -45,6 +61,19 @@ class Processes:
         """Until all have come here."""
         if self.world > 1:
             dist.barrier()
+
+    def not_heard_from(self) -> tuple[str, ...]:
+        """Names of those that do not say within a few seconds that they, too, have lost somebody."""
+        deadline = time.monotonic() + ANSWER_S
+        try:
+            self.store.set(f"wmtp/lost/{self.rank}", "")
+            while True:
+                gone = [rank for rank in range(self.world) if not self.store.check([f"wmtp/lost/{rank}"])]
+                if not gone or time.monotonic() > deadline:
+                    return tuple(self.names[rank] for rank in gone)
+                time.sleep(0.1)
+        except (RuntimeError, OSError):  # the store is on the first node, and has gone with it
+            return self.names[:1]
 
     def same(self, text: str) -> bool:
         """Whether all of them have the same text; a collective."""
@@ -81,9 +110,23 @@ def joined(device: str) -> Iterator[Processes]:
     if kind == "cuda":
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo")
+    store, rank, world = next(rendezvous("env://"))
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", store=store, rank=rank, world_size=world
+    )
+    names: list[Any] = [None] * world
+    node = os.environ.get("GROUP_RANK", "0")
+    dist.all_gather_object(names, f"process {rank} (node {node}, {socket.gethostname()}, pid {os.getpid()})")
+    processes = Processes(rank=rank, world=world, device=device, names=tuple(names), store=store)
     try:
-        yield Processes(rank=dist.get_rank(), world=world, device=device)
+        yield processes
+    except Exception as error:
+        if any(words in str(error) for words in LOST_WORDS) and (gone := processes.not_heard_from()):
+            raise wmtp.WmtpError(
+                f"{names[rank]} has lost {', '.join(gone)}, which ended or no longer answers; what it said is where it was "
+                "started. Checkpoints are whole: start all of them again by the same command to go on from the newest."
+            ) from error
+        raise
     finally:
         dist.destroy_process_group()
 

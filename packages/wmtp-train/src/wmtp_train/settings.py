@@ -9,6 +9,8 @@ from attrs import validators
 
 import wmtp
 
+MOST, MOST_ROWS = 10**9, 10**6
+"""Steps or epochs, and rows of a step, beyond which a number is a slip."""
 ALGORITHMS = ("baseline-mtp", "mtp-baseline", "critic-wmtp", "rho1-wmtp")
 
 
@@ -116,10 +118,12 @@ class TrainConfig:
     control: Annotated[wmtp.Choice, wmtp.OfKind("control")] | None = None
     reference: Annotated[str, wmtp.Resolved("model")] | None = None
     critic: Annotated[str, wmtp.Resolved("path")] | None = None
-    num_epochs: int = attrs.field(default=1, validator=validators.ge(1))
-    max_steps: int | None = attrs.field(default=None, validator=validators.optional(validators.ge(1)))
-    batch_size: int = attrs.field(default=8, validator=validators.ge(1))
-    micro_batch_size: int = attrs.field(default=1, validator=validators.ge(1))
+    num_epochs: int = attrs.field(default=1, validator=[validators.ge(1), validators.le(MOST)])
+    max_steps: int | None = attrs.field(
+        default=None, validator=validators.optional([validators.ge(1), validators.le(MOST)])
+    )
+    batch_size: int = attrs.field(default=8, validator=[validators.ge(1), validators.le(MOST_ROWS)])
+    micro_batch_size: int = attrs.field(default=1, validator=[validators.ge(1), validators.le(MOST_ROWS)])
     heads: HeadsConfig = HeadsConfig()
     lora: LoraConfig | None = None
     ema: float | None = attrs.field(

@@ -82,11 +82,11 @@ class Sums:
 
 
 class NotFinite(Exception):  # noqa: N818  (not an error of its own: the loop says what becomes of it)
-    """A loss is not a number. rows: of this process's micro-batch."""
+    """A loss, or a gradient, is not a number. rows: of this process's micro-batch, or of the whole step."""
 
-    def __init__(self, rows: Sequence[int]) -> None:
-        super().__init__("the loss is not finite")
-        self.rows = list(rows)
+    def __init__(self, rows: Sequence[int], what: str = "loss") -> None:
+        super().__init__(f"the {what} is not finite")
+        self.rows, self.what = list(rows), what
 
 
 class Stepper:
@@ -104,6 +104,12 @@ class Stepper:
                 self._counts[id(rows), row] = rows.counts(row, heads)
         return torch.tensor([self._counts[id(rows), row] for row in chosen]).sum(0)
 
+    def rows_of(self, step: int) -> list[int]:
+        """The rows of a step, over all processes."""
+        plan = self._plan
+        size = plan.sections.train.batch_size
+        return order.rows_of_step(step, rows=len(plan.rows), batch_size=size, seed=plan.seed, end=plan.end)
+
     def gradient(self, step: int, coefficients: Sequence[float]) -> Sums:
         """Adds the step's gradient to the model's parameters.
 
@@ -115,7 +121,7 @@ class Stepper:
         """
         plan, processes = self._plan, self._processes
         train = plan.sections.train
-        rows = order.rows_of_step(step, rows=len(plan.rows), batch_size=train.batch_size, seed=plan.seed, end=plan.end)
+        rows = self.rows_of(step)
         active = max(head for head, value in enumerate(coefficients) if value > 0) + 1
         below = self.denominators(plan.rows, rows)[:active]
         sums = Sums.none(plan.heads, processes.device)
