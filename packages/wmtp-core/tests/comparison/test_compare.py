@@ -211,7 +211,7 @@ def test_metrics_without_values_of_each_problem_are_left_out_and_said(make_run: 
     a, b = make_run("a", outcomes(0.5), results=stated), make_run("b", outcomes(0.5), results=stated)
     found = compare([a, b])
     assert [c.metric for c in found.comparisons] == ["toy_pass@1"]
-    assert "toy_exact" in found.notes[-1]
+    assert found.notes[-1] == "not compared, as a and b keep no value of it for each problem: toy_exact"
     with pytest.raises(wmtp.ConfigError, match="keeps no value of toy_exact"):
         compare([a, b], metrics=["toy_exact"])
 
@@ -440,12 +440,33 @@ def test_options_that_would_do_nothing_are_refused_before_the_work(make_run: Mak
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"metrics": "toy_pass@1"}, {"despite": "judge"}, {"equivalent": "0.1"}, {"equivalent": 1e-300}]
+    "wrong",
+    [
+        {"metrics": "toy_pass@1"},
+        {"despite": "judge"},
+        {"equivalent": "0.1"},
+        {"equivalent": 1e-300},
+        {"metrics": [1]},
+        {"despite": None},
+        {"equivalent": True},
+        {"metrics": 3},
+    ],
 )
 def test_a_library_call_with_a_text_for_a_list_is_told_so(make_run: MakeRun, wrong: dict[str, Any]) -> None:
     runs = [make_run(name, outcomes(0.5, problems=4)) for name in "ab"]
     with pytest.raises(wmtp.ConfigError, match="must be a"):
         compare(runs, **wrong)
+    with pytest.raises(wmtp.ConfigError, match="needs two runs"):
+        compare(None)  # type: ignore[arg-type]
+
+
+def test_a_plan_takes_a_metric_by_its_end(make_run: MakeRun) -> None:
+    run = make_run("a", outcomes(0.5, problems=24, n=2))
+    plain, ends = (CliRunner().invoke(click_command(), [str(run), "--plan", *m]) for m in ([], ["--metric", "pass@1"]))
+    assert plain.stdout == ends.stdout
+    wrong = CliRunner().invoke(click_command(), [str(run), "--plan", "--metric", "toy_pass"])
+    assert "toy_pass is no metric of" in str(wrong.exception)
+    assert "Did you mean toy_pass@1?" in str(wrong.exception)
 
 
 def test_a_plan_has_no_more_noise_than_its_rate_allows(make_run: MakeRun) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -67,11 +67,10 @@ def compare(
         ConfigError: A run cannot be read or is not whole, the runs measured different things, or they share no metric.
     """
     places = _places(runs)
+    metrics, despite = _names("metrics", metrics), _names("despite", despite)
     if equivalent is not None:
         check("equivalent", equivalent, share=False)
-    for name, given in (("metrics", metrics), ("despite", despite)):
-        if isinstance(given, str):
-            raise ConfigError(f"{name} must be a list of names, not the text {given!r}: [{given!r}]")
+        equivalent = float(equivalent)
     loaded = named([read(place) for place in places])
     chosen = choose(loaded, metrics)
     owners = list(dict.fromkeys(loaded[0].owners[m] for m in chosen))
@@ -89,9 +88,19 @@ def compare(
     )  # fmt: skip
 
 
+def _names(what: str, given: Any) -> list[str]:
+    """Raises ConfigError for what is no list of texts; one text alone would be read letter by letter."""
+    if isinstance(given, str):
+        raise ConfigError(f"{what} must be a list of names, not the text {given!r}: [{given!r}]")
+    found = list(given) if isinstance(given, Iterable) else [given]
+    if wrong := [name for name in found if not isinstance(name, str)]:
+        raise ConfigError(f"{what} must be a list of names; {wrong[0]!r} is none")
+    return found
+
+
 def _places(runs: Any) -> list[Path]:
     """The folder or file of each. Raises ConfigError for one alone, and for what names none."""
-    if isinstance(runs, str | Path | HasFolder):
+    if isinstance(runs, str | Path | HasFolder) or not isinstance(runs, Iterable):
         raise ConfigError("a comparison needs two runs or more, in a list: wmtp.compare([before, after])")
     given = list(runs)
     for number, run in enumerate(given):

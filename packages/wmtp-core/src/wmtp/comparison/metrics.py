@@ -50,7 +50,7 @@ def choose(runs: Sequence[RunData], asked: Sequence[str]) -> list[str]:
     shared = shared_metrics(runs)
     if not asked:
         return _comparable(runs, shared)
-    found = list(dict.fromkeys(_resolved(runs, shared, name) for name in asked))
+    found = list(dict.fromkeys(resolve(runs, name) for name in asked))
     for metric in found:
         for run in runs:
             if metric not in run.owners:
@@ -70,10 +70,15 @@ def _comparable(runs: Sequence[RunData], shared: Sequence[str]) -> list[str]:
     return found
 
 
-def _resolved(runs: Sequence[RunData], shared: Sequence[str], name: str) -> str:
-    """The metric that is meant: the name itself, or the only one that ends in it, as mbpp_pass@1 does in pass@1."""
+def resolve(runs: Sequence[RunData], name: str) -> str:
+    """The metric of every run that is meant: the name itself, or the only one that ends in it, as mbpp_pass@1 in pass@1.
+
+    Raises:
+        ConfigError: There is none of that name, or several end in it.
+    """
     if derivable(runs, name):
         return name
+    shared = shared_metrics(runs)
     known = dict.fromkeys(shared)
     if k := k_of(name):  # at the k that was asked for
         known = dict.fromkeys(
@@ -85,11 +90,13 @@ def _resolved(runs: Sequence[RunData], shared: Sequence[str], name: str) -> str:
     if meant:
         raise ConfigError(f"{name} may be {' or '.join(meant)}: say which")
     near = difflib.get_close_matches(name, [*shared, *known], n=1)
+    hint = f". Did you mean {near[0]}?" if near else ""
+    if len(runs) == 1:
+        raise ConfigError(f"{name or repr(name)} is no metric of {runs[0].path}; it has {', '.join(shared)}{hint}")
     holders = [run.name for run in runs if name in run.owners]
     only = f"; only {' and '.join(holders)} {'has' if len(holders) == 1 else 'have'} it" if holders else ""
     raise ConfigError(
-        f"{name} is not a metric of every run{only}; they share {', '.join(shared) or 'none'}"
-        + (f". Did you mean {near[0]}?" if near else "")
+        f"{name or repr(name)} is not a metric of every run{only}; they share {', '.join(shared) or 'none'}{hint}"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from wmtp.comparison.metrics import derivable, shared_metrics
+from wmtp.comparison.metrics import derivable, sampled, shared_metrics
 from wmtp.comparison.records import Judged, RunData
 
 MOST_NAMES = 8
@@ -29,9 +29,10 @@ def notes(runs: Sequence[RunData], chosen: Sequence[str], *, asked: bool) -> Ite
 
 def _left_out(runs: Sequence[RunData], chosen: Sequence[str]) -> Iterator[str]:
     """Metrics that some run has and that are not compared."""
-    left = [m for m in shared_metrics(runs) if m not in chosen]
-    if left:
-        yield f"not compared, as the runs keep no value for each problem: {', '.join(left)}"
+    for metric in (m for m in shared_metrics(runs) if m not in chosen):
+        without = [run.name for run in runs if metric not in run.values and not sampled(run, metric)]
+        keep = "keeps" if len(without) == 1 else "keep"
+        yield f"not compared, as {' and '.join(without)} {keep} no value of it for each problem: {metric}"
     holders: dict[tuple[str, ...], list[str]] = {}
     for metric in dict.fromkeys(m for run in runs for m in run.owners):
         names = tuple(run.name for run in runs if metric in run.owners)

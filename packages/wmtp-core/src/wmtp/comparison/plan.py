@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from wmtp.comparison.compare import check, read
+from wmtp.comparison.metrics import choose
 from wmtp.comparison.records import RunData
 from wmtp.errors import ConfigError
 from wmtp.statistics.paired import DETECTABLE
@@ -48,10 +49,9 @@ def lines(runs: Sequence[Path], metrics: Sequence[str], difference: float | None
 
 
 def _noise(run: RunData, metrics: Sequence[str]) -> dict[str, tuple[int, float, bool]]:
-    if unknown := [m for m in metrics if m not in run.owners]:
-        raise ConfigError(f"{unknown[0]} is no metric of {run.path}; it has {', '.join(run.owners)}")
+    found = choose([run], metrics) if metrics else []
     sampled = {owner for owner, of in run.judged.items() if of.passed}
-    owners = {run.owners[m] for m in metrics} if metrics else sampled
+    owners = {run.owners[m] for m in found} if found else sampled
     if not owners & sampled:
         raise ConfigError(f"{run.path} has no judged samples{' of these metrics' if metrics else ''} to plan with")
     return {owner: _variance(run.judged[owner].passed) for owner in sorted(owners & sampled)}

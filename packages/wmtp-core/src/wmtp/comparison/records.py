@@ -61,8 +61,8 @@ class RunData:
     metrics: Mapping[str, float] = attrs.field(factory=dict)
     units: Mapping[str, str] = attrs.field(factory=dict)
     owners: dict[str, str] = attrs.field(factory=dict)
-    judged: Mapping[str, Judged] = attrs.field(factory=dict)
-    values: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
+    judged: Mapping[str, Judged] = attrs.field(factory=dict, repr=False)
+    values: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict, repr=False)
     drafts: tuple[str, ...] = ()
     seed: int | None = None
     model: str = ""

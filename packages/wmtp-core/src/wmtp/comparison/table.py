@@ -91,6 +91,8 @@ def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
     else:
         least = sign(found.smallest_detectable).lstrip("+")
         yield f"  a difference of {least} would have been found in 80 of 100 such comparisons"
+    if one.verdict == "undecided" and found.difference == 0 and equivalent is None:
+        yield "  no difference was seen; whether the runs are as good as equal, --equivalent D tells, of a D that would matter"
     yield from _needed(one)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 LEAST = 1e-6  # below it no number of problems would do
@@ -10,7 +11,7 @@ LEAST = 1e-6  # below it no number of problems would do
 
 def check_margin(value: Any, *, share: bool) -> None:
     """Raise ValueError, saying what it must be, where a value is no size of a difference; share: of values from 0 to 1."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value < LEAST or (share and value >= 1):
         bound = (
             f"from {LEAST:g} to below 1: it is a difference of shares, of which any two lie within 1"
