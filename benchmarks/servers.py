@@ -53,10 +53,11 @@ def serve(ready: Any, answer_s: float) -> None:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 lines = head.decode().lower().split("\r\n")
                 length = next((int(line.split(":")[1]) for line in lines if line.startswith("content-length:")), 0)
-                await reader.readexactly(length)
+                sent = await reader.readexactly(length)
                 post = lines[0].startswith("post")
-                if post:
+                if b'"seed"' in sent:  # and not the bare client's, nor the draws that are compared first
                     asked.append(time.monotonic())
+                if post:
                     await asyncio.sleep(answer_s)
                 answer = ANSWER if post else MODELS if "/v1/models" in lines[0] else None
                 if "/asked" in lines[0]:  # since the last time: how many, and from the first to the last
@@ -65,7 +66,7 @@ def serve(ready: Any, answer_s: float) -> None:
                 elif "/count" in lines[0]:
                     answer = str(len(asked)).encode()
                 status = "200 OK" if answer else "404 Not Found"
-                body = (answer or b"{}").replace(b"NUMBER", b"%06d" % len(asked))
+                body = (answer or b"{}").replace(b"NUMBER", b"%06d" % (time.monotonic_ns() % 10**6))
                 writer.write(
                     f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
                     + body
@@ -121,7 +122,7 @@ def whole_run(url: str, count: int) -> tuple[float, float]:
         assert result.complete
         assert result.metrics["mbpp_pass@1"].value == 1.0
     asked, wall = told(url)
-    assert asked >= count, "and the two draws that are compared first"
+    assert asked == count
     return wall, used
 
 

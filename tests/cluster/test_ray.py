@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -163,6 +165,23 @@ def test_a_driver_that_was_killed_goes_on(
     assert texts(tmp_path / "runs/ray") == texts(tmp_path / "runs/plain")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_worker_on_a_node_with_other_versions_is_named(
+    cluster: Any, files: Callable[..., None], evaluate: Callable[..., Any], tmp_path: Path
+) -> None:
+    installed = tmp_path / "other/transformers-9.9.9.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 9.9.9\n")
+    environment = {"PYTHONPATH": str(installed.parent)}
+    cluster.add_node(num_cpus=1, resources={"other": 1}, object_store_memory=80 * 2**20, env_vars=environment)
+    files(workers=3, num_cpus=1, address=cluster.address)
+    with pytest.raises(
+        wmtp.ConfigError, match=r"differ in their versions: transformers .*9\.9\.9.*install the same on both"
+    ):
+        evaluate()
+
+
 def test_no_cluster_is_told_with_what_starts_one(files: Callable[..., None], evaluate: Callable[..., Any]) -> None:
     files(workers=1, address="127.0.0.1:9")
     with pytest.raises(wmtp.ConfigError, match=r"no Ray cluster at '127\.0\.0\.1:9'.*ray start --head"):
@@ -177,3 +196,24 @@ def test_ray_is_not_imported_before_it_is_used() -> None:
 def test_settings_are_checked() -> None:
     with pytest.raises(ValueError, match="workers"):
         RaySettings(workers=0)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.9\r\n", b"-ERR unknown command\r\n", b""]
+)
+def test_an_address_where_something_else_listens_is_told_at_once(answer: bytes) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+
+        def reply() -> None:
+            connection, _ = other.accept()
+            connection.sendall(answer)
+            connection.close()
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        port = other.getsockname()[1]
+        with pytest.raises(wmtp.ConfigError, match=rf"no Ray cluster at '127\.0\.0\.1:{port}'.*ray start --head"):
+            connect(f"127.0.0.1:{port}")
+        thread.join()

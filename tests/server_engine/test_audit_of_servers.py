@@ -14,7 +14,7 @@ from openai_server import StandIn, drawn
 import wmtp
 from wmtp.cli.audit import lines
 from wmtp.config import load_configuration
-from wmtp.evaluation.audit import audit
+from wmtp.evaluation.audit import Difference, audit
 from wmtp_openai.scores import FLOAT32, Scored, format_step, scored_tokens
 
 Audits = Callable[..., tuple[dict[str, Any], str]]
@@ -134,6 +134,26 @@ def test_the_margin_of_a_departure_and_whether_it_is_near(
     assert engine.departures(request, wmtp.Sampling(temperature=0.5), [" x y"]) is None
     server.scores = None
     assert engine.departures(request, wmtp.Sampling(), [" x y"]) is None
+
+
+@pytest.mark.parametrize(
+    ("margin", "blind", "tie"), [(1e-5, True, True), (0.05, True, None), (0.05, False, False), (5.0, True, False)]
+)
+def test_what_bfloat16_would_explain_is_no_fault_of_a_side_that_cannot_be_asked(
+    margin: float, blind: bool, tie: bool | None
+) -> None:
+    """A checkpoint in float32 beside a server that says neither by what margin it wrote a token nor in what it computes."""
+    found = wmtp.Departure(position=3, engine="x", other="y", margin=margin, rounding=1e-5, scale=20.0)
+    key = wmtp.SampleKey(evaluator="e", problem="1", index=0)
+    assert Difference(key=key, b=found, asked=("", "a"), blind=blind).near_tie is tie
+
+
+def test_the_larger_rounding_of_both_sides_decides() -> None:
+    fine = wmtp.Departure(position=3, engine="x", other="y", margin=0.05, rounding=1e-5)
+    coarse = wmtp.Departure(position=3, engine="y", other="x", margin=0.2, rounding=0.1)
+    key = wmtp.SampleKey(evaluator="e", problem="1", index=0)
+    assert Difference(key=key, a=coarse, b=fine, asked=("b", "a")).near_tie is True
+    assert Difference(key=key, b=fine, asked=("", "a")).near_tie is False
 
 
 def test_drawn_texts_of_servers_differ_of_themselves(server: StandIn, other: StandIn, audits: Audits) -> None:

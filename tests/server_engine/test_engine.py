@@ -549,6 +549,8 @@ def test_drafts_are_counted_across_a_restart_of_the_server(server: StandIn, open
     server.faults = [FAULTS["reset before"]]
     list(engine.generate(wanted(4), GREEDY))
     assert engine.stats.drafted == (4, 4)
+    server.kind = "of no counters"
+    assert engine.stats.drafted == (0, 0), "never less than nothing"
 
 
 @pytest.mark.parametrize("status", [404, 405, 501])

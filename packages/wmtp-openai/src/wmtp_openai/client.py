@@ -74,7 +74,8 @@ class _Bounded(httpx2.AsyncHTTPTransport):
         if not _read_since_written(response.extensions["network_stream"]):
             await response.stream.aclose()
             raise httpx2.RemoteProtocolError("an answer was there before its request: it belongs to no request")
-        response.stream = _BoundedStream(response.stream)
+        if int(response.headers.get("content-length", LARGEST + 1)) > LARGEST:
+            response.stream = _BoundedStream(response.stream)
         return response
 
 

@@ -29,7 +29,9 @@ T = TypeVar("T")
 log = logging.getLogger("wmtp.openai")
 
 AHEAD = 16
-"""Requests beyond those under way that wait for a server, so that none waits for us."""
+"""Requests beyond those under way that wait for a server, at least, so that none waits for us."""
+TOGETHER_S = 0.004
+"""For so long completions are gathered before they are handed over: each handing over is two changes of thread."""
 AT_ONCE = 8
 """Requests that are handed to the loop together: each handing over wakes its thread."""
 DRAWS = 3
@@ -111,7 +113,14 @@ class OpenAIEngine:
         return infos
 
     async def _counters(self) -> list[tuple[int, tuple[int, ...]]]:
-        return [await draft_counters(server) if server.known else (0, ()) for server in self._pool.servers]
+        """What each server has counted by now; of one that does not tell, what it had counted at the start."""
+        now = []
+        for server in self._pool.servers:
+            found = await draft_counters(server) if server.known else (0, ())
+            if found[1]:
+                server.rebase(found)
+            now.append(found if found[1] else server.counted)
+        return now
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -123,9 +132,10 @@ class OpenAIEngine:
         if sampling.temperature > 0 and not self._drawn:
             self._wait(self._check_draws())
             self._drawn = True
-        source, done = iter(requests), SimpleQueue[wmtp.Completion | Exception]()
+        source, done = iter(requests), _Gathered(self._loop)
         tasks: set[asyncio.Task[None]] = set()  # touched by the loop's thread alone
-        window = self._settings.concurrency * len(self._urls) + AHEAD
+        at_once = self._settings.concurrency * len(self._urls)
+        window = at_once + max(AHEAD, at_once)  # answers come in bursts: each leaves room for one that is at hand
         started, under_way, more = time.monotonic(), 0, True
         try:
             while True:
@@ -136,12 +146,12 @@ class OpenAIEngine:
                     under_way += len(batch)
                 if not under_way:
                     return
-                completion = done.get()
-                under_way -= 1
-                if isinstance(completion, Exception):
-                    raise completion
-                self._count(completion, sampling)
-                yield completion
+                for completion in done.get():
+                    under_way -= 1
+                    if isinstance(completion, Exception):
+                        raise completion
+                    self._count(completion, sampling)
+                    yield completion
         finally:
             if under_way and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(_cancel, tasks)
@@ -151,7 +161,7 @@ class OpenAIEngine:
         self,
         batch: Sequence[wmtp.GenerationRequest],
         sampling: wmtp.Sampling,
-        done: SimpleQueue[wmtp.Completion | Exception],
+        done: _Gathered,
         tasks: set[asyncio.Task[None]],
     ) -> None:
         """On the loop: a task for each request, which leaves what came of it."""
@@ -221,10 +231,10 @@ class OpenAIEngine:
         )
 
     def _drafts(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        counted = [server.counted for server in self._pool.servers]
-        if not any(positions for _, positions in counted) or self._loop.is_closed():
+        if not any(server.counted[1] for server in self._pool.servers) or self._loop.is_closed():
             return (), ()
         now = self._wait(self._counters())
+        counted = [server.counted for server in self._pool.servers]
         width = max(len(positions) for _, positions in now)
         drafts = sum(after[0] - before[0] for after, before in zip(now, counted, strict=True))
         accepted = tuple(
@@ -256,6 +266,29 @@ class OpenAIEngine:
         if hasattr(self, "_pool"):
             for server in self._pool.servers:
                 await server.client.close()
+
+
+class _Gathered:
+    """Completions on their way from the loop's thread to the one that takes them, several at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._some: list[wmtp.Completion | Exception] = []
+        self._ready = SimpleQueue[list[wmtp.Completion | Exception]]()
+
+    def put(self, item: wmtp.Completion | Exception) -> None:
+        """Called on the loop."""
+        if not self._some:
+            self._loop.call_later(TOGETHER_S, self._hand_over)
+        self._some.append(item)
+
+    def _hand_over(self) -> None:
+        self._ready.put(self._some)
+        self._some = []
+
+    def get(self) -> list[wmtp.Completion | Exception]:
+        """Waits for the next ones."""
+        return self._ready.get()
 
 
 def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:

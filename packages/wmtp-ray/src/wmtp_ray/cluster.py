@@ -16,6 +16,9 @@ import wmtp
 VERSIONED = ("wmtp-core", "torch", "transformers", "numpy")
 """Distributions that a sample may depend on."""
 CONNECT_S = 10.0
+HTTP2_OPENS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+"""The preface of a client, and empty settings."""
+HTTP2_SETTINGS = 4
 OBJECT_STORE_BYTES = 80 * 2**20
 """Of a cluster of our own: requests and completions are small, and nothing else goes through it."""
 
@@ -40,15 +43,23 @@ def connect(address: str) -> None:
 
 
 def _reachable(address: str) -> None:
-    """Raises ConfigError where nobody listens at host:port: Ray itself goes on trying for many minutes, deaf to ctrl-C."""
+    """Raises ConfigError where host:port is no Ray: Ray itself goes on trying for many minutes, deaf to ctrl-C.
+
+    Ray listens with gRPC, which is HTTP/2: whoever opens such a connection hears a frame of settings.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdecimal():
         return
     try:
-        with socket.create_connection((host, int(port)), timeout=CONNECT_S):
-            return
-    except OSError as error:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") != "0":
+                return
+            connection.sendall(HTTP2_OPENS)
+            heard = connection.recv(4)
+    except (OSError, OverflowError) as error:
         raise _no_cluster(address, error) from None
+    if len(heard) < 4 or heard[3] != HTTP2_SETTINGS:
+        raise _no_cluster(address, ValueError("something else than Ray listens there"))
 
 
 def _no_cluster(address: str, error: Exception) -> wmtp.ConfigError:
