@@ -541,6 +541,28 @@ def test_a_server_that_comes_back_with_another_model_ends_the_run(server: StandI
         list(engine.generate(wanted(1), GREEDY))
 
 
+def test_a_server_that_is_back_and_still_loads_is_waited_for(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama.cpp's server lists its model before it has loaded it; all else is 503 until then."""
+    server = StandIn("llama.cpp").started()
+    engine = opened(server, patience_s=20)
+    get, asked = Handler.do_GET, itertools.count()
+
+    def loads(self: Handler) -> None:
+        if self.path == "/props" and next(asked) < 2:
+            self.json(503, {"error": {"message": "Loading model"}})
+        else:
+            get(self)
+
+    monkeypatch.setattr(Handler, "do_GET", loads)
+    server.faults = [FAULTS["reset before"]]
+    (found,) = engine.generate(wanted(1), GREEDY)
+    assert found.finish_reason == "stop"
+    asked = itertools.count()
+    with pytest.raises(wmtp.GenerationError, match="is not up yet"):
+        opened(server)
+    server.stop()
+
+
 def test_drafts_are_counted_across_a_restart_of_the_server(server: StandIn, opened: Opened) -> None:
     """A new process counts from nothing: its counters stand below those that were there before the run."""
     server.answered = [{}] * 50

@@ -162,9 +162,19 @@ def _rather(url: str) -> str:
 
 
 async def _object(server: Server, url: str) -> Mapping[str, Any]:
-    """What a server answers beside the API, where it does; an empty mapping where it has nothing to say."""
+    """What a server answers beside the API, where it does; an empty mapping where it has nothing to say.
+
+    Raises:
+        GenerationError: It is loading its model: llama.cpp's server lists that already, and says nothing else yet.
+    """
     try:
         body = parsed(await server.client.get(url, cast_to=httpx2.Response))
+    except openai.APIStatusError as error:
+        if error.status_code == 503:
+            raise wmtp.GenerationError(
+                f"{server.url} is not up yet (503: {error.message}); start the run once it has loaded its model"
+            ) from None
+        return {}
     except (openai.APIError, ValueError):
         return {}
     return body if isinstance(body, Mapping) else {}

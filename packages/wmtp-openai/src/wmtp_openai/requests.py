@@ -204,6 +204,9 @@ class Asker:
         except (wmtp.ConfigError, wmtp.GenerationError) as error:
             server.failed(str(error), None, time.monotonic())
             return False
+        if found.kind == "unknown" != self.info.kind:
+            server.failed("is back, and does not say what it is", None, time.monotonic())
+            return False
         if found.kind != self.info.kind:
             raise wmtp.GenerationError(
                 f"{server.url}, which was away, is {found.kind} and not {self.info.kind} as before or as the others; "
