@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,3 +149,23 @@ def test_what_a_finished_run_lost_is_not_passed_over_when_it_is_read(run: Path) 
     cut(run / LINES["samples"])
     with pytest.raises(wmtp.ConfigError, match=r"samples/toy-v1\.jsonl, line 6: damaged"):
         list(wmtp.open_run(run).samples("toy-v1"))
+
+
+def test_a_page_that_the_disk_does_not_take_leaves_the_old_one_and_the_results(run: Path) -> None:
+    write_report([run])
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    def small() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))  # no file may become larger, as on a disk that is full
+
+    done = subprocess.run(
+        [sys.executable, "-m", "wmtp", "report", str(run)],
+        capture_output=True,
+        text=True,
+        preexec_fn=small,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"{run / 'report.html'}" in done.stderr
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
