@@ -190,6 +190,34 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, says: str) -> None:
         list(read(request(folder)))
 
 
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("tests", "says"),
+    [
+        ({"input": ["1 2\n", "3 4\n"], "output": ["3\n"]}, "public_tests has 2 inputs and 1 outputs"),
+        ({"input": ["1 2\n"], "output": [None]}, "every input is text, and so is its output"),
+    ],
+)
+def test_an_input_without_its_output_names_the_problem(tmp_path: Path, form: str, tests: Any, says: str) -> None:
+    row = {**small_row(), "public_tests": tests}
+    if form == "jsonl":
+        with pytest.raises(wmtp.ConfigError, match=f"line 1: problem .*{says}"):
+            list(read(request(written(tmp_path / "data", row))))
+        return
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / "test-00000-of-00001.parquet")
+    (found,) = read(request(tmp_path))
+    with pytest.raises(wmtp.ConfigError, match=f"problem .*{says}"):
+        list(cases(found.whole()))
+
+
+def test_a_suite_may_be_null_in_either_form(tmp_path: Path) -> None:
+    (row,) = read(request(written(tmp_path / "data", {**small_row(), "private_tests": None})))
+    assert list(cases(row.whole()))
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [

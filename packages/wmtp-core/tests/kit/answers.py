@@ -10,12 +10,17 @@ import contextlib
 import io
 import itertools
 import json
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
 
 from wmtp.kit import Wanted
+
+sys.path.insert(0, str(Path(__file__).parent))  # it is loaded by its path
+import blind_answers
 
 
 @attrs.frozen(kw_only=True)
@@ -395,5 +400,6 @@ def labelled() -> Iterator[tuple[str, Task, str, bool]]:
         "a zero-width space": "```python\n\u200bdef twice(x):\n    return 2 * x\n```",
     }.items():
         yield f"oddity: {name}", twice, answer, True
+    yield from blind_answers.labelled(TASKS)
     for name, answer in NOTHING.items():
         yield f"nothing: {name}", twice, answer, False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from wmtp.kit import RowFile
+from wmtp.errors import ConfigError
+from wmtp.kit import RowFile, files_of_split, read_rows
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
@@ -36,3 +39,36 @@ def test_rows_are_read_late_from_many_threads_while_the_file_is_still_read(form:
             found.append((row.data["id"], threads.submit(late, row.place)))
     assert [future.result() for _, future in found] == rows
     assert [number for number, _ in found] == list(range(40))
+
+
+def _tar() -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("rows.jsonl"))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (_tar(), r"is a tar archive; unpack it first \(tar xf rows.jsonl\)"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "is a pointer of Git LFS"),
+        (b"<!DOCTYPE html>\n<html>", "is a web page"),
+        (b"<html><head>", "is a web page"),
+        (b"PK\x03\x04" + bytes(40), "is a zip archive; unpack it first"),
+    ],
+)
+def test_what_is_no_file_of_rows_is_told_by_what_it_is(content: bytes, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=says):
+        list(read_rows([path]))
+
+
+@pytest.mark.parametrize("name", ["data.zip", "data.tar.gz", "rows.jsonl.zst", "rows.jsonl.xz"])
+def test_a_folder_that_holds_the_data_packed_says_so(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"packed")
+    with pytest.raises(
+        ConfigError, match=f"holds no rows: expected rows.jsonl .*; there is {name}, which is to be unpacked"
+    ):
+        files_of_split(tmp_path, ("rows.jsonl",), "rows")

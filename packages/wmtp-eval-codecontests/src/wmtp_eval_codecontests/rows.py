@@ -9,7 +9,7 @@ from typing import Any
 
 import wmtp
 from wmtp import kit
-from wmtp_eval_codecontests.schema import SUITES
+from wmtp_eval_codecontests.schema import SUITES, cases
 
 BULKY = (*SUITES, "solutions", "incorrect_solutions")
 COLUMNS = (
@@ -67,8 +67,8 @@ def _from_text(file: kit.RowFile) -> Iterator[LateRow]:
         if missing := [name for name in (*HEAD, *SUITES) if name not in row.data]:
             named = ", ".join(missing)
             raise wmtp.ConfigError(f"{row.where}: missing: {named} (the schema of deepmind/code_contests)")
-        kit.check_fields(row.data, {**HEAD, **dict.fromkeys(SUITES, dict)}, row.where)
-        if not any(row.data[suite].get("input") for suite in SUITES):
+        kit.check_fields(row.data, {**HEAD, **dict.fromkeys(SUITES, (dict, type(None)))}, row.where)
+        if not list(cases(row.data, row.where)):
             raise wmtp.ConfigError(f"{row.where}: it has no tests, so every program would pass")
         _check_files(row.data, row.where)
         yield LateRow({**{name: row.data.get(name) for name in COLUMNS}, "digest": row.digest}, file, row.place)

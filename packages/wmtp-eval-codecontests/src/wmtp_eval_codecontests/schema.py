@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import Any
 
+import wmtp
+
 
 class Language(IntEnum):
     """``solutions.language``."""
@@ -33,11 +35,21 @@ SUITES = ("public_tests", "private_tests", "generated_tests")
 """In the order in which they are judged."""
 
 
-def cases(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(input, expected output) of every test: public, private, then generated."""
+def cases(row: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, str]]:
+    """(input, expected output) of every test: public, private, then generated.
+
+    Raises:
+        ConfigError: an input without its output, or one that is no text; it names `where` and the problem.
+    """
     for suite in SUITES:
         tests = row.get(suite) or {}
-        yield from zip(tests.get("input") or (), tests.get("output") or (), strict=True)
+        given, expected = list(tests.get("input") or ()), list(tests.get("output") or ())
+        if len(given) != len(expected) or not all(isinstance(text, str) for text in (*given, *expected)):
+            raise wmtp.ConfigError(
+                f"{where and where + ': '}problem {row['name']}: {suite} has {len(given)} inputs and {len(expected)} outputs; "
+                "every input is text, and so is its output"
+            )
+        yield from zip(given, expected, strict=True)
 
 
 def solutions(row: Mapping[str, Any], field: str = "solutions") -> Iterator[tuple[Language, str]]:

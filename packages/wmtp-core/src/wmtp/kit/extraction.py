@@ -21,7 +21,7 @@ from wmtp.kit.loose_code import CODE_LINE, INDENTED, among_words, prefix
 from wmtp.kit.preludes import behind, prelude
 from wmtp.kit.thinking import split_thinking
 from wmtp.kit.wanted import Extraction, Wanted
-from wmtp.kit.wrappers import laid_out, plain_spaces, unwrapped, without_tokens
+from wmtp.kit.wrappers import called_with, laid_out, plain_spaces, unwrapped, without_tokens
 
 Choice = Literal["ours", "first-block", "last-block"]
 WRAPPED_ATTEMPTS = 8
@@ -120,6 +120,8 @@ def as_it_stands(text: str, wanted: Wanted) -> Extraction | None:
     if tree is None or not python.is_program(tree):
         return None
     if not wanted.names or python.defines(tree, wanted.names):
+        if text.lstrip()[:1] == "[" and next(called_with(text), None):
+            return None
         return Extraction(code=behind(wanted.prompt, wanted.names, text, tree), rule="whole")
     if wanted.continues and python.parse(wanted.prompt + text) is not None:
         return Extraction(code=wanted.prompt + text, rule="continuation")

@@ -25,6 +25,12 @@ _ARCHIVES = {
     b"7z\xbc\xaf": ("a 7z archive", "7z x"),
     b"\x89HDF": ("HDF5", "convert to jsonl or parquet:"),
 }
+_NOT_THE_FILE = (
+    (b"version https://git-lfs", "a pointer of Git LFS; get the file itself: git lfs pull"),
+    (b"<!doctype html", "a web page; look at what was downloaded"),
+    (b"<html", "a web page; look at what was downloaded"),
+)
+_PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 _BOMS = (  # UTF-32 before UTF-16, whose mark its own begins with
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -53,7 +59,9 @@ def files_of_split(path: Path, patterns: Sequence[str], what: str) -> list[Path]
             if found := sorted(p for p in path.glob(name) if p.is_file()):
                 check_parts(found)
                 return found
-    raise ConfigError(f"{path} holds no {what}: expected {', '.join(patterns)} (.jsonl and .json may be .gz)")
+    packed = sorted(p.name for p in path.glob("*") if p.name.endswith(_PACKED))
+    hint = f"; there is {', '.join(packed[:5])}, which is to be unpacked first" if packed else ""
+    raise ConfigError(f"{path} holds no {what}: expected {', '.join(patterns)} (.jsonl and .json may be .gz){hint}")
 
 
 def check_parts(files: Sequence[Path]) -> None:
@@ -90,14 +98,21 @@ def open_text(path: Path) -> BinaryIO:
     """
     try:
         file: BinaryIO = path.open("rb")
-        start = file.read(8)
+        start = file.read(32)
     except OSError as error:
         raise ResourceError(f"cannot read {path}: {error.strerror}") from None
     for magic, (kind, tool) in _ARCHIVES.items():
         if start.startswith(magic):
             file.close()
             raise ConfigError(f"{path} is {kind}; unpack it first ({tool} {path.name})")
+    for begins, what in _NOT_THE_FILE:
+        if start.lower().startswith(begins):
+            file.close()
+            raise ConfigError(f"{path} is {what}")
     file.seek(0)
+    if _is_tar(file):
+        file.close()
+        raise ConfigError(f"{path} is a tar archive; unpack it first (tar xf {path.name})")
     if start.startswith(b"\x1f\x8b"):
         file = _unpacked(path, file)
         start = file.read(8)

@@ -106,7 +106,7 @@ class RowFile:
             first = more.lstrip(SPACE)[:1]
         file.seek(start)
         if first != b"[" and ".json" in self.path.suffixes:
-            raise ConfigError(f"{self.path}: expected a list of rows")
+            raise ConfigError(f"{self.path}: expected a list of rows; a file with a row a line is named .jsonl")
         yield from self._from_list(file) if first == b"[" else self._from_lines(file)
 
     def _from_lines(self, file: BinaryIO) -> Iterator[Row]:

@@ -42,6 +42,13 @@ _CLOSING = re.compile("|".join(re.escape(m.closing) + _AFTER for m in FAMILIES))
 _OPENING = re.compile("|".join(re.escape(m.opening) + _AFTER for m in FAMILIES))
 _HARMONY_AS_TEXT = re.compile(r"\A\s*(?:assistant)?analysis(?=\S)")
 _HARMONY_FINAL = "assistantfinal"
+# gpt-oss says with a channel whom it speaks to and in what form. A call of a tool is what it wants done, so it is its answer
+# where nothing final follows.
+_CHANNEL = re.compile(
+    r"(?:<\|start\|>assistant(?P<to> to=[^<\s]+)?)?<\|channel\|>(?P<name>final|commentary|analysis)(?P<more>[^<]*)"
+    r"(?:<\|constrain\|>[^<]*)?<\|message\|>"
+)
+_CALL_AS_TEXT = re.compile(r"assistantcommentary to=[\w.]+ ?(?:json|code)?")
 
 
 def marks_of_template(template: str) -> tuple[Marks, ...]:
@@ -77,12 +84,14 @@ def split_thinking(text: str, *, opened: bool = False) -> Thought:
     """
     marked = any(m.closing in text for m in FAMILIES)  # many times faster than the expressions
     closing = max(_CLOSING.finditer(text), key=re.Match.end, default=None) if marked else None
+    closing = closing or (_spoken(text) if "<|channel|>" in text else None)
     start = closing.end() if closing else 0
     if not closing and _HARMONY_AS_TEXT.match(text):
         at = text.rfind(_HARMONY_FINAL)  # gpt-oss where its marks were dropped as special tokens
-        if at < 0:
-            return Thought(None, "unclosed")
-        return Thought(text[at + len(_HARMONY_FINAL) :], "closed")
+        if at >= 0:
+            return Thought(text[at + len(_HARMONY_FINAL) :], "closed")
+        call = max(_CALL_AS_TEXT.finditer(text), key=re.Match.end, default=None)
+        return Thought(text[call.end() :], "closed") if call else Thought(None, "unclosed")
     if not closing and opened:
         return Thought(None, "unclosed")
     opening = _OPENING.search(text, start) if any(m.opening in text for m in FAMILIES) else None
@@ -92,3 +101,11 @@ def split_thinking(text: str, *, opened: bool = False) -> Thought:
     if before.strip():  # an answer, and then the model began to think again
         return Thought(before, "unclosed")
     return Thought(None, "unclosed")
+
+
+def _spoken(text: str) -> re.Match[str] | None:
+    """Where gpt-oss' answer begins: behind its last final header, or its last call of a tool."""
+    found = list(_CHANNEL.finditer(text))
+    final = [match for match in found if match["name"] == "final"]
+    calls = [match for match in found if match["to"] or "to=" in match["more"]]
+    return (final or calls or [None])[-1]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
+
+from wmtp.kit import python
 
 _ENDS = re.compile(
     r"<\|(?:im_end|endoftext|end_of_text|eot_id|eom_id|EOT|end|return|user|endofturn|end_of_turn|file_separator|fim_pad|call)\|>"
@@ -16,14 +19,18 @@ _ENDS = re.compile(
 _STARTS = re.compile(
     r"\A\s*(?:<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<\|assistant\|>"
     r"|<start_of_turn>\s*model|<｜Assistant｜>|<｜begin▁of▁sentence｜>|<\|begin_of_text\|>|<\|START_RESPONSE\|>|<s>|<bos>|<\|start\|>assistant"
-    r"|<\|turn>model|\[/INST\]|<\|?fim_middle\|?>|<\|?fim_suffix\|?>)\s*\n?"
+    r"|<\|turn>model|\[/INST\]|<\|?fim_(?:prefix|middle|suffix)\|?>|\[(?:PREFIX|SUFFIX|MIDDLE)\]|<(?:PRE|SUF|MID)>)\s*\n?"
 )
 _TAG = re.compile(
-    r"<(code|pre|python|answer|solution|execute|tool_code|tool_call|parameter=\w+|parameter name=\"\w+\")(?: [^<>]*)?>"
+    r"<(code|pre|python|answer|solution|execute|response|final_answer|tool_code|tool_call|arg_value|content|program|script"
+    r"|parameter=\w+|parameter name=\"\w+\")(?: [^<>]*)?>"
     r"|\[(PYTHON|CODE|ANSWER)\]"
 )
 _END_LITERALS = ("<|", "<｜", "<end_of_turn>", "<start_of_turn>", "<eos>", "</s>", "<EOD>", "<turn|>", "[/INST]")
 """What every mark of `_ENDS` begins with: looked for first, since a search of literals is many times faster."""
+_AROUND = ("pre", "tool_call", "answer", "solution", "execute", "response", "final_answer")
+"""Tags in which others may stand."""
+_CALL = ("<|tool_call_start|>", "<|tool_call_end|>")
 _JIRA = re.compile(r"^\{(?:code|noformat)(?::([^}\n]*))?\}[ \t]*$", re.M)
 _LABEL = re.compile(r"\A\s*(?:python|py)3?[ \t]*:?[ \t]*\n(?=[ \t]*\S)", re.I)
 _NEXT_TURN = re.compile(r"(?<=\n)### ?(?:Instruction|Input|User|Human|Question)\b:?[ \t]*$", re.M)
@@ -91,25 +98,34 @@ def unwrapped(text: str) -> Iterator[str]:
         closing = f"</{name.partition('=')[0].partition(' ')[0]}>" if match[1] else f"[/{name}]"
         end = text.find(closing, match.end())
         inside = text[match.end() :] if end < 0 else text[match.end() : end]
-        position = (
-            match.end()
-            if name in ("pre", "tool_call", "answer", "solution", "execute")
-            else len(text)
-            if end < 0
-            else end
-        )
+        position = match.end() if name in _AROUND else len(text) if end < 0 else end
         if name in ("code", "pre") and "&" in inside:
             inside = html.unescape(inside)
         yield inside.strip("\r\n")
     if (at := text.rfind(_PYTHON_TAG)) >= 0:
         yield text[at + len(_PYTHON_TAG) :]
     yield from _from_json(text)
+    yield from called_with(text)
     if text.lstrip()[:1] == '"':
         yield from _quoted(text)
     if "In [" in text and _CELL.search(text):
         yield "".join(_CELL.sub("", line) for line in text.splitlines(keepends=True) if _CELL.match(line))
     if (">>>" in text or "..." in text) and _PROMPTED.search(text):
         yield "".join(_PROMPTED.sub("", line) for line in text.splitlines(keepends=True) if _PROMPTED.match(line))
+
+
+def called_with(text: str) -> Iterator[str]:
+    """Texts of several lines that an answer hands to a tool, where it is nothing but such a call: ``[python(code="…")]``."""
+    inside = text.partition(_CALL[0])[2].partition(_CALL[1])[0] if _CALL[0] in text else text
+    inside = inside.strip()
+    tree = python.parse(inside) if inside[:1] == "[" and inside[-2:] == ")]" else None
+    if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
+        return
+    listed = tree.body[0].value
+    for call in listed.elts if isinstance(listed, ast.List) else ():
+        for given in [k.value for k in call.keywords] + call.args if isinstance(call, ast.Call) else ():
+            if isinstance(given, ast.Constant) and isinstance(given.value, str) and "\n" in given.value:
+                yield given.value
 
 
 def _quoted(text: str) -> Iterator[str]:
