@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from wmtp.contracts.engines import Message
@@ -26,22 +29,51 @@ def rendered(tokenizer: Any, turns: Sequence[Message], template_args: Mapping[st
             "the model's tokenizer has no chat template, so it cannot be asked in turns; set chat: false "
             "(eval.evaluators.<id>.chat), or use a tokenizer that has a chat_template"
         )
-    prefill = turns[-1]["content"] if turns[-1]["role"] == "assistant" else ""
+    template = tokenizer.chat_template
+    unknown = [name for name in template_args if isinstance(template, str) and not re.search(rf"\b{name}\b", template)]
+    if unknown:
+        raise ConfigError(
+            f"template_args: the model's chat template knows no {', '.join(unknown)}, so it would change nothing; look up the "
+            "name in the model's chat_template.jinja or tokenizer_config.json"
+        )
+    write = partial(_written, tokenizer, template_args)
     try:
-        text: str = tokenizer.apply_chat_template(
-            [dict(turn) for turn in turns],
-            tokenize=False,
-            add_generation_prompt=not prefill,
-            continue_final_message=bool(prefill),
-            **template_args,
+        return (
+            _continued(write, turns) if turns[-1]["role"] == "assistant" else write(turns, add_generation_prompt=True)
         )
     except Exception as error:
-        raise ConfigError(f"the model's chat template refuses these turns: {error}") from error
-    if prefill and not text.endswith(
-        prefill
-    ):  # a template that strips contents takes the prefill's last newline as well
-        text += prefill[len(prefill.rstrip()) :]
+        system = " It has no system turn: leave out system_prompt." if "system" in str(error).lower() else ""
+        raise ConfigError(f"the model's chat template refuses these turns: {error}.{system}") from error
+
+
+def _written(tokenizer: Any, template_args: Mapping[str, Any], turns: Sequence[Message], **options: Any) -> str:
+    text: str = tokenizer.apply_chat_template(
+        [dict(turn) for turn in turns], tokenize=False, **template_args, **options
+    )
     return text
+
+
+_HERE = "\ue000here\ue001"
+
+
+def _continued(write: Callable[..., str], turns: Sequence[Message]) -> str:
+    """Turns up to the end of the assistant's last one, as it stands: templates strip contents, and take thoughts out of them.
+
+    A mark is put behind the content, or in its place, and the text in front of it is taken. (``continue_final_message`` of
+    transformers looks for the content, and does not find one that the template changed, or finds it in the end of the turn.)
+    """
+    *earlier, last = turns
+    prefill = last["content"]
+    if not prefill:
+        return write(earlier, add_generation_prompt=True)
+    with contextlib.suppress(Exception):  # a template that wants the user's turn last: the one below is its own way
+        for content in (prefill + _HERE, _HERE):
+            text, found, _ = write([*earlier, {**last, "content": content}]).rpartition(_HERE)
+            if found and content == _HERE:
+                return text + prefill
+            if found and text.endswith(prefill):
+                return text
+    return write(earlier, add_generation_prompt=True) + prefill
 
 
 def encoded(
