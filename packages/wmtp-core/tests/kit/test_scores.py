@@ -1,9 +1,16 @@
-"""A score without the problems that are known to be bad stands beside the score, in the report and nowhere else."""
+"""Scores that benchmarks share: without known-bad problems, by group, and of all tests."""
 
 from __future__ import annotations
 
-from wmtp.contracts.evaluation import EvaluationResult, MetricValue
-from wmtp.kit import without_known_bad
+from typing import Any
+
+import pytest
+
+from wmtp.contracts.engines import SampleKey
+from wmtp.contracts.evaluation import EvaluationResult, MetricValue, Verdict
+from wmtp.contracts.judging import Outcome
+from wmtp.errors import ConfigError
+from wmtp.kit import share_of_tests, table_by_group, without_known_bad
 
 BAD = {"b": "its test is wrong", "z": "not in this split"}
 
@@ -28,3 +35,24 @@ def test_nothing_is_said_where_there_is_nothing_to_leave_out_or_no_score() -> No
 
 def test_nothing_may_be_left() -> None:
     assert "| `m@1` | 0.0 % of 1 | — |" in without_known_bad(result(0.0, b=0.0), BAD).report
+
+
+def _verdict(**outcome: Any) -> Verdict:
+    key = SampleKey(evaluator="e", problem="a", index=0)
+    return Verdict(key=key, code_sha256="", outcome=Outcome(**outcome), judge_key="")
+
+
+def test_a_share_of_tests_wants_all_of_them_run() -> None:
+    passed, none = _verdict(status="passed", tests_passed=4, tests=4), _verdict(status="no-code")
+    half = _verdict(status="failed", tests_passed=2, tests=4, failed_tests=(2, 3))
+    assert share_of_tests([passed, half, none]) == (1 + 0.5 + 0) / 3
+    with pytest.raises(ConfigError, match="problem a, sample 0: not all of its tests were run"):
+        share_of_tests([passed, _verdict(status="failed", tests_passed=2, tests=3)])
+
+
+def test_scores_by_group_leave_out_problems_that_lack_one() -> None:
+    values = {"p@1": {"a": 1.0, "b": 0.0, "c": 1.0}, "p@2": {"a": 1.0, "b": 1.0}}
+    assert list(table_by_group(values, {"a": "May", "b": "May", "c": "June", "d": "June"}, "month")) == [
+        "| month | problems | `p@1` | `p@2` |", "|---|---:|---:|---:|", "| May | 2 | 50.0 % | 100.0 % |",
+    ]  # fmt: skip
+    assert list(table_by_group({"p@1": {}}, {"a": "May"}, "month")) == []

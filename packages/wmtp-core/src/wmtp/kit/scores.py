@@ -10,6 +10,7 @@ from statistics import fmean
 import attrs
 
 from wmtp.contracts.evaluation import EvaluationResult, Verdict
+from wmtp.errors import ConfigError
 
 TESTS_PASSED = "mean share of a problem's tests that a sample passes, with the evaluator's all_tests: true"
 
@@ -30,8 +31,17 @@ def share_of_tests(verdicts: Sequence[Verdict]) -> float:
 
     Args:
         verdicts: Of all samples of a problem, judged with ``all_tests``.
+
+    Raises:
+        ConfigError: a failed program's tests were not all run: the judge knows no ``all_tests``.
     """
     outcomes = [verdict.outcome for verdict in verdicts]
+    for verdict in verdicts:
+        if verdict.outcome.tests and not (verdict.outcome.passed or verdict.outcome.failed_tests):
+            raise ConfigError(
+                f"problem {verdict.key.problem}, sample {verdict.key.index}: not all of its tests were run, so no share of them can "
+                "be told; the judge of judging.where does not run tests behind one that fails"
+            )
     return fmean(o.tests_passed / o.tests if o.tests else 0.0 for o in outcomes)
 
 
