@@ -39,8 +39,8 @@ def share_of_tests(verdicts: Sequence[Verdict]) -> float:
     for verdict in verdicts:
         if verdict.outcome.tests and not (verdict.outcome.passed or verdict.outcome.failed_tests):
             raise ConfigError(
-                f"problem {verdict.key.problem}, sample {verdict.key.index}: not all of its tests were run, so no share of them can "
-                "be told; the judge of judging.where does not run tests behind one that fails"
+                f"problem {verdict.key.problem}, sample {verdict.key.index}: not all of its tests were run, so no share of "
+                "them can be told; the judge of judging.where does not run tests behind one that fails"
             )
     return fmean(o.tests_passed / o.tests if o.tests else 0.0 for o in outcomes)
 
