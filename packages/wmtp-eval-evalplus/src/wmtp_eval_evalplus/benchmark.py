@@ -34,7 +34,8 @@ class EvalPlus(wmtp.CodeBenchmark):
             if base and row["base_input"] is None:
                 raise wmtp.ConfigError(
                     f"{base[0]}: the hub's form of {self.dataset} does not say which inputs are the base ones. Take the "
-                    f"file of EvalPlus' own release: paths.datasets.{self.dataset}_local: …Plus.jsonl.gz; or leave it out."
+                    f"file of EvalPlus' own release: paths.datasets.{self.dataset}_local: …Plus.jsonl.gz; or leave it "
+                    f"out: eval.metrics: [{self.pass_metric}@1]"
                 )
             yield wmtp.Problem(id=row["task_id"], row=row, reference=row["canonical_solution"], digest=row["digest"])
 
