@@ -108,4 +108,5 @@ def _spoken(text: str) -> re.Match[str] | None:
     found = list(_CHANNEL.finditer(text))
     final = [match for match in found if match["name"] == "final"]
     calls = [match for match in found if match["to"] or "to=" in match["more"]]
-    return (final or calls or [None])[-1]
+    answers = final or calls
+    return answers[-1] if answers else None
