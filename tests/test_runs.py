@@ -295,3 +295,16 @@ def test_damaged_keys_are_told_as_what_can_be_removed(
     keys.unlink()
     assert evaluate().complete
     assert keys.read_bytes() == whole
+
+
+def test_a_plugin_that_somebody_installed_changes_no_test_of_ours(tmp_path: Path, wmtp: Any) -> None:
+    """The suite passes where an author has installed a plugin: commands in it see the plugins of this repository alone."""
+    info = tmp_path / "site/wmtp_stranger-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wmtp-stranger\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text("[wmtp]\nstranger = wmtp_stranger\n", encoding="utf-8")
+    (tmp_path / "site/wmtp_stranger.py").write_text("raise SystemExit('imported')\n", encoding="utf-8")
+    listed = wmtp("plugins", "list", "--json", PYTHONPATH=str(tmp_path / "site"))
+    states = {one["distribution"]: one["state"] for one in json.loads(listed.stdout)}
+    assert states["wmtp-core"] == "loaded"
+    assert states["wmtp-stranger"] == "blocked"

@@ -197,3 +197,24 @@ def test_what_was_made_with_is_told_apart(tmp_path: Path) -> None:
         run.generation_key({"style": "plain", "shots": 3})
     assert "shots: absent → 3" in str(refused.value)
     assert run.judge_key({"limit": 1}) != run.judge_key({"limit": 2}), "nothing has been judged yet"
+
+
+@pytest.mark.parametrize(("model", "told"), [("org/model", True), ("reference:", True), ("samples:", False)])
+def test_a_changed_judge_leads_to_wmtp_score_unless_samples_are_replayed_already(
+    tmp_path: Path, model: str, told: bool
+) -> None:
+    run: Any = EvaluatorFiles(tmp_path, "text-v1", generation=lambda: {"model id": model}, judging=dict)
+    outcome = wmtp.Outcome(status="passed", tests_passed=1, tests=1)
+    run.add_sample(sample())
+    run.generation_key({})
+    run.judge_key({"limit": 1})
+    run.add_verdict(wmtp.Verdict(key=sample().key, code_sha256="0", outcome=outcome, judge_key="0"))
+    with pytest.raises(wmtp.ConfigError) as refused:
+        run.judge_key({"limit": 2})
+    assert "limit: 1 → 2" in str(refused.value)
+    assert ("wmtp score" in str(refused.value)) is told
+    with pytest.raises(wmtp.ConfigError) as other:
+        run.generation_key({"shots": 1})
+    assert "wmtp score" not in str(other.value), "samples are made anew, and there is nothing to score"
+    run.close()
+    assert sorted(p.parent.name for p in tmp_path.glob("*/text-v1.jsonl")) == ["samples", "verdicts"]
