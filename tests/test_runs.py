@@ -305,6 +305,6 @@ def test_a_plugin_that_somebody_installed_changes_no_test_of_ours(tmp_path: Path
     (info / "entry_points.txt").write_text("[wmtp]\nstranger = wmtp_stranger\n", encoding="utf-8")
     (tmp_path / "site/wmtp_stranger.py").write_text("raise SystemExit('imported')\n", encoding="utf-8")
     listed = wmtp("plugins", "list", "--json", PYTHONPATH=str(tmp_path / "site"))
-    states = {one["distribution"]: one["state"] for one in json.loads(listed.stdout)}
+    states = {one["distribution"]: one["state"] for one in json.loads(listed.stdout)["plugins"]}
     assert states["wmtp-core"] == "loaded"
     assert states["wmtp-stranger"] == "blocked"
