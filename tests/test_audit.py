@@ -12,8 +12,10 @@ import torch
 
 from wmtp import create_plugin_manager
 from wmtp.evaluation.audit import Audit, audit
+from wmtp.generation.aligned_drafting import DraftingDecoder
 from wmtp.generation.decoder import RaggedDecoder
 from wmtp.generation.ragged_cache import RaggedCache
+from wmtp.generation.stepping import OwnCache, State
 
 PROBLEMS = 40
 
@@ -21,19 +23,10 @@ PROBLEMS = 40
 @pytest.fixture(scope="session")
 def tiny_mtp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random MTP Llama over bytes whose extra heads are right often enough to be accepted, and wrong often enough."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
     from wmtp.models.mtp_llama import MtpLlamaConfig, MtpLlamaForCausalLM
 
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2, **{c: i for i, c in enumerate(letters, 3)}}
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.decoder = decoders.ByteLevel()
     folder = tmp_path_factory.mktemp("tiny-mtp")
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
-    tokenizer.save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
     torch.manual_seed(0)
     config = MtpLlamaConfig(
         vocab_size=259, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
@@ -43,14 +36,46 @@ def tiny_mtp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = MtpLlamaForCausalLM(config).eval()
     for head in model.extra_heads:
         head.load_state_dict(model.model.layers[-1].state_dict())
-    # Printable ASCII alone, so that a token is a character.
     with torch.no_grad():
-        weight = model.get_output_embeddings().weight
-        printable = [i for i, c in enumerate(letters, 3) if len(c) == 1 and " " < c <= "~"]
-        mask = torch.ones(len(weight), dtype=torch.bool)
-        mask[printable] = False
-        weight[mask] = 0
+        only_printable(model.get_output_embeddings().weight)
     model.save_pretrained(folder)
+    return folder
+
+
+def byte_tokenizer() -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2, **{c: i for i, c in enumerate(letters, 3)}}
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+
+
+def only_printable(weight: torch.Tensor) -> None:
+    """Leaves printable ASCII alone in an output matrix, so that a token is a character."""
+    from tokenizers import pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    mask = torch.ones(len(weight), dtype=torch.bool)
+    mask[[i for i, c in enumerate(letters, 3) if " " < c <= "~"]] = False
+    weight[mask] = 0
+
+
+@pytest.fixture(scope="session")
+def tiny_hybrid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Qwen3.5 with a module."""
+    from safetensors.torch import load_file, save_file
+
+    from wmtp.testing.mtp_models import write_mtp_model
+
+    folder = write_mtp_model(tmp_path_factory.mktemp("hybrid") / "model", "qwen3.5").folder
+    byte_tokenizer().save_pretrained(folder)
+    tensors = load_file(folder / "model.safetensors")
+    only_printable(tensors["lm_head.weight"])
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 
@@ -61,7 +86,11 @@ def audited(
     torch.set_num_threads(1)
 
     def run(
-        temperature: float = 0.8, fault: Callable[[pytest.MonkeyPatch], None] | None = None, **options: Any
+        temperature: float = 0.8,
+        fault: Callable[[pytest.MonkeyPatch], None] | None = None,
+        *,
+        model: Path = tiny_mtp,
+        **options: Any,
     ) -> Audit:
         from wmtp.config import load_configuration
         from wmtp.evaluation import audit as module
@@ -69,7 +98,7 @@ def audited(
         write_files(
             problems=PROBLEMS,
             config={"devices": {"device": "cpu", "dtype": "float32"}},
-            model={"base_id": str(tiny_mtp)},
+            model={"base_id": str(model), "mtp": {"speculative": "always"}},
             eval={
                 "metrics": ["mbpp_pass@1"],
                 "batch_size": 8,
@@ -162,6 +191,43 @@ def test_a_seeded_fault_is_found_within_fifty_problems(
     told = json.loads(json.dumps(found.to_json()))
     assert told["passed"] is False
     assert told["differences"][0]["a"]["near_tie"] is False
+
+
+def recurrent_state_of_one_row(patch: pytest.MonkeyPatch) -> None:
+    """The second row's recurrent states are lost where drafts are verified; the comparison at load has one row."""
+    run = OwnCache.run
+
+    def wrong(self: Any, ids: torch.Tensor, state: State, width: int, keep: int = 1) -> Any:
+        if width > 1 and len(ids) > 1:
+            for layer in next(iter(state.kept.values())).layers:
+                for states in getattr(layer, "recurrent_states", {}).values():
+                    states[1] = 0
+        return run(self, ids, state, width, keep)
+
+    patch.setattr(OwnCache, "run", wrong)
+
+
+def a_draft_taken_as_it_is(patch: pytest.MonkeyPatch) -> None:
+    """The first draft of a row behind a recurrent trunk is accepted, right or not."""
+    accept = DraftingDecoder._accept
+
+    def wrong(self: Any, rows: Any, drafts: Any, drawn: list[list[int]]) -> Any:
+        for given, target in zip(drafts, drawn, strict=True):
+            target[0] = given[0]
+        return accept(self, rows, drafts, drawn)
+
+    patch.setattr(DraftingDecoder, "_accept", wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [None, a_draft_taken_as_it_is, recurrent_state_of_one_row])
+def test_seeded_faults_behind_a_recurrent_trunk_are_found(
+    audited: Callable[..., Audit], tiny_hybrid: Path, fault: Callable[[pytest.MonkeyPatch], None] | None
+) -> None:
+    found = audited(0.8, fault, model=tiny_hybrid)
+    assert found.acceptance[0]
+    assert found.passed == (fault is None)
+    assert bool(found.faults) == (fault is not None)
 
 
 def noisy(size: float) -> Callable[[pytest.MonkeyPatch], None]:

@@ -16,6 +16,7 @@ from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
 from wmtp.errors import ResourceError
 from wmtp.generation.engine import DecodingEngine
 from wmtp.models import load_model
+from wmtp.models.causal import check_early
 from wmtp.models.mtp_llama import MtpLlamaForCausalLM
 
 Make = Callable[..., MtpLlamaForCausalLM]
@@ -188,6 +189,11 @@ def test_peft_trains_adapters_of_trunk_and_heads(tiny: Make, folder: Path) -> No
         ("config.json", {"num_hidden_layers": 0}, r"num_hidden_layers is 0; a model has one at least"),
         ("config.json", {"num_hidden_layers": 4, "layer_types": ["full_attention"]}, r"says what 1 of them are"),
         ("config.json", {"hidden_size": "32"}, r"'hidden_size'.*expected int, got str"),
+        (
+            "config.json",
+            {"model_type": "qwen99"},
+            r"transformers \S+ knows no model type qwen99.* A newer transformers may",
+        ),
         ("generation_config.json", "{", r"generation_config\.json is damaged: it holds no JSON object"),
     ],
 )
@@ -195,6 +201,8 @@ def test_what_small_files_say_wrongly_is_told_in_one_line(folder: Path, file: st
     if isinstance(content, dict):
         content = json.dumps({**json.loads((folder / file).read_text(encoding="utf-8")), **content})
     (folder / file).write_text(content, encoding="utf-8")
-    with pytest.raises(ResourceError, match=says) as told:
-        load_model(folder)
-    assert "\n" not in str(told.value)
+    early = (check_early,) if file == "config.json" and isinstance(json.loads(content), dict) else ()
+    for look in (*early, load_model):  # the first before weights are fetched
+        with pytest.raises(ResourceError, match=says) as told:
+            look(folder)
+        assert "\n" not in str(told.value)

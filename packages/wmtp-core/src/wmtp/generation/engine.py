@@ -20,7 +20,7 @@ from wmtp.contracts.engines import (
     Sampling,
 )
 from wmtp.contracts.models import DecodingParts, Drafter
-from wmtp.errors import GenerationError
+from wmtp.errors import GenerationError, ResourceError
 from wmtp.generation.aligned import AlignedDecoder
 from wmtp.generation.aligned_drafting import DraftingDecoder
 from wmtp.generation.decoder import RaggedDecoder
@@ -81,6 +81,7 @@ class DecodingEngine:
         self._scoring: dict[int, Drafter] = {}
         self.stored_modules, self.heads = stored, heads or HeadsFound()
         self._depth = drafting_depth(parts, n_heads)
+        self._drafts_asked = speculative == "always" or (n_heads or 0) > 1
         self._target = parts.target
         self._counters = Counters()
         self._ends = _eos_ids(model, tokenizer)
@@ -92,7 +93,8 @@ class DecodingEngine:
         self.identity: Mapping[str, str] = {**identity, "engine": ENGINE_VERSION}
         self._threads = threads
         chosen = {} if threads is None else {"threads": str(threads)}
-        self.origin: Mapping[str, str] = {**(origin or {}), "decoding": self.path.path, **chosen}
+        told = {"heads": str(self.heads)} if self.heads is not heads and heads else {}
+        self.origin: Mapping[str, str] = {**(origin or {}), **told, "decoding": self.path.path, **chosen}
         self._thinking_opened: set[SampleKey] = set()  # by the template, in the prompts of these
 
     def _make_decoder(
@@ -110,11 +112,11 @@ class DecodingEngine:
         shared |= {"context": target.context, "vocabulary": target.rows}
         if depth and (why := self._cannot_draft(self.path.stepper)):
             self._counters.notes.append(f"Its heads do not draft ({why}); they are scored all the same.")
-        elif depth:
+        elif depth and (drafter := self._drafter(depth)).depth:
             assert isinstance(self.path.stepper, OwnCache)
             assert isinstance(target, ListenedTarget)
             return DraftingDecoder(
-                self.path.stepper, self._tokenizer, self._counters, target=target, drafter=self._drafter(depth),
+                self.path.stepper, self._tokenizer, self._counters, target=target, drafter=drafter,
                 may_stop_drafting=may_stop_drafting, **shared,
             )  # fmt: skip
         return AlignedDecoder(self.path.stepper, self._tokenizer, self._counters, **shared)
@@ -128,7 +130,16 @@ class DecodingEngine:
         return compare_blocks(self._model, stepper)
 
     def _drafter(self, depth: int) -> Drafter:
-        drafter = self._parts.drafter(depth)
+        """What drafts: nothing where modules turn out, when they are read, to hold no numbers."""
+        try:
+            drafter = self._parts.drafter(depth)
+        except ResourceError as error:
+            why = f"not used: {error}"
+            if self._drafts_asked:
+                raise GenerationError(f"model.mtp asks for drafts, and the modules are {why}") from error
+            self._parts, self._depth, self.stored_modules = decoding_parts(self._model), 0, None
+            self.heads = attrs.evolve(self.heads, used=False, why=why)
+            return self._parts.drafter(0)
         if isinstance(drafter, SequentialHeads):
             self._large = [*self._large, *large_layers(drafter.modules)]
         return drafter

@@ -46,7 +46,9 @@ def check_config(folder: Path, *, trust_remote_code: bool = False) -> None:
         ResourceError: it tells that the model cannot be decoded here, or cannot be known.
         PluginError: its weights are quantised in a way that a missing package reads.
     """
+    import transformers
     from transformers import AutoConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     import wmtp.models.mtp_llama  # noqa: F401  (registers the class with transformers' Auto classes)
 
@@ -61,6 +63,11 @@ def check_config(folder: Path, *, trust_remote_code: bool = False) -> None:
         raise ResourceError(
             f"{path}: {raw['model_type']} is a class that comes with the model as Python files (auto_map), and those are not "
             "run. Read them, and set model.trust_remote_code: true in the recipe if they may"
+        )
+    if raw["model_type"] not in CONFIG_MAPPING and not raw.get("auto_map"):
+        raise ResourceError(
+            f"{path}: transformers {transformers.__version__} knows no model type {raw['model_type']}, and no Python files of "
+            "the model's own are named (auto_map). A newer transformers may know it: pip install --upgrade transformers"
         )
     try:
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
@@ -106,7 +113,8 @@ def _needs_its_own_code(raw: Mapping[str, Any]) -> bool:
 def check_early(folder: Path, *, trust_remote_code: bool = False, handled: Collection[str] = ()) -> None:
     """Raises ResourceError as `check_config` does, but only for what no later look can mend; for when weights are not here yet.
 
-    A folder without config.json, or with a type that transformers alone does not know, is left to whoever reads it all.
+    A folder without config.json, or with a type that Python files of its own or a record handle, is left to whoever reads it
+    all.
 
     Args:
         folder: where config.json lies.
@@ -119,6 +127,7 @@ def check_early(folder: Path, *, trust_remote_code: bool = False, handled: Colle
         raw = json_text.loads((folder / "config.json").read_bytes())
         own = _needs_its_own_code(raw) and raw["model_type"] not in handled
         known = raw["model_type"] in CONFIG_MAPPING or (own and not trust_remote_code)
+        known = known or not (raw.get("auto_map") or raw["model_type"] in handled)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return
     if known:

@@ -292,12 +292,46 @@ def test_modules_whose_logits_are_not_finite_are_named(own: Make) -> None:
     tiny = own("mimo")
     file = tiny.folder / "model.safetensors"
     tensors = load_file(file)
-    tensors["model.mtp_layers.0.input_proj.weight"] *= float("nan")
+    tensors["model.mtp_layers.0.input_proj.weight"] *= 1e38
     save_file(tensors, file, metadata={"format": "pt"})
     model = loaded(tiny.folder)
     engine = DecodingEngine(model.model, model.tokenizer, identity={}, stored=model.stored_modules)
     with pytest.raises(GenerationError, match="the logits of draft 1 are not finite"):
         engine.head_scores("a", "bcd")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [("mimo", "model.mtp_layers.0.token_layernorm"), ("mimo", "model.mtp_layers.0.input_proj"), ("qwen3.5", "mtp.fc")],
+)
+def test_modules_that_hold_no_numbers_are_not_used(own: Make, family: str, name: str, value: float) -> None:
+    """Norms are looked at when the trunk is loaded, other weights when something is to be drafted."""
+    tiny = own(family)
+    file, name = tiny.folder / "model.safetensors", f"{name}.weight"
+    tensors = load_file(file)
+    tensors[name].view(-1)[-1] = value
+    save_file(tensors, file, metadata={"format": "pt"})
+    model = loaded(tiny.folder)
+    said = f"not used: model.safetensors: {name} holds something that is no number"
+
+    def engine(**options: Any) -> DecodingEngine:
+        stored = model.stored_modules
+        return DecodingEngine(
+            model.model, model.tokenizer, identity={}, stored=stored, heads=model.heads, origin={"heads": ""}, **options
+        )
+
+    made = engine()
+    assert made.heads.why == said
+    assert not made.heads.used
+    assert not made.depth
+    if model.heads.used:
+        assert made.origin["heads"].endswith(said)
+        with pytest.raises(GenerationError, match="asks for drafts, and the modules are not used"):
+            engine(n_heads=2)
+        assert engine(speculative="off").heads.used, "nothing was read"
+    else:
+        assert said in str(model.heads)
 
 
 def test_a_shard_of_the_trunk_may_not(own: Make) -> None:

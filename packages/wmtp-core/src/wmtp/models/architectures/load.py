@@ -116,8 +116,8 @@ class Checkpoint:
     def open(self, model: Any) -> tuple[StoredModules | None, HeadsFound]:
         """The modules behind a loaded trunk, where they can be run, and what was found of such.
 
-        Names and shapes are checked here, and no weight is read. Modules that cannot be run are told, and never keep the trunk
-        from it.
+        Names, shapes and norms are checked here, and no other weight is read. Modules that cannot be run are told, and never
+        keep the trunk from it.
         """
         if extra := getattr(model, "extra_heads", None):
             return None, HeadsFound(family="parallel", modules=len(extra), declared=len(extra), used=True)
@@ -133,11 +133,12 @@ class Checkpoint:
         try:
             trunk = Trunk(model)
             build_modules(trunk, spec, modules, self._shape)
+            norms = [self._read_finite(name) for name in self._norms()]
         except (ResourceError, AttributeError, TypeError) as error:
             return None, attrs.evolve(told, why=f"not used: {error}")
-        opened = cache(partial(build_modules, trunk, spec, modules, self._read))
+        opened = cache(partial(build_modules, trunk, spec, modules, self._read_finite))
         return StoredModules(spec, len(modules), opened), attrs.evolve(
-            told, used=True, why=self._doubts(spec, declared)
+            told, used=True, why=self._doubts(spec, declared, norms)
         )
 
     def _unusable(self) -> str:
@@ -161,7 +162,11 @@ class Checkpoint:
             return f"not used: {spec.name} has no place for {', '.join(self.found.strange[:3])}"
         return ""
 
-    def _doubts(self, spec: ArchitectureSpec, declared: int | None) -> str:
+    def _norms(self) -> list[str]:
+        """Names of the norms in front of the modules' projections."""
+        return [n for module in self.found.modules for role in ("enorm", "hnorm") for n in module.roles[role].values()]
+
+    def _doubts(self, spec: ArchitectureSpec, declared: int | None, norms: Sequence[Tensor]) -> str:
         doubts, modules = [], self.found.modules
         if not model_types(self.config) & set(spec.model_types):
             doubts.append(
@@ -170,8 +175,7 @@ class Checkpoint:
             )
         if declared is not None and declared != len(modules):
             doubts.append(f"config.json declares {_count(declared)}, and {len(modules)} stored")
-        norms = [name for module in modules for role in ("enorm", "hnorm") for name in module.roles[role].values()]
-        if all(_untouched(self._read(name)) for name in norms):
+        if all(_untouched(norm) for norm in norms):
             doubts.append("they look untrained: every weight of their norms is what it is before training")
         return "; ".join(doubts)
 
@@ -181,12 +185,21 @@ class Checkpoint:
         with safe_open(str(self.stored.files[name]), framework="pt") as file:
             return file.get_tensor(name)  # type: ignore[no-any-return]
 
+    def _read_finite(self, name: str) -> Tensor:
+        tensor = self._read(name)
+        if tensor.dtype in _NUMBERS and not all(map(torch.isfinite, tensor.aminmax())):
+            raise ResourceError(f"{self.stored.files[name].name}: {name} holds something that is no number")
+        return tensor
+
     def _shape(self, name: str) -> Tensor:
         """The tensor without its content."""
         from safetensors import safe_open
 
         with safe_open(str(self.stored.files[name]), framework="pt") as file:
             return torch.empty(file.get_slice(name).get_shape(), device="meta")
+
+
+_NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def _untouched(weight: Tensor) -> bool:
