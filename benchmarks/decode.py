@@ -191,7 +191,7 @@ def wide_bfloat16_part(prompts: list[str], quick: bool) -> list[str]:
 
 def sequential_model(vocabulary: int) -> tuple[Any, StoredModules]:
     """A Qwen2 trunk of over 100 M parameters whose next token is mostly a matter of the last one, and one sequential module
-    behind it that was trained on what the trunk itself writes."""
+    behind it, which begins as one that hands the joined token on and is trained on what the trunk itself writes."""
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=vocabulary, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=8,
@@ -209,6 +209,12 @@ def sequential_model(vocabulary: int) -> tuple[Any, StoredModules]:
     )
     spec = next(spec for spec in FAMILIES if spec.name == "mimo")
     modules = wmtp.new_modules(model, spec)
+    with torch.no_grad():
+        for module in modules.items:
+            size = module.eh_proj.weight.shape[0]
+            module.eh_proj.weight.copy_(torch.cat([torch.zeros(size, size), torch.eye(size)], dim=1))
+            module.block.self_attn.o_proj.weight.mul_(0.05)
+            module.block.mlp.down_proj.weight.mul_(0.05)
     hidden = modules.first_hidden(*modules.trunk.run(input_ids=ids, use_cache=False))
     optimiser = torch.optim.AdamW(modules.parameters(), lr=1e-3)
     for _ in range(30):
