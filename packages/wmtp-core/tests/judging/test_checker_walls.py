@@ -108,6 +108,7 @@ PROGRAMS_FAULTS = {
     "an import of its own": ("def f(x):\n    import numpy\n    return x", "assert f(3) == 3"),
     "a value kept for later": ("def f(x): return []", "got = f(3)\nassert got[0] == 3"),
     "a value in a helper": ("def f(x): return 3", "def total(x): return sum(x)\nassert total(f(3)) == 3"),
+    "a function named like a builtin that it lacks": ("def total(a, b): return 6", "assert sum(10, 15) == 6"),
     "a false assertion": ("def f(x): return 4", "assert f(3) == 3"),
 }
 
@@ -132,6 +133,11 @@ def test_a_programs_fault_stays_the_programs(what: str, judge: SandboxJudge) -> 
         ("def f(x): return x", "assert near(f(3), 3)", "infrastructure"),  # a helper that the row forgot
         ("def f(x): return x", "assert f(3) == THREE", "infrastructure"),
         ("THREE = 3\ndef f(x): return x", "assert f(3) == THREE", "error"),
+        (
+            "def sum(a, b): return 6",
+            "assert sum(10, 15) == 6",
+            "error",
+        ),  # what the program lacks is named like a builtin
         ("from math import *\ndef f(x): return x", "assert f(3) == THREE", "error"),  # it may come from there
         ("def f(x: return x", "assert f(3) == THREE", "error"),
         ("", "assert f(3) == THREE", "error"),

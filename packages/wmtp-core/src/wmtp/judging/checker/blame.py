@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 _BUILTINS = frozenset(vars(builtins))
@@ -58,6 +58,11 @@ def defined_by(reference: str, names: Sequence[str]) -> Sequence[str]:
     bound |= {(n.asname or n.name).split(".")[0] for node in nodes if isinstance(node, _IMPORTS) for n in node.names}
     hidden = {"*", "exec", "globals", "setattr"} & (bound | {node.id for node in nodes if isinstance(node, ast.Name)})
     return names if hidden or not bound else [name for name in names if name in bound]
+
+
+def builtin_in_place(source: str, lacking: Collection[str]) -> bool:
+    """Whether a test has called a builtin of Python's where it meant a function, named like it, that the program lacks."""
+    return bool(_names(ast.parse(source)) & set(lacking) & _BUILTINS)
 
 
 _IMPORTS = (ast.Import, ast.ImportFrom)

@@ -114,6 +114,8 @@ def _is_tests_own(
     label = "<setup>" if stage == "the setup" else f"<{stage}>"
     if isinstance(error, NameError) and error.name in parts.names:  # nothing but the program could define it
         return error.name not in blame.defined_by(job["reference"], parts.names)
+    if blame.builtin_in_place(source, set(blame.defined_by(job["reference"], parts.names)) - set(program.names)):
+        return False
     return blame.is_tests_own(error, source, label, parts.names, space, asked=program.asked)
 
 
