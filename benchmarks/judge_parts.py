@@ -64,7 +64,7 @@ def steps(walls: zygote.Walls) -> dict[str, Callable[[], None]]:
 
     def own() -> None:
         rights()
-        candidate.prepare(channel)
+        candidate.prepare(channel, channel)
 
     def limited() -> None:
         own()

@@ -99,7 +99,10 @@ class Raised(NamedTuple):
             raised: Exception = kind(*arguments)
         except (TypeError, ValueError):
             bare: Any = kind
-            raised = bare.__new__(bare)
+            try:
+                raised = bare.__new__(bare)
+            except TypeError:  # a group, whose parts do not cross
+                return ProgramError(f"{self.name}: {self.text}")
             raised.args = tuple(arguments)
         return raised
 

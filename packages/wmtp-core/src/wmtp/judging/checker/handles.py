@@ -195,6 +195,13 @@ class RemoteObject:
         return self._do("identity") is True
 
 
+# The text of the program's object, where a test asks for it, and not of ours.
+_text: Any = property(
+    lambda self: (self.object() if isinstance(self, RemoteFunction) else self)._do("getattr", "__doc__")
+)
+RemoteFunction.__doc__ = RemoteObject.__doc__ = _text
+
+
 class _RemoteIterator:
     def __init__(self, source: Any) -> None:
         if not isinstance(source, RemoteObject):

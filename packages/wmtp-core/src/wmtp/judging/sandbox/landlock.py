@@ -65,14 +65,12 @@ def restrict(ruleset: int) -> None:
     _check(_restrict(_RESTRICT, ruleset, 0), "landlock_restrict_self")
 
 
-def keep_signals_inside() -> bool:
-    """Where the kernel can (Landlock ABI 6, Linux 6.12): this process and its descendants reach no process outside them,
-    neither by signals and abstract sockets nor by tracing. Returns whether it holds."""
+def signal_rules() -> int | None:
+    """A ruleset under which a process and its descendants reach no process outside them, neither by signals and abstract
+    sockets nor by tracing, and whatever file they could before. None where the kernel cannot (Landlock ABI 6, Linux 6.12)."""
     can = _syscall(_CREATE, None, 0, 1)
     if can < 6:
-        return False
+        return None
     ruleset = _ruleset(can, 0, network=0)
     _check(_libc.prctl(38, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
-    restrict(ruleset)
-    os.close(ruleset)
-    return True
+    return ruleset

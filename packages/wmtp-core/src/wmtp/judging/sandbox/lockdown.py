@@ -212,17 +212,18 @@ def drop_capabilities() -> None:
     _check(_libc.capset(_CAP_HEADER, _NO_CAPS), "capset")
 
 
-def open_last_pid() -> int | None:
+def open_proc() -> int | None:
+    """A copy of the mount of /proc that is in no tree, as a descriptor: what is open for writing there keeps nothing from being
+    made read-only. None where the kernel has no such copies."""
+    flags = 1 | 0x8000 | os.O_CLOEXEC  # CLONE, RECURSIVE
+    tree = _syscall(_OPEN_TREE, -100, ctypes.c_char_p(b"/proc"), flags)
+    return None if tree < 0 else tree
+
+
+def open_last_pid(proc: int) -> int | None:
     """Where the next pid of this namespace is set; None where the kernel has no such place, or it is closed to us."""
     try:
-        # By a copy of the mount that is in no tree: what is open for writing there keeps nothing from being made read-only.
-        tree = _check(
-            _syscall(_OPEN_TREE, -100, ctypes.c_char_p(b"/proc"), 1 | 0x8000 | os.O_CLOEXEC), "open_tree /proc"
-        )
-        try:
-            return os.open("sys/kernel/ns_last_pid", os.O_WRONLY | os.O_CLOEXEC, dir_fd=tree)
-        finally:
-            os.close(tree)
+        return os.open("sys/kernel/ns_last_pid", os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
     except OSError:
         return None
 

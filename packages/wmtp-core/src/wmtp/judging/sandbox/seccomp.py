@@ -65,6 +65,8 @@ _CHECKED: dict[str, tuple[tuple[int | None, int | None], int, tuple[int, ...]]] 
     "prlimit64": ((302, 261), 0, (0,)),  # its own limits only: pid 1 has the same uid
     "prctl": ((157, 167), 0, (16, 21, 36)),  # GET_NAME, GET_SECCOMP, SET_CHILD_SUBREAPER
     "socketpair": ((53, 199), 0, (1,)),  # AF_UNIX
+    # The zygote's, and the keeper's of stdin programs: buffers, and none. Nobody else has a ring, and nobody can make one.
+    "io_uring_register": ((427, 427), 1, (0, 1)),
 }
 # Allowed but with these arguments: name → (numbers, argument index, mask, refused value under it).
 _REFUSED: dict[str, tuple[tuple[int | None, int | None], int, int, int]] = {

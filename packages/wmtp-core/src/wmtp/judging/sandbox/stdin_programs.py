@@ -28,10 +28,12 @@ from wmtp.judging.wire import channel, frames
 ERROR_TAIL = 2000  # bytes of stderr kept for the detail
 
 
-def serve(sock: _socket.socket, limits: Mapping[str, Any], sweep: Callable[[], float]) -> None:
+def serve(
+    sock: _socket.socket, limits: Mapping[str, Any], sweep: Callable[[], float], pin: Callable[[], None] | None
+) -> None:
     """Compiles the program, then runs a case for each request until the channel closes.
 
-    sweep kills whatever a case left running and returns the CPU seconds those processes used.
+    sweep kills whatever a case left running and returns the CPU seconds those processes used; pin makes each fork cheaper.
     """
     _, payload = channel.receive(sock, candidate.FRAME_LIMIT)
     try:
@@ -44,6 +46,8 @@ def serve(sock: _socket.socket, limits: Mapping[str, Any], sweep: Callable[[], f
     _open_streams()
     main = [candidate.new_main("__main__")]
     main[0].__dict__["__loader__"] = candidate.Source(payload.decode("utf-8", "surrogatepass"))
+    if pin:
+        pin()
     while True:
         _, data = channel.receive(sock, candidate.FRAME_LIMIT)
         head, output = _run_case(code, main, data, limits, sweep)
@@ -199,13 +203,19 @@ def _forget(main: list[types.ModuleType]) -> None:
     finalizers run, which may use the program's functions, variables and modules.
 
     First nobody but the program's own functions holds its names, so that all goes at once, finalizers before anything else.
-    What somebody else holds yet, a thread say, loses its names one by one.
+    What other modules hold is finalized where it lies, unless a thread goes on. What somebody else holds yet, a thread say,
+    loses its names one by one.
     """
     try:
-        held = weakref.ref(main[0].__dict__["__loader__"])
+        source = main[0].__dict__["__loader__"]
+        finalizers = "__del__" in source.get_source("")
+        held = weakref.ref(source)
+        del source
         sys.modules.pop("__main__", None)
         main.clear()
         gc.collect()
+        if finalizers and len(sys._current_frames()) == 1:
+            _finalize_kept()
         loader = held()
         spaces = (
             [] if loader is None else [d for d in gc.get_referrers(loader) if isinstance(d, dict) and "__loader__" in d]
@@ -216,6 +226,16 @@ def _forget(main: list[types.ModuleType]) -> None:
             gc.collect()
     except BaseException:  # the program's: it has ended, and what it printed stands  # noqa: BLE001
         pass
+
+
+def _finalize_kept() -> None:
+    for value in gc.get_objects():  # made since the zygote was warm
+        kind = type(value)
+        if kind.__module__ != "__main__" or not hasattr(kind, "__del__") or gc.is_finalized(value):
+            continue
+        if not any(value is kept for kept in vars(sys).values()):  # that outlives the streams
+            kind.__del__(value)
+    _flush()
 
 
 _LASTING = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)

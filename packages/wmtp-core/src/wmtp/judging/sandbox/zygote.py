@@ -10,6 +10,8 @@ from __future__ import annotations
 import _sitebuiltins
 import builtins
 import contextlib
+import ctypes
+import functools
 import gc
 import json
 import math
@@ -21,21 +23,24 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from wmtp.judging.sandbox import (
     candidate,
     folders,
+    hot_pages,
     landlock,
     libraries,
     lockdown,
     process_tree,
+    rehearsal,
     seccomp,
     selftest,
     stdin_programs,
     watchdog,
 )
-from wmtp.judging.wire import channel, codec, frames
+from wmtp.judging.wire import channel, frames
 
 # What programs import most. Each module more makes every fork a little dearer, and a program that needs another loads it.
 WARM = (
@@ -48,7 +53,6 @@ THREAD_STACK_BYTES = 8 << 20
 MAX_REQUEST = 4096
 MAX_OPTIONS = 1 << 16
 SPACE = socket.CMSG_SPACE(4)
-REHEARSALS = 50
 FIRST_PID = b"100"
 
 
@@ -56,7 +60,16 @@ class Zygote:
     """One control socket, one level. `strict`: pid 1 of its own namespace; else an ordinary process with a subreaper."""
 
     def __init__(
-        self, control: socket.socket, *, strict: bool, scratch: str, baseline: int, tmpfs_mib: int, walls: Walls | None
+        self,
+        control: socket.socket,
+        *,
+        strict: bool,
+        scratch: str,
+        baseline: int,
+        tmpfs_mib: int,
+        walls: Walls | None,
+        rules: int | None,
+        keepers: Keepers | None = None,
     ) -> None:
         self._control = control
         self._poll = select.poll()
@@ -64,12 +77,13 @@ class Zygote:
         self._strict = strict
         self._work = lockdown.WORK if strict else scratch
         self._tmpfs_mib, self._walls = tmpfs_mib, walls
+        self._rules = walls.rules if walls else landlock.signal_rules()
         self._baseline = baseline
+        self._keepers = keepers
+        self._fresh: os.stat_result | None = None
+        """At level process: what the program's folder is, as long as no program has touched it."""
 
     def loop(self) -> None:
-        random.seed(0)  # programs start with this state, whichever zygote they come from, so that verdicts repeat
-        gc.collect()
-        gc.freeze()  # children share these pages for as long as nothing touches them
         message, request = b"", {}
         while True:
             received, ancillary, _, _ = self._control.recvmsg(MAX_REQUEST, SPACE)
@@ -92,7 +106,9 @@ class Zygote:
         if self._walls:
             lockdown.mount_work(self._tmpfs_mib)
             self._walls.next_pid()
-        os.mkdir(folder, 0o700)
+            os.mkdir(folder, 0o700)
+        else:
+            self._fresh = folders.fresh(folder, self._fresh)
         os.chdir(folder)
         pid = lockdown.fork()
         if pid == 0:
@@ -110,6 +126,8 @@ class Zygote:
         if stopped:
             self._await_stop()
         status, cpu, peak = self._sweep(pid)
+        if self._keepers and request["mode"] == "stdio":
+            hot_pages.unpin(self._keepers.ring)
         report = channel.REPORT.pack(status, cpu, peak, not self._clean())
         if not stopped:
             self._await_stop()
@@ -123,14 +141,14 @@ class Zygote:
         try:
             if self._walls:
                 lockdown.drop_capabilities()
-                landlock.restrict(self._walls.rules)
-            else:
-                landlock.keep_signals_inside()
-            sock = candidate.prepare(descriptor)
+            if self._rules is not None:
+                landlock.restrict(self._rules)
             limits = request["limits"]
-            if request["mode"] == "stdio":
+            keeps = request["mode"] == "stdio"
+            sock = candidate.prepare(descriptor, self._keepers.ring if keeps and self._keepers else descriptor)
+            if keeps:
                 lockdown.become_subreaper()
-                stdin_programs.serve(sock, limits, self._sweep_beside)
+                stdin_programs.serve(sock, limits, self._sweep_beside, self._keepers.pin if self._keepers else None)
             elif request["mode"] == "probe":
                 channel.send(sock, frames.VALUE, json.dumps(_probe(limits)).encode())
             else:
@@ -146,12 +164,13 @@ class Zygote:
         if self._walls:
             lockdown.unmount_work()
             return self._walls.last_pid is not None
-        try:
-            os.rmdir(f"{self._work}/program")
-            if not os.listdir(self._work):
-                return True
-        except OSError:
-            pass  # it has left files, or taken away its own rights
+        if (
+            self._fresh
+            and os.listdir(self._work) == ["program"]
+            and folders.is_fresh(f"{self._work}/program", self._fresh)
+        ):
+            return True
+        self._fresh = None
         try:
             folders.empty(self._work)
         except OSError:
@@ -160,8 +179,8 @@ class Zygote:
 
     def _sweep(self, pid: int) -> tuple[int, float, float]:
         """Kills all that runs here and reaps it. CPU is that of every process reaped, the peak that of the first."""
-        status, cpu, peak = -9, 0.0, 0.0
-        for child, code, usage in self._kill_all():
+        status, cpu, peak = 0, 0.0, 0.0
+        for child, code, usage in self._kill_all(pid):
             cpu += usage.ru_utime + usage.ru_stime
             if child == pid:
                 status, peak = os.waitstatus_to_exitcode(code), candidate.peak_mib(usage)
@@ -171,8 +190,12 @@ class Zygote:
         """In a child that looks after cases: kills everything but itself, and the zygote, which is immune as pid 1."""
         return sum(usage.ru_utime + usage.ru_stime for _, _, usage in self._kill_all())
 
-    def _kill_all(self) -> list[tuple[int, int, resource.struct_rusage]]:
+    def _kill_all(self, first: int = -1) -> list[tuple[int, int, resource.struct_rusage]]:
+        """Kills everything that runs here, and reaps it. Most programs are one process: `first` is that of one, or -1."""
         reaped: list[tuple[int, int, resource.struct_rusage]] = []
+        if first > 0:  # not reaped yet, so its number is nobody else's
+            os.kill(first, signal.SIGKILL)
+            reaped.append(os.wait4(first, 0))
         while True:
             try:
                 ended = os.wait4(-1, os.WNOHANG)
@@ -193,33 +216,22 @@ class Zygote:
             pass
 
 
-class _Script:
-    """A channel that plays the checker's side, and listens to nothing."""
+class _Stage(Zygote):
+    """Serves one program in a rehearsal, and leaves everybody else alone."""
 
-    def __init__(self) -> None:
-        program = codec.Encoder().encode(["def add(first, second=1):\n    return first + second\n", "", ["add"], False])
-        arguments: tuple[list[Any], ...] = ([1], ["a", "b"], [[1.5], [2]], [(1, 2), ({"a": 1}, None)])
-        script = [(frames.PROGRAM, program)]
-        script += [(frames.CALL, codec.Encoder().encode(["add", given, {}])) for given in arguments]
-        self._frames = [channel.HEAD.pack(len(payload), kind) + payload for kind, payload in script] + [b""]
-        self._next = 0
+    def serve(self, mode: str, descriptor: int) -> None:
+        limits = {"cpu": 10, "memory_mib": 1024, "output_mib": 1, "input_file": "", "output_file": ""}
+        self._one(self._complete({"mode": mode, "limits": limits}), descriptor)
+        if not self._strict:
+            folders.empty(self._work)
 
-    def recv(self, size: int) -> bytes:
-        self._next += 1
-        return self._frames[(self._next - 1) % len(self._frames)]
+    def _sweep_beside(self) -> float:
+        return 0.0
 
-    def sendall(self, data: bytes) -> None:
-        pass
-
-
-def _rehearse() -> None:
-    """Plays a program and its calls often enough that the interpreter has adapted the code that serves them: a child that
-    has to do so writes to pages that it could have shared. The program is ours; no other ever runs in this process."""
-    main, script = sys.modules["__main__"], _Script()
-    for _ in range(REHEARSALS):
-        with contextlib.suppress(channel.Closed):
-            candidate.serve(script)  # type: ignore[arg-type]
-    sys.modules["__main__"] = main
+    def _sweep(self, pid: int) -> tuple[int, float, float]:
+        os.kill(pid, signal.SIGKILL)
+        _, code, usage = os.wait4(pid, 0)
+        return os.waitstatus_to_exitcode(code), usage.ru_utime + usage.ru_stime, candidate.peak_mib(usage)
 
 
 def _probe(limits: dict[str, Any]) -> dict[str, str]:
@@ -233,13 +245,24 @@ def _become_warm() -> None:
     builtins.exit = builtins.quit = _sitebuiltins.Quitter(
         "exit", "Ctrl-D (i.e. EOF)"
     )  # which `site` would have put there
-    _rehearse()
+    rehearsal.adapt()
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(kind, signal.SIG_DFL)
     # A thread's stack is RLIMIT_STACK by default, which we raise for deep recursion: eight threads would fill the memory.
     threading.stack_size(THREAD_STACK_BYTES)
     sys.argv = ["program.py"]
     sys.set_int_max_str_digits(0)  # data sets are older than that limit, and CPU is limited anyway
+
+
+class Keepers(NamedTuple):
+    """What the keeper of a stdin program needs to have pages copied as it forks its cases: a ring, and which pages."""
+
+    ring: int
+    pages: ctypes.Array[ctypes.c_char]
+
+    def pin(self) -> None:
+        hot_pages.pin(self.ring, self.pages)
+        os.close(self.ring)  # the zygote has it too, and lets go of the pages
 
 
 class Walls(NamedTuple):
@@ -254,17 +277,45 @@ class Walls(NamedTuple):
             os.pwrite(self.last_pid, FIRST_PID, 0)
 
 
-def _build_walls(outside: dict[str, str], found: libraries.Libraries) -> tuple[Walls, dict[str, str]]:
+def _build_walls(outside: dict[str, str], found: libraries.Libraries, proc: int | None) -> tuple[Walls, dict[str, str]]:
     """Everything of the strict level, in the process that becomes pid 1. Returns the facts that its self-test needs, too."""
     interfaces = [name for _, name in socket.if_nameindex()]
     inside = lockdown.namespace_ids()
     shared = [name for name in lockdown.NAMESPACES if inside[name] == outside[name]]
-    last_pid = lockdown.open_last_pid()
+    last_pid = None if proc is None else lockdown.open_last_pid(proc)
     lockdown.seal_root()
     walls = Walls(lockdown.file_rules(found), last_pid)
     lockdown.keep_mounting()
     seccomp.install(seccomp.program(os.uname().machine))
     return walls, {"interfaces": ",".join(interfaces), "shared": ",".join(shared)}
+
+
+def _settle(
+    control: socket.socket, options: dict[str, Any], found: libraries.Libraries
+) -> tuple[Walls | None, dict[str, str], int | None]:
+    """Goes where programs will run: (the walls there, facts for their self-test, a descriptor of /proc)."""
+    facts: dict[str, str] = {}
+    walls: Walls | None = None
+    strict = options["level"] == "strict"
+    if strict:
+        outside = lockdown.namespace_ids()
+        lockdown.enter_namespaces(options["scratch"], options["number"], found, options["packages"])
+        first = os.fork()
+        if first:
+            # Stays outside the pid namespace only to be its parent: if this dies, the kernel kills pid 1 and the rest.
+            control.close()
+            os.waitpid(first, 0)
+            os._exit(0)
+        lockdown.die_with_parent()
+        proc = lockdown.open_proc()
+        walls, facts = _build_walls(outside, found, proc)
+    else:
+        proc = os.open("/proc", os.O_RDONLY | os.O_CLOEXEC)
+        lockdown.become_subreaper()
+    os.chdir("/" if strict else options["scratch"])
+    if options["packages"]:
+        sys.path.append(lockdown.PACKAGES if strict else options["links"])
+    return walls, facts, proc
 
 
 def main(descriptor: int) -> None:
@@ -276,40 +327,44 @@ def main(descriptor: int) -> None:
     _become_warm()
     with open("/proc/self/statm", encoding="ascii") as file:
         baseline = int(file.read().split()[0]) * resource.getpagesize()
-    strict = options["level"] == "strict"
     known = options["libraries"]
     found = libraries.Libraries(*map(tuple, known)) if known else libraries.find(options["packages"])
-    facts: dict[str, str] = {}
-    walls: Walls | None = None
+    rings = [hot_pages.open_ring(), hot_pages.open_ring()]
     try:
-        if strict:
-            outside = lockdown.namespace_ids()
-            lockdown.enter_namespaces(options["scratch"], options["number"], found, options["packages"])
-            first = os.fork()
-            if first:
-                # Stays outside the pid namespace only to be its parent: if this dies, the kernel kills pid 1 and the rest.
-                control.close()
-                os.waitpid(first, 0)
-                os._exit(0)
-            lockdown.die_with_parent()
-            walls, facts = _build_walls(outside, found)
-        else:
-            lockdown.become_subreaper()
-        os.chdir("/" if strict else options["scratch"])
-        if options["packages"]:
-            sys.path.append(lockdown.PACKAGES if strict else options["links"])
+        walls, facts, proc = _settle(control, options, found)
     except OSError as error:
         control.send(json.dumps({"failed": str(error)}).encode())
         os._exit(3)
     lockdown.limit_all(output=options["file_mib"] << 20, processes=options["processes"], files=options["files"])
-    control.send(json.dumps({"ready": facts, "libraries": found}).encode())
-    zygote = Zygote(
-        control,
-        strict=strict,
+    random.seed(0)  # programs start with this state, whichever zygote they come from, so that verdicts repeat
+    gc.collect()
+    gc.freeze()  # children share these pages for as long as nothing touches them
+    make = functools.partial(
+        Zygote,
+        strict=options["level"] == "strict",
         scratch=options["scratch"],
         baseline=baseline,
         tmpfs_mib=options["tmpfs_mib"],
         walls=walls,
+        rules=walls.rules if walls else landlock.signal_rules(),
     )
-    zygote.loop()
+    keepers = _pin(rings, proc, functools.partial(_Stage, **make.keywords))
+    control.send(json.dumps({"ready": facts, "libraries": found}).encode())
+    make(control, keepers=keepers).loop()
     os._exit(0)
+
+
+def _pin(rings: list[int | None], proc: int | None, stage: Callable[[socket.socket], _Stage]) -> Keepers | None:
+    """Finds the pages that are written for every program, and has them copied as a child is forked, where that can be had."""
+    keepers = None
+    with contextlib.suppress(OSError):  # /proc does not tell
+        if proc is not None and rings[0] is not None and rings[1] is not None:
+            pages = rehearsal.written(lambda control, descriptor: stage(control).serve("call", descriptor), proc)
+            cases = rehearsal.written_by_cases(
+                lambda control, descriptor: stage(control).serve("stdio", descriptor), proc
+            )
+            hot_pages.pin(rings[0], hot_pages.vector(pages))
+            keepers = Keepers(rings[1], hot_pages.vector(cases))
+    if proc is not None:
+        os.close(proc)
+    return keepers

@@ -28,6 +28,8 @@ MAX_FIELDS = 255  # of a named tuple: each is a class, and classes are kept
 MAX_WEIGHT = 1 << 30
 """Bytes that one value may take in memory, by the cost of its containers: far more than its bytes on the wire."""
 _HEAD, _HEAD_FROM = struct.Struct("=cI").pack, struct.Struct("=cI").unpack_from
+_MOMENTS = (datetime.date, datetime.time, datetime.datetime)
+_ZONES = (type(None), datetime.timezone)  # what is written of a time zone is its offset
 _SMALL = {n: _HEAD(b"i", 1) + n.to_bytes(1, "little", signed=True) for n in range(-128, 128)}
 
 Handle = Callable[[Any], "int | None"]  # object → handle, or None if it has none
@@ -176,7 +178,7 @@ class Encoder:
             self._put(b"C", str(value).encode())
         elif kind is fractions.Fraction:
             self._many(b"R", [value.numerator, value.denominator], depth)
-        elif kind in (datetime.date, datetime.time, datetime.datetime) and getattr(value, "tzinfo", None) is None:
+        elif kind in _MOMENTS and type(getattr(value, "tzinfo", None)) in _ZONES:
             self._put(b"A", f"{kind.__name__} {value.isoformat()}".encode())
         elif kind is datetime.timedelta:
             self._many(b"L", [value.days, value.seconds, value.microseconds], depth)
@@ -289,10 +291,8 @@ def _moment(payload: bytes) -> Any:
     name, _, text = payload.decode().partition(" ")
     if len(payload) > 100:
         raise Malformed("moment too long")
-    kinds: dict[str, Any] = {"date": datetime.date, "time": datetime.time, "datetime": datetime.datetime}
-    moment = kinds[name].fromisoformat(text) if name in kinds else _fail("unknown moment")
-    # An encoder writes none with a time zone, so such a one could not go back.
-    return moment if getattr(moment, "tzinfo", None) is None else _fail("a moment with a time zone")
+    kind: Any = next((kind for kind in _MOMENTS if kind.__name__ == name), None)
+    return kind.fromisoformat(text) if kind else _fail("unknown moment")
 
 
 def _decimal(payload: bytes) -> decimal.Decimal:

@@ -1,0 +1,110 @@
+"""What is copied at a fork costs no fault later, and nothing but that."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wmtp.contracts.judging import CallTests
+from wmtp.judging.judge import SandboxJudge
+from wmtp.judging.sandbox import hot_pages, process_tree
+
+LOOK = CallTests(tests=("assert f(3) == 4",))
+
+
+def _faults(pid: int) -> tuple[int, int]:
+    """Minor faults of a process, and of its children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return int(fields[7]), int(fields[8])
+
+
+def _needs_a_ring() -> int:
+    ring = hot_pages.open_ring()
+    if ring is None:
+        pytest.skip("io_uring may not be used here")
+    return ring
+
+
+def _zygote(judge: SandboxJudge) -> int:
+    (pair,) = judge._pairs
+    return pair._zygote if judge.level == "process" else process_tree.children(pair._zygote)[0]
+
+
+def test_a_verdict_costs_a_third_of_the_page_faults_it_would(judge: SandboxJudge) -> None:
+    """Without it a zygote takes 140 to 200 of them a program, and the program's process 350 to 420."""
+    os.close(_needs_a_ring())
+    assert judge.submit("def f(x): return x + 1", LOOK).result().passed
+    zygote, count = _zygote(judge), 20
+    before = _faults(zygote)
+    for number in range(count):
+        assert judge.submit(f"def f(x): return x + {number + 1} - {number}", LOOK).result().passed
+    own, childrens = ((after - was) / count for after, was in zip(_faults(zygote), before, strict=True))
+    assert own < 60, own
+    assert childrens < 200, childrens
+
+
+def test_pinned_pages_are_the_childs_own_from_its_first_moment() -> None:
+    """In a process of its own, since what is pinned stays so."""
+    ring = _needs_a_ring()
+    if os.geteuid() and resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] < 1 << 20:
+        pytest.skip("no memory may be locked here")
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(tell, repr(_count_faults(ring)).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    shared, pinned = map(int, os.read(told, 100).decode().strip("()").split(","))
+    for descriptor in (told, tell, ring):
+        os.close(descriptor)
+    assert shared >= 100
+    assert pinned < 50
+
+
+def _count_faults(ring: int) -> tuple[int, int]:
+    area = mmap.mmap(-1, 200 * hot_pages.PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    area.write(b"x" * len(area))
+    start = ctypes.addressof(ctypes.c_char.from_buffer(area))
+    pages = range(start, start + len(area), 2 * hot_pages.PAGE)
+
+    def written_by_a_child() -> int:
+        pid = os.fork()
+        if pid == 0:
+            for place in range(0, len(area), 2 * hot_pages.PAGE):
+                area[place] = 1
+            os._exit(0)
+        used: Any = os.wait4(pid, 0)[2]
+        return int(used.ru_minflt)
+
+    bare = written_by_a_child()
+    assert hot_pages.pin(ring, hot_pages.vector(pages))
+    after = written_by_a_child()
+    hot_pages.unpin(ring)
+    return bare, after - (bare - 100)
+
+
+def test_neighbouring_pages_are_one_range() -> None:
+    page = hot_pages.PAGE
+    assert hot_pages.ranges([3 * page, page, 2 * page, 7 * page]) == [(page, 3 * page), (7 * page, page)]
+    assert hot_pages.ranges([]) == []
+
+
+def test_programs_can_neither_make_a_ring_nor_find_one(strict: SandboxJudge) -> None:
+    program = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+page = ctypes.create_string_buffer(1 << 13)
+def f():
+    made = libc.syscall(425, 1, ctypes.create_string_buffer(120))
+    found = [n for n in range(300) if libc.syscall(427, n, 0, (ctypes.c_long * 2)(ctypes.addressof(page), 4096), 1) == 0]
+    asked = [n for n in range(40) if libc.syscall(427, -1, n, None, 0) >= 0]
+    return made, found, asked
+"""
+    outcome = strict.submit(program, CallTests(tests=("assert f() == (-1, [], [])",))).result()
+    assert outcome.passed, outcome
