@@ -46,8 +46,8 @@ def write_seeds(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    folders = [Path(argument) for argument in sys.argv[1:] if not argument.startswith("-")]
-    for folder in folders:
-        write_seeds(folder)
+    for folder in map(Path, sys.argv[1:]):
+        if folder.is_dir():  # a file is an input to try again
+            write_seeds(folder)
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()

@@ -87,11 +87,9 @@ def write_seeds(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    for argument in sys.argv[1:]:
-        if not argument.startswith("-"):
-            write_seeds(Path(argument))
-    import signal
-
+    for folder in map(Path, sys.argv[1:]):
+        if folder.is_dir():  # a file is an input to try again
+            write_seeds(folder)
     signal.signal(signal.SIGALRM, checker._alarm)
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()

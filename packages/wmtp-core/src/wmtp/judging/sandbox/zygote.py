@@ -178,33 +178,29 @@ class Zygote:
         return True
 
     def _sweep(self, pid: int) -> tuple[int, float, float]:
-        """Kills all that runs here and reaps it. CPU is that of every process reaped, the peak that of the first."""
-        status, cpu, peak = 0, 0.0, 0.0
-        for child, code, usage in self._kill_all(pid):
-            cpu += usage.ru_utime + usage.ru_stime
-            if child == pid:
-                status, peak = os.waitstatus_to_exitcode(code), candidate.peak_mib(usage)
-        return status, cpu, peak
+        """Kills all that runs here and reaps it. CPU is that of every process reaped, the peak that of the first.
+
+        Most programs are one process. Nothing here grows with what a program has started: the next one could see that by where
+        its objects lie.
+        """
+        os.kill(pid, signal.SIGKILL)  # not reaped yet, so its number is nobody else's
+        _, code, usage = os.wait4(pid, 0)
+        cpu = usage.ru_utime + usage.ru_stime + self._sweep_beside()
+        return os.waitstatus_to_exitcode(code), cpu, candidate.peak_mib(usage)
 
     def _sweep_beside(self) -> float:
-        """In a child that looks after cases: kills everything but itself, and the zygote, which is immune as pid 1."""
-        return sum(usage.ru_utime + usage.ru_stime for _, _, usage in self._kill_all())
-
-    def _kill_all(self, first: int = -1) -> list[tuple[int, int, resource.struct_rusage]]:
-        """Kills everything that runs here, and reaps it. Most programs are one process: `first` is that of one, or -1."""
-        reaped: list[tuple[int, int, resource.struct_rusage]] = []
-        if first > 0:  # not reaped yet, so its number is nobody else's
-            os.kill(first, signal.SIGKILL)
-            reaped.append(os.wait4(first, 0))
+        """Kills everything else that runs here and reaps it: the CPU that it used. In a keeper of cases, too, which spares itself;
+        and the zygote is immune as pid 1."""
+        cpu = 0.0
         while True:
             try:
-                ended = os.wait4(-1, os.WNOHANG)
-                if not ended[0]:
+                pid, _, usage = os.wait4(-1, os.WNOHANG)
+                if not pid:
                     self._kill_round()
-                    ended = os.wait4(-1, 0)
+                    _, _, usage = os.wait4(-1, 0)
             except ChildProcessError:
-                return reaped
-            reaped.append(ended)
+                return cpu
+            cpu += usage.ru_utime + usage.ru_stime
 
     def _kill_round(self) -> None:
         if not self._strict:
@@ -227,11 +223,6 @@ class _Stage(Zygote):
 
     def _sweep_beside(self) -> float:
         return 0.0
-
-    def _sweep(self, pid: int) -> tuple[int, float, float]:
-        os.kill(pid, signal.SIGKILL)
-        _, code, usage = os.wait4(pid, 0)
-        return os.waitstatus_to_exitcode(code), usage.ru_utime + usage.ru_stime, candidate.peak_mib(usage)
 
 
 def _probe(limits: dict[str, Any]) -> dict[str, str]:
