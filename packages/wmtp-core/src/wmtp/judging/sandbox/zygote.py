@@ -189,8 +189,8 @@ class Zygote:
         return os.waitstatus_to_exitcode(code), cpu, candidate.peak_mib(usage)
 
     def _sweep_beside(self) -> float:
-        """Kills everything else that runs here and reaps it: the CPU that it used. In a keeper of cases, too, which spares itself;
-        and the zygote is immune as pid 1."""
+        """Kills everything else that runs here, and reaps it: the CPU that it used. A keeper of cases spares itself by it;
+        the zygote is immune as pid 1."""
         cpu = 0.0
         while True:
             try:
