@@ -379,4 +379,9 @@ STDIN += [
     ('crlf', "import sys\na, b = map(int, input().split())\nsys.stdout.write(f'{a + b}\\r\\n')", ''),
     ('a trailing blank line', 'a, b = map(int, input().split())\nprint(a + b)\nprint()', ''),
     ('getpass user', 'import os\na, b = map(int, input().split())\nos.getuid(); os.getpid(); os.uname()\nprint(a + b)', ''),
+    ("a finalizer in another module", f"import math\n{_READ}class P:\n def __del__(self): print(a + b)\nmath.p = P()", ""),
+    ("a finalizer among the builtins", f"import builtins\n{_READ}class P:\n def __del__(self, s=a + b): print(s)\nbuiltins.p = P()", ""),
+    ("a finalizer in a cache", f"import functools\n{_READ}class P:\n def __del__(self): print(a + b)\n@functools.lru_cache\ndef f(): return P()\nf()", ""),
+    ("a finalizer in a cycle", f"{_READ}class P:\n def __del__(self): print(a + b)\np = P()\np.me = p", ""),
+    ("weakref.finalize", f"import weakref\n{_READ}class P: pass\np = P()\nweakref.finalize(p, print, a + b)", ""),
 ]  # fmt: skip
