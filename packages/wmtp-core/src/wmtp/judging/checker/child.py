@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _socket
 import json
 import signal
 import socket
+import sys
 import time
 from typing import Any
 
@@ -18,16 +20,17 @@ class Child:
 
     def __init__(self, control: socket.socket, job: dict[str, Any]) -> None:
         self._control = control
-        self.sock, other = socket.socketpair()
+        self.sock, other = _socket.socketpair()  # the C type: one of these a program
         request = {"mode": job["mode"], "limits": job["limits"]}
         self._started = time.monotonic()
-        with other:
-            socket.send_fds(control, [json.dumps(request).encode()], [other.fileno()])
+        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, other.fileno().to_bytes(4, sys.byteorder))
+        control.sendmsg([json.dumps(request).encode()], [rights])
+        other.close()
 
     def finish(self) -> dict[str, Any]:
         """Ends the child if it still runs. Returns the zygote's report: exit, cpu, peak_mib, wall."""
         self._control.send(b"stop")
-        report = self._control.recv(65536)
+        report = self._control.recv(256)
         self.sock.close()  # only now: a child that saw it would wake up to leave by itself, and it is killed anyway
         if len(report) != channel.REPORT.size:
             raise channel.Closed("the zygote is gone")

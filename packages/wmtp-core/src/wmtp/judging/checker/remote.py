@@ -6,8 +6,8 @@ that knows only its number: comparing one is refused, since its ``__eq__`` is th
 
 from __future__ import annotations
 
+import _socket
 import io
-import socket
 import struct
 import sys
 import threading
@@ -38,7 +38,7 @@ class Unsplittable(Exception):  # noqa: N818
 class RemoteProgram:
     """Calls into one child over one channel."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: _socket.socket) -> None:
         self._sock = sock
         self._lock = threading.RLock()  # a test may start threads, and a function that it hands over may ask again
         self.spent = 0
