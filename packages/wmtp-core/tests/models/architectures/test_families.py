@@ -334,6 +334,18 @@ def test_modules_that_hold_no_numbers_are_not_used(own: Make, family: str, name:
         assert said in str(model.heads)
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int32, torch.bool, torch.uint8])
+def test_modules_stored_as_integers_are_not_used(own: Make, dtype: torch.dtype) -> None:
+    tiny = own("mimo")
+    file, name = tiny.folder / "model.safetensors", "model.mtp_layers.0.input_proj.weight"
+    tensors = load_file(file)
+    tensors[name] = tensors[name].to(dtype)
+    save_file(tensors, file, metadata={"format": "pt"})
+    heads = loaded(tiny.folder).heads
+    assert not heads.used
+    assert f"not used: model.safetensors: {name} is stored as " in heads.why
+
+
 def test_a_shard_of_the_trunk_may_not(own: Make) -> None:
     tiny = own("mimo")
     _shards(tiny.folder, set(tiny.names))

@@ -192,11 +192,16 @@ class Checkpoint:
         return tensor
 
     def _shape(self, name: str) -> Tensor:
-        """The tensor without its content."""
+        """The tensor without its content. Raises ResourceError for a weight of integers, which lacks what scales it."""
         from safetensors import safe_open
 
         with safe_open(str(self.stored.files[name]), framework="pt") as file:
-            return torch.empty(file.get_slice(name).get_shape(), device="meta")
+            part = file.get_slice(name)
+            if name.endswith("weight") and part.get_dtype()[0] in "IUB" and part.get_dtype() != "BF16":
+                raise ResourceError(
+                    f"{self.stored.files[name].name}: {name} is stored as {part.get_dtype()}, not as numbers"
+                )
+            return torch.empty(part.get_shape(), device="meta")
 
 
 _NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
