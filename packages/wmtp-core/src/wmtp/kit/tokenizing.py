@@ -60,7 +60,7 @@ def _continued(write: Callable[..., str], turns: Sequence[Message]) -> str:
     """Turns up to the end of the assistant's last one, as it stands: templates strip contents, and take thoughts out of them.
 
     A mark is put behind the content, or in its place, and the text in front of it is taken. (``continue_final_message`` of
-    transformers looks for the content, and does not find one that the template changed, or finds it in the end of the turn.)
+    transformers gives a content that the template trimmed as it is then, and refuses one that it cut.)
     """
     *earlier, last = turns
     prefill = last["content"]
