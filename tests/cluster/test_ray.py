@@ -193,9 +193,18 @@ def test_ray_is_not_imported_before_it_is_used() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_settings_are_checked() -> None:
-    with pytest.raises(ValueError, match="workers"):
-        RaySettings(workers=0)
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"workers": 0}, "workers"), ({"num_cpus": 0}, "num_cpus"), ({"num_gpus": -1}, "at least"),
+        ({"num_gpus": 1.5}, "whole ones"), ({"num_gpus": 1e-5}, "at least"),
+        ({"resources": {"CPU": 1}}, "num_cpus says it"), ({"resources": {"GPU": 1}}, "num_gpus"),
+        ({"resources": {"memory": 1e9}}, "Ray counts itself"), ({"resources": {"big": -1}}, "big"),
+    ],
+)  # fmt: skip
+def test_settings_are_checked(setting: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        RaySettings(**setting)
 
 
 @pytest.mark.parametrize(

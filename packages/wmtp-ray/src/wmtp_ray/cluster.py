@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import re
 import socket
 from importlib import metadata
 from typing import Any
@@ -67,6 +68,18 @@ def _no_cluster(address: str, error: Exception) -> wmtp.ConfigError:
     return wmtp.ConfigError(
         f"model.loaders.ray.address: no Ray cluster at {address!r} ({why}). Start one with 'ray start --head', or "
         "set address: local"
+    )
+
+
+def lacking(error: Exception) -> wmtp.ConfigError | None:
+    """What to do where a node could not even import what it was to run; ``None`` for other errors."""
+    found = re.search(r"No module named '([\w.]+)'|failed to import on the worker", str(error))
+    if found is None:
+        return None
+    return wmtp.ConfigError(
+        f"a node of the cluster lacks {found[1] or 'a package'}: install the same versions of wmtp-core, wmtp-ray and what the "
+        "model needs on every node, in the environment in which 'ray start' runs; nodes without are left out with a resource "
+        "of the others (model.loaders.ray.resources)"
     )
 
 

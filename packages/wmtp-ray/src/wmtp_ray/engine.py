@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import attrs
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 import wmtp
 from wmtp.kit import EngineStream, Spread, Taken, WorkerFacts, WorkerLostError, raised
-from wmtp_ray.cluster import connect, node, versions
+from wmtp_ray.cluster import connect, lacking, node, versions
 from wmtp_ray.settings import RaySettings
 
 T = TypeVar("T")
@@ -92,17 +92,22 @@ class RayWorker:
         options: dict[str, Any] = {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus}
         options |= {"resources": dict(settings.resources), "max_restarts": 0, "max_task_retries": 0}
         made: Any = ray.remote(EngineActor)
-        self._actor: Any = made.options(**options).remote(request, settings)
+        try:
+            self._actor: Any = made.options(**options).remote(request, settings)
+        except ValueError as error:  # Ray's own rules for resources
+            raise wmtp.ConfigError(f"model.loaders.ray: {' '.join(str(error).split())[:200]}") from None
         self._facts: WorkerFacts = self._got(self._actor.open.remote())
 
     def _got(self, reference: Any) -> Any:
         """What the actor answered. Raises what the engine raised, or that the actor is gone."""
         try:
             answer = ray.get(reference)
-        except RayTaskError as error:
+        except RayError as error:
+            if (told := lacking(error)) is not None:
+                raise told from None
+            if not isinstance(error, RayTaskError):
+                raise WorkerLostError(" ".join(str(error).split())[:200]) from None
             raise wmtp.GenerationError(f"a Ray worker failed: {' '.join(str(error).split())[-300:]}") from None
-        except (RayActorError, RayError) as error:
-            raise WorkerLostError(" ".join(str(error).split())[:200]) from None
         if isinstance(answer, Exception):
             raise answer
         return answer

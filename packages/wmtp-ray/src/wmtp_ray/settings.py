@@ -8,6 +8,30 @@ from typing import Any
 import attrs
 from attrs import validators
 
+LEAST = 0.0001
+"""The smallest part of a resource that Ray hands out."""
+NAMED_ELSEWHERE = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "", "object_store_memory": ""}
+
+
+def _quantity(name: str, value: float) -> None:
+    if value < 0 or 0 < value < LEAST:
+        raise ValueError(f"must be 0 or at least {LEAST} of {name}, not {value:g}")
+
+
+def _gpus(_: Any, __: Any, value: float) -> None:
+    _quantity("a GPU", value)
+    if value > 1 and value != int(value):
+        raise ValueError(f"must be a part of one GPU, or whole ones, not {value:g}")
+
+
+def _resources(_: Any, __: Any, value: Mapping[str, float]) -> None:
+    for name, quantity in value.items():
+        if (other := NAMED_ELSEWHERE.get(name)) is not None:
+            raise ValueError(
+                f"must not hold {name!r}" + (f": {other} says it" if other else ", which Ray counts itself")
+            )
+        _quantity(name, quantity)
+
 
 @attrs.frozen(kw_only=True)
 class RaySettings:
@@ -29,9 +53,9 @@ class RaySettings:
     inner: str | None = None
     inner_settings: Mapping[str, Any] = attrs.field(factory=dict)
     workers: int = attrs.field(default=1, validator=validators.ge(1))
-    num_cpus: float = attrs.field(default=1, validator=validators.gt(0))
-    num_gpus: float = attrs.field(default=0, validator=validators.ge(0))
-    resources: Mapping[str, float] = attrs.field(factory=dict)
+    num_cpus: float = attrs.field(default=1, validator=validators.ge(LEAST))
+    num_gpus: float = attrs.field(default=0, validator=_gpus)
+    resources: Mapping[str, float] = attrs.field(factory=dict, validator=_resources)
     address: str = "auto"
     window: int = attrs.field(default=128, validator=validators.ge(1))
     patience_s: float = attrs.field(default=600.0, validator=validators.ge(0))
