@@ -30,7 +30,7 @@ log = logging.getLogger("wmtp.openai")
 
 AHEAD = 16
 """Requests beyond those under way that wait for a server, at least, so that none waits for us."""
-TOGETHER_S = 0.004
+TOGETHER_S = 0.02
 """For so long completions are gathered before they are handed over: each handing over is two changes of thread."""
 AT_ONCE = 8
 """Requests that are handed to the loop together: each handing over wakes its thread."""

@@ -53,7 +53,7 @@ class RaySettings:
     inner: str | None = None
     inner_settings: Mapping[str, Any] = attrs.field(factory=dict)
     workers: int = attrs.field(default=1, validator=validators.ge(1))
-    num_cpus: float = attrs.field(default=1, validator=validators.ge(LEAST))
+    num_cpus: float = attrs.field(default=1.0, validator=validators.ge(LEAST))
     num_gpus: float = attrs.field(default=0, validator=_gpus)
     resources: Mapping[str, float] = attrs.field(factory=dict, validator=_resources)
     address: str = "auto"
