@@ -72,7 +72,7 @@ def said(room: str, name: str) -> str:
     value = import_module(room)
     for part in name.split("."):
         value = getattr(value, part) if not isinstance(value, ModuleType) else _inside(value, part)
-    if not callable(value):
+    if not callable(value) and not isinstance(value, ModuleType):
         return f"`{value!s:.80}`" if name != "__version__" else "The version of wmtp-core."
     text = inspect.cleandoc(value.__doc__ or "").split("\n\n")[0]
     return " ".join(text.split()).replace("|", "\\|")
