@@ -136,9 +136,13 @@ def _difference(
     variance = float(d.var(ddof=1)) if problems > 1 else 0.0
     # Few problems that differ tell little of the variance: what could be found is judged no better than the interval is wide.
     error = max(math.sqrt(variance / problems), (high - low) / (2 * Z95))
-    shrink = 1.0
+    these_low, these_high = low, high
     if within is not None and variance > 0:
-        shrink = min(1.0, math.sqrt(within / problems) / error)
+        # The sum of many samples is all but normal, whichever way the problems lean; the limits for new problems are not.
+        half = min(
+            student_quantile(0.975, problems - 1) * math.sqrt(within / problems), max(middle - low, high - middle)
+        )
+        these_low, these_high = middle - half, middle + half
     return Difference(
         a=float(a.mean()),
         b=float(b.mean()),
@@ -147,8 +151,8 @@ def _difference(
         high=high,
         method=limits.method,
         share=share,
-        these_low=max(-1.0, middle - shrink * (middle - low)) if share else middle - shrink * (middle - low),
-        these_high=min(1.0, middle + shrink * (high - middle)) if share else middle + shrink * (high - middle),
+        these_low=max(-1.0, these_low) if share else these_low,
+        these_high=min(1.0, these_high) if share else these_high,
         p_value=null.p_value,
         p_error=null.error,
         test=f"{kind}, {'exact' if not null.draws else f'{null.draws} draws'}, mid-p",
