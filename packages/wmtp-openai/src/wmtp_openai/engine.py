@@ -7,10 +7,12 @@ import itertools
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+import attrs
 import openai
 
 import wmtp
@@ -68,6 +70,7 @@ class OpenAIEngine:
         self._urls, self._model, self._settings = tuple(urls), model, settings
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="openai", daemon=True)
+        self._at_once = settings.concurrency * len(self._urls)
         self._tokens, self._seconds, self._uncounted = 0, 0.0, 0
         self._copies = Copies()
         self._drawn = False
@@ -132,21 +135,21 @@ class OpenAIEngine:
         if sampling.temperature > 0 and not self._drawn:
             self._wait(self._check_draws())
             self._drawn = True
-        source, done = iter(requests), _Gathered(self._loop)
-        tasks: set[asyncio.Task[None]] = set()  # touched by the loop's thread alone
-        at_once = self._settings.concurrency * len(self._urls)
-        window = at_once + max(AHEAD, at_once)  # answers come in bursts: each leaves room for one that is at hand
+        source, work = iter(requests), _Work(done=_Gathered(self._loop))
+        window = self._at_once + max(
+            AHEAD, self._at_once
+        )  # answers come in bursts: each leaves room for one that is at hand
         started, under_way, more = time.monotonic(), 0, True
         try:
             while True:
                 if more and window - under_way >= AT_ONCE:
                     batch = list(itertools.islice(source, window - under_way))
                     more = len(batch) == window - under_way
-                    self._loop.call_soon_threadsafe(self._begin, batch, sampling, done, tasks)
+                    self._loop.call_soon_threadsafe(self._begin, batch, sampling, work)
                     under_way += len(batch)
                 if not under_way:
                     return
-                for completion in done.get():
+                for completion in work.done.get():
                     under_way -= 1
                     if isinstance(completion, Exception):
                         raise completion
@@ -154,28 +157,31 @@ class OpenAIEngine:
                     yield completion
         finally:
             if under_way and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(_cancel, tasks)
+                self._loop.call_soon_threadsafe(work.cancel)
             self._seconds += time.monotonic() - started
 
-    def _begin(
-        self,
-        batch: Sequence[wmtp.GenerationRequest],
-        sampling: wmtp.Sampling,
-        done: _Gathered,
-        tasks: set[asyncio.Task[None]],
-    ) -> None:
-        """On the loop: a task for each request, which leaves what came of it."""
+    def _begin(self, batch: Sequence[wmtp.GenerationRequest], sampling: wmtp.Sampling, work: _Work) -> None:
+        """On the loop: hands requests to those that ask, as many as there may be at once.
 
-        async def ask(request: wmtp.GenerationRequest) -> None:
+        Whoever has an answer asks for the next at once, over the connection that is free then. A task for each request would
+        leave connections idle in between, and the client looks at every idle one before it sends.
+        """
+
+        async def ask() -> None:
             try:
-                done.put(await self._asker.complete(request, sampling))
+                while work.waiting:
+                    work.done.put(await self._asker.complete(work.waiting.popleft(), sampling))
             except Exception as error:  # noqa: BLE001  (raised again where completions are taken)
-                done.put(error)
+                work.done.put(error)
+            finally:
+                work.asking -= 1  # not in a callback: nobody may come in between who counts on this one
 
-        for request in batch:
-            task = self._loop.create_task(ask(request))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+        work.waiting.extend(batch)
+        for _ in range(min(len(batch), self._at_once - work.asking)):
+            work.asking += 1
+            task = self._loop.create_task(ask())
+            work.tasks.add(task)
+            task.add_done_callback(work.tasks.discard)
 
     def _count(self, completion: wmtp.Completion, sampling: wmtp.Sampling) -> None:
         if completion.finish_reason in ("error", "too-long"):
@@ -291,6 +297,16 @@ class _Gathered:
         return self._ready.get()
 
 
-def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
-    for task in list(tasks):
-        task.cancel()
+@attrs.define(eq=False)
+class _Work:
+    """Requests that wait, and those that ask them. Touched by the loop's thread alone."""
+
+    done: _Gathered
+    waiting: deque[wmtp.GenerationRequest] = attrs.field(factory=deque)
+    tasks: set[asyncio.Task[None]] = attrs.field(factory=set)
+    asking: int = 0
+
+    def cancel(self) -> None:
+        self.waiting.clear()
+        for task in list(self.tasks):
+            task.cancel()
