@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny_training import tiny_mtp
 from torch import Tensor
 
@@ -266,3 +268,37 @@ def test_controls_do_not_depend_on_how_a_step_is_cut() -> None:
     control = wmtp.create_plugin_manager().controls["shuffled"].spec.create(None)
     whole = Setup(several=False, micro=8, control=control).gradient()
     assert worst(Setup(several=False, micro=2, control=control).gradient(), whole) <= TOLERANCE
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    lengths=st.lists(st.tuples(st.integers(2, 14), st.integers(0, 13)), min_size=1, max_size=7),
+    seed=st.integers(0, 2**31),
+    spread=st.sampled_from([0.0, 1.0, 6.0]),
+    prompt_weight=st.sampled_from([0.0, 0.05, 1.0]),
+)
+@pytest.mark.parametrize("name", ["uniform", "shuffled", "random-matched", "inverted", "position"])
+def test_whatever_the_weights_every_control_has_the_same_mean_in_every_document(
+    plugins: Any, name: str, lengths: list[tuple[int, int]], seed: int, spread: float, prompt_weight: float
+) -> None:
+    documents = [
+        Document(id=str(n), ids=tuple(range(2, 2 + length)), answer_from=min(start, length - 1))
+        for n, (length, start) in enumerate(lengths)
+    ]
+    rows = Rows(documents, 16, several=True, prompt_weight=prompt_weight)
+    batch = rows.batch(range(len(rows)))
+    generator = torch.Generator().manual_seed(seed)
+
+    def scorer(view: Any) -> Tensor:
+        scores = torch.randn(view["mask"].shape, generator=generator.manual_seed(seed)) * spread
+        return normalize_weights(scores, view["mask"])
+
+    weigher = Weigher(scorer, plugins.controls[name].spec.create(None), prompt_weight=prompt_weight, seed=seed)
+    if weigher.learners[1] is not None:
+        weigher.learners[1].update(weigher.moments(batch, {})[1])
+    weights = weigher(batch, {})
+    assert not weights[~batch.trained].any()
+    for row, numbers in enumerate(batch.keys):
+        for segment in range(len(numbers)):
+            there = batch.trained[row] & (batch.segments[row] == segment)
+            assert weights[row, there].double().mean().item() == pytest.approx(1.0, abs=1e-5)

@@ -266,6 +266,17 @@ def _request(files: Files) -> Any:
             "no token of",
         ),
         ("checkpoint", {"keep_best": 1}, "no section data.eval"),
+        ("train", {"eval_every": 1}, "no section data.eval"),
+        ("train", {"max_steps": 10**20}, "must be <="),
+        ("train", {"batch_size": 10**12}, "must be <="),
+        ("train", {"lora": {"target_modules": ["nope"]}}, "'nope'} not found"),
+        ("train", {"lora": {"target_modules": []}}, "must be >= 1"),
+        ("train", {"heads": {"count": 1, "freeze_trunk": True}}, "leaves nothing to train"),
+        (
+            "train",
+            {"heads": {"schedule": "forward", "schedule_steps": 9}},
+            "curriculum takes 9 steps and the training 2",
+        ),
         ("checkpoint", {"upload": "nowhere://x"}, "unknown URL scheme 'nowhere'"),
         ("checkpoint", {"upload": "a/key"}, "storage.mode is local"),
     ],
@@ -280,6 +291,56 @@ def test_bad_input_is_refused_before_the_first_step_and_leaves_nothing(
         files.invoke("train")
     assert says in str(caught.value)
     assert not files.run.exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"prompt": 5, "answer": "x"}, "rows.jsonl, line 2: a prompt is a text or a list of turns"),
+        ({"messages": []}, "line 2: a prompt is a text or a list of turns"),
+        ({"messages": ["x"]}, "a turn is an object with role and content"),
+        ({"messages": [{"role": "assistant", "content": None}]}, "a turn is an object with role and content"),
+        ({"messages": [{"role": "user", "content": "x"}]}, "is not the assistant's"),
+        ({"prompt": "a", "answer": "b", "weights": [[0, 1]]}, "line 2: weights are [[first character, end, weight]"),
+        ({"prompt": "a", "answer": "b", "weights": [[0, 1, -1]]}, "none below 0; one is [0, 1, -1]"),
+        ({"prompt": "a", "answer": "b", "weights": [[0, 1, float("nan")]]}, "none below 0; one is [0, 1, nan]"),
+        ({"prompt": "a", "answer": "b", "weights": "x"}, "they are 'x'"),
+        ({"prompt": "a", "answer": " "}, "its answer is empty"),
+        ({"text": "x" * 300}, "300 tokens, and the model a context of 256"),
+        ({"prompt": "a", "answer": "é" * 3, "weights": 3}, "they are 3"),
+    ],
+    ids=str,
+)
+def test_a_bad_row_is_named_by_its_line(files: Files, row: dict[str, Any], says: str) -> None:
+    files.recipe["data"]["train"]["max_length"] = 512
+    files._lines("rows.jsonl", [ROWS[0], row])
+    with pytest.raises(wmtp.ConfigError) as caught:
+        files.invoke("train")
+    assert says in str(caught.value)
+    assert not files.run.exists()
+
+
+def test_weights_of_nothing_float16_a_missing_template_and_a_file_in_the_way_are_refused(files: Files) -> None:
+    files.config["devices"]["dtype"] = "float16"
+    with pytest.raises(wmtp.ConfigError, match="vanish in float16"):
+        files.invoke("train")
+    files.config["devices"].pop("dtype")
+    files.recipe["data"]["train"]["chat"] = True
+    with pytest.raises(wmtp.ConfigError, match="tokenizer has no chat template"):
+        files.invoke("train")
+    files.recipe["data"]["train"].pop("chat")
+    files._lines("rows.jsonl", [{"prompt": "a", "answer": "bcd", "weights": [[0, 3, 0]]}])
+    files.recipe["train"]["scorer"] = "given-v1"
+    # The end token keeps its weight of 1: an answer that was cut has none.
+    files.recipe["data"]["train"]["max_length"] = 4
+    with pytest.raises(wmtp.ConfigError, match="the weights of its answer are all 0"):
+        files.invoke("train")
+    files.recipe["train"].pop("scorer")
+    files.run.parent.mkdir()
+    files.run.write_text("a file")
+    for command in ("train", "run"):
+        with pytest.raises(wmtp.ConfigError, match="cannot be made"):
+            files.invoke(command)
 
 
 def test_more_processes_than_rows_are_refused_before_one_is_started(files: Files) -> None:

@@ -171,6 +171,21 @@ def test_adapters_reach_modules_too_and_a_stopped_training_ends_with_the_same_bi
     assert differ == {"items.0.block.self_attn.q_proj.weight"}
 
 
+@pytest.mark.parametrize("family", ["mimo"], indirect=True)
+def test_activations_that_are_computed_twice_change_nothing_and_are_so_in_modules_too(
+    family: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"max_steps": 1}
+    family.train(train=changes)
+    calls = []
+    real = torch.utils.checkpoint.checkpoint
+    monkeypatch.setattr(torch.utils.checkpoint, "checkpoint", lambda *a, **k: calls.append(1) or real(*a, **k))
+    twice = family.renamed("twice")
+    twice.train(train={**changes, "activation_checkpointing": True})
+    assert twice.digests("twice") == family.digests()
+    assert len(calls) >= 4, "three layers of the trunk and the module's"
+
+
 @pytest.mark.parametrize("family", ["deepseek-v3"], indirect=True)
 def test_one_head_trains_the_trunk_alone_and_the_modules_go_along(family: Bench) -> None:
     place = exported(family, train={"max_steps": 1, "heads": {"count": 1}})

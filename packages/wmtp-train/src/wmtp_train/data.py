@@ -19,6 +19,10 @@ def load_rows(part: DataPartConfig, tokenizer: Any, config: wmtp.Config, plugins
         ConfigError: A data set is not installed or gives no examples, or an example cannot be trained on.
         ResourceError: A data set is nowhere.
     """
+    if part.chat and not getattr(tokenizer, "chat_template", None):
+        raise wmtp.ConfigError(
+            "data: chat is true, and the model's tokenizer has no chat template; set it to false, or use one that has one"
+        )
     found = [
         example for number, source in enumerate(part.sources) for example in _examples(source, number, config, plugins)
     ]

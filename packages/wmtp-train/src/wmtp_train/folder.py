@@ -66,7 +66,12 @@ class TrainingFolder:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Held by this process alone. Raises ConfigError if another trains in it."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise wmtp.ConfigError(
+                f"{self.path} cannot be made: {error.strerror}; use another run.name or --runs"
+            ) from None
         lock = filelock.FileLock(self.path / ".lock", timeout=0)
         try:
             lock.acquire()

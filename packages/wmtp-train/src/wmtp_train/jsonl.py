@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -32,6 +33,33 @@ def _check(row: Mapping[str, Any], where: str) -> None:
     else:
         raise wmtp.ConfigError(f"{where}: a row holds {FORMS}; this one has {', '.join(sorted(row)) or 'nothing'}")
     kit.check_fields(row, wanted, where)
+    if "messages" in wanted:
+        _check_turns(row["messages"], where)
+    elif "prompt" in row and not isinstance(row["prompt"], str):
+        _check_turns(row["prompt"], where)
+    _check_weights(row.get("weights"), where)
+
+
+def _check_turns(turns: Any, where: str) -> None:
+    if not isinstance(turns, list) or not turns:
+        raise wmtp.ConfigError(
+            f"{where}: a prompt is a text or a list of turns, and messages are such a list; it is {turns!r}"
+        )
+    for turn in turns:
+        if not isinstance(turn, Mapping) or not all(isinstance(turn.get(name), str) for name in ("role", "content")):
+            raise wmtp.ConfigError(f"{where}: a turn is an object with role and content, both text; one is {turn!r}")
+
+
+def _check_weights(weights: Any, where: str) -> None:
+    told = f"{where}: weights are [[first character, end, weight], …] of the answer, none below 0"
+    if weights is None:
+        return
+    if not isinstance(weights, list):
+        raise wmtp.ConfigError(f"{told}; they are {weights!r}")
+    for span in weights:
+        numbers = isinstance(span, list) and len(span) == 3 and all(type(one) in (int, float) for one in span)
+        if not numbers or not all(math.isfinite(one) for one in span) or span[2] < 0 or not 0 <= span[0] < span[1]:
+            raise wmtp.ConfigError(f"{told}; one is {span!r}")
 
 
 def examples(row: Mapping[str, Any]) -> Iterable[wmtp.Example]:

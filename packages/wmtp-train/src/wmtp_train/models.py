@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import wmtp
-from wmtp_train.rows import Batch
+from wmtp_train.rows import Batch, Rows
 
 TOLERANCE = 1e-3
 """Largest difference, relative to the largest logit, between a model's own logits and those of states and output matrix."""
@@ -112,6 +112,17 @@ def check_packing(model: Any, max_length: int) -> None:
         raise wmtp.ConfigError(
             f"{type(model).__name__} has {what}, and its documents would see one another in a packed row; set "
             "data.train.pack_sequences: false"
+        )
+
+
+def check_context(model: Any, rows: Rows) -> None:
+    """Raises ConfigError for documents that are longer than what the model was made for."""
+    context = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    longest = max(rows.documents, key=lambda one: len(one.ids))
+    if context is not None and len(longest.ids) > context:
+        raise wmtp.ConfigError(
+            f"example {longest.id} has {len(longest.ids)} tokens, and the model a context of {context} "
+            f"(max_position_embeddings); lower max_length to {context} in section data, which cuts such examples"
         )
 
 

@@ -18,6 +18,7 @@ from wmtp.events import RunStarted
 from wmtp.weighting import check_same_tokenizer
 from wmtp_train import models, schedule, sequential
 from wmtp_train.data import load_rows
+from wmtp_train.lora import add_adapters
 from wmtp_train.order import total_steps
 from wmtp_train.presets import scorer_of
 from wmtp_train.rows import Rows
@@ -116,15 +117,19 @@ def make_plan(request: TrainingRequest, *, world: int = 1) -> Plan:
     heads = _heads(loaded, train.heads)
     rows = load_rows(sections.data.train, loaded.tokenizer, config, plugins)
     eval_rows = load_rows(sections.data.eval, loaded.tokenizer, config, plugins) if sections.data.eval else None
-    for part in (sections.data.train, sections.data.eval):
-        if part is not None and part.pack_sequences:
+    for part, made in ((sections.data.train, rows), (sections.data.eval, eval_rows)):
+        if part is None or made is None:
+            continue
+        if part.pack_sequences:
             models.check_packing(loaded.model, part.max_length)
-    _check_vocabulary(rows, loaded)
+        models.check_context(loaded.model, made)
+        _check_vocabulary(made, loaded)
     steps = total_steps(len(rows), train.batch_size, train.num_epochs, train.max_steps)
     schedule.check_schedule(sections.optim, steps)
+    schedule.check_curriculum(train.heads, steps)
     scorer = scorer_of(sections, plugins)
-    if "given" in scorer.needs and not rows.has_given:
-        raise wmtp.ConfigError("scorer given-v1 weighs by the data's own weights, and no example has any")
+    if "given" in scorer.needs:
+        _check_given(rows)
     measures, others = _measures(request, sections, scorer.needs, loaded.tokenizer)
     decides = {
         "steps": steps,
@@ -133,6 +138,9 @@ def make_plan(request: TrainingRequest, *, world: int = 1) -> Plan:
         "scorer": scorer.described,
         **others,
     }
+    if train.lora is not None:
+        torch.manual_seed(seed)
+        add_adapters(loaded.model, train.lora)
     return Plan(
         sections=sections,
         seed=seed,
@@ -206,7 +214,12 @@ def _check_upload(sections: Sections, config: wmtp.Config, plugins: wmtp.Plugins
 
 
 def _dtype(config: wmtp.Config) -> str:
-    """Weights are trained in float32 unless config says otherwise."""
+    """Weights are trained in float32 unless config says otherwise. Raises ConfigError for what cannot be trained in."""
+    if config.devices.dtype == "float16":
+        raise wmtp.ConfigError(
+            "devices.dtype: gradients vanish in float16 without scaling of the loss, which is not done here; train in "
+            "float32 or bfloat16"
+        )
     return "float32" if config.devices.dtype == "auto" else config.devices.dtype
 
 
@@ -218,11 +231,25 @@ def _check_wishes(sections: Sections) -> None:
         )
     if (train.early_stopping or sections.checkpoint.keep_best) and train.eval_every is None:
         raise wmtp.ConfigError("early stopping and keep_best need train.eval_every: how often to look")
+    if train.eval_every and sections.data.eval is None:
+        raise wmtp.ConfigError(
+            "train.eval_every says how often to look at a validation loss: there is no section data.eval"
+        )
     if train.control is not None and train.scorer is None and train.algo in ("baseline-mtp", "mtp-baseline"):
         raise wmtp.ConfigError(
             f"control {train.control.name} stands in for a scorer's weights, and algo {train.algo} has no scorer; name one in "
             "train.scorer"
         )
+
+
+def _check_given(rows: Rows) -> None:
+    if not rows.has_given:
+        raise wmtp.ConfigError("scorer given-v1 weighs by the data's own weights, and no example has any")
+    for one in rows.documents:
+        if one.given is not None and not any(one.given[one.first_trained :]):
+            raise wmtp.ConfigError(
+                f"example {one.id}: the weights of its answer are all 0, so nothing of it is trained; leave it out"
+            )
 
 
 def _check_vocabulary(rows: Rows, loaded: wmtp.LoadedModel) -> None:

@@ -23,6 +23,15 @@ def check_schedule(optim: OptimConfig, total: int) -> None:
         )
 
 
+def check_curriculum(heads: HeadsConfig, total: int) -> None:
+    """Raises ConfigError for a curriculum that the training would not outlast."""
+    if heads.schedule and heads.schedule_steps > total:
+        raise wmtp.ConfigError(
+            f"the {heads.schedule} curriculum takes {heads.schedule_steps} steps and the training {total}: lower "
+            "train.heads.schedule_steps, or raise train.max_steps"
+        )
+
+
 def learning_rate(step: int, optim: OptimConfig, total: int) -> float:
     """The rate of a step, counted from 0."""
     rising = warmup(optim, total)

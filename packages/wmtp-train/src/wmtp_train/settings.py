@@ -73,7 +73,10 @@ class LoraConfig:
     rank: int = attrs.field(default=64, validator=validators.ge(1))
     alpha: float = attrs.field(default=128.0, validator=validators.gt(0.0))
     dropout: float = attrs.field(default=0.0, validator=[validators.ge(0.0), validators.lt(1.0)])
-    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    target_modules: tuple[str, ...] = attrs.field(
+        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        validator=validators.min_len(1),
+    )
 
 
 @attrs.frozen(kw_only=True)

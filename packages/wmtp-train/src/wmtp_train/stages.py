@@ -58,7 +58,12 @@ class Stages:
     @contextmanager
     def _held(self) -> Iterator[None]:
         """The whole run, by this process alone."""
-        self._request.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._request.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise wmtp.ConfigError(
+                f"{self._request.folder} cannot be made: {error.strerror}; use another run.name or --runs"
+            ) from None
         lock = filelock.FileLock(self._request.folder / ".run.lock", timeout=0)
         try:
             lock.acquire()

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import torch
 
 import wmtp
 from wmtp.events import Emitter, RunFinished, StepLogged
 from wmtp_train.folder import TrainingFolder, read_json, write_json, write_text
 from wmtp_train.loop import Loop, TrainingResult, latest, over
-from wmtp_train.lora import add_adapters
 from wmtp_train.plan import Plan, TrainingRequest, make_plan
 from wmtp_train.processes import Processes, Signals, joined, shard, threads
 from wmtp_train.uploads import Uploads
@@ -67,9 +65,6 @@ def _session(plan: Plan, processes: Processes, folder: TrainingFolder, training:
         _finish(uploads)
         return TrainingResult(folder=folder.path, step=checkpoint.step, steps=plan.steps, ending=ending)
     train = plan.sections.train
-    if train.lora is not None:
-        torch.manual_seed(plan.seed)
-        add_adapters(plan.model, train.lora)
     if train.activation_checkpointing:
         plan.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     shard(plan.model, processes)
