@@ -306,7 +306,7 @@ def test_bad_input_is_refused_before_the_first_step_and_leaves_nothing(
         ({"prompt": "a", "answer": "b", "weights": [[0, 1, float("nan")]]}, "none below 0; one is [0, 1, nan]"),
         ({"prompt": "a", "answer": "b", "weights": "x"}, "they are 'x'"),
         ({"prompt": "a", "answer": " "}, "its answer is empty"),
-        ({"text": "x" * 300}, "300 tokens, and the model a context of 256"),
+        ({"text": "x" * 300}, "301 tokens, and the model a context of 256"),
         ({"prompt": "a", "answer": "é" * 3, "weights": 3}, "they are 3"),
     ],
     ids=str,

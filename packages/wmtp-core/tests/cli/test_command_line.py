@@ -19,7 +19,18 @@ from wmtp.cli.commands import CORE, Command
 from wmtp.cli.doctor import _cache
 from wmtp.cli.session import Session
 
-HEAVY = ("torch", "transformers", "pandas", "boto3", "botocore", "pyarrow", "numpy", "huggingface_hub", "safetensors")
+HEAVY = (
+    "torch",
+    "transformers",
+    "pandas",
+    "boto3",
+    "botocore",
+    "pyarrow",
+    "numpy",
+    "huggingface_hub",
+    "safetensors",
+    "mlflow",
+)
 
 
 @pytest.fixture
