@@ -41,7 +41,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from train_demo_model import tokenizer
 
 LENGTH, BATCH, STEPS, ROUNDS, SKIPPED = 128, 4, 5, 3, 1
-BLOCK, BLOCKS, SETTLE_S = 10, 60, 0.02
+BLOCK, BLOCKS, SETTLE_S = 10, 20, 0.02
 LIMITS = {
     "tokens/s over HF Trainer, full logits, half of each row a prompt": (1.15, "least"),
     "peak, 4 heads over 1 head": (1.15, "most"),

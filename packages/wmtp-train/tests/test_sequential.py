@@ -171,22 +171,6 @@ def test_adapters_reach_modules_too_and_a_stopped_training_ends_with_the_same_bi
     assert differ == {"items.0.block.self_attn.q_proj.weight"}
 
 
-@pytest.mark.parametrize("family", ["mimo"], indirect=True)
-def test_activations_that_are_computed_twice_change_nothing_and_are_so_in_modules_too(
-    family: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
-
-    calls, real = [], Qwen2DecoderLayer.forward
-    monkeypatch.setattr(Qwen2DecoderLayer, "forward", lambda *a, **k: calls.append(1) or real(*a, **k))
-    family.train(train={"max_steps": 1})
-    once = len(calls)
-    twice = family.renamed("twice")
-    twice.train(train={"max_steps": 1, "activation_checkpointing": True})
-    assert twice.digests("twice") == family.digests()
-    assert len(calls) - once == once + 4, "the three layers of the trunk and the module's, once more"
-
-
 @pytest.mark.parametrize("family", ["deepseek-v3"], indirect=True)
 def test_one_head_trains_the_trunk_alone_and_the_modules_go_along(family: Bench) -> None:
     place = exported(family, train={"max_steps": 1, "heads": {"count": 1}})
