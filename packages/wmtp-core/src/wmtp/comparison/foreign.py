@@ -26,9 +26,7 @@ KNOWN = (
     "Known are run folders, human-eval's *_results.jsonl, EvalPlus' and BigCodeBench's eval_results.json, bigcode's logs, "
     "lm-evaluation-harness' samples_*.jsonl and inspect's .eval"
 )
-UNKNOWN_TESTS = (
-    "{name} does not say what its samples were asked and tested with, so nobody can tell that it was the same"
-)
+UNKNOWN_TESTS = ", and it does not say what they were asked and tested with, so nobody can tell that it was the same"
 STATUSES = ("pass", "fail", "timeout")  # EvalPlus' and BigCodeBench's
 PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "Zstandard", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 
@@ -114,7 +112,7 @@ def _json(path: Path) -> Any:
         raise ConfigError(f"{path}: damaged: it {error}") from None
 
 
-def _run(path: Path, form: str, judged: Mapping[str, Judged], notes: Iterable[str] = ()) -> RunData:
+def _run(path: Path, form: str, judged: Mapping[str, Judged]) -> RunData:
     """A run of outcomes: metric ``<name>_pass@1`` for each entry, plain ``pass@1`` where its name is empty."""
     names = {(f"{who}_pass@1" if who else "pass@1"): who for who in judged}
     if not any(of.passed for of in judged.values()):
@@ -124,6 +122,8 @@ def _run(path: Path, form: str, judged: Mapping[str, Judged], notes: Iterable[st
         for metric, who in names.items()
     }
     said = UNJUDGED.format(name=path.name, what="outcomes", form=form)
+    if not any(of.keys for of in judged.values()):
+        said += UNKNOWN_TESTS
     return RunData(
         name=path.name,
         path=path,
@@ -131,7 +131,7 @@ def _run(path: Path, form: str, judged: Mapping[str, Judged], notes: Iterable[st
         metrics=means,
         owners=dict(names),
         judged=dict(judged),
-        notes=(said, *notes),
+        notes=(said,),
     )
 
 
@@ -175,7 +175,7 @@ def _human_eval(path: Path) -> RunData:
         if isinstance(row.get("completion"), str):
             texts.setdefault(problem, {})[len(of)] = hash(row["completion"])
         of[len(of)] = _outcome(path, f"'passed' of {where}", row["passed"])
-    return _run(path, "human-eval", {"": Judged(passed=passed, texts=texts)}, [UNKNOWN_TESTS.format(name=path.name)])
+    return _run(path, "human-eval", {"": Judged(passed=passed, texts=texts)})
 
 
 def _evalplus(path: Path, whole: Mapping[str, Any]) -> RunData:
@@ -199,9 +199,8 @@ def _evalplus(path: Path, whole: Mapping[str, Any]) -> RunData:
             else:
                 raise ConfigError(f"{path}: {where} has no status")
     keys = {"data hash": whole["hash"]} if isinstance(whole.get("hash"), str) else {}
-    notes = [] if keys else [UNKNOWN_TESTS.format(name=path.name)]
     judged = {name: Judged(passed=of, keys=keys, texts=texts) for name, of in found.items() if of}
-    return _run(path, "EvalPlus", judged, notes)
+    return _run(path, "EvalPlus", judged)
 
 
 def _status(path: Path, where: str, status: Any) -> bool:
@@ -231,4 +230,4 @@ def _bigcode(path: Path, tasks: Mapping[str, Any]) -> RunData:
                 raise ConfigError(f"{path}: task {task} has sample {index} twice")
             of[index] = _outcome(path, f"'passed' of task {task}", right)
     passed = {task: of for task, of in passed.items() if of}
-    return _run(path, "bigcode", {"": Judged(passed=passed)}, [UNKNOWN_TESTS.format(name=path.name)])
+    return _run(path, "bigcode", {"": Judged(passed=passed)})
