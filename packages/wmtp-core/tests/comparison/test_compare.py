@@ -20,6 +20,7 @@ import wmtp
 from wmtp.cli import main
 from wmtp.comparison.compare import compare
 from wmtp.comparison.metrics import lower_is_better
+from wmtp.comparison.programs import lines as program_lines
 from wmtp.reports.charts import ticks
 from wmtp.reports.html import write_report
 
@@ -104,6 +105,22 @@ def test_flips_are_listed_and_their_programs_are_one_command_away(make_run: Make
     assert "def f():" in done.output
     assert "AssertionError: f() == 1" in done.output
     assert "\x1b" not in done.output
+
+
+def test_a_program_is_shown_with_the_tests_that_it_failed(make_run: MakeRun) -> None:
+    run = make_run("a", {"t/1": [False, True, False], "t/2": [False]})
+    path = run / "verdicts" / "toy-v1.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[0]["detail"], rows[2]["failed_tests"] = "test 2: the assertion is false", [1, 2, 3, 4]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (run / "tests").mkdir()
+    tests = {"1": "assert f() == 1", "2": "assert f() == 2"}
+    (run / "tests" / "toy-v1.jsonl").write_text(json.dumps({"problem": "t/1", "tests": tests}) + "\n")
+    first, second, third = re.split("(?m)^== ", "\n".join(program_lines([run], "t/1")))[1:]
+    assert first.endswith("# a\n\n-- the test that failed, 2:\nassert f() == 2\n\n")
+    assert "the test that failed" not in second
+    assert third.count("-- the test that failed") == 2
+    assert "the test that failed" not in "\n".join(program_lines([run], "t/2"))
 
 
 def click_command() -> object:

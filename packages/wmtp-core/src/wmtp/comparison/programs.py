@@ -11,9 +11,11 @@ from wmtp.comparison.foreign import read_file
 from wmtp.comparison.texts import SCORED, read_texts
 from wmtp.errors import ConfigError
 from wmtp.runs.reader import Run, open_run
+from wmtp.runs.tables import failed_tests
 
 NO_TEXT = "(this file holds no programs)"
 NO_PROGRAM = "(no program in the completion)"
+TESTS_SHOWN = 3  # failing tests of a program that are printed, as the page has it
 
 
 def lines(runs: Sequence[Path], problem: str) -> Iterator[str]:
@@ -32,12 +34,16 @@ def _of_folder(folder: Path, problem: str) -> Iterator[str]:
     for evaluator in run.evaluators_with("samples"):
         samples = _last(run, "samples", evaluator, problem, known)
         verdicts = _last(run, "verdicts", evaluator, problem, known) if samples else {}
+        tests = run.failing_tests(evaluator).get(problem, {}) if samples else {}
         for index in sorted(samples):
             found = True
             verdict = verdicts.get(index, {})
             where = f"{folder} · {evaluator} · {problem} · sample {index}"
             yield _head(where, verdict.get("status", "not judged"), str(verdict.get("detail", "")))
             yield str(samples[index].get("code") or NO_PROGRAM)
+            for number in [n for n in failed_tests(verdict) if n in tests][:TESTS_SHOWN]:
+                yield f"-- the test that failed, {number}:"
+                yield tests[number]
             yield ""
     if not found:
         raise _unknown(folder, problem, known)

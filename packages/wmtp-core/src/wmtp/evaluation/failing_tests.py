@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 
 from wmtp.contracts.evaluation import Verdict
 from wmtp.contracts.judging import CallTests, StdioTests
+from wmtp.runs.tables import NUMBERED
 
-NUMBERED = re.compile(r"test (\d+): ")
 MOST = 5  # tests that one program failed, where all were run
 LONGEST = 2000  # characters of a test, or of one side of it, that are kept
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from wmtp.contracts.runs import GenerationRecord, RunRecord
 from wmtp.errors import ConfigError
 from wmtp.runs.reader import Run
 from wmtp.runs.record import command
+from wmtp.runs.tables import failed_tests
 from wmtp.statistics.intervals import mean_interval
 
 NO_PROGRAMS = "{name} holds scores alone: there are no programs to look at"
-NUMBERED = re.compile(r"test (\d+): ")
 BY = "{name}: where this page says that a sample passed, that is by {by}"
 
 
@@ -175,22 +174,13 @@ def _sample(row: Mapping[str, Any], verdict: Mapping[str, Any]) -> ReportSample:
         seconds=_number(row, "seconds"),
         tests_passed=int(_number(verdict, "tests_passed")),
         tests=int(_number(verdict, "tests")),
-        failed=_failed(verdict),
+        failed=failed_tests(verdict),
         cut=row.get("finish_reason") == "length",
         judged=_number(verdict, "cpu_seconds") if "cpu_seconds" in verdict else None,
         completion=completion if isinstance(completion, str) and (drawn or not code) else "",
         heads=str(heads) if drawn else "",
         characters=spans if drawn else (),
     )
-
-
-def _failed(verdict: Mapping[str, Any]) -> tuple[int, ...]:
-    """The tests that a program failed: all, where all were run, else the one that its verdict names."""
-    told = verdict.get("failed_tests")
-    if isinstance(told, list) and told:
-        return tuple(number for number in told if type(number) is int)
-    match = NUMBERED.match(str(verdict.get("detail", "")))
-    return (int(match[1]),) if match and verdict.get("status") != "passed" else ()
 
 
 def _number(row: Mapping[str, Any], name: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from wmtp.runs.folder import write_atomically
 
 DETAILS = "details"
 """The folder of what evaluators say beside their metrics."""
+NUMBERED = re.compile(r"test (\d+): ")
+"""How the detail of a verdict begins that names the test which failed."""
 
 
 def write_values(folder: Path, evaluator: str, values: Mapping[str, Mapping[str, float]]) -> None:
@@ -62,6 +65,15 @@ def write_failing_tests(folder: Path, evaluator: str, tests: Mapping[str, Mappin
         _write(path, [{"problem": problem, "tests": dict(of)} for problem, of in tests.items()])
     else:
         path.unlink(missing_ok=True)
+
+
+def failed_tests(verdict: Mapping[str, Any]) -> tuple[int, ...]:
+    """The tests that a program failed, by a verdict's line: all, where all were run, else the one that it names."""
+    told = verdict.get("failed_tests")
+    if isinstance(told, list) and told:
+        return tuple(number for number in told if type(number) is int)
+    match = NUMBERED.match(str(verdict.get("detail", "")))
+    return (int(match[1]),) if match and verdict.get("status") != "passed" else ()
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
