@@ -73,6 +73,23 @@ def test_three_runs_have_a_trend_and_holm_over_all_their_comparisons(make_run: M
     assert trend.p_value < 0.001
 
 
+def test_runs_of_other_problems_have_no_trend_and_are_compared_all_the_same(make_run: MakeRun) -> None:
+    of = {"a": ("1", "2", "3", "4"), "b": ("1", "2"), "c": ("3", "4")}
+    runs = [make_run(name, {p: [p in "13", True] for p in problems}) for name, problems in of.items()]
+    found = compare(runs, despite=["problems"])
+    assert [(c.b, c.found.problems) for c in found.comparisons] == [("b", 2), ("c", 2)]
+    assert not found.trends
+    assert found.notes[-1] == "no trend of toy_pass@1: no problem is in all of these runs"
+
+
+def test_a_problem_with_too_few_samples_that_one_run_alone_has_is_no_obstacle(make_run: MakeRun) -> None:
+    runs = [make_run("a", {"1": [True, False], "2": [True]})]
+    runs += [make_run(name, {"1": [False, False]}) for name in ("b", "c")]
+    found = compare(runs, metrics=["pass@2"], despite=["problems"])
+    assert [c.lost for c in found.comparisons] == [("1",), ("1",)]
+    assert found.trends[0].values == (1.0, 0.0, 0.0)
+
+
 def test_equal_runs_can_be_equivalent_and_undecided_ones_say_what_would_settle_it(make_run: MakeRun) -> None:
     same = outcomes(0.5, problems=200, n=4)
     a, b, c = make_run("a", same), make_run("b", same), make_run("c", outcomes(0.52, problems=200, n=4, seed=5))

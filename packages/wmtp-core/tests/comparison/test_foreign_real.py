@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import codecs
 import contextlib
 import copy
@@ -273,6 +274,21 @@ def test_a_file_that_lacks_what_is_only_looked_at_is_read(tmp_path: Path, rows: 
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert write_report([path]).exists()
     assert list(program_lines([path], "0" if "doc_id" in path.read_text() else "7"))
+
+
+def test_counts_that_are_no_numbers_leave_a_page_whole(tmp_path: Path) -> None:
+    """Python's JSON has NaN and infinity; a browser's has not, and would show no program of the page at all."""
+    samples = [
+        {"id": "a", "epoch": epoch, "scores": {"s": {"value": 1}}, "total_time": time,
+         "output": {"completion": "x = 1", "usage": {"output_tokens": time}}}
+        for epoch, time in enumerate([float("nan"), float("inf"), -float("inf"), 10**400, None, 2.5])
+    ]  # fmt: skip
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps({"status": "success", "plan": {}, "eval": {}, "samples": samples}))
+    page = write_report([path]).read_text()
+    packed = page.split('id="data">')[1].split("<")[0]
+    data = json.loads(gzip.decompress(base64.b64decode(packed)), parse_constant=pytest.fail)
+    assert [row[5] for row in data["samples"][0][0]] == [0, 0, 0, 0, 0, 2.5]
 
 
 @pytest.mark.parametrize("name", ["human_eval_results.jsonl", "evalplus_eval_results.json", "samples_lm_eval.jsonl"])

@@ -35,6 +35,7 @@ from wmtp.statistics.permutation import sign_flips
 from wmtp.statistics.planning import needed
 
 LEVEL = 0.05
+NO_TREND = "no trend of {}: no problem is in all of these runs"
 
 
 @runtime_checkable
@@ -81,10 +82,11 @@ def compare(
         _told(metric, loaded[0], other, one, p, equivalent)
         for (metric, other, one), p in zip(found, adjusted, strict=True)
     )
-    trends = tuple(_trend(metric, loaded) for metric in chosen) if len(loaded) > 2 else ()
+    trends = {metric: _trend(metric, loaded) for metric in chosen} if len(loaded) > 2 else {}
+    apart = [NO_TREND.format(metric) for metric, trend in trends.items() if trend is None]
     return Comparison(
-        runs=tuple(loaded), comparisons=comparisons, trends=trends, equivalent=equivalent, despite=tuple(passing),
-        notes=tuple(notes(loaded, chosen, asked=bool(metrics))),
+        runs=tuple(loaded), comparisons=comparisons, trends=tuple(t for t in trends.values() if t is not None),
+        equivalent=equivalent, despite=tuple(passing), notes=(*notes(loaded, chosen, asked=bool(metrics)), *apart),
     )  # fmt: skip
 
 
@@ -221,23 +223,32 @@ def judge(found: Difference, p_holm: float, equivalent: float | None, *, lower: 
 
 def _flips(metric: str, a: RunData, b: RunData) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Problems whose value crossed one half, upwards and downwards: of pass@1, from most samples failing to half passing."""
-    one, other = _by_problem(metric, a), _by_problem(metric, b)
-    both = [p for p in one if p in other]
-    gained = tuple(p for p in both if one[p] < 0.5 <= other[p])
-    return gained, tuple(p for p in both if other[p] < 0.5 <= one[p])
+    one, other = _by_problem(metric, (a, b))
+    gained = tuple(p for p in one if one[p] < 0.5 <= other[p])
+    return gained, tuple(p for p in one if other[p] < 0.5 <= one[p])
 
 
-def _by_problem(metric: str, run: RunData) -> Mapping[str, float]:
-    if sampled(run, metric):
-        return _passes(run.judged[run.owners[metric]].passed, k_of(metric))
-    return run.values[metric]
+def _by_problem(metric: str, runs: Sequence[RunData]) -> list[dict[str, float]]:
+    """Each run's values of the problems that all of them have. Others may have too few samples for a value."""
+    known = [run.judged[run.owners[metric]].passed if sampled(run, metric) else run.values[metric] for run in runs]
+    shared = [p for p in known[0] if all(p in of for of in known[1:])]
+    return [
+        _passes({p: run.judged[run.owners[metric]].passed[p] for p in shared}, k_of(metric))
+        if sampled(run, metric)
+        else {p: run.values[metric][p] for p in shared}
+        for run in runs
+    ]
 
 
-def _trend(metric: str, runs: Sequence[RunData]) -> Trend:
-    """Each problem's least-squares slope over the runs in their order; reversing the order flips its sign under no trend."""
-    table = [_by_problem(metric, run) for run in runs]
-    shared = [p for p in table[0] if all(p in t for t in table[1:])]
-    rows = np.array([[t[p] for t in table] for p in shared])
+def _trend(metric: str, runs: Sequence[RunData]) -> Trend | None:
+    """Each problem's least-squares slope over the runs in their order; reversing the order flips its sign under no trend.
+
+    ``None`` where no problem is in all runs.
+    """
+    table = _by_problem(metric, runs)
+    rows = np.array([[of[p] for of in table] for p in table[0]])
+    if not len(rows):
+        return None
     steps: Array = np.arange(len(runs), dtype=np.float64) - (len(runs) - 1) / 2
     slopes = rows @ steps / float(steps @ steps)
     share = not runs[0].units.get(metric) and bool(((rows >= 0) & (rows <= 1)).all())

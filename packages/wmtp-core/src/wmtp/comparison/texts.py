@@ -16,7 +16,7 @@ import attrs
 
 from wmtp import json_text
 from wmtp.comparison.archive import members
-from wmtp.comparison.records import RunData
+from wmtp.comparison.records import MOST_SCORE, RunData
 from wmtp.runs.lines import json_lines
 
 FAILING = 5  # failing tests of a sample that are told
@@ -208,4 +208,6 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _number(value: Any) -> Any:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+    """A count or a time; 0 for what is none. JSON as Python writes it has NaN, which a page's own JSON has not."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if number and 0 <= value <= MOST_SCORE else 0
