@@ -590,6 +590,8 @@ def test_too_few_problems_are_told_so(make_run: MakeRun) -> None:
     [
         ("samples/toy-v1.jsonl", '{"index": 0}'), ("samples/toy-v1.jsonl", '{"problem": ["p"], "index": 0}'),
         ("verdicts/toy-v1.jsonl", '{"problem": {}, "index": 0, "status": "passed", "passed": true, "judge_key": ""}'),
+        ("verdicts/toy-v1.jsonl", '{"problem": "t/0", "index": 0, "status": "failed", "passed": true, "judge_key": ""}'),
+        ("verdicts/toy-v1.jsonl", '{"problem": "t/0", "index": 0, "status": "passed", "passed": 1, "judge_key": ""}'),
         ("values/toy-v1.jsonl", '{"problem": "t/0"}'), ("values/toy-v1.jsonl", '{"problem": "t/0", "values": 3}'),
         ("values/toy-v1.jsonl", '{"problem": "t/0", "values": {"x_loss": NaN}}'),
     ],

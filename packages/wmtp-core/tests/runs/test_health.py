@@ -83,6 +83,15 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a line of something else": (
         lambda run: (run / LINES["verdicts"]).write_text('{"problem": ["a"], "index": 0}\n'), "it is none of verdicts",
     ),
+    "a verdict that says two things": (
+        lambda run: (run / LINES["verdicts"]).write_text(
+            (run / LINES["verdicts"]).read_text().replace('"passed": true', '"passed": false')
+        ), "record 1: damaged: it is none of verdicts",
+    ),
+    "failing tests that are no text": (
+        lambda run: ((run / "tests").mkdir(), (run / "tests/toy-v1.jsonl").write_text('{"problem": "task/0", "tests": {"1": 2}}\n')),
+        "it is none of tests",
+    ),
     "no bytes of text": (lambda run: (run / LINES["values"]).write_bytes(b"\xff\xfe\n"), "values/toy-v1.jsonl, line 1"),
 }  # fmt: skip
 

@@ -145,7 +145,9 @@ def _judged(run: Run, evaluator: str, record: RunRecord) -> Judged:
             if row["status"] == "infrastructure":
                 passed.setdefault(problem, {}).pop(index, None)
                 continue
-            passed.setdefault(problem, {})[index] = bool(row["passed"])
+            if row["passed"] is not (row["status"] == "passed"):
+                raise TypeError(f"status {row['status']!r} and passed {row['passed']!r} contradict each other")
+            passed.setdefault(problem, {})[index] = row["passed"]
             rows[problem] = row["judge_key"]
         except (KeyError, TypeError) as error:
             raise _no_line(run, f"verdicts/{evaluator}.jsonl", "verdict", error) from None

@@ -91,9 +91,12 @@ def _whole(row: Mapping[str, Any], kind: str) -> bool:
     if kind == "samples":
         return isinstance(row.get("code", ""), str | None) and isinstance(row.get("extra", {}), dict)
     if kind == "verdicts":
-        return isinstance(row.get("status"), str)
-    if kind in ("values", "tests"):
-        return isinstance(of := row.get(kind), dict) and (kind == "values" or all(map(str.isdecimal, of)))
+        return isinstance(row.get("status"), str) and row.get("passed") is (row["status"] == "passed")
+    if kind == "values":
+        return isinstance(row.get("values"), dict)
+    if kind == "tests":
+        of = row.get("tests")
+        return isinstance(of, dict) and all(n.isdecimal() and isinstance(text, str) for n, text in of.items())
     prompt = row.get("prompt")
     return isinstance(prompt, str) or (isinstance(prompt, list) and all(isinstance(turn, dict) for turn in prompt))
 
