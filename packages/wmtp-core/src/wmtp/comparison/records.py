@@ -35,7 +35,7 @@ class Judged:
     prompts: Mapping[str, str] = attrs.field(factory=dict)
     texts: Mapping[str, Mapping[int, int]] = attrs.field(factory=dict)
     problems: Collection[str] = attrs.field(
-        default=attrs.Factory(lambda self: self.passed.keys(), takes_self=True), kw_only=True
+        default=attrs.Factory(lambda self: self.passed.keys(), takes_self=True)
     )
 
 
@@ -45,7 +45,7 @@ class RunData:
 
     Attributes:
         name: What tables call it. path: folder or file. form: ``"run"``, or whose file it is.
-        metrics: Metric → value, as the run states it; empty for files of others, which have none.
+        metrics: Metric → value, as the run states it; of a file of another tool, the mean over its problems.
         units: Metric → unit, where it has one.
         owners: Metric → the key in `judged` that it comes from.
         judged: Evaluator → outcomes and keys. values: metric → problem → value, for metrics that are no pass@k.

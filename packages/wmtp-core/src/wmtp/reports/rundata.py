@@ -235,7 +235,7 @@ def _of_file(run: RunData) -> ReportRun:
             )
         )
     values = {metric: dict(_values(run, metric)) for metric in run.owners}
-    keys = {f"{key}": str(value) for of in run.judged.values() for key, value in of.keys.items() if value is not None}
+    keys = {key: str(value) for of in run.judged.values() for key, value in of.keys.items() if value is not None}
     notes = [*run.notes, *([] if texts.programs else [NO_PROGRAMS.format(name=run.name)])]
     return ReportRun(
         name=run.name,

@@ -13,7 +13,7 @@ from wmtp.comparison.records import Comparison, MetricComparison
 from wmtp.comparison.table import amount, p_value, signed
 from wmtp.contracts.runs import GenerationRecord, SpeculationRecord
 from wmtp.reports.charts import bars, columns, intervals, short_names
-from wmtp.reports.rundata import ReportRun, ReportSample
+from wmtp.reports.rundata import ReportRun
 from wmtp.reports.said import Part, curves, parts
 
 TIMINGS = ("samples", "tokens", "truncated", "tokens_per_second", "tokens_per_forward", "seconds")
@@ -176,13 +176,10 @@ def _cell(run: ReportRun, name: str) -> Row:
 
 
 def verdict_rows(runs: Sequence[ReportRun]) -> list[Row]:
-    def statuses(of: Sequence[ReportSample]) -> list[str]:
-        return [sample.status for sample in of]
-
     return [
         {"run": run.name, "status": status, "count": count}
         for run in runs
-        for status, count in Counter(s for of in run.samples.values() for s in statuses(of)).most_common()
+        for status, count in Counter(s.status for of in run.samples.values() for s in of).most_common()
     ]
 
 
