@@ -89,8 +89,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         ), "record 1: damaged: it is none of verdicts",
     ),
     "failing tests that are no text": (
-        lambda run: ((run / "tests").mkdir(), (run / "tests/toy-v1.jsonl").write_text('{"problem": "task/0", "tests": {"1": 2}}\n')),
-        "it is none of tests",
+        lambda run: (
+            (run / "tests").mkdir(),
+            (run / "tests/toy-v1.jsonl").write_text('{"problem": "task/0", "tests": {"1": 2}}\n'),
+        ), "it is none of tests",
     ),
     "no bytes of text": (lambda run: (run / LINES["values"]).write_bytes(b"\xff\xfe\n"), "values/toy-v1.jsonl, line 1"),
 }  # fmt: skip
@@ -115,6 +117,12 @@ def test_damage_is_told_and_no_number_is_shown(run: Path, what: str) -> None:
 def test_a_whole_run_is_complete(run: Path) -> None:
     opened = wmtp.open_run(run)
     assert (opened.state, opened.faults, opened.missing) == ("complete", (), ())
+
+
+def test_bytes_that_are_no_text_in_what_an_evaluator_says_are_no_obstacle_to_a_page(run: Path) -> None:
+    (run / "details").mkdir()
+    (run / "details/toy-v1.md").write_bytes(b"said \xff and more\n")
+    assert "said \ufffd and more" in write_report([run]).read_text()
 
 
 def test_a_run_that_lost_its_values_is_incomplete_and_its_page_says_so(run: Path) -> None:

@@ -34,9 +34,7 @@ class Judged:
     rows: Mapping[str, str] = attrs.field(factory=dict)
     prompts: Mapping[str, str] = attrs.field(factory=dict)
     texts: Mapping[str, Mapping[int, int]] = attrs.field(factory=dict)
-    problems: Collection[str] = attrs.field(
-        default=attrs.Factory(lambda self: self.passed.keys(), takes_self=True)
-    )
+    problems: Collection[str] = attrs.field(default=attrs.Factory(lambda self: self.passed.keys(), takes_self=True))
 
 
 @attrs.frozen(kw_only=True)

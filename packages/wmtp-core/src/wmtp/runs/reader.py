@@ -95,7 +95,10 @@ class Run:
     def details(self) -> dict[str, list[str]]:
         """Evaluator → what it has to say beside its metrics, as lines of Markdown (`EvaluationResult.report`)."""
         files = sorted((self.folder / DETAILS).glob("*.md"))
-        return {file.stem: file.read_text(encoding="utf-8").removesuffix("\n").split("\n") for file in files}
+        return {
+            file.stem: file.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n")
+            for file in files
+        }
 
     def rows(self, kind: str, evaluator: str) -> Iterator[dict[str, Any]]:
         """The lines of ``samples``, ``verdicts``, ``values`` or ``prompts`` as plain objects, in the file's order.
