@@ -603,3 +603,97 @@ def test_lines_that_are_no_records_are_told_by_file(make_run: MakeRun, file: str
         lines.write(line + "\n")
     with pytest.raises(wmtp.ConfigError, match=file):
         compare([a, b])
+
+
+def test_what_no_test_would_find_is_not_said_to_be_found(make_run: MakeRun) -> None:
+    """Of four problems or fewer with one sample each, nothing is found; of 24 none of which differs, 26.5 points are."""
+    for problems in (1, 2, 3, 4, 24):
+        same = outcomes(0.5, problems=problems)
+        runs = [make_run(f"{problems}{name}", same) for name in "ab"]
+        stdout = CliRunner().invoke(click_command(), [str(run) for run in runs]).stdout
+        found = compare(runs).to_json()["comparisons"][0]["smallest_detectable"]
+        assert ("too few problems" in stdout) is (problems < 5)
+        assert found >= 1 if problems < 5 else 0.26 < found < 0.27
+        plan = CliRunner().invoke(click_command(), [str(runs[0]), "--plan"]).stdout
+        assert ("n =  1: finds no difference" in plan) is (problems < 5)
+    assert "a difference of 26.5 points would have been found" in stdout
+
+
+def test_a_difference_that_would_have_been_found_is_rounded_up(make_run: MakeRun) -> None:
+    values = {f"t/{i}": 0.5 + i / 1000 for i in range(100)}
+    same = outcomes(0.5)
+    a, b = (
+        make_run("a", same, values={"x_f1": values}),
+        make_run("b", same, values={"x_f1": {p: v + 0.1 for p, v in values.items()}}),
+    )
+    c, d = (
+        make_run(name, same, values={"y_loss": {p: 2 * v + shift for p, v in values.items()}})
+        for name, shift in (("c", 0), ("d", 0.1))
+    )
+    for pair, metric in (((a, b), "x_f1"), ((c, d), "y_loss")):
+        done = CliRunner().invoke(click_command(), [*map(str, pair), "--metric", metric]).stdout
+        assert "would have been found" in done
+        assert not re.search(r"difference of 0\.0+( points)? would", done)
+        assert compare(pair, metrics=[metric]).comparisons[0].found.smallest_detectable > 0
+    schema = json.loads(SCHEMA.read_text())
+    few = [
+        make_run(name, outcomes(0.5, problems=3), values={"z_loss": {f"t/{i}": 1.0 + i for i in range(3)}})
+        for name in "ef"
+    ]
+    found = compare(few, metrics=["z_loss"]).to_json()
+    jsonschema.validate(found, schema)
+    assert found["comparisons"][0]["smallest_detectable"] is None
+    assert (
+        "too few problems: no difference is"
+        in CliRunner().invoke(click_command(), [*map(str, few), "--metric", "z_loss"]).stdout
+    )
+
+
+def unlike(samples: int) -> tuple[dict[str, list[bool]], dict[str, list[bool]]]:
+    """20 problems: 11 rise from a quarter to three, 9 fall as much; of others like these that tells nothing."""
+    quarter = [i % 4 == 0 for i in range(samples)]
+    rest = [not of for of in quarter]
+    pairs = [(quarter, rest) if i < 11 else (rest, quarter) for i in range(20)]
+    return {f"t/{i}": a for i, (a, _) in enumerate(pairs)}, {f"t/{i}": b for i, (_, b) in enumerate(pairs)}
+
+
+def test_more_samples_settle_what_the_p_value_asks_and_the_verdict_says_of_which_problems(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    few, many = (
+        [make_run(f"{name}{n}", of, seed=i) for i, (name, of) in enumerate(zip("ab", unlike(n), strict=True))]
+        for n in (8, 100)
+    )
+    undecided = CliRunner().invoke(click_command(), [str(run) for run in few]).stdout
+    plan = compare(few).comparisons[0].needed
+    assert plan is not None
+    assert (plan.samples, plan.samples_these is not None) == (None, True)
+    line = next(text for text in undecided.splitlines() if "of these problems alone by" in text)
+    assert f"{plan.samples_these} samples a problem; of new ones no number of samples on these would" in line
+    assert "on these problems would" not in undecided
+    one = compare(many).comparisons[0]
+    assert (one.verdict, one.found.low < 0 < one.found.high) == ("better", True)
+    page = tmp_path / "page.html"
+    decided = CliRunner().invoke(click_command(), [*map(str, many), "--html", str(page)]).stdout
+    assert "better of these problems; of new ones the interval holds zero" in decided
+    assert 'data-t="only_these"' in page.read_text(encoding="utf-8")
+    clear = [make_run(name, outcomes(rate, seed=i)) for i, (name, rate) in enumerate((("c", 0.2), ("d", 0.8)))]
+    assert "holds zero" not in CliRunner().invoke(click_command(), [str(run) for run in clear]).stdout
+
+
+def test_flips_come_in_the_order_of_names_whatever_the_metric_and_the_file(make_run: MakeRun) -> None:
+    names = [f"t/{i}" for i in (10, 9, 2, 1, 100, 20)]
+    fail, win = ({p: [ok] for p in names} for ok in (False, True))
+    low, high = ({p: float(ok) for p in names} for ok in (False, True))
+    a, b = make_run("a", fail, values={"x_exact": low}), make_run("b", win, values={"x_exact": high})
+    for one in compare([a, b]).comparisons:
+        assert one.gained == tuple(f"t/{i}" for i in (1, 2, 9, 10, 20, 100))
+    assert {c.metric for c in compare([a, b]).comparisons} == {"toy_pass@1", "x_exact"}
+
+
+def test_a_plan_from_one_sample_a_problem_says_at_most(make_run: MakeRun) -> None:
+    one = CliRunner().invoke(click_command(), [str(make_run("a", outcomes(0.5))), "--plan"]).stdout
+    more = CliRunner().invoke(click_command(), [str(make_run("b", outcomes(0.5, n=4))), "--plan"]).stdout
+    assert one.count("at most") == 3
+    assert "one sample a problem cannot tell" in one
+    assert "at most" not in more

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from fractions import Fraction
 
 import numpy as np
@@ -12,9 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from wmtp.statistics.best_case import BestCase
 from wmtp.statistics.multiplicity import holm
-from wmtp.statistics.paired import PassCounts, compare_passes, compare_values, difference_limits, score_limits
-from wmtp.statistics.permutation import DRAWS, moved_between_runs, sign_flips, tails
+from wmtp.statistics.paired import (
+    DETECTABLE,
+    PassCounts,
+    compare_passes,
+    compare_values,
+    difference_limits,
+    score_limits,
+)
+from wmtp.statistics.permutation import DRAWS, _convolved, binomial_tails, moved_between_runs, sign_flips, tails
 from wmtp.statistics.planning import needed
 
 
@@ -228,3 +237,111 @@ def test_a_plan_that_is_followed_has_its_power() -> None:
     assert plan.samples is not None
     found = np.mean([run(200, plan.samples, 0.05) <= 0.05 for _ in range(300)])
     assert 0.65 <= found <= 0.92
+
+
+@given(st.integers(1, 400), st.data())
+def test_mcnemars_tails_are_exact_however_small(coins: int, data: st.DataObject) -> None:
+    heads = data.draw(st.integers(0, coins))
+    fewer, peer = min(heads, coins - heads), stats.binom(coins, 0.5)
+    tail = Fraction(sum(math.comb(coins, j) for j in range(fewer)), 2**coins) + Fraction(
+        math.comb(coins, fewer), 2 ** (coins + 1)
+    )
+    found = binomial_tails(coins, heads)
+    assert found.p_value == pytest.approx(min(1.0, float(2 * tail)), rel=1e-12)
+    assert found.less == pytest.approx(peer.cdf(heads - 1), abs=1e-9)
+    assert found.greater == pytest.approx(peer.sf(heads), abs=1e-9)
+
+
+def test_no_p_value_is_zero_or_smaller_than_its_rounding() -> None:
+    one_way = compare_passes(counts(1, [0] * 164, 1, [1] * 164), 1)
+    assert (one_way.p_value, one_way.p_error) == (pytest.approx(2.0**-164), 0)
+    assert 0 < compare_passes(counts(1, [0] * 3000, 1, [1] * 3000), 1).p_value < 1e-300
+    many, peer = binomial_tails(1_000_000, 499_000), stats.binom(1_000_000, 0.5)
+    assert many.p_value == pytest.approx(2 * (peer.cdf(498_999) + peer.pmf(499_000) / 2), rel=1e-8)
+    for both in (None, [0, 1] * 80):
+        far = compare_passes(counts(9, [0, 1] * 80, 9, [9, 8] * 80, both and [0] * 160), 1)
+        assert 0 < far.p_error <= far.p_value < 1e-9
+
+
+def test_what_rounding_leaves_of_a_convolution_is_no_more_than_is_said() -> None:
+    for problems in (10, 164, 5000):
+        exact = [binomial_tails(problems, heads) for heads in range(0, problems + 1, max(1, problems // 20))]
+        points = 1 << math.ceil(math.log2(problems + 2))
+        for heads, peer in zip(range(0, problems + 1, max(1, problems // 20)), exact, strict=True):
+            found = _convolved({((-1, 1), (0.5, 0.5)): problems}, 2 * heads, 2, points, wrapped=False, middle=problems)
+            assert abs(found.less - peer.less) < found.rounding
+            assert abs(found.greater - peer.greater) < found.rounding
+
+
+@pytest.mark.parametrize("problems", [5, 24, 164])
+def test_what_would_have_been_found_is_what_the_test_finds_at_best(problems: int) -> None:
+    """Flips all one way, their number binomial: the test needs five."""
+    for flips in (0, 1, problems):
+        for found in (
+            compare_passes(counts(1, [0] * problems, 1, [1] * flips + [0] * (problems - flips)), 1),
+            compare_values([0.0] * problems, [1.0] * flips + [0.0] * (problems - flips), share=True),
+        ):
+            least = found.smallest_detectable
+            power = sum(
+                stats.binom.pmf(k, problems, min(1, least))
+                for k in range(problems + 1)
+                if binomial_tails(k, k).p_value <= 0.05
+            )
+            assert power >= 0.8 - 1e-6
+
+
+def test_few_problems_with_one_sample_find_nothing_and_with_several_they_may() -> None:
+    for problems in range(1, 5):
+        for end in (0, 1):
+            assert compare_passes(counts(1, [0] * problems, 1, [end] * problems), 1).smallest_detectable == math.inf
+            assert compare_values([1.5] * problems, [2.5 + end] * problems, share=False).smallest_detectable == math.inf
+    assert BestCase(size=1.0).least(2, samples=2) < 1
+    assert BestCase(size=1.0).least(1, samples=3) == pytest.approx(0.8)
+    assert BestCase(size=1.0, shared=True).least(1, samples=3) == math.inf  # 2 to minus 3
+    assert BestCase(size=1.0).least(1, samples=1 << 40) < 1e-6
+
+
+@settings(max_examples=25)
+@given(st.integers(2, 40), st.integers(2, 30), st.booleans(), st.floats(0.02, 0.9), st.data())
+def test_no_power_is_above_the_best_case(
+    problems: int, samples: int, shared: bool, part: float, data: st.DataObject
+) -> None:
+    """Single samples gained in other problems each, or whole problems: below the least difference neither has 80 %."""
+    least = BestCase(size=1.0, shared=shared).least(problems, samples)
+    if least == math.inf:
+        return
+    rate, zeros = part * least, [0] * problems
+    for size, trials in ((samples, problems), (1, problems * samples)):
+        power = 0.0
+        for gains in range(min(trials, 12) + 1):
+            gained = (
+                [size] * gains + [0] * problems
+                if size > 1
+                else [gains // problems + (i < gains % problems) for i in range(problems)]
+            )
+            found = compare_passes(counts(samples, zeros, samples, gained[:problems], zeros if shared else None), 1)
+            power += stats.binom.pmf(gains, trials, rate) * (found.p_value <= 0.05)
+        assert power < 0.81
+
+
+def test_values_of_which_few_differ_need_more_that_do() -> None:
+    few = compare_values([2.0] * 100, [2.0] * 99 + [2.5], share=False)
+    assert few.smallest_detectable >= 0.5 * BestCase(size=1.0).least(100)
+    alike = compare_values([0.5] * 164, [0.52] * 164, share=False)
+    assert 0 < alike.smallest_detectable < 1e-12
+    generator = np.random.default_rng(6)
+    a, b = generator.beta(200, 130, (2, 24))
+    scored = compare_values(a, b, share=True)  # all differ: their variance tells
+    assert scored.smallest_detectable == DETECTABLE * scored.standard_error
+
+
+@given(st.integers(1, 200), st.integers(1, 5), st.floats(0.001, 0.9), st.randoms())
+def test_what_would_settle_it_is_no_less_than_the_best_case(
+    problems: int, n: int, goal: float, dice: random.Random
+) -> None:
+    a, b = ([dice.randint(0, n) for _ in range(problems)] for _ in "ab")
+    found = compare_passes(counts(n, a, n, b), 1)
+    plan = needed(found, goal)
+    assert found.best.least(plan.problems, n) <= goal
+    for samples in (plan.samples, plan.samples_these):
+        assert samples is None or found.best.least(problems, samples) <= goal

@@ -111,5 +111,5 @@ def test_a_decision_stays_when_later_pairs_say_otherwise() -> None:
 
 @pytest.mark.parametrize("difference", [0, 1, -0.1])
 def test_an_impossible_difference_is_refused(difference: float) -> None:
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(ValueError, match="to below 1: it is a difference of shares"):
         SequentialComparison(difference=difference)

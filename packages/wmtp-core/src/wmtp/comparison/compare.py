@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -222,10 +223,23 @@ def judge(found: Difference, p_holm: float, equivalent: float | None, *, lower: 
 
 
 def _flips(metric: str, a: RunData, b: RunData) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Problems whose value crossed one half, upwards and downwards: of pass@1, from most samples failing to half passing."""
+    """Problems whose value crossed one half, upwards and downwards: of pass@1, from most samples failing to half passing.
+
+    They come in the order of their names, whatever the order of the files.
+    """
     one, other = _by_problem(metric, (a, b))
-    gained = tuple(p for p in one if one[p] < 0.5 <= other[p])
-    return gained, tuple(p for p in one if other[p] < 0.5 <= one[p])
+    names = sorted(one, key=_natural)
+    gained = tuple(p for p in names if one[p] < 0.5 <= other[p])
+    return gained, tuple(p for p in names if other[p] < 0.5 <= one[p])
+
+
+def _natural(name: str) -> tuple[list[str | tuple[int, str]], str]:
+    """What a name is sorted by, so that t/2 comes before t/10: every second part is a number, longer ones being larger."""
+    parts: list[str | tuple[int, str]] = list(re.split("([0-9]+)", name))
+    for place in range(1, len(parts), 2):
+        digits = str(parts[place]).lstrip("0")
+        parts[place] = (len(digits), digits)
+    return parts, name
 
 
 def _by_problem(metric: str, runs: Sequence[RunData]) -> list[dict[str, float]]:

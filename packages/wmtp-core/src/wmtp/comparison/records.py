@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,16 @@ class MetricComparison:
     unit: str = ""
     share: bool = True
 
+    @property
+    def only_these(self) -> bool:
+        """Whether the verdict is of these problems alone: the p-value is small, and the interval for new ones holds zero."""
+        return self.verdict in {"better", "worse"} and self.found.low <= 0 <= self.found.high
+
+    def _detectable(self) -> float | None:
+        """Of shares 1 or more, and of other values ``None``, where such comparisons find no difference."""
+        least = self.found.smallest_detectable
+        return least if math.isfinite(least) else 1.0 if self.found.share else None
+
     def to_json(self) -> dict[str, Any]:
         found = self.found
         return {
@@ -104,7 +115,7 @@ class MetricComparison:
             "p_value": found.p_value, "p_error": found.p_error, "test": found.test, "p_holm": self.p_holm,
             "verdict": self.verdict, "problems": found.problems, "discordant": found.discordant,
             "rose": found.rose, "fell": found.discordant - found.rose,
-            "samples": found.samples, "smallest_detectable": found.smallest_detectable,
+            "samples": found.samples, "smallest_detectable": self._detectable(),
             "needed": None if self.needed is None else attrs.asdict(self.needed),
             "coupling": None if found.coupling is None else attrs.asdict(found.coupling),
             "flips": {"gained": list(self.gained), "lost": list(self.lost)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -71,11 +72,13 @@ def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
     yield f"{one.metric}: {one.b} is {MARKS[one.verdict]}" + (
         f" (within {sign(equivalent).lstrip('+')})" if one.verdict == "equivalent" and equivalent else ""
     )
+    if one.only_these:
+        yield f"  {one.verdict} of these problems; of new ones the interval holds zero"
     yield f"  {say(found.a)} → {say(found.b)}, difference {sign(found.difference)}"
     yield f"  new problems like these    {sign(found.low)} to {sign(found.high)}  (95 %)"
     if found.within is not None:
         yield f"  these problems, new samples {sign(found.these_low)} to {sign(found.these_high)}  (95 %)"
-    error = f" ± {found.p_error:.4f}" if found.p_error else ""
+    error = f" ± {found.p_error:.4f}" if found.p_error >= 0.00005 else ""
     yield f"  p = {p_value(found.p_value)}{error} ({found.test}); Holm {p_value(one.p_holm)}"
     yield from _flips(one)
     coupling = found.coupling
@@ -86,14 +89,21 @@ def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
             else f", which saves {coupling.variance_saved:.0%} of the sampling variance"
         )
         yield f"  shared noise: outcomes correlate by {coupling.correlation:.2f}{saved}"
-    if found.share and found.smallest_detectable >= 1:
-        yield "  too few problems: no difference of shares is so large that 80 of 100 such comparisons would find it"
-    else:
-        least = sign(found.smallest_detectable).lstrip("+")
-        yield f"  a difference of {least} would have been found in 80 of 100 such comparisons"
+    yield _detectable(one)
     if one.verdict == "undecided" and found.difference == 0 and equivalent is None:
         yield "  no difference was seen; whether the runs are as good as equal, --equivalent D tells, of a D that would matter"
     yield from _needed(one)
+
+
+def _detectable(one: MetricComparison) -> str:
+    """What would have been found, rounded up: no difference is found that is none."""
+    least = one.found.smallest_detectable
+    if least >= 1 if one.found.share else least == math.inf:
+        kind = " of shares" if one.found.share else ""
+        return f"  too few problems: no difference{kind} is so large that 80 of 100 such comparisons would find it"
+    least = math.ceil(1000 * least - 1e-6) / 1000 or 0.001
+    said = signed(least, one.unit, share=one.share).lstrip("+")
+    return f"  a difference of {said} would have been found in 80 of 100 such comparisons"
 
 
 def _flips(one: MetricComparison) -> Iterator[str]:
@@ -109,16 +119,19 @@ def _needed(one: MetricComparison) -> Iterator[str]:
     plan = one.needed
     if plan is None:
         return
+    true = signed(plan.difference, one.unit, share=one.share).lstrip("+")
     ways = [f"{plan.problems} problems like these"]
     if plan.samples is not None:
-        ways.insert(0, f"{plan.samples} {'sample' if plan.samples == 1 else 'samples'} a problem")
-    more = (
-        ""
-        if plan.samples is not None or plan.samples_these is None
-        else "; no number of samples on these problems would"
-    )
-    true = signed(plan.difference, one.unit, share=one.share).lstrip("+")
-    yield f"  a true difference of {true} would be settled by {' or '.join(ways)}{more}"
+        ways.insert(0, f"{_samples(plan.samples)} a problem")
+    yield f"  a true difference of {true} would be settled by {' or '.join(ways)}"
+    these = plan.samples_these
+    if these is not None and one.found.samples < these != plan.samples:
+        others = "" if plan.samples is not None else "; of new ones no number of samples on these would"
+        yield f"    of these problems alone by {_samples(these)} a problem{others}"
+
+
+def _samples(count: int) -> str:
+    return f"{count} {'sample' if count == 1 else 'samples'}"
 
 
 def _some(problems: tuple[str, ...]) -> str:

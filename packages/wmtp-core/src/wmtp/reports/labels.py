@@ -57,6 +57,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "problem_count": ("problems", "문제 수"),
     "problems": ("Problems", "문제"),
     "program": ("Program", "프로그램"),
+    "only_these": ("of these problems", "이 문제들에서"),
     "prompt": ("Prompt", "프롬프트"),
     "run": ("run", "실행"),
     "said": ("What evaluators say", "평가기의 설명"),

@@ -64,7 +64,8 @@ def comparison_rows(found: Comparison | None, numbers: Mapping[str, int]) -> lis
     """Every comparison. numbers: problem → its number in the page, for those that it can open."""
     return [
         {
-            "metric": c.metric, "run": c.b, "verdict": c.verdict, "difference": _signed(c, c.found.difference),
+            "metric": c.metric, "run": c.b, "verdict": c.verdict, "only_these": c.only_these,
+            "difference": _signed(c, c.found.difference),
             "span": f"{_signed(c, c.found.low)} – {_signed(c, c.found.high)}",
             "these": "—" if c.found.within is None else f"{_signed(c, c.found.these_low)} – {_signed(c, c.found.these_high)}",
             "p": p_value(c.found.p_value), "holm": p_value(c.p_holm),

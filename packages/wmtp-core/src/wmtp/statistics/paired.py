@@ -14,13 +14,13 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from wmtp.statistics.best_case import FEWEST, POWER, BestCase, rate_for
 from wmtp.statistics.intervals import Array, Interval, bootstrap_t, share_limits
 from wmtp.statistics.permutation import Outcomes, Tails, moved_between_runs, sign_flips, swapped_by_index, tails
 from wmtp.statistics.quantiles import Z95, normal_quantile, student_quantile
 
 Ints = NDArray[np.int64]
 SCORE_WEIGHT = 0.6  # of the score interval beside Student's; chosen by simulation (decision 0061)
-POWER = 0.8
 SHARE_METHOD = "newcombe-student"
 SCORE_METHOD = "newcombe-student-scaled"
 REACH = 2.0  # how far beyond the largest difference seen one that was not seen may lie; decision 0163
@@ -67,9 +67,11 @@ class Difference:
         share: Whether the values are shares, between 0 and 1.
         these_low, these_high: 95 % interval for these problems with new samples; the same one where sampling cannot be told
             from problems: one sample a problem, or no problem with both outcomes.
-        p_value: Two-sided, mid-p. test: its name. p_error: standard error from drawing, 0 where it is exact.
+        p_value: Two-sided, mid-p. test: its name. p_error: standard error from drawing; of a convolution, what rounding leaves
+            (no p_value is below it); 0 where it is exact to the last digits.
         standard_error: Of the difference, for new problems. within, between: its variance for one problem and one sample of
             each run, and what no number of samples removes; ``None`` where they cannot be told apart.
+        best: What the test can find at best.
         problems, discordant, rose: Problems, those with a difference, and those where b's value is the larger one.
         coupling: Where the runs shared their noise.
     """
@@ -90,6 +92,7 @@ class Difference:
     within: float | None
     between: float | None
     samples: float
+    best: BestCase
     problems: int
     discordant: int
     rose: int
@@ -97,8 +100,11 @@ class Difference:
 
     @property
     def smallest_detectable(self) -> float:
-        """The true difference that such a comparison finds in 80 of 100 cases, at 5 %."""
-        return DETECTABLE * self.standard_error
+        """The true difference that such a comparison finds in 80 of 100 cases, at 5 %; infinite where it finds none.
+
+        Of shares, none is found from 1 on.
+        """
+        return max(DETECTABLE * self.standard_error, self.best.least(self.problems, self.samples))
 
 
 def compare_passes(counts: PassCounts, k: int) -> Difference:
@@ -113,7 +119,10 @@ def compare_passes(counts: PassCounts, k: int) -> Difference:
     samples = 2 / float((1 / counts.n_a + 1 / counts.n_b).mean())
     coupling = _coupling(counts, k, within) if counts.both is not None else None
     # A variance of 0 is what was seen of sampling, and no more: no problem has both outcomes, or the runs are copies.
-    return _difference(a, b, null, kind, share=True, within=within or None, samples=samples, coupling=coupling)
+    best = BestCase(size=1.0, k=k, shared=counts.both is not None)
+    return _difference(
+        a, b, null, kind, share=True, within=within or None, samples=samples, best=best, coupling=coupling
+    )
 
 
 def compare_values(a: Sequence[float], b: Sequence[float], *, share: bool) -> Difference:
@@ -123,11 +132,24 @@ def compare_values(a: Sequence[float], b: Sequence[float], *, share: bool) -> Di
     """
     left, right = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     null = sign_flips(right - left)
-    return _difference(left, right, null, "sign-flips", share=share, within=None, samples=1.0, coupling=None)
+    best = _best_of_values(left, right, share=share)
+    return _difference(left, right, null, "sign-flips", share=share, within=None, samples=1.0, best=best, coupling=None)
+
+
+def _best_of_values(a: Array, b: Array, *, share: bool) -> BestCase:
+    """What sign flips can find at best. Where hardly a problem differs, more must, by as much as was seen at most."""
+    d = np.abs(b - a)
+    rounding = float(np.finfo(np.float64).eps * max(np.abs(a).max(), np.abs(b).max()))
+    if share and only_coins(a, b):
+        return BestCase(size=1.0)
+    few = int((d > 0).sum()) < rate_for(FEWEST, len(d)) * len(d)
+    largest = float(d.max()) or float(share)  # of shares that do not differ, nothing is known of how far one could
+    return BestCase(size=largest if few else 0.0, rounding=rounding)
 
 
 def _difference(
-    a: Array, b: Array, null: Tails, kind: str, *, share: bool, within: float | None, samples: float, coupling: Coupling | None
+    a: Array, b: Array, null: Tails, kind: str, *, share: bool, within: float | None, samples: float, best: BestCase,
+    coupling: Coupling | None,
 ) -> Difference:  # fmt: skip
     d = b - a
     problems, middle = len(d), float(d.mean())
@@ -160,6 +182,7 @@ def _difference(
         within=None if within is None or variance == 0 else within * samples,
         between=None if within is None or variance == 0 else max(0.0, problems * error**2 - within),
         samples=samples,
+        best=best,
         problems=problems,
         discordant=int((d != 0).sum()),
         rose=int((d > 0).sum()),

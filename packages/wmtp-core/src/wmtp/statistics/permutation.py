@@ -2,13 +2,15 @@
 
 Under "the two runs are alike" some exchange within each problem changes nothing: any samples between the runs, the two runs'
 samples of one index, or the two values of the problem. Problems are independent, so the sum's distribution is the convolution
-of theirs, taken as a product of Fourier transforms. That is exact up to rounding, about 1e-12 in a probability.
+of theirs, taken as a product of Fourier transforms. That is exact up to rounding, `ROUNDING` in a probability and no p-value
+is said to be smaller. Where every problem has the same two ways the sum is binomial, and its tails are added up by themselves.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, TypeAlias
@@ -26,6 +28,9 @@ SEED = 20261128
 MOST_POINTS = 1 << 19
 SPREADS = 60  # standard deviations that a lattice shorter than the sum's range holds; beyond lies less than rounding
 MOST_DENOMINATOR = 5040
+MOST_COINS = 20_000  # of which the ways are counted in whole numbers
+TINY = sys.float_info.min
+ROUNDING = sys.float_info.epsilon  # of a tail from a convolution, a point of the lattice and problem
 
 
 @attrs.frozen(kw_only=True)
@@ -35,23 +40,28 @@ class Tails:
     Attributes:
         less: P(T < observed). equal: P(T = observed). greater: P(T > observed).
         draws: How many draws the probabilities rest on; 0 where they are exact.
+        rounding: The error of each that rounding leaves.
     """
 
     less: float
     equal: float
     greater: float
     draws: int = 0
+    rounding: float = 0.0
 
     @property
     def p_value(self) -> float:
-        """Two-sided mid-p: twice the smaller tail, which counts half of what equals the observation; at most 1."""
-        return min(1.0, 2 * (min(self.less, self.greater) + self.equal / 2))
+        """Two-sided mid-p: twice the smaller tail, which counts half of what equals the observation; at most 1.
+
+        What rounding hides is not told: no p-value is below its `error` from rounding, nor 0.
+        """
+        return min(1.0, max(2 * (min(self.less, self.greater) + self.equal / 2), 2 * self.rounding, TINY))
 
     @property
     def error(self) -> float:
-        """Standard error of `p_value` from drawing; 0 where it is exact."""
+        """Standard error of `p_value` from drawing, or what rounding leaves; 0 where it is exact."""
         half = self.p_value / 2
-        return 2 * math.sqrt(half * (1 - half) / self.draws) if self.draws else 0.0
+        return 2 * math.sqrt(half * (1 - half) / self.draws) if self.draws else 2 * self.rounding
 
 
 @functools.lru_cache(maxsize=4096)
@@ -100,6 +110,8 @@ def tails(groups: Mapping[Outcomes, int], observed: int) -> Tails:
     observed -= fixed
     if not moving:
         return Tails(less=float(observed > 0), equal=float(observed == 0), greater=float(observed < 0))
+    if (coins := _coins(moving, observed)) is not None:
+        return binomial_tails(*coins)
     start = sum(min(values) * count for (values, _), count in moving.items())
     unit = functools.reduce(math.gcd, (v - min(values) for values, _ in moving for v in values))
     span = sum((max(values) - min(values)) * count for (values, _), count in moving.items()) // unit
@@ -109,6 +121,41 @@ def tails(groups: Mapping[Outcomes, int], observed: int) -> Tails:
     if points > MOST_POINTS:
         return _drawn(moving, observed)
     return _convolved(moving, observed - start, unit, points, wrapped=points <= span, middle=middle - start)
+
+
+def _coins(groups: Mapping[Outcomes, int], observed: int) -> tuple[int, int] | None:
+    """Problems, and those at the larger of two values that are equally likely; ``None`` where the problems are not alike."""
+    gaps = {abs(values[-1] - values[0]) if shares == (0.5, 0.5) else 0 for values, shares in groups}
+    if len(gaps) != 1 or gaps == {0}:
+        return None
+    start = sum(min(values) * count for (values, _), count in groups.items())
+    return sum(groups.values()), (observed - start) // gaps.pop()
+
+
+def binomial_tails(coins: int, heads: int) -> Tails:
+    """Return where `heads` lie among so many fair coins: terms are added up from the observation outwards, so none is lost."""
+    if coins <= MOST_COINS:
+        equal, rounding = math.comb(coins, heads) / (1 << coins), 0.0
+    else:
+        logs = [math.lgamma(count + 1) for count in (coins, heads, coins - heads)]
+        equal = math.exp(logs[0] - logs[1] - logs[2] - coins * math.log(2))
+        rounding = equal * logs[0] * ROUNDING
+
+    def below(count: int) -> float:
+        """The terms below `count`, in units of its own."""
+        total, term = 0.0, 1.0
+        for place in range(count, 0, -1):
+            term *= place / (coins - place + 1)
+            total += term
+            if term < 1e-18 * total:
+                break
+        return total
+
+    fewer = min(heads, coins - heads)
+    small = equal * below(fewer) if 2 * fewer < coins else (1 - equal) / 2
+    large = max(0.0, 1 - equal - small)
+    less, greater = (small, large) if heads == fewer else (large, small)
+    return Tails(less=less, equal=equal, greater=greater, rounding=rounding)
 
 
 def _moments(groups: Mapping[Outcomes, int]) -> tuple[float, float]:
@@ -139,16 +186,18 @@ def _convolved(
         product *= _transform(outcomes, unit, points) ** count
     density = np.clip(np.fft.irfft(product, points), 0, None)
     density /= density.sum()
+    rounding = ROUNDING * (points + sum(groups.values()))
     place = observed // unit
     first = round(middle / unit) - points // 2 if wrapped else 0
     if wrapped:
         density = np.roll(density, -(first % points))
     place -= first
     if place < 0 or place >= points:
-        return Tails(less=float(place >= points), equal=0.0, greater=float(place < 0))
+        return Tails(less=float(place >= points), equal=0.0, greater=float(place < 0), rounding=rounding)
     equal = float(density[place])
     less = float(density[:place].sum())
-    return Tails(less=less, equal=equal, greater=max(0.0, float(density[place:].sum()) - equal))
+    greater = max(0.0, float(density[place:].sum()) - equal)
+    return Tails(less=less, equal=equal, greater=greater, rounding=rounding)
 
 
 def _drawn(groups: Mapping[Outcomes, int], observed: int) -> Tails:
