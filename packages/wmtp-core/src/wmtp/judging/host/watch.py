@@ -39,6 +39,7 @@ class Watch:
         self._first: dict[int, process_tree.Times] = {}  # thread → what it had used when we first looked
         self._last: dict[int, process_tree.Times] = {}  # and when it was last seen: the dead ones' CPU counts
         self._waited = 0.0
+        self._looked = self._started
         self._times(first=True)
 
     def spared(self) -> list[int]:
@@ -81,18 +82,29 @@ class Watch:
         return sum(times.cpu for times in self._last.values())
 
     def _note_waiting(self) -> None:
-        """Notes how long the program wanted to run and others had its processor.
+        """Notes how long, since the last look, the program wanted to run and others had its processor.
 
-        Its own threads wait for each other too, so what all the others have used is taken off what one has waited.
+        Its own threads wait for each other too, so what the others of them have used is taken off what one has waited. Threads
+        that take turns (they share the interpreter's lock) wait in turns, so their waiting adds up; threads that wait at once
+        lose no more time than went by. A wait is told when it ends, so one may be longer than the time since the last look.
         """
+        before, then = dict(self._last), self._looked
         now = self._times()
-        used = self._used()
-        self._waited = max(self._waited, *(times.waited - (used - times.cpu) for times in now.values()), 0.0)
+        self._looked = time.monotonic()
+        none = process_tree.Times(0.0, 0.0)
+        used = {thread: times.cpu - before.get(thread, none).cpu for thread, times in now.items()}
+        others = sum(used.values())
+        waited = [
+            max(0.0, times.waited - before.get(thread, none).waited - (others - used[thread]))
+            for thread, times in now.items()
+        ]
+        idle = max(0.0, self._looked - then - others)
+        self._waited += min(sum(waited), max(idle, *waited, 0.0))
 
     def _fair_seconds(self) -> float:
         """Seconds that have gone by but for those lost to others. Zygote, checker and program take turns, so their waiting adds
         up."""
-        waited = self._waited + self._waiting_of_trusted() - self._waited_before
+        waited = min(self._waited, self.seconds() - self._used()) + self._waiting_of_trusted() - self._waited_before
         return self.seconds() - waited - (process_tree.stolen_seconds(self._processor) - self._stolen_before)
 
     def checker_is_busy(self, wall: float) -> bool:
