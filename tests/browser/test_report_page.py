@@ -114,7 +114,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     b = {f"task/{i}": [(i + j) % 3 != 0 for j in range(2)] for i in range(40)}
     first, second = make_run(folder / "a", a, HOSTILE), make_run(folder / "b", b, HOSTILE[1:])
     write_report([first])
-    write_report([first, second])
+    write_report([first, second], second / "report.html")
     return [first, second]
 
 

@@ -11,7 +11,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("score", "wmtp.cli.score:command", "Judge samples that are already written, and report their metrics.", True),
     ("compare", "wmtp.cli.compare:command", "Say which run is better, and what would settle it.", False),
     ("audit", "wmtp.cli.audit:command", "Say whether drafts change what a model writes.", True),
-    ("report", "wmtp.cli.report:command", "Write report.html of a run, or of several beside one another.", False),
+    ("report", "wmtp.cli.report:command", "Write report.html of a run, or compared.html of several.", False),
     ("heads", "wmtp.cli.heads:command", "Say what heads a model has to draft with, and how good they are.", False),
     ("track", "wmtp.cli.track:command", "Send what trackers have not heard of a run yet.", True),
     ("runs", "wmtp.cli.runs:command", "List runs: their state, and their metrics.", False),

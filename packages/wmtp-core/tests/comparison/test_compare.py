@@ -18,9 +18,11 @@ from click.testing import CliRunner
 
 import wmtp
 from wmtp.cli import main
+from wmtp.cli.runs import command as runs_command
 from wmtp.comparison.compare import compare
-from wmtp.comparison.metrics import lower_is_better
+from wmtp.comparison.directions import is_known, lower_is_better
 from wmtp.comparison.programs import lines as program_lines
+from wmtp.comparison.table import lines
 from wmtp.reports.charts import ticks
 from wmtp.reports.html import write_report
 
@@ -262,7 +264,7 @@ def test_the_command_prints_and_fails_where_it_is_told_to(
 ) -> None:
     a, b = make_run("a", outcomes(0.8, seed=1)), make_run("b", outcomes(0.2, seed=2))
     assert main(["compare", str(a), str(b)]) == 0
-    assert "b is WORSE" in capsys.readouterr().out
+    assert "b is worse" in capsys.readouterr().out
     assert main(["compare", str(a), str(b), "--fail-on", "worse"]) == 1
     assert main(["compare", str(b), str(a), "--fail-on", "worse"]) == 0
     capsys.readouterr()
@@ -508,9 +510,72 @@ def test_a_plan_has_no_more_noise_than_its_rate_allows(make_run: MakeRun) -> Non
     assert "variance 0.2500" in CliRunner().invoke(click_command(), [str(run), "--plan"]).stdout
 
 
-@pytest.mark.parametrize("metric", ["word_perplexity", "bits_per_byte (none)", "toy_head1_loss"])
-def test_a_smaller_perplexity_is_the_better_one(metric: str) -> None:
+@pytest.mark.parametrize(
+    "metric",
+    ["word_perplexity", "bits_per_byte (none)", "toy_head1_loss", "loss", "nll", "latency", "time", "WER", "cer,strict-match",
+     "TER (first)", "mse", "mae", "rmse", "brier_score", "edit_distance", "token-error-rate", "scorer.Loss", "nll_mean",
+     "latency_p95"],
+)  # fmt: skip
+def test_a_smaller_loss_error_or_time_is_the_better_one(metric: str) -> None:
     assert lower_is_better(metric, "")
+    assert is_known(metric, "")
+
+
+@pytest.mark.parametrize(
+    ("metric", "known"),
+    [("acc", True), ("exact_match (strict)", True), ("x_pass@3", True), ("pass_at_1", True), ("verify", False),
+     ("perplexity_log_likelihood", True), ("lossless", False), ("winter", False), ("glossary", False), ("timely", False)],
+)  # fmt: skip
+def test_no_other_name_is_taken_for_a_loss(metric: str, known: bool) -> None:
+    assert not lower_is_better(metric, "")
+    assert is_known(metric, "") is known
+
+
+def test_seeds_that_differ_are_named(make_run: MakeRun) -> None:
+    notes = compare([make_run("a", outcomes(0.5), seed=3), make_run("b", outcomes(0.5), seed=4)]).notes
+    assert any("under different seeds (a: 3, b: 4)" in note for note in notes)
+
+
+def test_names_of_problems_and_runs_are_of_one_line_and_hide_nothing(make_run: MakeRun) -> None:
+    names = [f"t/{i}\n  p = 0\u202e\x1b[2J" for i in range(3)]
+    a, b = make_run("a", {n: [True] for n in names}), make_run("b\nnote: x", {n: [False] for n in names})
+    found = list(lines(compare([a, b])))
+    assert all(line.isprintable() for line in found)
+    assert any("t/0\\n  p = 0\\u202e\\x1b[2J" in line for line in found)
+    assert "     is  b\\nnote: x  (model of b\\nnote: x)" in found
+    done = CliRunner().invoke(runs_command, ["list", "--runs", str(a.parent)]).stdout
+    assert done.count("\n") == 2
+    with pytest.raises(wmtp.ConfigError, match=r"1 of its own \(t/0\\n") as refused:
+        compare([a, make_run("c", {n: [True] for n in names[1:]})])
+    assert "\x1b" not in str(refused.value)
+    shown = CliRunner().invoke(click_command(), [str(a), "--show", names[0]]).stdout
+    assert "t/0\\n  p = 0\\u202e\\x1b[2J · sample 0" in shown
+
+
+@pytest.mark.parametrize("undecided", [True, False])
+def test_a_run_that_was_to_be_decided_says_whether_it_was(make_run: MakeRun, undecided: bool) -> None:
+    base = make_run("base", outcomes(0.5))
+    note = ("undecided against base" if undecided else "better than base") + " after 100 pairs of samples"
+    recipe = {"eval": {"metrics": ["toy_pass@1"], "against": "runs/base"}}
+    run = make_run("run", outcomes(0.5, seed=2), results={"recipe": recipe, "notes": {"toy-v1": [note]}})
+    told = next(note for note in compare([base, run]).notes if note.startswith("run was"))
+    assert ("ended at its most samples undecided (toy-v1)" in told) is undecided
+    assert ("was sampled until it was decided" in told) is not undecided
+
+
+def test_the_page_of_several_takes_no_runs_own_place(make_run: MakeRun) -> None:
+    a, b = make_run("a", outcomes(0.5)), make_run("b", outcomes(0.5, seed=2))
+    own = [write_report([run]) for run in (a, b)]
+    before = [page.read_bytes() for page in own]
+    assert write_report([a, b]) == b / "compared.html"
+    assert [page.read_bytes() for page in own] == before
+
+
+def test_files_of_a_run_are_sent_to_its_folder(make_run: MakeRun) -> None:
+    a, b = make_run("a", outcomes(0.5)), make_run("b", outcomes(0.5), values={"x_loss": {"t/0": 1.0}})
+    for name in ("verdicts/toy-v1.jsonl", "samples/toy-v1.jsonl", "values/toy-v1.jsonl", "results.json"):
+        with pytest.raises(wmtp.ConfigError, match=f"Give the (run's )?folder.*{b}"):
+            compare([a, b / name])
 
 
 def test_uneven_numbers_of_samples_are_told(make_run: MakeRun) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import struct
 import zipfile
 import zlib
@@ -15,6 +17,8 @@ import zstandard
 import wmtp
 from wmtp.comparison.compare import compare
 from wmtp.comparison.foreign import read_file
+from wmtp.comparison.programs import lines as program_lines
+from wmtp.reports.html import write_report
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -89,6 +93,113 @@ def test_lm_evals_samples_are_scores_by_filter_and_copies_are_called_so(tmp_path
     other = write(tmp_path / "samples_b.jsonl", [{**r, "doc_hash": "changed"} for r in rows])
     with pytest.raises(wmtp.ConfigError, match="8 rows differ"):
         compare([tmp_path / "samples_humaneval.jsonl", other])
+
+
+def lm_eval(path: Path, **metrics: list[Any]) -> Path:
+    return write(path, [
+        {"doc_id": i, "metrics": list(metrics), "doc_hash": f"d{i}", "prompt_hash": "p", "resps": [[f"{path.name} {i}"]],
+         **dict(zip(metrics, values, strict=True))}
+        for i, values in enumerate(zip(*metrics.values(), strict=True))
+    ])  # fmt: skip
+
+
+def test_lm_evals_perplexity_of_a_request_is_its_log_likelihood(tmp_path: Path) -> None:
+    worse = lm_eval(tmp_path / "a.jsonl", perplexity=[-4.0 - i / 10 for i in range(30)])
+    better = lm_eval(tmp_path / "b.jsonl", perplexity=[-2.0 - i / 9 for i in range(30)])
+    found = compare([worse, better])
+    one = found.comparisons[0]
+    assert (one.metric, one.verdict, one.lower_is_better) == ("perplexity_log_likelihood", "better", False)
+    assert any("perplexity holds each problem's log-likelihood" in note for note in found.notes)
+    assert not any("counts as better" in note for note in found.notes)
+    stated = lm_eval(tmp_path / "c.jsonl", perplexity=[4.0 + i for i in range(30)])
+    assert list(read_file(stated).metrics) == ["perplexity"], "a task of somebody's own may state perplexities"
+
+
+def test_lm_evals_pairs_are_values_a_word_or_byte(tmp_path: Path) -> None:
+    pairs = [[-6.0 - i, 2 + i % 3] for i in range(30)]
+    a = lm_eval(tmp_path / "a.jsonl", word_perplexity=pairs, byte_perplexity=pairs, bits_per_byte=pairs, f1=pairs)
+    b = lm_eval(tmp_path / "b.jsonl", **{
+        m: [[ll - 1, n] for ll, n in pairs] for m in ("word_perplexity", "byte_perplexity", "bits_per_byte", "f1")
+    })  # fmt: skip
+    found = compare([a, b])
+    assert {c.metric: c.verdict for c in found.comparisons} == dict.fromkeys(
+        ["nats_per_word", "nats_per_byte", "bits_per_byte"], "worse"
+    )
+    assert read_file(a).values["nats_per_word"]["1"] == 7 / 3
+    assert read_file(a).values["bits_per_byte"]["1"] == pytest.approx(7 / 3 / math.log(2))
+    assert any("the tool's own total weighs them by length" in note for note in found.notes)
+    for wrong in ([-1.0, 0], [-1.0], [float("nan"), 2], ["x", 2], [True, 2], [-1.0, -2]):
+        assert list(read_file(lm_eval(tmp_path / "c.jsonl", word_perplexity=[wrong], acc=[1])).metrics) == ["acc"]
+    with pytest.raises(wmtp.ConfigError, match="of f1 it holds what a score of all problems together is made of"):
+        read_file(lm_eval(tmp_path / "d.jsonl", f1=pairs))
+
+
+def test_names_that_say_no_direction_are_told_once(tmp_path: Path) -> None:
+    values = [float(i) for i in range(20)]
+    a, b = (lm_eval(tmp_path / f"{n}.jsonl", acc=values, zeal=values, wer=values, odd=values) for n in "ab")
+    assert [note for note in compare([a, b]).notes if "better" in note] == [
+        "a larger value counts as better: zeal, odd"
+    ]
+
+
+def inspect_json(path: Path, values: list[Any], scorer: str = "verify") -> Path:
+    samples = [
+        {"id": f"s{i}", "epoch": 1, "scores": {scorer: {"value": v}}, "output": {}} for i, v in enumerate(values)
+    ]
+    path.write_text(json.dumps({"status": "success", "plan": {}, "eval": {"task": "t"}, "samples": samples}))
+    return path
+
+
+@pytest.mark.parametrize("partial", ["P", 0.5])
+def test_a_partial_grade_makes_no_log_of_inspects_incomparable(tmp_path: Path, partial: Any) -> None:
+    a = inspect_json(tmp_path / "a.json", ["I"] * 30)
+    b = inspect_json(tmp_path / "b.json", ["C"] * 29 + [partial])
+    for one, other, value in ((a, b, 0.0), (b, a, 29.5 / 30)):
+        found = compare([one, other])
+        assert [(c.metric, c.found.a) for c in found.comparisons] == [("verify", pytest.approx(value))]
+        assert any("compared as scores" in note for note in found.notes)
+    c = inspect_json(tmp_path / "c.json", ["C"] * 30)
+    assert [of.metric for of in compare([a, c]).comparisons] == ["verify_pass@1"]
+    assert [of.metric for of in compare([a, c, b]).comparisons] == ["verify", "verify"]
+
+
+def test_a_scorer_of_errors_that_are_none_or_one_counts_no_passes(tmp_path: Path) -> None:
+    a, b = (inspect_json(tmp_path / f"{v}.json", [v] * 30, "wer") for v in (0, 1))
+    assert compare([a, b]).comparisons[0].verdict == "worse"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"task_id": "A", "passed": true, "passed": false}', '{"doc_id": 1, "metrics": ["m"], "m": 1, "m": 0}',
+     '{"task_id": "A", "passed": true}\n{"task_id": "B", "task_id": "A", "passed": true}'],
+)  # fmt: skip
+def test_a_key_twice_in_a_line_is_refused(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "twice.jsonl"
+    for end in ("", "\n"):
+        path.write_text(line + end)
+        with pytest.raises(wmtp.ConfigError, match=r"line \d: damaged: has the key .* twice in one object\.$"):
+            read_file(path)
+
+
+def test_a_key_twice_in_a_sample_of_inspects_is_refused(tmp_path: Path) -> None:
+    sample = b'{"id": "a", "epoch": 1, "scores": {"s": {"value": 1}, "s": {"value": 0}}}'
+    with pytest.raises(wmtp.ConfigError, match="'s' twice"):
+        read_file(zstd_archive(tmp_path / "log.eval", {"samples/a_epoch_1.json": sample}))
+
+
+def test_a_pipe_is_refused_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    pipe, other = tmp_path / "pipe", human_eval(tmp_path / "a.jsonl", {"a": [True]})
+    os.mkfifo(pipe)
+    for act in (lambda: compare([pipe, other]), lambda: write_report([pipe]), lambda: list(program_lines([pipe], "a"))):
+        with pytest.raises(wmtp.ConfigError, match="neither a folder nor a regular file"):
+            act()
+    with pytest.raises(wmtp.ConfigError, match="regular file"):
+        compare([other, Path("/dev/null")])
+
+
+def test_lines_that_nobody_knows_are_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(wmtp.ConfigError, match="several JSON values, whose lines are no known tool's"):
+        read_file(write(tmp_path / "x.jsonl", [{"score": 1}, {"score": 0}]))
 
 
 @pytest.mark.parametrize("packed", [True, False])

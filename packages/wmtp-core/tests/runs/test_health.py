@@ -114,6 +114,16 @@ def test_damage_is_told_and_no_number_is_shown(run: Path, what: str) -> None:
     assert not (run / "report.html").exists()
 
 
+def test_a_value_that_is_not_the_mean_of_its_problems_is_told(run: Path) -> None:
+    results = run / "results.json"
+    results.write_text(results.read_text().replace('"value": 1.0', '"value": 0.9'))
+    opened = wmtp.open_run(run)
+    assert opened.state == "damaged"
+    assert "states 0.9 of toy_pass@1, and the mean of values/toy-v1.jsonl is 1:" in opened.faults[0]
+    (run / LINES["values"]).write_text('{"problem": "task/0", "values": {"toy_pass@1": 1.0}}\n')
+    assert wmtp.open_run(run).state == "incomplete", "values that are gone are another thing"
+
+
 def test_a_whole_run_is_complete(run: Path) -> None:
     opened = wmtp.open_run(run)
     assert (opened.state, opened.faults, opened.missing) == ("complete", (), ())

@@ -12,13 +12,14 @@ import click
 @click.option(
     "--to",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The file; by default RUN/report.html, or FILE.report.html beside another tool's file.",
+    help="The file; by default RUN/report.html, or FILE.report.html beside another tool's file; of several runs, compared.html "
+    "in place of report.html, with the last one.",
 )
 @click.option(
     "--despite", multiple=True, metavar="KEY", help="Compare although the runs differ in KEY. May be repeated."
 )
 def command(runs: tuple[Path, ...], to: Path | None, despite: tuple[str, ...]) -> None:
-    """Write report.html of a run, or of several compared with the first: one file that opens from disk.
+    """Write report.html of a run, or compared.html of several and the first: one file that opens from disk.
 
     A run is the folder of a finished run, or a file of another tool, as for wmtp compare.
     """

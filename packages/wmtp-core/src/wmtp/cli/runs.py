@@ -26,7 +26,7 @@ def list_command(folder: str, as_json: bool) -> None:
     States: complete; incomplete (something is missing, or an evaluator failed); unfinished (no results yet); running (a process
     is working in it); damaged (its files cannot be read, or hold less than its results count).
     """
-    from wmtp.evaluation.printable import printable
+    from wmtp.comparison.names import one_line
     from wmtp.runs.reader import list_runs
 
     rows = [_row(run) for run in list_runs(folder)]
@@ -36,7 +36,7 @@ def list_command(folder: str, as_json: bool) -> None:
     for row in rows:
         metrics = ", ".join(f"{name} {_shown(metric)}" for name, metric in row["metrics"].items())
         parts = (row["name"], row["state"], row["finished"], metrics, row["error"])
-        click.echo(printable("  ".join(part for part in parts if part)))
+        click.echo(one_line("  ".join(part for part in parts if part)))
 
 
 def _row(run: Run) -> dict[str, Any]:

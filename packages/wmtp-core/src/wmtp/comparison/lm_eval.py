@@ -12,6 +12,8 @@ from wmtp.comparison.records import MOST_SCORE, UNJUDGED, Judged, RunData
 from wmtp.errors import ConfigError
 
 FORM = "lm-evaluation-harness"
+OF_PAIRS = {"word_perplexity": "nats_per_word", "byte_perplexity": "nats_per_byte", "bits_per_byte": "bits_per_byte"}
+"""Metrics of rolling log-likelihoods, of which a samples file has [log-likelihood, length]; and what is compared of them."""
 Rows = Iterable[tuple[str, dict[str, Any]]]
 
 
@@ -25,6 +27,8 @@ class _File:
         self.prompts: dict[str, str] = {}
         self.texts: dict[str, dict[int, int]] = {}
         self.without: dict[str, int] = {}
+        self.units: dict[str, str] = {}
+        self.told: dict[str, None] = {}
         self._seen: set[tuple[str, str]] = set()
 
     def add(self, where: str, problem: str, row: Mapping[str, Any]) -> None:
@@ -43,8 +47,17 @@ class _File:
         for metric in metrics:
             if metric not in row:
                 raise ConfigError(f"{self.path}, {where}: it names the metric {metric!r} and has no value of it")
-            name = metric if filtered in ("none", "create_test") else f"{metric} ({filtered})"
-            self._score(where, problem, name, row[metric])
+            suffix = "" if filtered in ("none", "create_test") else f" ({filtered})"
+            value = _per_unit(metric, row[metric])
+            name = metric
+            if value is not None:
+                name = OF_PAIRS[metric]
+                self.units[name + suffix] = name.split("_")[0]
+                self.told[
+                    f"{metric} has a log-likelihood and a length of each problem: compared is {name}, in which each problem "
+                    "counts the same; the tool's own total weighs them by length"
+                ] = None
+            self._score(where, problem, name + suffix, row[metric] if value is None else value)
         self.texts[problem] = {i: hash(json.dumps(text)) for i, text in enumerate(_responses(row))}
 
     def _score(self, where: str, problem: str, name: str, value: Any) -> None:
@@ -60,8 +73,21 @@ class _File:
             raise ConfigError(f"{self.path}, {where}: {name} of problem {problem} is {said}")
         self.scores.setdefault(name, {})[problem] = float(value)
 
+    def name_log_likelihoods(self) -> None:
+        """Call them what they are: of one request's log-likelihood the harness makes a perplexity over all problems alone."""
+        for name in [n for n in self.scores if n.split(" ")[0].endswith("perplexity")]:
+            if min(self.scores[name].values()) <= 0:  # a perplexity is 1 at least
+                metric, *filtered = name.split(" ", 1)
+                own = " ".join((f"{metric}_log_likelihood", *filtered))
+                self.scores = {own if n == name else n: of for n, of in self.scores.items()}
+                self.told[
+                    f"{name} holds each problem's log-likelihood (the tool's total is exp of minus their mean): compared is "
+                    f"{own}, of which a larger value is better"
+                ] = None
+
     def notes(self) -> Iterator[str]:
         yield UNJUDGED.format(name=self.path.name, what="scores", form=FORM)
+        yield from (f"in {self.path.name}, {told}" for told in self.told)
         for name, count in self.without.items():
             if name in self.scores:
                 total = count + len(self.scores[name])
@@ -80,7 +106,13 @@ def read_lm_eval(path: Path, rows: Rows) -> RunData:
     for where, row in rows:
         file.add(where, str(row["doc_id"]), row)
     if not file.scores:
-        raise ConfigError(f"{path}: no line has a score that is a number")
+        told = (
+            f"; of {', '.join(file.without)} it holds what a score of all problems together is made of"
+            if file.without
+            else ""
+        )
+        raise ConfigError(f"{path}: no line has a score that is a number{told}")
+    file.name_log_likelihoods()
     judged = {
         name: Judged(passed={}, problems=tuple(of), rows=file.rows, prompts=file.prompts, texts=file.texts)
         for name, of in file.scores.items()
@@ -88,8 +120,20 @@ def read_lm_eval(path: Path, rows: Rows) -> RunData:
     return RunData(
         name=path.name, path=path, form=FORM,
         metrics={name: math.fsum(of.values()) / len(of) for name, of in file.scores.items()},
-        owners={name: name for name in file.scores}, judged=judged, values=file.scores, notes=tuple(file.notes()),
+        owners={name: name for name in file.scores}, judged=judged, values=file.scores, units=file.units,
+        notes=tuple(file.notes()),
     )  # fmt: skip
+
+
+def _per_unit(metric: str, value: Any) -> float | None:
+    """Nats a word or byte, or bits a byte, of a log-likelihood in nats and a length; ``None`` where there are no two."""
+    if metric not in OF_PAIRS or not isinstance(value, list) or len(value) != 2:
+        return None
+    likelihood, length = value
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= MOST_SCORE for v in value)
+    if not numbers or length <= 0:
+        return None
+    return float(-likelihood / length / (math.log(2) if metric == "bits_per_byte" else 1))
 
 
 def _responses(row: Mapping[str, Any]) -> list[Any]:

@@ -8,14 +8,6 @@ from collections.abc import Iterable, Sequence
 from wmtp.comparison.records import RunData
 from wmtp.errors import ConfigError
 
-LOWER = ("_loss", "perplexity", "bits_per_byte", "_ppl")
-"""How names of metrics end, ours and other tools', of which a smaller value is the better one."""
-
-
-def lower_is_better(metric: str, unit: str) -> bool:
-    """Whether a smaller value is the better one: losses and what is measured in nats, seconds or bytes."""
-    return unit in {"nats", "s", "MiB", "bytes"} or metric.split(" ")[0].endswith(LOWER)
-
 
 def k_of(metric: str) -> int:
     """k of a pass@k metric; 0 for every other."""

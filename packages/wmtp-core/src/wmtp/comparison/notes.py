@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+from wmtp.comparison.directions import is_known
 from wmtp.comparison.metrics import derivable, sampled, shared_metrics
 from wmtp.comparison.records import Judged, RunData
 
@@ -20,11 +21,25 @@ def notes(runs: Sequence[RunData], chosen: Sequence[str], *, asked: bool) -> Ite
     for one, other in combinations(runs, 2):
         yield from _copies(one, other)
     # A replay draws nothing and has no seed: it could not share noise.
-    seeds = {run.seed for run in runs if run.judged_here}
-    if len(runs) == sum(run.judged_here for run in runs) and len(seeds - {None}) > 1:
-        yield "the runs drew under different seeds; with one seed their noise would be shared, and fewer samples needed"
+    seeds = {run.name: run.seed for run in runs if run.judged_here and run.seed is not None}
+    if all(run.judged_here for run in runs) and len(set(seeds.values())) > 1:
+        yield (
+            f"the runs drew under different seeds ({', '.join(f'{name}: {seed}' for name, seed in seeds.items())}); with one "
+            "seed their noise would be shared, and fewer samples needed"
+        )
+    yield from _directions(runs, chosen)
     if not asked:
         yield from _left_out(runs, chosen)
+
+
+def _directions(runs: Sequence[RunData], chosen: Sequence[str]) -> Iterator[str]:
+    """Metrics of other tools whose names do not say which value is the better one."""
+    others = [run for run in runs if not run.judged_here]
+    unknown = [
+        m for m in chosen if not is_known(m, runs[0].units.get(m, "")) and any(m in run.owners for run in others)
+    ]
+    if unknown:
+        yield f"a larger value counts as better: {', '.join(unknown)}"
 
 
 def _left_out(runs: Sequence[RunData], chosen: Sequence[str]) -> Iterator[str]:

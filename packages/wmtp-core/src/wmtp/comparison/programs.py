@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wmtp.comparison.foreign import read_file
+from wmtp.comparison.names import one_line
 from wmtp.comparison.texts import SCORED, read_texts
 from wmtp.errors import ConfigError
 from wmtp.runs.reader import Run, open_run
@@ -69,9 +70,9 @@ def _of_file(path: Path, problem: str) -> Iterator[str]:
         raise _unknown(
             path, problem, {s.problem for s in texts.samples} | {p for of in run.values.values() for p in of}
         )
-    yield f"note: {run.notes[0]}"
+    yield one_line(f"note: {run.notes[0]}")
     if scores:
-        yield f"== {path} · {problem}: {', '.join(scores)}"
+        yield one_line(f"== {path} · {problem}: {', '.join(scores)}")
     for sample in samples:
         if sample.status != SCORED or sample.text is not None:
             yield _head(f"{path} · {problem} · sample {sample.index}", sample.status, sample.detail)
@@ -83,11 +84,11 @@ def _of_file(path: Path, problem: str) -> Iterator[str]:
 
 def _head(where: str, status: str, detail: str) -> str:
     detail = "; ".join(line.strip() for line in detail.strip().splitlines())
-    return f"== {where}: {status}" + (f" ({detail})" if detail else "")
+    return one_line(f"== {where}: {status}" + (f" ({detail})" if detail else ""))
 
 
 def _unknown(path: Path, problem: str, known: Collection[str]) -> ConfigError:
     near = difflib.get_close_matches(problem, known, n=1)
     some = sorted(known, key=lambda name: (len(name), name))[:3]
-    told = f". Did you mean {near[0]!r}?" if near else f"; it has {', '.join(some)}, …" if some else ""
+    told = f". Did you mean {near[0]!r}?" if near else f"; it has {', '.join(map(one_line, some))}, …" if some else ""
     return ConfigError(f"{path} has no samples of problem {problem!r}{told}")

@@ -6,14 +6,18 @@ import math
 from collections.abc import Iterator
 from functools import partial
 
+from wmtp.comparison.names import one_line
 from wmtp.comparison.records import Comparison, MetricComparison
 
 SUMMARY_FROM = 3  # comparisons from which on nobody sees all of them at once
-MARKS = {"better": "better", "worse": "WORSE", "equivalent": "equivalent", "undecided": "undecided"}
 
 
 def lines(found: Comparison) -> Iterator[str]:
-    """Yield the lines of the text."""
+    """Yield the lines of the text, each one line whatever problems and runs are called."""
+    return map(one_line, _lines(found))
+
+
+def _lines(found: Comparison) -> Iterator[str]:
     for number, run in enumerate(found.runs):
         yield f"{'against' if number == 0 else '     is'}  {run.name}" + (f"  ({run.model})" if run.model else "")
     for remark in remarks(found):
@@ -49,7 +53,7 @@ def _summary(found: Comparison) -> Iterator[str]:
     )
     for one in found.comparisons:
         difference = signed(one.found.difference, one.unit, share=one.share)
-        yield f"{one.metric:{names}}  {one.b:{runs}}  {difference:>14}  {MARKS[one.verdict]}"
+        yield f"{one.metric:{names}}  {one.b:{runs}}  {difference:>14}  {one.verdict}"
 
 
 def amount(value: float, unit: str, *, share: bool = True) -> str:
@@ -69,7 +73,7 @@ def p_value(value: float) -> str:
 def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
     found = one.found
     say, sign = (partial(f, unit=one.unit, share=one.share) for f in (amount, signed))
-    yield f"{one.metric}: {one.b} is {MARKS[one.verdict]}" + (
+    yield f"{one.metric}: {one.b} is {one.verdict}" + (
         f" (within {sign(equivalent).lstrip('+')})" if one.verdict == "equivalent" and equivalent else ""
     )
     if one.only_these:

@@ -42,6 +42,7 @@ from wmtp.reports.tables import (
 from wmtp.runs.folder import write_atomically
 
 FILE = "report.html"
+OF_SEVERAL = "compared.html"  # not report.html, which is the page of that run alone
 KINDS = ("all", "never", "failed", "solved", "unjudged")
 NAMED = 3  # runs that a title names
 MOST_TEXT = 32 << 20  # bytes from which on speed of compression counts for more than 5 % of size
@@ -60,7 +61,8 @@ def write_report(
 
     Args:
         paths: Folders of finished runs, or files of other tools; the first is what the others are compared with.
-        to: The file; by default ``report.html`` in the last run's folder, or ``<file>.report.html`` beside a file.
+        to: The file; by default ``report.html`` in the run's folder, or ``<file>.report.html`` beside a file; of several,
+            ``compared.html`` in the last one's folder or ``<file>.compared.html``.
         despite: As for `wmtp.compare`. found: the comparison to show, where it was made already.
         ours: This process holds the lock of the one folder: it has just finished the run.
 
@@ -71,8 +73,8 @@ def write_report(
         raise ConfigError("a report needs a run")
     if despite and len(paths) < 2:
         raise ConfigError(f"--despite {despite[0]}: a report of one run compares nothing; leave it out")
-    last = paths[-1]
-    path = to or (last / FILE if last.is_dir() else last.with_name(f"{last.name}.{FILE}"))
+    last, name = paths[-1], FILE if len(paths) == 1 else OF_SEVERAL
+    path = to or (last / name if last.is_dir() else last.with_name(f"{last.name}.{name}"))
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.absolute().parent}")
     runs = read_runs(paths, ours=ours)

@@ -138,5 +138,5 @@ def _own_name(name: str) -> str:
 TEMPORARY = ".tmp"
 OWN_FILES = frozenset(
     {".lock", "config.yaml", "recipe.yaml", "samples", "verdicts", "values", "prompts", "tests", "keys.json", "engine.json",
-     "results.json", "results.json.damaged", "details", "report.md", "report.html", "log.txt", "tracking"}
+     "results.json", "results.json.damaged", "details", "report.md", "report.html", "compared.html", "log.txt", "tracking"}
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,25 @@ def faults(run: Run) -> tuple[str, ...]:
             counts[kind, path.stem] = _tried(found, path, partial(_counted, kind=kind, held=held))
     if record is not None:
         found += [f"{run.folder}: {fault}" for fault in _lost(record, counts)]
+        if not found and not held:
+            found += [f"{run.folder}: {fault}" for fault in _changed(run, record)]
     return tuple(found)
+
+
+def _changed(run: Run, record: RunRecord) -> Iterator[str]:
+    """Where results.json states another value than the mean of its problems' own, all of which are there."""
+    for who in run.evaluators_with("values"):
+        for name, of in run.values(who).items():
+            stated = record.metrics.get(name)
+            if stated is None or stated.value is None or stated.problems != len(of):
+                continue
+            numbers = [v for v in of.values() if isinstance(v, int | float) and abs(v) < 1e300]
+            mean = math.fsum(numbers) / len(of)
+            if len(numbers) == len(of) and not math.isclose(mean, stated.value, rel_tol=1e-6, abs_tol=1e-9):
+                yield (
+                    f"results.json states {stated.value:.6g} of {name}, and the mean of values/{who}.jsonl is {mean:.6g}: one "
+                    "of them was changed"
+                )
 
 
 def missing(run: Run, record: RunRecord) -> tuple[str, ...]:

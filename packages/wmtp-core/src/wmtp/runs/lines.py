@@ -196,8 +196,8 @@ def read_lines(path: Path, format: LineFormat[R], *, torn: bool = False) -> Iter
             offset += len(line)
 
 
-def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a jsonl file, as they stand; empty lines are passed over.
+def json_lines(path: Path, *, unique: bool = False) -> Iterator[dict[str, Any]]:
+    """The objects of a jsonl file, as they stand; empty lines are passed over. unique: as for `wmtp.json_text.loads`.
 
     Raises:
         ConfigError: A line is damaged or cut off; names file and line.
@@ -207,11 +207,12 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                row = json_text.loads_utf8(line)
+                row = json_text.loads_utf8(line, unique=unique)
                 if not isinstance(row, dict):
                     raise ValueError("no JSON object")
             except ValueError as error:
-                torn = "" if line.endswith(b"\n") else " The line is cut off: the file is not whole."
+                unread = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+                torn = " The line is cut off: the file is not whole." if unread and not line.endswith(b"\n") else ""
                 raise ConfigError(f"{path}, line {number}: damaged: {error}.{torn}") from None
             yield row
 
