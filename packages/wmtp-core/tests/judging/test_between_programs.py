@@ -51,6 +51,14 @@ def test_no_answer_makes_the_verdict_ours(code: str, tests: tuple[str, ...], jud
     assert outcome.status in ("failed", "error"), outcome
 
 
+def test_a_folder_above_that_is_taken_away_costs_no_verdict(judge: SandboxJudge) -> None:
+    taking = "import os\nhere = os.getcwd()\ntry:\n    os.rmdir(here)\n    os.rmdir(os.path.dirname(here))\nexcept OSError: pass\n"
+    tests = CallTests(tests=("assert f(1) == 1",))
+    for code in (f"{taking}def f(x): return x", "def f(x): return x"):
+        outcome = judge.submit(code, tests).result()
+        assert outcome.passed, outcome
+
+
 def test_star_imports_of_a_setup_are_the_judges(judge: SandboxJudge) -> None:
     wrong = (
         "import sys, types\nfake = types.ModuleType('math'); fake.pi = 0\nsys.modules['math'] = fake\ndef f(): return 0"

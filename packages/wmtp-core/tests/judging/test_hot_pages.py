@@ -28,6 +28,9 @@ def _needs_a_ring() -> int:
     ring = hot_pages.open_ring()
     if ring is None:
         pytest.skip("io_uring may not be used here")
+    if os.geteuid() and resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] < 1 << 23:
+        os.close(ring)
+        pytest.skip("too little memory may be locked here")
     return ring
 
 
@@ -52,8 +55,6 @@ def test_a_verdict_costs_a_third_of_the_page_faults_it_would(judge: SandboxJudge
 def test_pinned_pages_are_the_childs_own_from_its_first_moment() -> None:
     """In a process of its own, since what is pinned stays so."""
     ring = _needs_a_ring()
-    if os.geteuid() and resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] < 1 << 20:
-        pytest.skip("no memory may be locked here")
     told, tell = os.pipe()
     pid = os.fork()
     if pid == 0:

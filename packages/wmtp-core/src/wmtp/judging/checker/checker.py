@@ -214,17 +214,18 @@ def _run_each(parts: names.Split, job: dict[str, Any], child: Child, passed: lis
     for number, test in enumerate(parts.tests, 1):
         if number == job["skip"]:
             continue
+        right = False
         try:
             _execute(test, space, program)
+            right = True
         except (Expensive, remote.Gone):
             raise
         except BaseException:  # this test's: others may pass yet  # noqa: BLE001
             program.fault = None
-        else:
-            passed.append(number)
         if not signal.getitimer(signal.ITIMER_PROF)[0]:  # it went off, and was caught by the test
-            passed.remove(number) if number in passed else None
             return
+        if right:
+            passed.append(number)
 
 
 def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.socket) -> Outcome:

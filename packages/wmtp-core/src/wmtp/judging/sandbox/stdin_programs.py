@@ -9,6 +9,7 @@ from __future__ import annotations
 import _socket
 import atexit
 import contextlib
+import ctypes
 import gc
 import io
 import json
@@ -25,6 +26,8 @@ from typing import Any
 from wmtp.judging.sandbox import candidate, folders, lockdown, watchdog
 from wmtp.judging.wire import channel, frames
 
+_finalize = ctypes.pythonapi.PyObject_CallFinalizer
+_finalize.restype = None
 ERROR_TAIL = 2000  # bytes of stderr kept for the detail
 
 
@@ -231,10 +234,10 @@ def _forget(main: list[types.ModuleType]) -> None:
 def _finalize_kept() -> None:
     for value in gc.get_objects():  # made since the zygote was warm
         kind = type(value)
-        if kind.__module__ != "__main__" or not hasattr(kind, "__del__") or gc.is_finalized(value):
+        if kind.__module__ != "__main__" or not hasattr(kind, "__del__"):
             continue
         if not any(value is kept for kept in vars(sys).values()):  # that outlives the streams
-            kind.__del__(value)
+            _finalize(ctypes.py_object(value))  # as its end would, which then does not do it again
     _flush()
 
 

@@ -77,7 +77,7 @@ class Zygote:
         self._strict = strict
         self._work = lockdown.WORK if strict else scratch
         self._tmpfs_mib, self._walls = tmpfs_mib, walls
-        self._rules = walls.rules if walls else landlock.signal_rules()
+        self._rules = rules
         self._baseline = baseline
         self._keepers = keepers
         self._fresh: os.stat_result | None = None
@@ -164,16 +164,13 @@ class Zygote:
         if self._walls:
             lockdown.unmount_work()
             return self._walls.last_pid is not None
-        if (
-            self._fresh
-            and os.listdir(self._work) == ["program"]
-            and folders.is_fresh(f"{self._work}/program", self._fresh)
-        ):
-            return True
-        self._fresh = None
+        fresh, self._fresh = self._fresh, None
         try:
-            folders.empty(self._work)
-        except OSError:
+            if fresh and os.listdir(self._work) == ["program"] and folders.is_fresh(f"{self._work}/program", fresh):
+                self._fresh = fresh
+            else:
+                folders.empty(self._work)
+        except OSError:  # it took away the folder above, say
             return False
         return True
 
