@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wmtp.errors import ConfigError
-from wmtp.kit import reference_answers
+from wmtp.kit import ReferenceAnswers, reference_answers
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +43,8 @@ def test_a_reference_is_run_once_and_its_answers_are_kept(tmp_path: Path) -> Non
 def test_a_reference_that_gives_no_answers_is_named(code: str, says: str) -> None:
     with pytest.raises(ConfigError, match=f"own/7: its reference gives no answers to compare with: .*{says}"):
         reference_answers(code, "f", [[1]], problem="own/7")
+
+
+def test_no_inputs_make_no_tests() -> None:
+    with pytest.raises(ValueError, match="no inputs, so every program would pass"):
+        ReferenceAnswers(sources=(), seconds=0.0).tests([[], []], "f(*_args) == _wanted")

@@ -45,7 +45,8 @@ def _verdict(**outcome: Any) -> Verdict:
 def test_a_share_of_tests_wants_all_of_them_run() -> None:
     passed, none = _verdict(status="passed", tests_passed=4, tests=4), _verdict(status="no-code")
     half = _verdict(status="failed", tests_passed=2, tests=4, failed_tests=(2, 3))
-    assert share_of_tests([passed, half, none]) == (1 + 0.5 + 0) / 3
+    late = _verdict(status="timeout", tests_passed=4, tests=4)
+    assert share_of_tests([passed, half, none, late]) == (1 + 0.5 + 0 + 1) / 4
     with pytest.raises(ConfigError, match="problem a, sample 0: not all of its tests were run"):
         share_of_tests([passed, _verdict(status="failed", tests_passed=2, tests=3)])
 

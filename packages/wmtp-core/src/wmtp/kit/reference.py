@@ -48,6 +48,9 @@ class ReferenceAnswers:
             groups: The inputs that were answered, parted in their order.
             right: Source of an expression over ``_args`` and ``_wanted`` that calls the program.
             head: Source in front of the first test, which may define what `right` uses.
+
+        Raises:
+            ValueError: all groups are empty.
         """
         found, start = [], 0
         for inputs in groups:
@@ -55,6 +58,8 @@ class ReferenceAnswers:
             start += len(inputs)
             if inputs:
                 found.append(f"for _args, _wanted in zip({inputs}, [{wanted}], strict=True):\n    assert {right}\n")
+        if not found:
+            raise ValueError("no inputs, so every program would pass")
         found[0] = f"{head}{NAMES}{found[0]}"
         return tuple(found)
 

@@ -37,7 +37,8 @@ def share_of_tests(verdicts: Sequence[Verdict]) -> float:
     """
     outcomes = [verdict.outcome for verdict in verdicts]
     for verdict in verdicts:
-        if verdict.outcome.tests and not (verdict.outcome.passed or verdict.outcome.failed_tests):
+        # One that passed all of them may have failed yet: by the CPU of processes that it left running.
+        if not verdict.outcome.failed_tests and verdict.outcome.tests_passed < verdict.outcome.tests:
             raise ConfigError(
                 f"problem {verdict.key.problem}, sample {verdict.key.index}: not all of its tests were run, so no share of "
                 "them can be told; the judge of judging.where does not run tests behind one that fails"
