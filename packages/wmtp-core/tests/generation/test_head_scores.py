@@ -38,6 +38,8 @@ def test_heads_that_have_nowhere_to_look_from_score_fewer_tokens(mtp_model: Any,
     """Behind a prompt of one token, head i cannot predict the first i."""
     found = DecodingEngine(mtp_model("bad"), tokenizer, identity={}).head_scores("", "abcdef")
     assert (found.tokens, found.scored) == (6, (6, 5, 4, 3))
+    short = DecodingEngine(mtp_model("bad"), tokenizer, identity={}).head_scores("", "a")
+    assert short.scored == (1, 0, 0, 0)
 
 
 def test_other_models_have_one_head(tokenizer: Any) -> None:

@@ -36,12 +36,13 @@ class HeadMetrics:
                 continue
             try:
                 scores = task.head_scores(self._benchmark.prompt(problem), reference)
+                found = {name: _value(name, scores) for name in values}
             except GenerationError as error:
                 notes.append(f"problem {problem.id}: {error}")
                 continue
             count += 1
-            for name, found in values.items():
-                found[problem.id] = _value(name, scores)
+            for name, value in found.items():
+                values[name][problem.id] = value
         metrics: dict[str, MetricValue] = {
             name: summarise(list(found.values()) if count == len(problems) else None, len(problems), count, _unit(name))
             for name, found in values.items()
@@ -58,6 +59,8 @@ def _value(name: str, scores: HeadScores) -> float:
         raise ConfigError(
             f"{name} asks for head {head + 1}; the model has {len(scores.loss)}, those that model.mtp.n_heads leaves out aside"
         )
+    if not scores.scored[head]:
+        raise GenerationError(f"its solution is too short for head {head + 1} to predict any of it")
     total = scores.loss[head] if match["what"] == "loss" else scores.right[head]
     return total / scores.scored[head]
 

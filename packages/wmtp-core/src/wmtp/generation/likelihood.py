@@ -77,7 +77,7 @@ def head_scores(text: KnownText) -> HeadScores:
             hits += int((logits.argmax(-1) == wanted).sum())
         losses.append(loss)
         right.append(hits)
-        counts.append(len(text.ids) - first)
+        counts.append(max(0, len(text.ids) - first))
     wrong = next((head for head, loss in enumerate(losses) if not math.isfinite(loss)), None)
     if wrong is not None:
         kind = str(text._states[0].dtype).removeprefix("torch.")

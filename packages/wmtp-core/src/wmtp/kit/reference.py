@@ -105,6 +105,8 @@ def _folder() -> Path:
 def _computed(job: str, problem: str) -> ReferenceAnswers:
     command = [sys.executable, "-s", "-P", reference_process.__file__]
     environment = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}  # as the judge has it: sets of words come in one order
+    if "LD_LIBRARY_PATH" in os.environ:  # some interpreters do not start without it
+        environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     with tempfile.TemporaryDirectory(prefix="wmtp-reference-") as folder:
         try:
             done = subprocess.run(
