@@ -73,6 +73,7 @@ class TestApps(EvaluatorContract):
             "class Solution:\n    def swap(self, xs: List[int]) -> List[int]:\n        return xs[::-1]\n",
             "passed",
         ),
+        (CALLS, "inf = 7\ndef swap(xs):\n    return xs[::-1] if inf == 7 else None\n", "passed"),
         (CALLS, "def swap(xs):\n    return xs\n", "failed"),
         (CALLS, "def other(xs):\n    return xs\n", "error"),
         (METHOD, "def count(d, x):\n    return dict(Counter(d.keys())) and {2: 1}\n", "passed"),

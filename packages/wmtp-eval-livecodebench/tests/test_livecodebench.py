@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import wmtp
@@ -116,8 +117,8 @@ class Solution:
 """
 
 
-def judged(given: Mapping[str, Any], program: str, tmp_path: Path) -> wmtp.Outcome:
-    """As a model's whole answer would be judged."""
+def judged(given: Mapping[str, Any], program: str, tmp_path: Path, *, every: bool = False) -> wmtp.Outcome:
+    """As a model's whole answer would be judged; `every`: on all tests."""
     (found,) = rows_of(written(tmp_path / "rows.jsonl", given))
     benchmark = LiveCodeBench()
     benchmark.settings = LiveCodeBenchSettings(time_limit=2)
@@ -132,7 +133,7 @@ def judged(given: Mapping[str, Any], program: str, tmp_path: Path) -> wmtp.Outco
     code = benchmark.code(problem, answer)
     assert code is not None
     with open_judge(level="auto", workers=1) as judge:
-        return judge.submit(code, benchmark.program(problem, code)).result()
+        return judge.submit(code, attrs.evolve(benchmark.program(problem, code), all_tests=every)).result()
 
 
 @pytest.mark.parametrize(
@@ -159,6 +160,12 @@ def judged(given: Mapping[str, Any], program: str, tmp_path: Path) -> wmtp.Outco
 def test_verdicts(given: Mapping[str, Any], program: str, status: str, passed: int, tmp_path: Path) -> None:
     outcome = judged(given, program, tmp_path)
     assert (outcome.status, outcome.tests_passed) == (status, passed), outcome
+
+
+def test_a_first_call_that_ends_the_program_takes_nothing_from_the_others(tmp_path: Path) -> None:
+    leaving = RIGHT["largest"].replace("return", "return os._exit(1) if n == 3 else")
+    outcome = judged(LARGEST, f"import os\n{leaving}", tmp_path, every=True)
+    assert (outcome.status, outcome.tests_passed, outcome.failed_tests) == ("error", 2, (1,)), outcome
 
 
 def test_both_ends_of_the_window_are_within_and_the_result_says_it(data: Path, tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ from math import sqrt, sin, cos, tan, ceil, fabs, floor, gcd, exp, log, log2
 from typing import List, Tuple
 from heapq import heapify, heappop, heappush, heappushpop, heapreplace, merge, nlargest, nsmallest
 """
+# The program gets a setup's imports as well, so that there are none: it may have an `inf` of its own.
 HEAD = """\
+inf, nan = float("inf"), float("nan")
 try:
     _apps_target = Solution().{name}
 except NameError:
@@ -89,8 +91,8 @@ class Apps(wmtp.CodeBenchmark):
             return wmtp.StdioTests(
                 cases=kit.LateCases(question.pairs), compare="tokens", time_limit=self.settings.time_limit
             )
-        tests = [
+        tests = tuple(
             f"assert _apps_same(_apps_target(*{given!r}), {wanted!r})\n" for given, wanted in question.pairs()
-        ]  # fmt: skip
-        tests[0] = f"from math import inf, nan\n{HEAD.format(name=question.function)}{tests[0]}"
-        return wmtp.CallTests(tests=tuple(tests), time_limit=self.settings.time_limit * min(len(tests), MOST_CALLS))
+        )
+        limit = self.settings.time_limit * min(len(tests), MOST_CALLS)
+        return wmtp.CallTests(tests=tests, setup=HEAD.format(name=question.function), time_limit=limit)

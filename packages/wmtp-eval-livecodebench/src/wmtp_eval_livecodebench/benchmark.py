@@ -98,9 +98,9 @@ class LiveCodeBench(wmtp.CodeBenchmark):
             return wmtp.StdioTests(
                 cases=kit.LateCases(question.tests), compare="decimals", time_limit=self.settings.time_limit
             )
-        tests = [_call(question, *test) for test in question.tests()]
-        tests[0] = HEAD.format(name=question.function) + tests[0]
-        return wmtp.CallTests(tests=tuple(tests), time_limit=self.settings.time_limit * min(len(tests), MOST_CALLS))
+        tests = tuple(_call(question, *test) for test in question.tests())
+        limit = self.settings.time_limit * min(len(tests), MOST_CALLS)
+        return wmtp.CallTests(tests=tests, setup=HEAD.format(name=question.function), time_limit=limit)
 
 
 def _call(question: Question, given: str, wanted: str) -> str:

@@ -20,7 +20,8 @@ class PartialCredit:
     """The setting of a benchmark that can tell how many of its tests a program passes; its settings derive from it.
 
     Attributes:
-        all_tests: Tests behind one that fails are run as well. Verdicts are the same.
+        all_tests: Tests behind one that fails are run as well. Verdicts are the same. What several tests use belongs into the
+            setup: the test that ended the program is left out, and sets no names.
     """
 
     all_tests: bool = False
