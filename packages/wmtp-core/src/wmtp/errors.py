@@ -17,6 +17,11 @@ class WmtpError(Exception):
     exit_status = 2
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message; empty where it has none."""
+    return str(error).partition("\n")[0]
+
+
 @attrs.frozen
 class ConfigFault:
     """One thing wrong with what the user wrote: the key path (``recipe.eval.metrics[2]``), and the message."""

@@ -169,6 +169,15 @@ def test_a_damaged_file_and_no_file_are_told(trained: Path, tmp_path: Path) -> N
         load_tokenizer(folder)
 
 
+def test_a_library_that_fails_without_a_word_is_told_by_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", fail)
+    with pytest.raises(ResourceError, match=r"transformers can load.*NotImplementedError: $"):
+        load_tokenizer(tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2", "gemma", "mistral"])
 @pytest.mark.parametrize("named", [None, "Llama", "CodeLlama", "Qwen2", "GPT2", "Gemma", "T5"])
 def test_a_tokenizer_json_is_followed_whatever_class_is_named(tmp_path: Path, kind: str, named: str | None) -> None:

@@ -14,7 +14,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from wmtp.errors import GenerationError
+from wmtp.errors import GenerationError, first_line
 from wmtp.generation.compared import ALIGNED, RAGGED, WINDOWED
 from wmtp.generation.stepping import NoCache, OwnCache, State, Stepper, join_rows, select_rows
 from wmtp.models.causal import refusal
@@ -164,7 +164,7 @@ def compare(model: Any, stepper: Stepper) -> str:
                 if off > TOLERANCE.get(wanted.dtype, COARSE_TOLERANCE):
                     return f"logits differ by {100 * off:.1f} % of their norm at {length} tokens"
     except Exception as error:  # whatever a model that was not made for this raises  # noqa: BLE001
-        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        return f"{type(error).__name__}: {first_line(error)}"
     return ""
 
 
@@ -184,7 +184,7 @@ def compare_blocks(model: Any, stepper: OwnCache) -> str:
             alone = torch.stack(wanted)
             off = float((found - alone).float().norm() / alone.float().norm().clamp(min=1e-6))
     except Exception as error:  # whatever a cache raises that takes one token at a time  # noqa: BLE001
-        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        return f"{type(error).__name__}: {first_line(error)}"
     if not off <= TOLERANCE.get(alone.dtype, COARSE_TOLERANCE):
         return f"logits of several tokens at once differ by {100 * off:.1f} % of their norm from one by one"
     return ""

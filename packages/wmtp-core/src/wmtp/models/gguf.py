@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from wmtp.errors import ConfigError, PluginError, ResourceError
+from wmtp.errors import ConfigError, PluginError, ResourceError, first_line
 from wmtp.models.sentencepiece import load_sentencepiece
 from wmtp.models.tokenizer import load_tokenizer
 
@@ -72,7 +72,7 @@ def load_gguf(path: Path, *, dtype: Any, device: str) -> tuple[Any, Any]:
 
 
 def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _tokenizer(path: Path) -> Any:

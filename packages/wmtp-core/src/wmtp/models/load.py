@@ -17,7 +17,7 @@ import torch
 
 from wmtp.contracts.architectures import ArchitectureSpec, HeadsFound
 from wmtp.digests import cached_digest, digest_of
-from wmtp.errors import Attempt, ConfigError, ResourceError
+from wmtp.errors import Attempt, ConfigError, ResourceError, first_line
 from wmtp.models.adapter import CONFIG, Adapter, FindBase, is_adapter
 from wmtp.models.architectures.found import model_types
 from wmtp.models.architectures.load import Checkpoint, StoredModules
@@ -72,7 +72,7 @@ def choose_device(name: str) -> str:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
-            f"device {name!r} (devices.device) cannot be used here: {str(error).splitlines()[0]}"
+            f"device {name!r} (devices.device) cannot be used here: {first_line(error)}"
         ) from None
     return name
 

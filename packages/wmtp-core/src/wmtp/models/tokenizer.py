@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from wmtp.errors import ResourceError
+from wmtp.errors import ResourceError, first_line
 from wmtp.models.sentencepiece import OWN_TEXT, class_name, load_sentencepiece, read_object, sentencepiece_file
 
 log = logging.getLogger("wmtp.models")
@@ -45,7 +45,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
             return whole
         raise ResourceError(
             f"{folder} has no tokenizer that transformers can load (tokenizer.json, or the files of a slow one with "
-            f"tokenizer_config.json). Save it beside the model. {type(error).__name__}: {str(error).splitlines()[0]}"
+            f"tokenizer_config.json). Save it beside the model. {type(error).__name__}: {first_line(error)}"
         ) from error
     return tokenizer if remote else _checked(tokenizer, folder)
 

@@ -38,7 +38,7 @@ def add_prompts(folder: Path, evaluator: str, prompts: Mapping[str, str | Sequen
     path = folder / "prompts" / f"{evaluator}.jsonl"
     stored: dict[str, Any] = {}
     try:
-        for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="surrogateescape").removesuffix("\n").split("\n"):
             row = json_text.loads(line)
             stored[row["problem"]] = row["prompt"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):

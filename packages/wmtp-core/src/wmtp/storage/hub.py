@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from wmtp.contracts.loading import Resource
+from wmtp.errors import first_line
 from wmtp.storage.chain import NotHere, offline
 
 _OUR_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
@@ -62,7 +63,7 @@ def _not_here(error: Exception, repository: str, kind: str, revision: str | None
     if isinstance(error, errors.HFValidationError):
         return NotHere(f"{repository!r} cannot be the name of a hub repository")
     if isinstance(error, errors.HfHubHTTPError):
-        return NotHere(f"the hub answered: {str(error).splitlines()[0]}")
+        return NotHere(f"the hub answered: {first_line(error)}")
     return _broken_off(error)
 
 
