@@ -382,7 +382,8 @@ STDIN += [
     ("a finalizer in another module", f"import math\n{_READ}class P:\n def __del__(self): print(a + b)\nmath.p = P()", ""),
     ("a finalizer among the builtins", f"import builtins\n{_READ}class P:\n def __del__(self, s=a + b): print(s)\nbuiltins.p = P()", ""),
     ("a finalizer in a cache", f"import functools\n{_READ}class P:\n def __del__(self): print(a + b)\n@functools.lru_cache\ndef f(): return P()\nf()", ""),
-    ("finalizers run once, beside a handler that holds the program's names", f"import math, signal\n{_READ}class P:\n def __init__(self, text): self.text = text\n def __del__(self): print(self.text, end='')\np = P('1')\nmath.p = P('2')\nmath.p.first = p\ndef stop(*_): pass\nsignal.signal(signal.SIGUSR1, stop)", ""),
+    ("a finalizer beside a handler that holds the program's names", f"import signal\n{_READ}class P:\n def __del__(self, s=a + b): print(s)\np = P()\ndef stop(*_): pass\nsignal.signal(signal.SIGUSR1, stop)", ""),
+    ("a finalizer behind one that raises", f"import math\n{_READ}class P:\n def __init__(self, s): self.s = s\n def __del__(self): print(self.s + 5)\nmath.p, math.q = P(''), P(b)", ""),
     ("a finalizer in a cycle", f"{_READ}class P:\n def __del__(self): print(a + b)\np = P()\np.me = p", ""),
     ("weakref.finalize", f"import weakref\n{_READ}class P: pass\np = P()\nweakref.finalize(p, print, a + b)", ""),
 ]  # fmt: skip
