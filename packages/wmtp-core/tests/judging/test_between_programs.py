@@ -52,7 +52,9 @@ def test_no_answer_makes_the_verdict_ours(code: str, tests: tuple[str, ...], jud
 
 
 def test_a_folder_above_that_is_taken_away_costs_no_verdict(judge: SandboxJudge) -> None:
-    taking = "import os\nhere = os.getcwd()\ntry:\n    os.rmdir(here)\n    os.rmdir(os.path.dirname(here))\nexcept OSError: pass\n"
+    taking = (
+        "import os\nhere = os.getcwd()\ntry: os.rmdir(here); os.rmdir(os.path.dirname(here))\nexcept OSError: pass\n"
+    )
     tests = CallTests(tests=("assert f(1) == 1",))
     for code in (f"{taking}def f(x): return x", "def f(x): return x"):
         outcome = judge.submit(code, tests).result()

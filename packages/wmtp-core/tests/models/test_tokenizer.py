@@ -169,7 +169,9 @@ def test_a_damaged_file_and_no_file_are_told(trained: Path, tmp_path: Path) -> N
         load_tokenizer(folder)
 
 
-def test_a_library_that_fails_without_a_word_is_told_by_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_fails_without_a_word_is_told_by_its_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*args: object, **options: object) -> None:
         raise NotImplementedError
 

@@ -30,7 +30,8 @@ def rendered(tokenizer: Any, turns: Sequence[Message], template_args: Mapping[st
             "(eval.evaluators.<id>.chat), or use a tokenizer that has a chat_template"
         )
     template = tokenizer.chat_template
-    unknown = [name for name in template_args if isinstance(template, str) and not re.search(rf"\b{re.escape(name)}\b", template)]
+    words = set(re.findall(r"\w+", template)) if isinstance(template, str) else set(template_args)
+    unknown = [name for name in template_args if name not in words]
     if unknown:
         raise ConfigError(
             f"template_args: the model's chat template knows no {', '.join(unknown)}, so it would change nothing; look up the "

@@ -71,9 +71,7 @@ def choose_device(name: str) -> str:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"device {name!r} (devices.device) cannot be used here: {first_line(error)}"
-        ) from None
+        raise ConfigError(f"device {name!r} (devices.device) cannot be used here: {first_line(error)}") from None
     return name
 
 
