@@ -264,7 +264,9 @@ def test_the_command_prints_and_fails_where_it_is_told_to(
 ) -> None:
     a, b = make_run("a", outcomes(0.8, seed=1)), make_run("b", outcomes(0.2, seed=2))
     assert main(["compare", str(a), str(b)]) == 0
-    assert "b is worse" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "b is worse" in told
+    assert "p < 0.0001" in told
     assert main(["compare", str(a), str(b), "--fail-on", "worse"]) == 1
     assert main(["compare", str(b), str(a), "--fail-on", "worse"]) == 0
     capsys.readouterr()

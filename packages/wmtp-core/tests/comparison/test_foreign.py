@@ -158,6 +158,8 @@ def test_a_partial_grade_makes_no_log_of_inspects_incomparable(tmp_path: Path, p
         found = compare([one, other])
         assert [(c.metric, c.found.a) for c in found.comparisons] == [("verify", pytest.approx(value))]
         assert any("compared as scores" in note for note in found.notes)
+    page = write_report([a, b], tmp_path / "page.html").read_text()
+    assert "verify_pass@1" not in page
     c = inspect_json(tmp_path / "c.json", ["C"] * 30)
     assert [of.metric for of in compare([a, c]).comparisons] == ["verify_pass@1"]
     assert [of.metric for of in compare([a, c, b]).comparisons] == ["verify", "verify"]

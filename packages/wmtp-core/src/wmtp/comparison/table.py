@@ -32,7 +32,7 @@ def _lines(found: Comparison) -> Iterator[str]:
         yield ""
         yield (
             f"{trend.metric} over {len(trend.runs)} runs: {values}; {said(trend.slope)} a run "
-            f"({said(trend.low)} to {said(trend.high)}), p = {p_value(trend.p_value)}"
+            f"({said(trend.low)} to {said(trend.high)}), p {_equals(trend.p_value)}"
         )
     if len(found.comparisons) > SUMMARY_FROM:
         yield ""
@@ -70,6 +70,12 @@ def p_value(value: float) -> str:
     return f"{value:.4f}" if value >= 0.0001 else "< 0.0001"
 
 
+def _equals(p: float) -> str:
+    """What follows the word p: ``= 0.0123`` or ``< 0.0001``."""
+    said = p_value(p)
+    return said if said.startswith("<") else f"= {said}"
+
+
 def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
     found = one.found
     say, sign = (partial(f, unit=one.unit, share=one.share) for f in (amount, signed))
@@ -83,7 +89,7 @@ def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
     if found.within is not None:
         yield f"  these problems, new samples {sign(found.these_low)} to {sign(found.these_high)}  (95 %)"
     error = f" ± {found.p_error:.4f}" if found.p_error >= 0.00005 else ""
-    yield f"  p = {p_value(found.p_value)}{error} ({found.test}); Holm {p_value(one.p_holm)}"
+    yield f"  p {_equals(found.p_value)}{error} ({found.test}); Holm {p_value(one.p_holm)}"
     yield from _flips(one)
     coupling = found.coupling
     if coupling is not None and coupling.correlation is not None:

@@ -11,8 +11,9 @@ import attrs
 
 from wmtp.comparison.folders import open_finished
 from wmtp.comparison.foreign import read_file
+from wmtp.comparison.inspect_log import alike
 from wmtp.comparison.records import RunData
-from wmtp.comparison.texts import read_texts
+from wmtp.comparison.texts import Texts, read_texts
 from wmtp.contracts.evaluation import MetricValue
 from wmtp.contracts.runs import GenerationRecord, RunRecord
 from wmtp.errors import ConfigError
@@ -97,7 +98,11 @@ def read_runs(paths: Sequence[Path], *, ours: bool = False) -> list[ReportRun]:
     opened = [_open(path, ours=ours) for path in paths]
     evaluators = {who for one in opened if not isinstance(one, RunData) for who in _with_problems(one[0])}
     alone = len(evaluators) < 2
-    return [_of_file(one) if isinstance(one, RunData) else _of_folder(*one, alone=alone) for one in opened]
+    shown = iter(alike([one for one in opened if isinstance(one, RunData)]))  # as they are compared
+    return [
+        _of_file(next(shown), read_texts(one)) if isinstance(one, RunData) else _of_folder(*one, alone=alone)
+        for one in opened
+    ]
 
 
 def _open(path: Path, *, ours: bool) -> RunData | tuple[Run, RunRecord]:
@@ -220,8 +225,7 @@ def _files(folder: Path) -> list[tuple[str, str]]:
     return [(path.name, path.read_text(encoding="utf-8", errors="replace")) for path in paths if path.is_file()]
 
 
-def _of_file(run: RunData) -> ReportRun:
-    texts = read_texts(run)
+def _of_file(run: RunData, texts: Texts) -> ReportRun:
     samples: dict[str, list[ReportSample]] = {}
     for one in texts.samples:
         samples.setdefault(one.problem, []).append(
