@@ -15,7 +15,7 @@ import wmtp
 from wmtp.cli.audit import lines
 from wmtp.config import load_configuration
 from wmtp.evaluation.audit import Difference, audit
-from wmtp_openai.scores import FLOAT32, Scored, format_step, scored_tokens
+from wmtp_openai.scores import FLOAT32, Scored, _goes_on, format_step, scored_tokens
 
 Audits = Callable[..., tuple[dict[str, Any], str]]
 
@@ -178,11 +178,27 @@ def test_further_urls_are_the_first_sides_alone(server: StandIn, other: StandIn,
     [None, [], {}, "x", {"content": None}, {"content": [None]}, {"content": [{"token": 3, "logprob": -1.0}]},
      {"content": [{"token": "x", "logprob": None, "top_logprobs": []}]}, {"tokens": ["x"], "token_logprobs": [-1.0]},
      {"tokens": ["x"], "token_logprobs": [-1.0, -2.0], "top_logprobs": [{}]},
+     {"tokens": ["x"], "token_logprobs": [], "top_logprobs": [{}]}, {"tokens": [], "token_logprobs": [], "top_logprobs": []},
      {"tokens": ["x"], "token_logprobs": [float("nan")], "top_logprobs": [{}]}],
     ids=str,
 )  # fmt: skip
 def test_scores_that_cannot_be_read_are_none(logprobs: Any) -> None:
     assert scored_tokens(logprobs) is None
+
+
+@pytest.mark.parametrize(
+    ("beginning", "text", "so"),
+    [
+        ("ab", "abc", True), ("abc", "ab", False), ("", "x", True), ("\ufffd", "x", True), ("\ufffdx", "éx", True),
+        ("\ufffdx", "ax", False), ("a\ufffd\ufffdb\ufffd", "aéßbé", True), ("a\ufffdé\ufffdb", "aéééb", True),
+        ("a\ufffdé\ufffdb", "ab", False), ("é\ufffd" * 400 + "x", "é" * 2000 + "y", False),
+        ("é\ufffd" * 400 + "x", "é" * 2000 + "x", True), ("\ufffd", "\ufffd", True),
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_characters_that_are_spread_over_tokens_are_known_in_no_text(beginning: str, text: str, so: bool) -> None:
+    """The long ones would take a pattern longer than anybody waits."""
+    assert _goes_on(beginning, text) == so
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from openai_server import FAULTS, Handler, StandIn, _status, drawn
 
 import wmtp
 from wmtp_openai.engine import OpenAIEngine, open_engine
+from wmtp_openai.pool import Server
 from wmtp_openai.seeds import SEEDS, request_seed
 from wmtp_openai.settings import OpenAISettings, parse_reference
 
@@ -514,6 +515,40 @@ def test_a_server_that_takes_no_seeds_is_asked_without_and_it_is_said(
     assert [c.finish_reason for c in found] == ["stop"] * 4
     assert not any("seed" in asked for asked in server.seen[3:])
     assert any("takes no seeds" in note for note in engine.stats.notes)
+
+
+def test_requests_that_were_under_way_when_the_seed_was_refused_are_asked_again_too(
+    server: StandIn, opened: Opened
+) -> None:
+    together = threading.Barrier(4)
+
+    def refuse(handler: Any, body: dict[str, Any]) -> None:
+        together.wait(30)
+        handler.json(400, {"error": {"message": "Unrecognized request argument supplied: seed"}})
+
+    engine = opened(server, concurrency=4, timeout_s=60.0)
+    server.faults = [refuse] * 4
+    found = list(engine.generate(wanted(4), GREEDY))
+    assert [c.finish_reason for c in found] == ["stop"] * 4
+
+
+def test_draws_are_tried_on_a_server_that_is_there(server: StandIn, opened: Opened) -> None:
+    away = StandIn().started()
+    away.stop()
+    requests = wanted(4)
+    found = list(opened(away, urls=(server.url,)).generate(requests, SAMPLED))
+    assert {c.text for c in found} == {right(r, SAMPLED) for r in requests}
+
+
+def test_a_server_that_is_a_new_process_has_counted_nothing_and_one_that_tells_nothing_changes_nothing() -> None:
+    one = Server("u", None, 1)
+    one.rebase((100, (80,)))
+    one.rebase((0, ()))
+    assert one.counted == (100, (80,))
+    one.rebase((120, (90,)))
+    assert one.counted == (100, (80,))
+    one.rebase((7, (5,)))
+    assert one.counted == (0, (0,))
 
 
 def test_a_server_that_answers_with_another_model_ends_the_run(server: StandIn, opened: Opened) -> None:

@@ -120,8 +120,7 @@ class OpenAIEngine:
         now = []
         for server in self._pool.servers:
             found = await draft_counters(server) if server.known else (0, ())
-            if found[1]:
-                server.rebase(found)
+            server.rebase(found)
             now.append(found if found[1] else server.counted)
         return now
 
@@ -136,9 +135,8 @@ class OpenAIEngine:
             self._wait(self._check_draws())
             self._drawn = True
         source, work = iter(requests), _Work(done=_Gathered(self._loop))
-        window = self._at_once + max(
-            AHEAD, self._at_once
-        )  # answers come in bursts: each leaves room for one that is at hand
+        # Answers come in bursts: each leaves room for one that is at hand.
+        window = self._at_once + max(AHEAD, self._at_once)
         started, under_way, more = time.monotonic(), 0, True
         try:
             while True:
@@ -201,7 +199,7 @@ class OpenAIEngine:
         form, body = self._asker.body(asked, wmtp.Sampling(temperature=1.5))
         path = form.path
         del body["seed"]
-        server = self._pool.servers[0]
+        server = next((one for one in self._pool.servers if one.known), self._pool.servers[0])
         for _ in range(DRAWS):
             try:
                 one, other = [

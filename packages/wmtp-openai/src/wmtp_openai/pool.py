@@ -48,7 +48,10 @@ class Server:
         return int(self.limit) - self.active
 
     def rebase(self, counted: tuple[int, tuple[int, ...]]) -> None:
-        """It is back, and these are its counters: lower ones are those of a new process, which began at nothing."""
+        """These are its counters now: lower ones are those of a new process, which began at nothing. Without any, nothing is
+        known."""
+        if not counted[1]:
+            return
         if not self.counted[1]:
             self.counted = counted
         elif counted[0] < self.counted[0]:

@@ -155,9 +155,10 @@ class Asker:
             async with self.pool.server() as server:
                 if not server.known and not await self._introduced(server):
                     continue
+                seeded = server.seeds  # others may learn meanwhile that it takes none
                 try:
                     async with asyncio.timeout(self.settings.timeout_s):  # the client's own counts from byte to byte
-                        found = await post(server, path, body if server.seeds else _without_seed(body))
+                        found = await post(server, path, body if seeded else _without_seed(body))
                     answer = read_answer(found, chat=path == "/chat/completions")
                     self._same_model(server, found)
                     if answer.finish == "content_filter":
@@ -165,7 +166,7 @@ class Asker:
                     if answer.finish not in ENDED:
                         raise BadAnswer(f"finish_reason is {answer.finish!r}")
                 except openai.APIStatusError as error:
-                    self._status(server, error, reasons)
+                    self._status(server, error, reasons, seeded=seeded)
                 except (openai.APITimeoutError, TimeoutError):
                     reasons.append(f"no answer within {self.settings.timeout_s:g} s (model.loaders.openai.timeout_s)")
                 except (openai.APIConnectionError, OSError) as error:
@@ -215,8 +216,8 @@ class Asker:
         server.known = True
         return True
 
-    def _status(self, server: Server, error: openai.APIStatusError, reasons: list[str]) -> None:
-        """What an error status means: for the whole run, for the server, or for this request."""
+    def _status(self, server: Server, error: openai.APIStatusError, reasons: list[str], *, seeded: bool) -> None:
+        """What an error status means: for the whole run, for the server, or for this request. seeded: it had a seed."""
         status, said = error.status_code, _said(error)
         if status in (401, 403):
             raise wmtp.GenerationError(key_refused(server.url, f"{status}: {said}", self.settings)) from None
@@ -224,7 +225,7 @@ class Asker:
             raise wmtp.GenerationError(_no_path(server, error)) from None
         if status in AWAY:
             server.failed(f"{status}: {said}", _retry_after(error), time.monotonic())
-        elif status in (400, 422) and server.seeds and NO_SEEDS.search(_whole(error)):
+        elif status in (400, 422) and seeded and NO_SEEDS.search(_whole(error)):
             server.seeds = False
         elif status < 500 and status not in (408, 409, 425):
             if TOO_LONG.search(_whole(error)):

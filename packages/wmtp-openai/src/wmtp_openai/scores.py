@@ -52,8 +52,9 @@ def scored_tokens(logprobs: Any) -> list[Scored] | None:
     if isinstance(rows := logprobs.get("content"), Sequence):
         found = [_of_a_row(row) for row in rows]
     else:
-        columns = [logprobs.get(name) for name in ("tokens", "token_logprobs", "top_logprobs")]
-        if not all(isinstance(column, Sequence) for column in columns) or len({len(c) for c in columns if c}) != 1:
+        names = ("tokens", "token_logprobs", "top_logprobs")
+        columns = [column for name in names if isinstance(column := logprobs.get(name), Sequence)]
+        if len(columns) < len(names) or len({len(column) for column in columns}) != 1:
             return None
         found = [_scored(*row) for row in zip(*columns, strict=True)]
     return None if not found or None in found else [one for one in found if one is not None]
@@ -108,8 +109,18 @@ def _written(logprobs: Any, text: str) -> list[Scored] | None:
 
 def _goes_on(beginning: str, text: str) -> bool:
     """Whether a text begins so. Characters that are spread over several tokens are not known in either."""
-    pattern = "[^\x00-\x7f]*".join(re.escape(part) for part in re.split(f"{PARTIAL}+", beginning))
-    return re.match(pattern, text) is not None or text.startswith(beginning)
+    if text.startswith(beginning):
+        return True
+    first, *others = re.split(f"{PARTIAL}+", beginning)
+    places = {len(first)} if text.startswith(first) else set[int]()
+    for part in others:  # all places at once: a pattern would try each way of spreading them, which are very many
+        reached: set[int] = set()
+        for place in sorted(places):
+            while place not in reached:
+                reached.add(place)
+                place += place < len(text) and not text[place].isascii()
+        places = {place + len(part) for place in reached if text.startswith(part, place)}
+    return bool(places)
 
 
 @attrs.frozen
