@@ -13,7 +13,13 @@ from wmtp_sample_plugin.problems import PROBLEMS
 # --8<-- [start:settings]
 @attrs.frozen(kw_only=True)
 class ToySettings:
-    polite: bool = False  # eval.evaluators.toy-v1.polite in a recipe
+    """``eval.evaluators.toy-v1`` in a recipe.
+
+    Attributes:
+        polite: Ask with a please.
+    """
+
+    polite: bool = False
 
 
 # --8<-- [end:settings]
@@ -43,7 +49,13 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
 # --8<-- [start:more]
 @attrs.frozen(kw_only=True)
 class Greeting:
-    name: str = "world"  # greeting: {name: …} in a recipe
+    """``greeting`` in a recipe.
+
+    Attributes:
+        name: Who is greeted.
+    """
+
+    name: str = "world"
 
 
 @wmtp.hookimpl
@@ -58,7 +70,13 @@ def wmtp_commands() -> list[wmtp.CommandSpec]:
 
 @attrs.frozen(kw_only=True)
 class CountSettings:
-    path: str  # tracking: {count: {path: …}} in config.yaml
+    """``tracking.count`` in config.yaml.
+
+    Attributes:
+        path: File that the counts are written to.
+    """
+
+    path: str
 
 
 def create(settings: CountSettings, run: Any) -> wmtp.Listener:

@@ -22,8 +22,10 @@ class CriticConfig:
         pairs_per_problem: At most so many pairs of one problem.
         length_ratio: A pair's longer text has at most so many times the tokens of the shorter.
         max_length: Tokens of a text; longer ones give no pair.
-        steps: Optimiser steps. batch_pairs: pairs of one.
-        lr: Of the value head. trunk_lr: of the model under it; 0: it stays as it is.
+        steps: Optimiser steps.
+        batch_pairs: Pairs of one step.
+        lr: Of the value head.
+        trunk_lr: Of the model under it; 0: it stays as it is.
         held_out: Share of the problems that are not trained on, and that the accuracy is of.
     """
 

@@ -68,7 +68,14 @@ class HeadsConfig:
 
 @attrs.frozen(kw_only=True)
 class LoraConfig:
-    """``train.lora``: low-rank adapters of peft's instead of the weights themselves. They are merged in exports."""
+    """``train.lora``: low-rank adapters of peft's instead of the weights themselves. They are merged in exports.
+
+    Attributes:
+        rank: Of the two matrices of an adapter.
+        alpha: What an adapter adds is scaled by alpha / rank.
+        dropout: Share of an adapter's inputs that are left out in training.
+        target_modules: Ends of the names of the modules that get one.
+    """
 
     rank: int = attrs.field(default=64, validator=validators.ge(1))
     alpha: float = attrs.field(default=128.0, validator=validators.gt(0.0))
@@ -100,18 +107,23 @@ class TrainConfig:
         algo: A preset of scorer: ``baseline-mtp`` has none, ``rho1-wmtp`` has ``rho1-excess-v1``, ``critic-wmtp`` has
             ``taw-gae-v1``.
         trainer: Who trains.
-        scorer: Instead of the preset's. control: what its weights are replaced by, to see what they are worth.
+        scorer: Instead of the preset's.
+        control: What the scorer's weights are replaced by, to see what they are worth.
         reference: Model that ``reference_ce`` comes from; ``None``: what the section ``reference`` trains, or the model of
             role ``ref``.
         critic: Folder of a critic, for scorers that need ``values``; ``None``: what the section ``critic`` makes.
-        num_epochs: Times that every row is seen. max_steps: instead of epochs.
-        batch_size: Rows of one optimiser step, over all processes. micro_batch_size: rows that one process takes at a time.
+        num_epochs: Times that every row is seen.
+        max_steps: Optimiser steps, instead of epochs.
+        batch_size: Rows of one optimiser step, over all processes.
+        micro_batch_size: Rows that one process takes at a time.
         heads: Which heads, and how much each counts.
-        lora: Adapters. ema: decay of a running mean of the weights, which is what is exported then.
+        lora: Adapters instead of the weights themselves; ``None``: none.
+        ema: Decay of a running mean of the weights, which is what is exported then; ``None``: none.
         activation_checkpointing: Compute activations twice instead of keeping them.
-        early_stopping: When to end early. eval_every: steps between validations (``data.eval``).
+        early_stopping: When to end early; ``None``: never.
+        eval_every: Steps between validations (``data.eval``); ``None``: there are none.
         log_every: Steps between lines of the journal.
-        on_nan: ``stop``, or ``skip`` the step whose loss is not a number.
+        on_nan: ``stop``, or ``skip`` the step whose loss or gradient is not a number.
         seed: Of data order and dropout; ``None``: config's.
     """
 
@@ -145,10 +157,18 @@ class OptimConfig:
     """``optim``: AdamW and its schedule. Weight decay is on matrices alone.
 
     Attributes:
+        optimizer: The one there is.
+        lr: The rate after the warm-up.
+        betas: Of the running means of the gradient and of its square.
+        eps: Added to the root of the latter.
+        weight_decay: Share of a matrix, times the rate, that a step takes away.
+        grad_clip: Norm that a gradient is scaled down to; ``None``: as it is.
         scheduler: How the rate goes from `lr` after the warm-up to ``min_lr_ratio`` of it: ``cosine``, ``linear``,
             ``constant`` (stays), or ``wsd`` (stays, and falls in the last ``decay_ratio`` of the steps).
-        warmup_ratio: Share of the steps in which the rate rises. warmup_steps: instead of it.
-        grad_clip: Norm that a gradient is scaled down to; ``None``: as it is.
+        warmup_ratio: Share of the steps in which the rate rises.
+        warmup_steps: Steps, instead of a share.
+        min_lr_ratio: Share of `lr` that the rate ends at.
+        decay_ratio: Of ``wsd``: share of the steps in which the rate falls.
     """
 
     optimizer: Literal["adamw"] = "adamw"
@@ -173,8 +193,8 @@ class SourceConfig:
     Attributes:
         dataset: Its name, as `wmtp plugins list` shows it. ``jsonl`` reads a file of prompt and answer, or text.
         split: In the data set's own words.
-        path: File, folder or URL that goes before everything configured; a relative one is beside the recipe. limit: the
-            first N rows.
+        path: File, folder or URL that goes before everything configured; a relative one is beside the recipe.
+        limit: The first N rows; ``None``: all.
     """
 
     dataset: str
@@ -204,7 +224,12 @@ class DataPartConfig:
 
 @attrs.frozen(kw_only=True)
 class DataConfig:
-    """``data``: what is trained on, and what the validation loss is taken on."""
+    """``data``: what is trained on, and what the validation loss is taken on.
+
+    Attributes:
+        train: What is trained on.
+        eval: What the validation loss is taken on; ``None``: there is none.
+    """
 
     train: DataPartConfig
     eval: DataPartConfig | None = None
@@ -216,9 +241,10 @@ class CheckpointConfig:
 
     Attributes:
         every: Steps between checkpoints; the last step always has one.
-        keep_last: How many of the newest stay. keep_best: how many of those with the lowest validation loss.
+        keep_last: How many of the newest stay; ``None``: all.
+        keep_best: How many stay of those with the lowest validation loss.
         asynchronous: Write beside training; a checkpoint counts when it is whole.
-        upload: Where a checkpoint goes once it is whole: a URL such as ``s3://bucket/prefix``.
+        upload: Where a checkpoint goes once it is whole: a URL such as ``s3://bucket/prefix``; ``None``: nowhere.
     """
 
     every: int = attrs.field(default=500, validator=validators.ge(1))
@@ -235,7 +261,11 @@ class ReferenceConfig:
     It is a training of its own in ``runs/<run name>/reference``, from the same model unless `base_id` names another.
 
     Attributes:
-        base_id: What it starts from. data, train, optim, checkpoint: as the sections of these names, for this training.
+        data: As the section of that name, for this training.
+        base_id: What it starts from; ``None``: the model that is trained.
+        train: As the section of that name, for this training.
+        optim: As the section of that name, for this training.
+        checkpoint: As the section of that name, for this training.
     """
 
     data: DataConfig
