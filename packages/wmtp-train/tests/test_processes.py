@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_training import Bench
+from tiny_training import Bench, OverflowingStepper
 
+from wmtp_train import loop
 from wmtp_train.journal import read_journal
 
 
@@ -79,15 +80,15 @@ def wait_for(condition: object, seconds: float = 120) -> None:
 NO_HIDING = {"lr": 1.0, "warmup_ratio": 0.0, "eps": 1.0, "grad_clip": 0.1, "scheduler": "constant"}
 
 
-def check_two(bench: Bench, folder: Path, start: Callable[[Command], None]) -> None:
+def check_two(bench: Bench, folder: Path, start: Callable[[Command], None], **train: str) -> None:
     """Weights and the norm of the gradient are those of one process, up to rounding."""
-    bench.recipe["train"] = {"max_steps": 3, "batch_size": 4, "micro_batch_size": 1}
+    bench.recipe["train"] = {"max_steps": 3, "batch_size": 4, "micro_batch_size": 1, **train}
     bench.recipe["optim"] = NO_HIDING
     bench.train()
     two = Command(folder, bench, "two")
     start(two)
     norms = [
-        [values["train/grad_norm"] for _, _, values in read_journal(run / "train" / "metrics.jsonl")]
+        [values.get("train/grad_norm", 0.0) for _, _, values in read_journal(run / "train" / "metrics.jsonl")]
         for run in (bench.folder / "t", two.run)
     ]
     assert norms[1] == pytest.approx(norms[0], rel=1e-4)
@@ -134,21 +135,41 @@ def test_the_comparison_fails_for_two_processes_with_this_fault(bench: Bench, tm
         f"import sys, torch\nfrom wmtp_train import loop, step\n{fault}\nfrom wmtp.cli import main\nsys.exit(main())\n"
     )
 
+    if not fault:
+        check_two(bench, tmp_path / "faulty", torchrun(script))
+        return
+    with pytest.raises(AssertionError):
+        check_two(bench, tmp_path / "faulty", torchrun(script))
+
+
+def torchrun(script: Path) -> Callable[[Command], None]:
+    """Starts a script that stands for `wmtp`, in two processes."""
+
     def start(command: Command) -> None:
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
         subprocess.run(
-            [*torchrun, str(script), "train", "config.yaml", "recipe.yaml"],
+            [*two, str(script), "train", "config.yaml", "recipe.yaml"],
             cwd=command.folder,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             check=True,
             timeout=300,
         )
 
-    if not fault:
-        check_two(bench, tmp_path / "faulty", start)
-        return
-    with pytest.raises(AssertionError):
-        check_two(bench, tmp_path / "faulty", start)
+    return start
+
+
+@pytest.mark.slow
+def test_what_a_step_that_is_left_out_had_computed_is_in_no_later_one(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards keep the gradient of earlier micro-batches where nobody sets it to nothing."""
+    script = tmp_path / "overflowing.py"
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom tiny_training import OverflowingStepper\n"
+        "from wmtp_train import loop\nloop.Stepper = OverflowingStepper\nfrom wmtp.cli import main\nsys.exit(main())\n"
+    )
+    monkeypatch.setattr(loop, "Stepper", OverflowingStepper)
+    check_two(bench, tmp_path / "two", torchrun(script), on_nan="skip")
 
 
 def test_a_killed_process_is_named_and_the_same_command_goes_on_even_with_another_number(

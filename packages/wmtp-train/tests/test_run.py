@@ -223,6 +223,8 @@ def test_a_model_of_one_head_runs_whole_and_its_checkpoints_are_listed_verified_
     whole = data.read_bytes()
     data.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert "damaged" in files.invoke("checkpoints", "verify", str(files.run)).output
+    (TrainingFolder(files.run).at(2) / "state.json").write_text("{")
+    assert "state.json: damaged" in files.invoke("checkpoints", "verify", str(files.run)).output
 
 
 def test_two_at_once_are_refused(files: Files) -> None:
@@ -302,8 +304,9 @@ def test_bad_input_is_refused_before_the_first_step_and_leaves_nothing(
         ({"messages": [{"role": "assistant", "content": None}]}, "a turn is an object with role and content"),
         ({"messages": [{"role": "user", "content": "x"}]}, "is not the assistant's"),
         ({"prompt": "a", "answer": "b", "weights": [[0, 1]]}, "line 2: weights are [[first character, end, weight]"),
-        ({"prompt": "a", "answer": "b", "weights": [[0, 1, -1]]}, "none below 0; one is [0, 1, -1]"),
-        ({"prompt": "a", "answer": "b", "weights": [[0, 1, float("nan")]]}, "none below 0; one is [0, 1, nan]"),
+        ({"prompt": "a", "answer": "b", "weights": [[0, 1, -1]]}, "none below 0 or above 1e+09; one is [0, 1, -1]"),
+        ({"prompt": "a", "answer": "b", "weights": [[0, 1, float("nan")]]}, "above 1e+09; one is [0, 1, nan]"),
+        ({"prompt": "a", "answer": "b", "weights": [[0, 1, 10**400]]}, "above 1e+09; one is [0, 1, 1000"),
         ({"prompt": "a", "answer": "b", "weights": "x"}, "they are 'x'"),
         ({"prompt": "a", "answer": " "}, "its answer is empty"),
         ({"text": "x" * 300}, "301 tokens, and the model a context of 256"),

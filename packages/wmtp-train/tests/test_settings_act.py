@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_training import Bench
+from tiny_training import Bench, OverflowingStepper
 from torch import Tensor
 
+import wmtp
+from wmtp.config.schema import recipe_schema
+from wmtp_train import loop
 from wmtp_train.export import export
 
 
@@ -69,6 +72,35 @@ def test_a_loss_that_falls_is_not_stopped_early_and_one_that_rises_is_after_its_
     losses = [values["eval/loss"] for _, values in other.values("rising") if "eval/loss" in values]
     assert (rising.ending, rising.step) == ("early", len(losses))
     assert min(losses) == losses[-3], "two in a row were no better"
+
+
+def test_a_step_whose_loss_is_not_a_number_is_left_out_where_the_recipe_says_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "Stepper", OverflowingStepper)
+    bench.train(train={"max_steps": 3, "on_nan": "skip"}, checkpoint={"every": 1})
+    assert [step for step, values in bench.values() if "train/skipped" in values] == [2]
+    found = weights(bench)
+    assert all(torch.equal(tensor, found[2][name]) for name, tensor in found[1].items())
+    assert not all(torch.equal(tensor, found[3][name]) for name, tensor in found[2].items())
+
+
+def test_every_key_has_a_sentence(plugins: wmtp.Plugins) -> None:
+    sections = recipe_schema(plugins)["properties"]
+    names = ("train", "optim", "data", "reference", "critic", "checkpoint")
+    assert [key for name in names for key in silent(sections[name], name)] == []
+
+
+def silent(schema: dict[str, Any], path: str) -> list[str]:
+    """Keys below a section that nothing is said of."""
+    found = []
+    for key, inner in schema.get("properties", {}).items():
+        if "const" not in inner and not inner.get("description"):
+            found.append(f"{path}.{key}")
+        found += silent(inner, f"{path}.{key}")
+    for form in (*schema.get("anyOf", ()), schema.get("items", {})):
+        found += silent(form, path)
+    return found
 
 
 def test_decay_and_coefficients_say_how_much_a_head_counts(bench: Bench) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -18,6 +19,7 @@ from wmtp_train.folder import TrainingFolder
 from wmtp_train.journal import read_journal
 from wmtp_train.loop import TrainingResult
 from wmtp_train.plan import TrainingRequest
+from wmtp_train.step import Stepper
 from wmtp_train.trainer import Training, train
 
 ROWS = [
@@ -160,6 +162,21 @@ def _flat(prefix: str, value: Any) -> list[tuple[str, torch.Tensor]]:
 @pytest.fixture
 def bench(tmp_path: Path, model_folder: Path, rows_file: Path, plugins: wmtp.Plugins) -> Bench:
     return Bench(tmp_path / "runs", model_folder, rows_file, plugins)
+
+
+class OverflowingStepper(Stepper):
+    """The loss of the second step's second micro-batch is not a number; that of its first is."""
+
+    def gradient(self, step: int, coefficients: Any) -> Any:
+        self._step, self._part = step, 0
+        return super().gradient(step, coefficients)
+
+    def _losses(self, *arguments: Any) -> Any:
+        losses, weights = super()._losses(*arguments)
+        self._part += 1
+        if (self._step, self._part) == (1, 2):
+            losses = attrs.evolve(losses, loss=losses.loss * float("inf"))
+        return losses, weights
 
 
 class StopAfter:

@@ -51,11 +51,14 @@ def verify_command(run: Path) -> int:
     """Read every file of every checkpoint of RUN and compare it with its sha256. Exit status 1 if one differs."""
     from wmtp_train.folder import TrainingFolder, faults_of
 
-    faults = [*TrainingFolder(run).damaged(), *(fault for one in _found(run) for fault in faults_of(one))]
+    folder = TrainingFolder(run)
+    damaged = folder.damaged()
+    found = folder.whole() if damaged else _found(run)
+    faults = [*damaged, *(fault for one in found for fault in faults_of(one))]
     for fault in faults:
         click.echo(fault)
     if not faults:
-        click.echo(f"{len(_found(run))} checkpoints are whole")
+        click.echo(f"{len(found)} checkpoints are whole")
     return int(bool(faults))
 
 

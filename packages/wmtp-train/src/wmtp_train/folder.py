@@ -62,6 +62,7 @@ class TrainingFolder:
         self.weights = self.path / "weights.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.exports = self.path / "export"
+        self._told = set[Path]()  # damaged checkpoints that were warned of
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -85,11 +86,13 @@ class TrainingFolder:
             lock.release()
 
     def whole(self) -> list[Checkpoint]:
-        """The whole checkpoints, the oldest first. One whose state.json is damaged is left out, which is said."""
+        """The whole checkpoints, the oldest first. One whose state.json is damaged is left out, which is said once."""
         found = []
         for path, state in self._marked():
             if isinstance(state, str):
-                log.warning("checkpoint %s is left out: %s", path, state)
+                if path not in self._told:
+                    log.warning("checkpoint %s is left out: %s", path, state)
+                self._told.add(path)
             else:
                 found.append(Checkpoint(step=state["step"], path=path, state=state))
         return sorted(found, key=lambda one: one.step)

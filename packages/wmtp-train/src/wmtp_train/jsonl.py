@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import wmtp
 from wmtp import kit
 
+LARGEST = 10**9
+"""Weight, or place in a text, beyond which a number is a slip."""
 FORMS = "prompt and answer (or completion), messages, or text"
 
 
@@ -51,14 +52,14 @@ def _check_turns(turns: Any, where: str) -> None:
 
 
 def _check_weights(weights: Any, where: str) -> None:
-    told = f"{where}: weights are [[first character, end, weight], …] of the answer, none below 0"
+    told = f"{where}: weights are [[first character, end, weight], …] of the answer, none below 0 or above {LARGEST:.0e}"
     if weights is None:
         return
     if not isinstance(weights, list):
         raise wmtp.ConfigError(f"{told}; they are {weights!r}")
     for span in weights:
         numbers = isinstance(span, list) and len(span) == 3 and all(type(one) in (int, float) for one in span)
-        if not numbers or not all(math.isfinite(one) for one in span) or span[2] < 0 or not 0 <= span[0] < span[1]:
+        if not numbers or not 0 <= span[2] <= LARGEST or not 0 <= span[0] < span[1] <= LARGEST:
             raise wmtp.ConfigError(f"{told}; one is {span!r}")
 
 

@@ -33,7 +33,7 @@ def add_adapters(model: nn.Module, lora: LoraConfig) -> None:
         parameter.requires_grad_("lora_" in name and f"{name.partition('.lora_')[0]}.weight" in wished)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise wmtp.ConfigError(
-            "train.lora.target_modules names modules of the trunk alone, and train.heads.freeze_trunk freezes it"
+            "train.lora.target_modules names no module that is trained: train.heads (freeze_trunk, count) leaves these out"
         )
 
 

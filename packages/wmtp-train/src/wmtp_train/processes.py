@@ -73,7 +73,7 @@ class Processes:
                     return tuple(self.names[rank] for rank in gone)
                 time.sleep(0.1)
         except (RuntimeError, OSError):  # the store is on the first node, and has gone with it
-            return self.names[:1]
+            return () if self.first else self.names[:1]
 
     def same(self, text: str) -> bool:
         """Whether all of them have the same text; a collective."""

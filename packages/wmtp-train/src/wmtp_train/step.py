@@ -117,7 +117,7 @@ class Stepper:
             This process's sums.
 
         Raises:
-            NotFinite: On every process, where the loss of any is not finite; before its backward.
+            NotFinite: On every process, where the loss of any is not finite; what gradients hold then is of no use.
         """
         plan, processes = self._plan, self._processes
         train = plan.sections.train
@@ -133,6 +133,10 @@ class Stepper:
                 plan.model.set_requires_gradient_sync(number == len(parts) - 1)
             losses, weights = self._losses(batch, coefficients[:active], below)
             if processes.agree(not bool(torch.isfinite(losses.loss))):
+                if processes.world > 1 and number > 0:
+                    # FSDP holds the gradient of the micro-batches before this one where no `zero_grad` reaches: hand it over.
+                    plan.model.set_requires_gradient_sync(True)
+                    losses.loss.backward()
                 raise NotFinite(part)
             # Sharded gradients are means over processes; the denominators are of all of them, so the sum is wanted.
             torch.autograd.backward(losses.loss * processes.world)
