@@ -24,12 +24,19 @@ esac
 """
 
 
+WMTP = """
+until (($(grep -c "ray start" "$LOG") >= STARTS)); do sleep 0.05; done  # the other nodes are started beside it
+echo "$RAY_ADDRESS $*"
+exit 3
+"""
+
+
 def run(folder: Path, names: str, broken: str = "") -> tuple[int, list[str], str]:
     for name, body in (
         ("scontrol", SCONTROL),
         ("srun", SRUN),
         ("ray", RAY),
-        ("wmtp", 'echo "$RAY_ADDRESS $*"; exit 3\n'),
+        ("wmtp", WMTP),
     ):
         (folder / name).write_text(f"#!/usr/bin/env bash\n{body}")
         (folder / name).chmod(0o755)
@@ -39,6 +46,7 @@ def run(folder: Path, names: str, broken: str = "") -> tuple[int, list[str], str
         "SLURM_JOB_NODELIST": "gpu[1-2]",
         "NODES": "gpu[1-2]",
         "NAMES": names,
+        "STARTS": "2" if " " in names else "1",
         "BROKEN": broken,
     }
     environment = {**os.environ, **job, "LOG": str(log), "WAIT_S": "0.05", "PATH": f"{folder}:{os.environ['PATH']}"}
