@@ -342,7 +342,7 @@ def test_weights_of_nothing_float16_a_missing_template_and_a_file_in_the_way_are
     files.run.parent.mkdir()
     files.run.write_text("a file")
     for command in ("train", "run"):
-        with pytest.raises(wmtp.ConfigError, match="cannot be made"):
+        with pytest.raises(wmtp.ConfigError, match="cannot be made or written to"):
             files.invoke(command)
 
 

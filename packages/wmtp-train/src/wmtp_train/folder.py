@@ -67,23 +67,8 @@ class TrainingFolder:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Held by this process alone. Raises ConfigError if another trains in it."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise wmtp.ConfigError(
-                f"{self.path} cannot be made: {error.strerror}; use another run.name or --runs"
-            ) from None
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise wmtp.ConfigError(
-                f"another process is training in {self.path}; wait for it, or use another run.name"
-            ) from None
-        try:
+        with held_alone(self.path, ".lock", "another process is training"):
             yield
-        finally:
-            lock.release()
 
     def whole(self) -> list[Checkpoint]:
         """The whole checkpoints, the oldest first. One whose state.json is damaged is left out, which is said once."""
@@ -178,6 +163,29 @@ class TrainingFolder:
             if one.name != ".lock":
                 one.rename(aside / one.name)
         return aside
+
+
+@contextmanager
+def held_alone(path: Path, lock_name: str, busy: str) -> Iterator[None]:
+    """A folder, made where it is not there yet, held by this process alone.
+
+    Raises:
+        ConfigError: It cannot be made or written to, or another process holds it; busy: what that one does.
+    """
+    lock = filelock.FileLock(path / lock_name, timeout=0)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout:
+        raise wmtp.ConfigError(f"{busy} in {path}; wait for it, or use another run.name") from None
+    except OSError as error:
+        raise wmtp.ConfigError(
+            f"{path} cannot be made or written to: {error.strerror}; use another run.name or --runs"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def faults_of(checkpoint: Checkpoint) -> list[str]:

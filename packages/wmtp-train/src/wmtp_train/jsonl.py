@@ -52,7 +52,9 @@ def _check_turns(turns: Any, where: str) -> None:
 
 
 def _check_weights(weights: Any, where: str) -> None:
-    told = f"{where}: weights are [[first character, end, weight], …] of the answer, none below 0 or above {LARGEST:.0e}"
+    told = (
+        f"{where}: weights are [[first character, end, weight], …] of the answer, none below 0 or above {LARGEST:.0e}"
+    )
     if weights is None:
         return
     if not isinstance(weights, list):

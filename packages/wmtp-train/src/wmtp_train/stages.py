@@ -10,13 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import filelock
-
 import wmtp
 from wmtp.events import StageFinished
 from wmtp_train.critic_settings import CriticConfig
 from wmtp_train.export import export
-from wmtp_train.folder import TrainingFolder
+from wmtp_train.folder import TrainingFolder, held_alone
 from wmtp_train.judging import Judging, session
 from wmtp_train.plan import TrainingRequest, make_plan
 from wmtp_train.presets import scorer_of
@@ -58,23 +56,8 @@ class Stages:
     @contextmanager
     def _held(self) -> Iterator[None]:
         """The whole run, by this process alone."""
-        try:
-            self._request.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise wmtp.ConfigError(
-                f"{self._request.folder} cannot be made: {error.strerror}; use another run.name or --runs"
-            ) from None
-        lock = filelock.FileLock(self._request.folder / ".run.lock", timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise wmtp.ConfigError(
-                f"another `wmtp run` works in {self._request.folder}; wait for it, or use another run.name"
-            ) from None
-        try:
+        with held_alone(self._request.folder, ".run.lock", "another `wmtp run` works"):
             yield
-        finally:
-            lock.release()
 
     def _first(self) -> None:
         """What the scorer looks at: a reference or a critic that the recipe describes."""
