@@ -98,7 +98,7 @@ def silent(schema: dict[str, Any], path: str) -> list[str]:
         if "const" not in inner and not inner.get("description"):
             found.append(f"{path}.{key}")
         found += silent(inner, f"{path}.{key}")
-    for form in (*schema.get("anyOf", ()), schema.get("items", {})):
+    for form in (*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else [])):
         found += silent(form, path)
     return found
 
