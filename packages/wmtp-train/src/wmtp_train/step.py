@@ -136,7 +136,7 @@ class Stepper:
                 if processes.world > 1 and number > 0:
                     # FSDP holds the gradient of the micro-batches before this one where no `zero_grad` reaches: hand it over.
                     plan.model.set_requires_gradient_sync(True)
-                    losses.loss.backward()
+                    torch.autograd.backward(losses.loss)
                 raise NotFinite(part)
             # Sharded gradients are means over processes; the denominators are of all of them, so the sum is wanted.
             torch.autograd.backward(losses.loss * processes.world)
