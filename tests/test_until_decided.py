@@ -82,7 +82,7 @@ def test_wrong_arguments_are_told(tmp_path: Path, wmtp: Any, write_files: Callab
     (tmp_path / "empty").mkdir()
     for words, arguments in {
         "--difference belongs to --until-decided": ("--difference", "0.1"),
-        "1.5 is not in the range": ("--until-decided", "runs/run", "--difference", "1.5"),
+        "must be a number from 1e-06 to below 1": ("--until-decided", "runs/run", "--difference", "1.5"),
         "does not exist": ("--until-decided", "runs/none"),
         "is this run itself": ("--until-decided", "runs/run"),
         "no run folder": ("--until-decided", "empty", "--set", "run.name=other"),

@@ -57,8 +57,10 @@ class _Generator:
         del schema["properties"]["sections"]
         for key, spec in reader.owned.items():
             schema["properties"][key] = self._settings(spec.settings, spec.summary)
-        for key, kind in reader.by_name.items():
-            schema["properties"][key] = {"description": descriptions(reader.record)[key], **self._by_name(kind.name)}
+        said = descriptions(reader.record)
+        for key, kind in reader.by_name.items():  # core's own kinds have a sentence; of another its name is what is known
+            description = said.get(key, f"Settings of each {kind.name}, by its name.")
+            schema["properties"][key] = {"description": description, **self._by_name(kind.name)}
         return schema
 
     def of(self, tp: Any) -> Schema:
