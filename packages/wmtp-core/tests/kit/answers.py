@@ -189,7 +189,7 @@ FURTHER: dict[str, Style] = {
     ),
     "Jamba: html fence": lambda t, a, b: f'<pre class="language-python"><code>{t.right}</code></pre>',
     "Grok: py3 info": lambda t, a, b: fenced(t.right, "py3"),
-    "Claude: artifact": lambda t, a, b: (
+    "artifact marks": lambda t, a, b: (
         f'<antArtifact identifier="x" type="application/vnd.ant.code" language="python">\n{t.right}</antArtifact>\nDone.'
     ),
     "Command R: capital language": lambda t, a, b: fenced(t.right, "Python"),

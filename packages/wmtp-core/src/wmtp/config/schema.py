@@ -58,7 +58,8 @@ class _Generator:
         for key, spec in reader.owned.items():
             schema["properties"][key] = self._settings(spec.settings, spec.summary)
         said = descriptions(reader.record)
-        for key, kind in reader.by_name.items():  # core's own kinds have a sentence; of another its name is what is known
+        for key, kind in reader.by_name.items():
+            # Core's own kinds have a sentence; of another its name is what is known.
             description = said.get(key, f"Settings of each {kind.name}, by its name.")
             schema["properties"][key] = {"description": description, **self._by_name(kind.name)}
         return schema
