@@ -13,13 +13,7 @@ from wmtp_sample_plugin.problems import PROBLEMS
 # --8<-- [start:settings]
 @attrs.frozen(kw_only=True)
 class ToySettings:
-    """``eval.evaluators.toy-v1`` in a recipe.
-
-    Attributes:
-        polite: Ask with a please.
-    """
-
-    polite: bool = False
+    polite: bool = False  # eval.evaluators.toy-v1.polite in a recipe
 
 
 # --8<-- [end:settings]
@@ -49,13 +43,7 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
 # --8<-- [start:more]
 @attrs.frozen(kw_only=True)
 class Greeting:
-    """``greeting`` in a recipe.
-
-    Attributes:
-        name: Who is greeted.
-    """
-
-    name: str = "world"
+    name: str = "world"  # greeting: {name: …} in a recipe
 
 
 @wmtp.hookimpl
@@ -70,13 +58,7 @@ def wmtp_commands() -> list[wmtp.CommandSpec]:
 
 @attrs.frozen(kw_only=True)
 class CountSettings:
-    """``tracking.count`` in config.yaml.
-
-    Attributes:
-        path: File that the counts are written to.
-    """
-
-    path: str
+    path: str  # tracking: {count: {path: …}} in config.yaml
 
 
 def create(settings: CountSettings, run: Any) -> wmtp.Listener:
