@@ -312,6 +312,7 @@ def test_every_control_is_reached_by_tab_and_shows_where_one_is(browser: Any, fe
 
 def test_sorting_filtering_and_opening_by_keys_alone(browser: Any, few: Path) -> None:
     from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
 
     open_page(browser, few)
     browser.execute_script("document.querySelectorAll('#problems th button')[1].focus()")
@@ -337,7 +338,8 @@ def test_sorting_filtering_and_opening_by_keys_alone(browser: Any, few: Path) ->
     assert browser.execute_script("return document.getElementById('next').disabled")
     browser.execute_script("document.querySelector('#body details summary').focus()")
     keys(browser, Keys.ENTER)
-    assert browser.execute_script("return document.querySelector('#body details').children.length") > 1
+    unfolded = "return document.querySelector('#body details').children.length > 1"
+    WebDriverWait(browser, 30).until(lambda there: there.execute_script(unfolded))  # filled once it is told to be open
     keys(browser, Keys.ESCAPE)
     assert not browser.execute_script("return document.getElementById('dialog').open")
     assert browser.switch_to.active_element.text == shown[-1]  # one stands where one stopped reading

@@ -62,6 +62,8 @@ class RowFile:
         self.path = path
         self._parquet = path.suffix == ".parquet"
         self._file: Any = None
+        self._late: Any = None
+        """Of parquet: the reader that batches come from may not be asked for a row group meanwhile."""
         self._list: list[Any] | None = None
         self._lock = threading.Lock()
         """Held while the file is sought in and read."""
@@ -86,7 +88,7 @@ class RowFile:
             file = self._open()
             if self._parquet:
                 group, number = place
-                whole: Mapping[str, Any] = file.read_row_group(group).slice(number, 1).to_pylist()[0]
+                whole: Mapping[str, Any] = self._late.read_row_group(group).slice(number, 1).to_pylist()[0]
                 return whole
             file.seek(place[0])
             line = file.readline()
@@ -95,6 +97,7 @@ class RowFile:
 
     def _open(self) -> Any:
         if self._file is None:
+            self._late = _parquet_file(self.path) if self._parquet else None
             self._file = _parquet_file(self.path) if self._parquet else open_text(self.path)
         return self._file
 
