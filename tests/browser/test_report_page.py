@@ -341,8 +341,9 @@ def test_sorting_filtering_and_opening_by_keys_alone(browser: Any, few: Path) ->
     unfolded = "return document.querySelector('#body details').children.length > 1"
     WebDriverWait(browser, 30).until(lambda there: there.execute_script(unfolded))  # filled once it is told to be open
     keys(browser, Keys.ESCAPE)
-    assert not browser.execute_script("return document.getElementById('dialog').open")
-    assert browser.switch_to.active_element.text == shown[-1]  # one stands where one stopped reading
+    waiting = WebDriverWait(browser, 30)  # what follows an event of the dialog's comes a moment later
+    waiting.until(lambda there: not there.execute_script("return document.getElementById('dialog').open"))
+    waiting.until(lambda there: there.switch_to.active_element.text == shown[-1])  # one stands where one stopped reading
 
 
 def test_a_problem_shows_prompt_failing_test_and_values(browser: Any, few: Path) -> None:
