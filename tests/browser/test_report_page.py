@@ -343,7 +343,9 @@ def test_sorting_filtering_and_opening_by_keys_alone(browser: Any, few: Path) ->
     keys(browser, Keys.ESCAPE)
     waiting = WebDriverWait(browser, 30)  # what follows an event of the dialog's comes a moment later
     waiting.until(lambda there: not there.execute_script("return document.getElementById('dialog').open"))
-    waiting.until(lambda there: there.switch_to.active_element.text == shown[-1])  # one stands where one stopped reading
+    waiting.until(
+        lambda there: there.switch_to.active_element.text == shown[-1]
+    )  # one stands where one stopped reading
 
 
 def test_a_problem_shows_prompt_failing_test_and_values(browser: Any, few: Path) -> None:
