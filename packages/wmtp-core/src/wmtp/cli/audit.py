@@ -55,7 +55,7 @@ def command(
     from wmtp.cli.show import progress
     from wmtp.config import load_configuration
     from wmtp.evaluation.audit import audit
-    from wmtp.evaluation.printable import printable
+    from wmtp.runs.printable import printable
 
     settings = with_judge(overrides, judge)
     configuration, structured = load_configuration(config, recipe, plugins=session.plugins, overrides=settings)

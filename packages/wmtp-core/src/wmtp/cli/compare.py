@@ -51,7 +51,7 @@ def command(
     lm-evaluation-harness (samples_….jsonl) or inspect (….eval). Three runs or more: each against the first, and the trend.
     """
     from wmtp.cli.session import echo_json
-    from wmtp.evaluation.printable import printable
+    from wmtp.runs.printable import printable
 
     _refuse_idle(problem is not None, plan, bool(metrics or equivalent is not None), [
         *["--despite"] * bool(despite), *["--fail-on"] * bool(fail_on), *["--html"] * (html is not None), *["--json"] * as_json

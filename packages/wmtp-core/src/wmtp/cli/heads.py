@@ -101,7 +101,7 @@ def measure(session: Session, /, model: str, as_json: bool, **options: Any) -> i
     measure. `wmtp heads add MODEL --to FOLDER` adds heads to a model without.
     """
     from wmtp.cli.session import echo_json, plugins_print_aside
-    from wmtp.evaluation.printable import printable
+    from wmtp.runs.printable import printable
 
     if options["benchmark"] and options["file"]:
         raise click.UsageError("--benchmark and --text both name texts; give one")

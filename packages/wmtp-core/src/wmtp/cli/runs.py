@@ -26,7 +26,7 @@ def list_command(folder: str, as_json: bool) -> None:
     States: complete; incomplete (something is missing, or an evaluator failed); unfinished (no results yet); running (a process
     is working in it); damaged (its files cannot be read, or hold less than its results count).
     """
-    from wmtp.comparison.names import one_line
+    from wmtp.runs.printable import one_line
     from wmtp.runs.reader import list_runs
 
     rows = [_row(run) for run in list_runs(folder)]

@@ -81,7 +81,7 @@ def report_error(exc: Exception, *, debug: bool, resumable: bool = False) -> int
     if debug:
         traceback.print_exception(exc)
     if isinstance(exc, WmtpError):
-        from wmtp.evaluation.printable import printable  # a message may quote a file that others wrote
+        from wmtp.runs.printable import printable  # a message may quote a file that others wrote
 
         click.echo(f"wmtp: {printable(str(exc))}", err=True)
         return exc.exit_status

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from wmtp.comparison.names import one_line
 from wmtp.comparison.records import EXTRACTION, Judged, RunData
 from wmtp.errors import ConfigError
+from wmtp.runs.printable import one_line
 
 ABSENT = "absent"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from wmtp.comparison.foreign import read_file
-from wmtp.comparison.names import one_line
 from wmtp.comparison.texts import SCORED, read_texts
 from wmtp.errors import ConfigError
+from wmtp.runs.printable import one_line
 from wmtp.runs.reader import Run, open_run
 from wmtp.runs.tables import failed_tests
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from functools import partial
 
-from wmtp.comparison.names import one_line
 from wmtp.comparison.records import Comparison, MetricComparison
+from wmtp.runs.printable import one_line
 
 SUMMARY_FROM = 3  # comparisons from which on nobody sees all of them at once
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from wmtp.contracts.evaluation import Sample, Verdict
-from wmtp.evaluation.printable import printable
+from wmtp.runs.printable import printable
 
 EXAMPLES = 3
 EXAMPLE_LINES = 25

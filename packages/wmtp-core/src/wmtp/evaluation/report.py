@@ -8,8 +8,8 @@ from pathlib import Path
 from wmtp.contracts.evaluation import MetricValue
 from wmtp.contracts.runs import GenerationRecord, RunRecord, SpeculationRecord
 from wmtp.errors import ConfigError
-from wmtp.evaluation.printable import printable
 from wmtp.runs.folder import write_atomically
+from wmtp.runs.printable import printable
 from wmtp.runs.reader import Run
 from wmtp.runs.record import command
 

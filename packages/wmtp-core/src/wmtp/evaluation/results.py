@@ -30,10 +30,10 @@ from wmtp.contracts.runs import (
 )
 from wmtp.errors import WmtpError
 from wmtp.evaluation.engine import RunEngine
-from wmtp.evaluation.printable import printable
 from wmtp.evaluation.speculation import speculation
 from wmtp.plugins import Plugins
 from wmtp.runs.folder import read_object
+from wmtp.runs.printable import printable
 from wmtp.runs.record import to_json
 
 PACKAGES = ("wmtp-core", "torch", "transformers", "attrs", "cattrs", "pluggy", "huggingface_hub", "boto3")

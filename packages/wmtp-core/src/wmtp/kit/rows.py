@@ -97,8 +97,9 @@ class RowFile:
 
     def _open(self) -> Any:
         if self._file is None:
-            self._late = _parquet_file(self.path) if self._parquet else None
             self._file = _parquet_file(self.path) if self._parquet else open_text(self.path)
+            if self._parquet:
+                self._late = _parquet_file(self.path, self._file.metadata)
         return self._file
 
     def _from_text(self) -> Iterator[Row]:
@@ -192,12 +193,12 @@ def _object(value: Any, where: str) -> Mapping[str, Any]:
     return value
 
 
-def _parquet_file(path: Path) -> Any:
+def _parquet_file(path: Path, metadata: Any = None) -> Any:
     try:
         from pyarrow import parquet
     except ImportError:
         raise PluginError(f"{path} is parquet, which needs: pip install pyarrow") from None
     try:
-        return parquet.ParquetFile(path)
+        return parquet.ParquetFile(path, metadata=metadata)
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path}: not readable as parquet: {error}") from None

@@ -18,12 +18,14 @@ _restrict = ctypes.CDLL(None, use_errno=True).syscall
 _restrict.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_long)
 
 
-def _syscall(number: int, *arguments: object) -> int:
+def syscall(number: int, *arguments: object) -> int:
+    """A system call that libc has no function for: its result, below 0 where it failed."""
     converted = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
     return int(_libc.syscall(ctypes.c_long(number), *converted))
 
 
-def _check(result: int, what: str) -> int:
+def check(result: int, what: str) -> int:
+    """`result`, or OSError where a call failed."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
@@ -32,7 +34,7 @@ def _check(result: int, what: str) -> int:
 
 def abi() -> int:
     """What this kernel's Landlock can do; raises OSError where there is none."""
-    return _check(_syscall(_CREATE, None, 0, 1), "landlock (is it enabled in this kernel?)")
+    return check(syscall(_CREATE, None, 0, 1), "landlock (is it enabled in this kernel?)")
 
 
 def rules(allowed: Iterable[tuple[str, int]]) -> int:
@@ -47,9 +49,9 @@ def rules(allowed: Iterable[tuple[str, int]]) -> int:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
         wanted = access & every & (-1 if os.path.isdir(path) else _OF_FILE)
         rule = ctypes.create_string_buffer(struct.pack("=QI", wanted, handle), 12)
-        _check(_syscall(_ADD, ruleset, 1, rule, 0), f"landlock_add_rule {path}")
+        check(syscall(_ADD, ruleset, 1, rule, 0), f"landlock_add_rule {path}")
         os.close(handle)
-    _check(_libc.prctl(38, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
+    check(_libc.prctl(38, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
     return ruleset
 
 
@@ -57,20 +59,20 @@ def _ruleset(can: int, files: int, *, network: int) -> int:
     size = 24 if can >= 6 else 16 if can >= 4 else 8
     wanted = struct.pack("=3Q", files, network, 3 if can >= 6 else 0)
     buffer = ctypes.create_string_buffer(wanted[:size], size)
-    return _check(_syscall(_CREATE, buffer, ctypes.c_size_t(size), 0), "landlock_create_ruleset")
+    return check(syscall(_CREATE, buffer, ctypes.c_size_t(size), 0), "landlock_create_ruleset")
 
 
 def restrict(ruleset: int) -> None:
     """Takes on rules, for good."""
-    _check(_restrict(_RESTRICT, ruleset, 0), "landlock_restrict_self")
+    check(_restrict(_RESTRICT, ruleset, 0), "landlock_restrict_self")
 
 
 def signal_rules() -> int | None:
     """A ruleset under which a process and its descendants reach no process outside them, neither by signals and abstract
     sockets nor by tracing, and whatever file they could before. None where the kernel cannot (Landlock ABI 6, Linux 6.12)."""
-    can = _syscall(_CREATE, None, 0, 1)
+    can = syscall(_CREATE, None, 0, 1)
     if can < 6:
         return None
     ruleset = _ruleset(can, 0, network=0)
-    _check(_libc.prctl(38, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
+    check(_libc.prctl(38, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
     return ruleset

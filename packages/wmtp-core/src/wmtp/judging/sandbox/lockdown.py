@@ -12,6 +12,7 @@ import resource
 import struct
 
 from wmtp.judging.sandbox import landlock, libraries
+from wmtp.judging.sandbox.landlock import check, syscall
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
@@ -30,30 +31,18 @@ CANARY = "/canary"  # readable by mode, forbidden by Landlock: shows that Landlo
 _DEVICES = ("/dev/null", "/dev/urandom", "/dev/random")  # /dev/zero, mapped, would be memory that nobody sees
 
 
-def _check(result: int, what: str) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
-    return result
-
-
-def _syscall(number: int, *arguments: object) -> int:
-    converted = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
-    return int(_libc.syscall(ctypes.c_long(number), *converted))
-
-
 def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
     encoded = [None if text is None else text.encode() for text in (source, target, kind, data)]
     result = _libc.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3])
-    _check(result, f"mount {target}")
+    check(result, f"mount {target}")
 
 
 def _set_mount(path: str, attributes: int, *, recursive: bool) -> None:
     request = struct.pack("=4Q", attributes, 0, 0, 0)
     flags = 0x8000 if recursive else 0
     buffer = ctypes.create_string_buffer(request, 32)
-    result = _syscall(_MOUNT_SETATTR, -100, ctypes.c_char_p(path.encode()), flags, buffer, ctypes.c_size_t(32))
-    _check(result, f"mount_setattr {path}")
+    result = syscall(_MOUNT_SETATTR, -100, ctypes.c_char_p(path.encode()), flags, buffer, ctypes.c_size_t(32))
+    check(result, f"mount_setattr {path}")
 
 
 def _bind_file(path: str, target: str) -> None:
@@ -111,9 +100,9 @@ def _enter_root(where: str, *, keep_proc: bool) -> None:
     if keep_proc:  # needed once more, to map the uid; covered later
         _mount("/proc", f"{where}/proc", None, _BIND | _REC)
     os.chdir(where)
-    _check(_syscall(_PIVOT_ROOT[os.uname().machine], ctypes.c_char_p(b"."), ctypes.c_char_p(b"old")), "pivot_root")
+    check(syscall(_PIVOT_ROOT[os.uname().machine], ctypes.c_char_p(b"."), ctypes.c_char_p(b"old")), "pivot_root")
     os.chdir("/")
-    _check(_libc.umount2(b"/old", 2), "umount old root")
+    check(_libc.umount2(b"/old", 2), "umount old root")
     os.rmdir("/old")
 
 
@@ -144,7 +133,7 @@ def enter_namespaces(scratch: str, number: int, found: libraries.Libraries, pack
     as_root = os.geteuid() == 0 and _mapped()[1] > 1
     if as_root:
         uid = _unused_uid(number)
-        _check(_libc.unshare(_NEWNS), "unshare(mount)")
+        check(_libc.unshare(_NEWNS), "unshare(mount)")
         _mount("none", "/", None, _REC | _PRIVATE)
         _build_root(scratch, found, packages)
         _enter_root(scratch, keep_proc=True)
@@ -154,9 +143,9 @@ def enter_namespaces(scratch: str, number: int, found: libraries.Libraries, pack
             raise OSError(error.errno, "setgroups: this user namespace forbids it") from None
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-        _check(_libc.prctl(4, 1, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")  # else /proc/self is root's
+        check(_libc.prctl(4, 1, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")  # else /proc/self is root's
     outer_uid, outer_gid = os.getuid(), os.getgid()
-    _check(_libc.unshare(_NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP), "unshare(namespaces)")
+    check(_libc.unshare(_NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP), "unshare(namespaces)")
     for name, text in (
         ("setgroups", "deny"),
         ("uid_map", f"65534 {outer_uid} 1"),
@@ -182,7 +171,7 @@ def mount_work(tmpfs_mib: int) -> None:
 
 
 def unmount_work() -> None:
-    _check(_libc.umount2(WORK.encode(), 2), "umount /tmp")
+    check(_libc.umount2(WORK.encode(), 2), "umount /tmp")
 
 
 def file_rules(found: libraries.Libraries) -> int:
@@ -204,19 +193,19 @@ def keep_mounting() -> None:
     _drop_bounds()
     bit = 1 << _SYS_ADMIN
     data = ctypes.create_string_buffer(struct.pack("=6I", bit, bit, 0, 0, 0, 0), 24)
-    _check(_libc.capset(_CAP_HEADER, data), "capset")
+    check(_libc.capset(_CAP_HEADER, data), "capset")
 
 
 def drop_capabilities() -> None:
     """Empties the permitted, effective and inheritable sets; `keep_mounting` has emptied the bounding one."""
-    _check(_libc.capset(_CAP_HEADER, _NO_CAPS), "capset")
+    check(_libc.capset(_CAP_HEADER, _NO_CAPS), "capset")
 
 
 def open_proc() -> int | None:
     """A copy of the mount of /proc that is in no tree, as a descriptor: what is open for writing there keeps nothing from being
     made read-only. None where the kernel has no such copies."""
     flags = 1 | 0x8000 | os.O_CLOEXEC  # CLONE, RECURSIVE
-    tree = _syscall(_OPEN_TREE, -100, ctypes.c_char_p(b"/proc"), flags)
+    tree = syscall(_OPEN_TREE, -100, ctypes.c_char_p(b"/proc"), flags)
     return None if tree < 0 else tree
 
 
@@ -238,7 +227,7 @@ def capabilities() -> int:
     """The effective and permitted capability bits of this process, together."""
     header = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0), 8)
     data = ctypes.create_string_buffer(24)
-    _check(_libc.capget(header, data), "capget")
+    check(_libc.capget(header, data), "capget")
     low_e, low_p, _, high_e, high_p, _ = struct.unpack("=6I", data.raw)
     return int((low_e | low_p) | (high_e | high_p) << 32)
 
@@ -248,7 +237,7 @@ def fork() -> int:
 
     Only for a process with one thread. It leaves the child two hundred page faults cheaper, a third of all it had.
     """
-    return _check(_fork(), "fork")
+    return check(_fork(), "fork")
 
 
 _fork = ctypes.PyDLL(None, use_errno=True).fork  # holds the interpreter's lock, on both sides
@@ -256,16 +245,16 @@ _fork = ctypes.PyDLL(None, use_errno=True).fork  # holds the interpreter's lock,
 
 def become_subreaper() -> None:
     """Orphans of this process's descendants become its children, so that a sweep finds them."""
-    _check(_libc.prctl(36, 1, 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")
+    check(_libc.prctl(36, 1, 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def die_with_parent() -> None:
-    _check(_libc.prctl(1, 9, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+    check(_libc.prctl(1, 9, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
 
 
 def hide_memory() -> None:
     """No process of the same user may trace this one or read its memory."""
-    _check(_libc.prctl(4, 0, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
+    check(_libc.prctl(4, 0, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
 
 
 def namespace_ids() -> dict[str, str]:
