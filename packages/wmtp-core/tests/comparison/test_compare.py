@@ -344,7 +344,7 @@ def test_a_run_that_lost_samples_is_refused(make_run: MakeRun) -> None:
     a, b = (make_run(name, outcomes(0.5)) for name in "ab")
     path = b / "samples" / "toy-v1.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-3]))
-    with pytest.raises(wmtp.ConfigError, match=r"samples/toy-v1.jsonl has 97 samples, .* 100"):
+    with pytest.raises(wmtp.ConfigError, match=r"results.json counts 100 samples, and samples/ holds 97"):
         compare([a, b])
 
 
@@ -591,7 +591,18 @@ def test_uneven_numbers_of_samples_are_told(make_run: MakeRun) -> None:
 def test_verdicts_that_are_gone_are_told_by_file(make_run: MakeRun) -> None:
     a, b = (make_run(name, outcomes(0.5, problems=4)) for name in "ab")
     (b / "verdicts" / "toy-v1.jsonl").unlink()
-    with pytest.raises(wmtp.ConfigError, match=r"b: verdicts/toy-v1.jsonl is missing"):
+    with pytest.raises(
+        wmtp.ConfigError, match=r"b: results.json counts 1 verdicts of toy-v1, and verdicts/toy-v1.jsonl holds 0"
+    ):
+        compare([a, b])
+
+
+def test_a_run_whose_results_were_edited_is_refused_as_the_list_of_runs_refuses_it(make_run: MakeRun) -> None:
+    a, b = (make_run(name, outcomes(0.5, problems=4), values={"x_score": {"t/0": 0.25}}) for name in "ab")
+    stated = json.loads((b / "results.json").read_text())
+    stated["metrics"]["x_score"]["value"] = 0.75
+    (b / "results.json").write_text(json.dumps(stated))
+    with pytest.raises(wmtp.ConfigError, match=r"results.json states 0.75 of x_score, and the mean of .* is 0.25"):
         compare([a, b])
 
 

@@ -22,9 +22,9 @@ NOT_OF_THE_PROMPT = frozenset({"temperature", "top_p", "seed"})
 
 
 def open_finished(folder: Path, *, ours: bool = False) -> tuple[Run, RunRecord]:
-    """Open a finished run, and its record. Raises ConfigError where it is none, or a process works in it.
+    """Open a finished run that is whole, and its record. Raises ConfigError where it is none, or a process works in it.
 
-    ours: that process is this one.
+    ours: that process is this one, which has just finished the run.
     """
     run = Run(folder)
     if not ours and run.held:
@@ -32,6 +32,8 @@ def open_finished(folder: Path, *, ours: bool = False) -> tuple[Run, RunRecord]:
     if run.record is None:
         what = "the run has not finished" if (folder / "recipe.yaml").exists() else "this is no run folder"
         raise ConfigError(f"{folder}: {what}: there is no results.json. Give the folder of a finished run, runs/<name>")
+    if not ours:
+        run.check_whole()
     return run, run.record
 
 
@@ -46,8 +48,6 @@ def read_folder(folder: Path) -> RunData:
             "command that began it, and compare then"
         )
     judged = {evaluator: _judged(run, evaluator, record) for evaluator in run.evaluators_with("verdicts")}
-    if gone := [e for e, of in record.verdicts.items() if sum(of.values()) and e not in judged]:
-        raise _not_whole(folder, f"verdicts/{gone[0]}.jsonl is missing")
     values = _values(run)
     owners = _owners(metrics, judged, values, record.recipe.get("eval", {}).get("metric_prefix") or {})
     judged = {who: _counted(run, who, of, record, owners) for who, of in judged.items()}
@@ -172,11 +172,6 @@ def _judged(run: Run, evaluator: str, record: RunRecord) -> Judged:
             prompts[row["problem"]] = row.get("prompt_sha256", "")
         except (KeyError, TypeError) as error:
             raise _no_line(run, f"samples/{evaluator}.jsonl", "sample", error) from None
-    judged, samples = (sum(len(of) for of in found.values()) for found in (passed, texts))
-    if samples < judged:
-        raise _not_whole(
-            run.folder, f"samples/{evaluator}.jsonl has {samples} samples, and verdicts/{evaluator}.jsonl {judged}"
-        )
     return Judged(
         passed={problem: of for problem, of in passed.items() if of},
         keys={**prompt_and_judge_keys(run.keys, evaluator), **plugins},

@@ -110,10 +110,7 @@ def _open(path: Path, *, ours: bool) -> RunData | tuple[Run, RunRecord]:
         raise ConfigError(f"{path}: there is no such run folder or file; a report is made of run folders, runs/<name>")
     if not path.is_dir():
         return read_file(path)
-    run, record = open_finished(path, ours=ours)
-    if not ours:
-        run.check_whole()
-    return run, record
+    return open_finished(path, ours=ours)
 
 
 def _with_problems(run: Run) -> set[str]:
