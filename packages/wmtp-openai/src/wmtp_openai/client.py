@@ -1,21 +1,23 @@
-"""The client of one server: openai's, with as many connections as requests, and answers that end."""
+"""The client of one server: openai's, over connections of ours, and its key."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import openai
 
 import wmtp
+from wmtp_openai.connections import Connections
 from wmtp_openai.settings import OpenAISettings
 
-LARGEST = 64 * 2**20
-"""Bytes of an answer as they come over the line. Nobody asks for more; a server that sends on and on is cut off."""
-BESIDE = 8
-"""Connections beyond those of requests: what a server is, and what it counts, is asked as well."""
+CONNECT_S = 30.0
+"""Whoever takes no connection for so long is away, however long an answer may take."""
+TOLD = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version", "Async")
+UNSENT: dict[str, Any] = {f"X-Stainless-{name}": openai.Omit() for name in TOLD}
+"""What the library tells of this machine. No server asks for it, and each header is copied and checked on its way."""
+UNSENT_OF_A_REQUEST = {"x-stainless-retry-count": openai.Omit(), "x-stainless-read-timeout": openai.Omit()}
 
 
 def open_client(url: str, settings: OpenAISettings) -> openai.AsyncOpenAI:
@@ -31,10 +33,11 @@ def open_client(url: str, settings: OpenAISettings) -> openai.AsyncOpenAI:
         raise wmtp.ConfigError(
             f"{url} is no address ({error}); mend it in model.base_id, or model.loaders.openai.urls"
         ) from None
-    most = settings.concurrency + BESIDE
-    limits = httpx2.Limits(max_connections=most, max_keepalive_connections=most)
-    http = openai.DefaultAsyncHttpxClient(transport=_Bounded(limits=limits))
-    return openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=settings.timeout_s, http_client=http)
+    http = openai.DefaultAsyncHttpxClient(transport=Connections())
+    timeout = httpx2.Timeout(settings.timeout_s, connect=min(CONNECT_S, settings.timeout_s))
+    return openai.AsyncOpenAI(
+        base_url=url, api_key=key, max_retries=0, timeout=timeout, http_client=http, default_headers=UNSENT
+    )
 
 
 def _key(settings: OpenAISettings) -> str:
@@ -59,60 +62,3 @@ def key_refused(url: str, said: str, settings: OpenAISettings) -> str:
         f"{url} does not take the key in the environment variable {settings.key_env} ({said}): set it anew, or name another "
         "one in model.loaders.openai.key_env"
     )
-
-
-class TooLargeError(httpx2.ReadError):
-    """An answer goes on beyond `LARGEST`."""
-
-
-class _Bounded(httpx2.AsyncHTTPTransport):
-    """Ends answers that are larger than any answer, and takes none that was there before its request."""
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        response = await super().handle_async_request(request)
-        assert isinstance(response.stream, httpx2.AsyncByteStream)
-        if not _read_since_written(response.extensions["network_stream"]):
-            await response.stream.aclose()
-            raise httpx2.RemoteProtocolError("an answer was there before its request: it belongs to no request")
-        if int(response.headers.get("content-length", LARGEST + 1)) > LARGEST:
-            response.stream = _BoundedStream(response.stream)
-        return response
-
-
-def _read_since_written(stream: Any) -> bool:
-    """Whether a connection has been read from since it was last written to. Always so of the first answer on it.
-
-    A server may send a second answer behind a first. Where both are read at once, the second lies in the parser's buffer, and
-    would be taken for the answer to the next request on that connection.
-    """
-    if (heard := getattr(stream, "heard_since_written", None)) is not None:
-        return bool(heard)
-    read, write = stream.read, stream.write
-
-    async def reading(*args: Any, **options: Any) -> Any:
-        data = await read(*args, **options)
-        stream.heard_since_written = True
-        return data
-
-    async def writing(*args: Any, **options: Any) -> None:
-        stream.heard_since_written = False
-        await write(*args, **options)
-
-    stream.read, stream.write, stream.heard_since_written = reading, writing, True
-    return True
-
-
-class _BoundedStream(httpx2.AsyncByteStream):
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for part in self._stream:
-            size += len(part)
-            if size > LARGEST:
-                raise TooLargeError(f"the answer is larger than {LARGEST >> 20} MiB")
-            yield part
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()

@@ -13,16 +13,14 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import attrs
-import openai
 
 import wmtp
-from wmtp_openai.answers import BadAnswer, read_answer
 from wmtp_openai.client import open_client
 from wmtp_openai.copies import Copies
 from wmtp_openai.pool import Pool, Server
 from wmtp_openai.probe import ServerInfo, draft_counters, probe
 from wmtp_openai.prompts import Prompts
-from wmtp_openai.requests import Asker, Refused, post
+from wmtp_openai.requests import Asker
 from wmtp_openai.scores import find_departures
 from wmtp_openai.settings import OpenAISettings, parse_reference
 from wmtp_openai.templates import Templates
@@ -36,8 +34,6 @@ TOGETHER_S = 0.02
 """For so long completions are gathered before they are handed over: each handing over is two changes of thread."""
 AT_ONCE = 8
 """Requests that are handed to the loop together: each handing over wakes its thread."""
-DRAWS = 3
-"""Pairs of unseeded draws, all equal, after which a server counts as one that does not draw."""
 SEEDS_ARE_HINTS = (
     "seeds are sent, but a server that computes requests beside one another may not write the same text again: samples that "
     "are stored stay, those that are asked for again may differ"
@@ -132,8 +128,8 @@ class OpenAIEngine:
     ) -> Iterator[wmtp.Completion]:
         """Completions as they come. Raises GenerationError where no request can be served any more."""
         if sampling.temperature > 0 and not self._drawn:
-            self._wait(self._check_draws())
             self._drawn = True
+            self._pool.prove_draws()
         source, work = iter(requests), _Work(done=_Gathered(self._loop))
         # Answers come in bursts: each leaves room for one that is at hand.
         window = self._at_once + max(AHEAD, self._at_once)
@@ -188,32 +184,6 @@ class OpenAIEngine:
         self._uncounted += completion.tokens == 0 and bool(completion.text)
         if sampling.temperature > 0:
             self._copies.add(completion)
-
-    async def _check_draws(self) -> None:
-        """Two draws without a seed must differ at some time: a server may take a temperature and be greedy all the same."""
-        asked = wmtp.GenerationRequest(
-            key=wmtp.SampleKey(evaluator="probe", problem="draws", index=0),
-            prompt="Some words, none twice: ",
-            max_new_tokens=24,
-        )
-        form, body = self._asker.body(asked, wmtp.Sampling(temperature=1.5))
-        path = form.path
-        del body["seed"]
-        server = next((one for one in self._pool.servers if one.known), self._pool.servers[0])
-        for _ in range(DRAWS):
-            try:
-                one, other = [
-                    read_answer(await post(server, path, body), chat=path.startswith("/chat")).text for _ in range(2)
-                ]
-            except (openai.APIError, BadAnswer, Refused) as error:
-                raise wmtp.GenerationError(f"{server.url} does not answer a first request ({path}): {error}") from None
-            if one != other:
-                return
-        raise wmtp.GenerationError(
-            f"{server.url} wrote the same text {DRAWS} times in a row at temperature 1.5 without a seed: it does not draw. "
-            "transformers serve draws only where generation_config.json of the model says do_sample: true; elsewhere see "
-            "model.loaders.openai.extra_body. Or set eval.sampling.temperature: 0."
-        )
 
     def departures(
         self, request: wmtp.GenerationRequest, sampling: wmtp.Sampling, texts: Sequence[str]

@@ -32,6 +32,8 @@ class Server:
         self.failure = ""
         self.known = True
         """Whether it was asked what it is; false for one that was away."""
+        self.draws: bool | None = None
+        """Whether it draws where a temperature asks for it; false as long as that is yet to be seen."""
         self.seeds = True
         """Whether it takes the key ``seed``; false once it has refused it."""
         self.model = ""
@@ -43,8 +45,8 @@ class Server:
     @property
     def room(self) -> int:
         """How many more requests it may get now, were it not resting."""
-        if self.failing_since is not None:
-            return 1 - self.active  # one at a time asks whether it is back
+        if self.failing_since is not None or self.draws is False:
+            return 1 - self.active  # one at a time asks whether it is back, and whether it draws
         return int(self.limit) - self.active
 
     def rebase(self, counted: tuple[int, tuple[int, ...]]) -> None:
@@ -83,6 +85,11 @@ class Pool:
         self._patience_s = patience_s
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    def prove_draws(self) -> None:
+        """From now on samples are drawn: whether a server does so is seen before it gets its first."""
+        for server in self.servers:
+            server.draws = bool(server.draws)
+
     @asynccontextmanager
     async def server(self) -> AsyncIterator[Server]:
         """The freest server, as soon as one has room."""
@@ -96,7 +103,7 @@ class Pool:
 
     def _wake(self) -> None:
         """Wakes as many of those that wait as there is room for; all of them where they must look at the clock anew."""
-        healthy = all(s.failing_since is None for s in self.servers)
+        healthy = all(s.failing_since is None and s.draws is not False for s in self.servers)
         room = sum(max(0, s.room) for s in self.servers) if healthy else len(self._waiting)
         while room > 0 and self._waiting:
             waiting = self._waiting.popleft()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -21,6 +22,11 @@ COUNTERS = re.compile(
     r"^vllm:spec_decode_num_(drafts|accepted_tokens_per_pos)(?:_total)?\{([^}]*)\}\s+([0-9]+(?:\.[0-9]*)?(?:[eE][+]?[0-9]+)?)$",
     re.MULTILINE,
 )
+PASSING = frozenset({408, 425, 429, 500, 502, 504})
+"""Statuses that say nothing of a server but that it, or what stands before it, had no time."""
+PAUSES_S = (0.25, 1.0)
+"""Between attempts at a question."""
+PROBE_S = 60.0
 
 
 class OtherModelError(wmtp.ConfigError):
@@ -71,22 +77,22 @@ async def probe(server: Server, named: str, settings: OpenAISettings) -> ServerI
     if (found := await _transformers_serve(server, named)) is not None:
         return found
     row = _chosen(server, await _models(server, settings), named)
-    name = str(row.get("id"))
+    name, owner = str(row.get("id")), str(row.get("owned_by", "")).lower()
     root = server.url.removesuffix("/v1")
     origin = {"server": server.url, "name": name}
     if (length := row.get("max_model_len")) is not None:
         origin["context"] = str(length)
     props = await _object(server, f"{root}/props")
-    if "build_info" in props or "default_generation_settings" in props:
+    if owner == "llamacpp" or "build_info" in props or "default_generation_settings" in props:
         defaults = props.get("default_generation_settings")
         origin |= {"version": str(props.get("build_info", "")), "slots": str(props.get("total_slots", ""))}
         if isinstance(defaults, Mapping):
             origin["context"] = str(defaults.get("n_ctx", ""))
         # The warm cache moves logits by as much as 4e-4: a sample would depend on what was asked before it.
         return ServerInfo(kind="llama.cpp", model=name, origin=origin, always={"cache_prompt": False})
-    kind = {"vllm": "vllm", "sglang": "sglang"}.get(str(row.get("owned_by", "")).lower(), "unknown")
+    kind = owner if owner in ("vllm", "sglang") else "unknown"
     for path in ("/version", "/get_server_info", "/server_info"):
-        for key, value in (await _object(server, f"{root}{path}")).items():
+        for key, value in (await _object(server, f"{root}{path}", ())).items():
             if SPECULATIVE.search(key) and isinstance(value, str | int | float | bool):
                 origin[key] = str(value)
     return ServerInfo(kind=kind, model=name, origin=origin, always={})
@@ -119,9 +125,30 @@ async def _transformers_serve(server: Server, named: str) -> ServerInfo | None:
     return ServerInfo(kind="transformers", model=named, origin=origin, always={})
 
 
+async def _get(server: Server, url: str, pauses: Sequence[float] = PAUSES_S) -> httpx2.Response:
+    """An answer to a question that is small. Where what is asked decides what server it is, what may pass is asked again.
+
+    Raises:
+        openai.APIError: Another status, no connection, no answer in time.
+    """
+    try:
+        async with asyncio.timeout(PROBE_S):  # the client's own counts from byte to byte
+            raw: httpx2.Response = await server.client.get(url, cast_to=httpx2.Response)
+            return raw
+    except openai.APIStatusError as error:
+        if not pauses or error.status_code not in PASSING:
+            raise
+    except TimeoutError:
+        raise openai.APITimeoutError(httpx2.Request("GET", server.url)) from TimeoutError(
+            f"no answer within {PROBE_S:g} s"
+        )
+    await asyncio.sleep(pauses[0])
+    return await _get(server, url, pauses[1:])
+
+
 async def _models(server: Server, settings: OpenAISettings) -> list[Mapping[str, Any]]:
     try:
-        body = parsed(await server.client.get("/models", cast_to=httpx2.Response))
+        body = parsed(await _get(server, "/models"))
     except ValueError as error:
         raise wmtp.ConfigError(
             f"{server.url} has no OpenAI API under this path ({error}); {_rather(server.url)}, and a proxy before it must let "
@@ -161,16 +188,16 @@ def _rather(url: str) -> str:
     return f"it usually ends in /v1: {base}" if base != url else "it usually ends in /v1"
 
 
-async def _object(server: Server, url: str) -> Mapping[str, Any]:
+async def _object(server: Server, url: str, pauses: Sequence[float] = PAUSES_S) -> Mapping[str, Any]:
     """What a server answers beside the API, where it does; an empty mapping where it has nothing to say.
 
     Raises:
         GenerationError: It is loading its model: llama.cpp's server lists that already, and says nothing else yet.
     """
     try:
-        body = parsed(await server.client.get(url, cast_to=httpx2.Response))
+        body = parsed(await _get(server, url, pauses))
     except openai.APIStatusError as error:
-        if error.status_code == 503:
+        if error.status_code == 503 and "loading" in error.message.lower():
             raise wmtp.GenerationError(
                 f"{server.url} is not up yet (503: {error.message}); start the run once it has loaded its model"
             ) from None
@@ -183,7 +210,7 @@ async def _object(server: Server, url: str) -> Mapping[str, Any]:
 async def draft_counters(server: Server) -> tuple[int, tuple[int, ...]]:
     """Drafts made and drafts accepted at each position, over the server's life, as vLLM's Prometheus page has them."""
     try:
-        raw = await server.client.get(f"{server.url.removesuffix('/v1')}/metrics", cast_to=httpx2.Response)
+        raw = await _get(server, f"{server.url.removesuffix('/v1')}/metrics", ())
     except openai.APIError:
         return 0, ()
     drafts, by_position = 0, dict[int, int]()

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
-import json
-import math
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +14,9 @@ import openai
 import wmtp
 from wmtp.kit import cut_at_stop
 from wmtp_openai.answers import Answer, BadAnswer, read_answer
-from wmtp_openai.client import TooLargeError, key_refused
+from wmtp_openai.client import UNSENT_OF_A_REQUEST, key_refused
+from wmtp_openai.connections import TooLargeError
+from wmtp_openai.errors import AWAY, NO_PATH, NO_SEEDS, ONE_MODEL, TOO_LONG, cause, no_path, retry_after, said, whole
 from wmtp_openai.pool import Pool, Server
 from wmtp_openai.probe import OtherModelError, ServerInfo, draft_counters, innermost, parsed, probe
 from wmtp_openai.prompts import Asked, Prompts
@@ -30,39 +28,15 @@ ATTEMPTS = 6
 """Bad answers to one request before it is left unanswered. A server that is away, or says that it has no room, costs none."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 8.0
 """Between two attempts at one request: half the first, doubled each time."""
-AWAY = frozenset({429, 502, 503, 504, *range(520, 531)})
-NO_PATH = frozenset({404, 405, 501})
+DRAWS = 3
+"""Pairs of unseeded draws, all equal, after which a server counts as one that does not draw."""
 STOPS = 4
 """Stop strings that every server takes. All are cut here as well."""
 ENDED = {
-    "stop": "stop",
-    "eos": "stop",
-    "end_turn": "stop",
-    "tool_calls": "stop",
-    "function_call": "stop",
-    "length": "length",
+    **dict.fromkeys(("stop", "eos", "eos_token", "stop_sequence", "end_turn", "tool_calls", "function_call"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "model_length"), "length"),
 }
-
-
-ONE_MODEL = (
-    "samples of one run come from one model on one kind of server: start it as it was (model.base_id, "
-    "model.loaders.openai.urls), or use another run.name"
-)
-TOO_LONG = re.compile(
-    r"context_length_exceeded|exceed_context_size|context (?:length|window|size)|max_model_len|max_new_tokens`? must be <="
-    r"|(?:maximum|model'?s?|available) (?:model |sequence |input )?(?:context|length)|must have less than \d+ tokens"
-    r"|(?:prompt|input) is too long",
-    re.I,
-)
-"""What servers say of a prompt that does not fit: vLLM, SGLang, llama.cpp, TGI, OpenAI."""
-
-
-NO_SEEDS = re.compile(
-    r"(?s)(?=.*\bseed\b).*(?:unrecogni[sz]ed|unknown|unsupported|unexpected|extra_forbidden"
-    r"|not (?:be )?(?:supported|permitted|allowed))",
-    re.I,
-)
-"""What servers say that do not take the key ``seed`` at all."""
+"""What the words mean in which servers say why an answer ended; another word is no end."""
 
 
 class Refused(Exception):  # noqa: N818  (never shown as it is: it becomes the completion's error)
@@ -95,6 +69,8 @@ class Asker:
             asked, body = self.body(request, sampling)
             answer, server = await self._answered(asked.path, body)
         except Refused as error:
+            if sampling.temperature > 0 and not any(server.draws for server in self.pool.servers):
+                raise wmtp.GenerationError(f"no server answers a first request: {error}") from None
             return wmtp.Completion(
                 key=request.key,
                 text="",
@@ -158,6 +134,8 @@ class Asker:
                 seeded = server.seeds  # others may learn meanwhile that it takes none
                 try:
                     async with asyncio.timeout(self.settings.timeout_s):  # the client's own counts from byte to byte
+                        if server.draws is False:
+                            await self._see_draws(server)
                         found = await post(server, path, body if seeded else _without_seed(body))
                     answer = read_answer(found, chat=path == "/chat/completions")
                     self._same_model(server, found)
@@ -167,17 +145,19 @@ class Asker:
                         raise BadAnswer(f"finish_reason is {answer.finish!r}")
                 except openai.APIStatusError as error:
                     self._status(server, error, reasons, seeded=seeded)
-                except (openai.APITimeoutError, TimeoutError):
+                except (openai.APITimeoutError, TimeoutError) as error:
+                    if isinstance(error.__cause__, httpx2.ConnectTimeout):
+                        self._away(server, "it takes no connection")
+                        continue
                     reasons.append(f"no answer within {self.settings.timeout_s:g} s (model.loaders.openai.timeout_s)")
                 except (openai.APIConnectionError, OSError) as error:
                     if isinstance(why := innermost(error), TooLargeError):
                         reasons.append(str(why))
                         continue
-                    if not dropped and isinstance(why, httpx2.RemoteProtocolError):
+                    if not dropped and isinstance(error.__cause__, httpx2.RemoteProtocolError):
                         dropped = True  # a connection that was kept open and that the server has closed meanwhile
                         continue
-                    server.failed(f"cannot be reached: {_cause(error)}", None, time.monotonic())
-                    server.known = False  # who comes back may be another
+                    self._away(server, f"cannot be reached: {cause(error)}")
                 except BadAnswer as error:
                     reasons.append(str(error))
                 else:
@@ -185,15 +165,46 @@ class Asker:
                     return answer, server
         raise Refused(f"asked {ATTEMPTS} times without an answer; the last time: {reasons[-1]}")
 
+    def _away(self, server: Server, why: str) -> None:
+        server.failed(why, None, time.monotonic())
+        server.known = False  # who comes back may be another
+
     def _same_model(self, server: Server, body: Mapping[str, Any]) -> None:
         """Raises GenerationError where an answer is by another model than those before: some servers take any name."""
-        said = body.get("model")
-        if isinstance(said, str) and said:
-            server.model = server.model or said
-            if said != server.model:
+        name = body.get("model")
+        if isinstance(name, str) and name:
+            server.model = server.model or name
+            if name != server.model:
                 raise wmtp.GenerationError(
-                    f"{server.url} answers with {said!r}, and answered with {server.model!r} before; {ONE_MODEL}"
+                    f"{server.url} answers with {name!r}, and answered with {server.model!r} before; {ONE_MODEL}"
                 )
+
+    async def _see_draws(self, server: Server) -> None:
+        """Two draws without a seed must differ at some time: a server may take a temperature and be greedy all the same.
+
+        Raises:
+            GenerationError: They do not.
+            openai.APIError: It does not answer.
+            BadAnswer: It answers with something else.
+        """
+        asked = wmtp.GenerationRequest(
+            key=wmtp.SampleKey(evaluator="probe", problem="draws", index=0),
+            prompt="Some words, none twice: ",
+            max_new_tokens=24,
+        )
+        form, body = self.body(asked, wmtp.Sampling(temperature=1.5))
+        del body["seed"]
+        chat = form.path == "/chat/completions"
+        for _ in range(DRAWS):
+            one, other = [read_answer(await post(server, form.path, body), chat=chat).text for _ in range(2)]
+            if one != other:
+                server.draws = True
+                return
+        raise wmtp.GenerationError(
+            f"{server.url} wrote the same text {DRAWS} times in a row at temperature 1.5 without a seed: it does not draw. "
+            "transformers serve draws only where generation_config.json of the model says do_sample: true; elsewhere see "
+            "model.loaders.openai.extra_body. Or set eval.sampling.temperature: 0."
+        )
 
     async def _introduced(self, server: Server) -> bool:
         """Whether a server that was away is there now. Raises GenerationError where it has another model."""
@@ -218,23 +229,23 @@ class Asker:
 
     def _status(self, server: Server, error: openai.APIStatusError, reasons: list[str], *, seeded: bool) -> None:
         """What an error status means: for the whole run, for the server, or for this request. seeded: it had a seed."""
-        status, said = error.status_code, _said(error)
+        status, words = error.status_code, said(error)
         if status in (401, 403):
-            raise wmtp.GenerationError(key_refused(server.url, f"{status}: {said}", self.settings)) from None
+            raise wmtp.GenerationError(key_refused(server.url, f"{status}: {words}", self.settings)) from None
         if status in NO_PATH:
-            raise wmtp.GenerationError(_no_path(server, error)) from None
+            raise wmtp.GenerationError(no_path(server, error)) from None
         if status in AWAY:
-            server.failed(f"{status}: {said}", _retry_after(error), time.monotonic())
-        elif status in (400, 422) and seeded and NO_SEEDS.search(_whole(error)):
+            server.failed(f"{status}: {words}", retry_after(error), time.monotonic())
+        elif status in (400, 422) and seeded and NO_SEEDS.search(whole(error)):
             server.seeds = False
-        elif status < 500 and status not in (408, 409, 425):
-            if TOO_LONG.search(_whole(error)):
+        elif 400 <= status < 500 and status not in (408, 409, 425):
+            if TOO_LONG.search(whole(error)):
                 raise TooLong(
-                    f"the prompt and max_new_tokens are too long for the server's context ({status}: {said})"
+                    f"the prompt and max_new_tokens are too long for the server's context ({status}: {words})"
                 ) from None
-            raise Refused(f"the server refuses the request ({status}): {said}") from None
+            raise Refused(f"the server refuses the request ({status}): {words}") from None
         else:
-            reasons.append(f"{status}: {said}")
+            reasons.append(f"{status}: {words}")
 
 
 async def post(server: Server, path: str, body: Mapping[str, Any]) -> Any:
@@ -244,7 +255,8 @@ async def post(server: Server, path: str, body: Mapping[str, Any]) -> Any:
         openai.APIError: Another status, no connection, no answer in time.
         BadAnswer: It is no JSON.
     """
-    raw = await server.client.post(path, cast_to=httpx2.Response, body=dict(body))
+    options = {"headers": UNSENT_OF_A_REQUEST}
+    raw = await server.client.post(f"{server.url}{path}", cast_to=httpx2.Response, body=dict(body), options=options)
     try:
         return parsed(raw)
     except ValueError as error:
@@ -253,51 +265,3 @@ async def post(server: Server, path: str, body: Mapping[str, Any]) -> Any:
 
 def _without_seed(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name != "seed"}
-
-
-def _no_path(server: Server, error: openai.APIStatusError) -> str:
-    """What is to be done where nothing takes a request under its path."""
-    response, told = error.response, f"{error.status_code}: {_said(error)}"
-    if response.history:
-        return (
-            f"{server.url} sends requests on to {response.url}, where they are not taken ({told}): name the address where they "
-            "end in model.base_id"
-        )
-    if "model" in told.lower():
-        return f"{server.url} serves the model no more ({told}); {ONE_MODEL}"
-    turns = response.request.url.path.endswith("/chat/completions")
-    other = "" if turns else ", or it takes turns alone: model.loaders.openai.api: chat"
-    return f"{server.url} has no such path ({told}); see model.base_id{other}"
-
-
-def _whole(error: openai.APIStatusError) -> str:
-    """All of an error's body: servers put a code beside the message."""
-    return json.dumps(error.body, default=str) if error.body is not None else error.message
-
-
-def _said(error: openai.APIStatusError) -> str:
-    """What the server said, on one line: its message where the body has one."""
-    body = error.body
-    if isinstance(body, Mapping):
-        inner = body.get("error", body)
-        body = inner.get("message", inner) if isinstance(inner, Mapping) else inner
-    return " ".join(str(body if body is not None else error.message).split())[:300]
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason of a failed connection: openai's own text is 'Connection error.' for all of them."""
-    error = innermost(error)
-    return f"{type(error).__name__}: {error}".rstrip(": ")
-
-
-def _retry_after(error: openai.APIStatusError) -> float | None:
-    """Seconds that the server asks to be left alone, as a number or as a date; ``None`` where it does not say."""
-    said = error.response.headers.get("retry-after", "")
-    try:
-        seconds = float(said)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(said).timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
