@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -212,3 +214,56 @@ def _passes(code: str, tests: Any) -> Any:
     future: Future[wmtp.Outcome] = Future()
     future.set_result(wmtp.Outcome(status="passed"))
     return future
+
+
+class Waiting:
+    """Judges nothing until it is told to, and then whatever it was given."""
+
+    def __init__(self, judge: Any) -> None:
+        self.identity, self.level, self.notes = judge.identity, judge.level, judge.notes
+        self._judge, self.go_on = judge, threading.Event()
+        self.gave_way: list[tuple[bool, int]] = []
+
+    def submit(self, code: str, tests: Any) -> Any:
+        assert self.go_on.wait(60)
+        return self._judge.submit(code, tests)
+
+    def give_way(self, now: bool) -> None:
+        self.gave_way.append((now, len(self._judge.judged)))
+
+    def close(self) -> None: ...
+
+
+def test_asking_waits_for_no_judging_and_what_waits_is_on_disk(bench: Any) -> None:
+    scripted = bench.judge
+    bench.judge = waiting = Waiting(scripted)
+    answers = [("passed", "failed", "", "error")[i % 4] for i in range(40)]
+
+    def engine(requests: Iterable[wmtp.GenerationRequest], sampling: wmtp.Sampling) -> Iterator[wmtp.Completion]:
+        yield from bench.generate(requests, sampling)
+        written = (bench.folder / "samples" / "text-v1.jsonl").read_bytes()
+        assert written.count(b"\n") == 400, "all were asked for and stored before the first was judged"
+        waiting.go_on.set()
+
+    result = bench.run(answers, n=10, engine=engine)
+    assert result.counts == {"passed": 100, "failed": 100, "no-code": 100, "error": 100}
+    assert result.metrics["text_pass@1"].value == 1 / 4
+    assert [now for now, _ in waiting.gave_way] == [True, False]
+    assert waiting.gave_way[0][1] == 0
+    keys = [(v["problem"], v["index"]) for v in map(json.loads, bench.folder.joinpath("verdicts/text-v1.jsonl").open())]
+    assert len(keys) == len(set(keys)) == 400
+
+
+def test_an_engine_that_fails_leaves_no_program_waiting(bench: Any) -> None:
+    bench.judge = waiting = Waiting(bench.judge)
+
+    def engine(requests: Iterable[wmtp.GenerationRequest], sampling: wmtp.Sampling) -> Iterator[wmtp.Completion]:
+        yield from itertools.islice(bench.generate(requests, sampling), 300)
+        raise wmtp.GenerationError("the server is gone")
+
+    with pytest.raises(wmtp.GenerationError):
+        bench.run(["passed"] * 40, n=10, engine=engine)
+    assert waiting.gave_way[-1][0] is False
+    waiting.go_on.set()
+    assert bench.run(["passed"] * 40, n=10).counts == {"passed": 400}
+    assert len(bench.requests) == 400, "what was stored is not asked for again"

@@ -188,6 +188,10 @@ class EvaluatorStore(Protocol):
 
     def verdicts(self) -> Iterator[Verdict]: ...
 
+    def sample(self, problem: str, index: int) -> Sample:
+        """One that was read or added before, as it is on disk."""
+        ...
+
     def by_problem(self, problems: Iterable[str]) -> Iterator[tuple[str, list[Sample], list[Verdict]]]:
         """The lines of one problem after another, each sorted by index; only one problem's are in memory."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import attrs
 
@@ -145,6 +145,15 @@ class Judge(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class GivesWay(Protocol):
+    """What a `Judge` may offer: to judge with what others leave of the machine."""
+
+    def give_way(self, now: bool) -> None:
+        """Say whether somebody is at work now whom judging should not slow down. Verdicts are the same either way."""
+        ...
 
 
 @attrs.frozen(kw_only=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from wmtp.contracts.engines import Completion, GenerationRequest, SampleKey
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, Problem, Sample
+from wmtp.contracts.judging import GivesWay
 from wmtp.errors import ConfigError
 from wmtp.evaluation.asking import Asking, Prompt, TooLongCount, sha256
 from wmtp.evaluation.programs import Key, Programs
@@ -52,18 +54,18 @@ class BenchmarkRun:
             "%s: %d problem%s; there already: samples %d of %d, verdicts %d of %d",
             task.evaluator, len(problems), "" if len(problems) == 1 else "s", len(have), wanted, len(judged), wanted,
         )  # fmt: skip
-        work = Programs(benchmark, keys, judged)
-        for sample in task.store.samples() if len(judged) < len(have) else ():
-            key = (sample.key.problem, sample.key.index)
-            if key in have and key not in judged and self._asking.belongs(sample):
-                work.submit(problems[sample.key.problem], sample)
-        if task.available is None:
-            task.store.add_prompts(self._asking.given)
         reached: Counter[str] = Counter()
-        for batch in self._batches(counts, keys, judged):
-            reached.update(problem for problem, _ in batch)
-            self._fill([key for key in batch if key not in have], work)
-            work.finish()
+        with Programs(benchmark, problems, keys, judged) as work:
+            for sample in task.store.samples() if len(judged) < len(have) else ():
+                key = (sample.key.problem, sample.key.index)
+                if key in have and key not in judged and self._asking.belongs(sample):
+                    work.submit(sample)
+            if task.available is None:
+                task.store.add_prompts(self._asking.given)
+            for batch in self._batches(counts, keys, judged):
+                reached.update(problem for problem, _ in batch)
+                self._fill([key for key in batch if key not in have], work)
+                work.finish()
         return self._result(reached)
 
     def _fill(self, missing: Sequence[Key], work: Programs) -> None:
@@ -163,8 +165,26 @@ class BenchmarkRun:
         Returns the completions of prompts that are too long, unless these count as failed.
         """
         requests = (self._request(self._problems[problem], index) for problem, index in missing)
+        with self._judging_behind():
+            return self._stored(self._task.generate(requests, self._task.sampling), work)
+
+    @contextmanager
+    def _judging_behind(self) -> Iterator[None]:
+        """While a model is asked, judging has what that leaves of the processors. Replayed samples cost next to nothing."""
+        judge = self._task.judge
+        if self._task.available is not None or not isinstance(judge, GivesWay):
+            yield
+            return
+        judge.give_way(True)
+        try:
+            yield
+        finally:
+            judge.give_way(False)
+
+    def _stored(self, completions: Iterable[Completion], work: Programs) -> list[Completion]:
+        """Stores completions as they come, and has their programs judged; see `_generate`."""
         unfit = []
-        for completion in self._task.generate(requests, self._task.sampling):
+        for completion in completions:
             if completion.finish_reason == "error":
                 self._errors.append(completion)
             elif completion.finish_reason == "too-long" and self._task.too_long != "fail":
@@ -173,7 +193,7 @@ class BenchmarkRun:
                 problem = self._problems[completion.key.problem]
                 sample = self._sample(problem, completion)
                 self._task.store.add_sample(sample)
-                work.submit(problem, sample)
+                work.submit(sample)
         return unfit
 
     def _sample(self, problem: Problem, completion: Completion) -> Sample:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Literal
 
-from wmtp.contracts.judging import CallTests, Judge, Outcome, StdioTests
+from wmtp.contracts.judging import CallTests, GivesWay, Judge, Outcome, StdioTests
 
 
 class LazyJudge:
@@ -40,6 +40,11 @@ class LazyJudge:
 
     def submit(self, code: str, tests: CallTests | StdioTests) -> Future[Outcome]:
         return self._open().submit(code, tests)
+
+    def give_way(self, now: bool) -> None:
+        """See `GivesWay`. A judge that was not needed yet, or cannot, goes on as it is."""
+        if isinstance(self._judge, GivesWay):
+            self._judge.give_way(now)
 
     def close(self) -> None:
         if self._judge is not None:

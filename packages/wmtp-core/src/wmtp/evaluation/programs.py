@@ -2,86 +2,135 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from wmtp.contracts.evaluation import Problem, Sample, Verdict
 from wmtp.contracts.judging import CallTests, Outcome, StdioTests
 from wmtp.evaluation.asking import sha256
+from wmtp.evaluation.feeder import Feeder
 
 if TYPE_CHECKING:
     from wmtp.evaluation.benchmark import CodeBenchmark
 
 NO_TESTS = "the problem has no tests, so every program would pass"
 AS_THE_REFERENCE = "the reference solution ends in the same way, so the tests lack something"
+AT_HAND = 128
+"""Programs that wait for the judge in memory. Of those behind them only the keys are kept: they are on disk."""
 Key = tuple[str, int]
 
 
+@attrs.frozen(eq=False)
+class _Judged:
+    """A program whose judging ended."""
+
+    problem: Problem
+    sample: Sample
+    future: Future[Outcome]
+
+
 class Programs:
-    """Submits programs, and writes their verdicts in the thread that owns the run."""
+    """Has programs judged beside whoever makes them, and writes their verdicts in the thread that owns the run.
 
-    def __init__(self, benchmark: CodeBenchmark, keys: Mapping[str, str], judged: dict[Key, bool]) -> None:
-        self._benchmark, self._task, self._keys, self._judged = benchmark, benchmark.task, keys, judged
-        self._waiting: list[tuple[Problem, Sample, Future[Outcome]]] = []
-        self._references: dict[str, Outcome | None] = {}
+    Nobody waits for the judge but `finish`. Use it as a context manager: what still waits is dropped at the end of it.
+    """
 
-    def submit(self, problem: Problem, sample: Sample) -> None:
-        """Judges a sample's program, and writes the verdicts of whatever has ended meanwhile."""
+    def __init__(
+        self,
+        benchmark: CodeBenchmark,
+        problems: Mapping[str, Problem],
+        keys: Mapping[str, str],
+        judged: dict[Key, bool],
+    ) -> None:
+        self._benchmark, self._task, self._problems = benchmark, benchmark.task, problems
+        self._keys, self._judged = keys, judged
+        self._feeder = Feeder(self._task.judge)
+        self._behind: deque[Key] = deque()
+        self._under_way = 0
+        self._ended: SimpleQueue[_Judged] = SimpleQueue()
+        self._references: dict[str, Future[Outcome] | None] = {}
+
+    def __enter__(self) -> Programs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._feeder.close()
+
+    def submit(self, sample: Sample) -> None:
+        """Has a sample's program judged, which is on disk, and writes the verdicts of whatever has ended meanwhile."""
         if not sample.code:
             why = sample.extra.get("rule", "")
             detail = f"the completion holds no program ({why})" if why else "the completion holds no program"
             self._write(sample, Outcome(status="no-code", detail=detail))
-            return
+        elif self._under_way >= AT_HAND:
+            self._behind.append((sample.key.problem, sample.key.index))
+        else:
+            self._begin(sample)
+        # Whatever has ended is written at once, in whatever order: what is not on disk is lost to a kill.
+        while not self._ended.empty():
+            self._settle(self._ended.get())
+
+    def finish(self) -> None:
+        """Waits for all that was submitted."""
+        while self._under_way or self._behind:
+            self._settle(self._ended.get())
+
+    def _begin(self, sample: Sample) -> None:
+        problem = self._problems[sample.key.problem]
         tests = self._tests(problem, sample)
         if isinstance(tests, CallTests) and not any(test.strip() for test in tests.tests):
             self._write(sample, Outcome(status="infrastructure", detail=NO_TESTS))
             return
-        self._waiting.append((problem, sample, self._task.judge.submit(sample.code, tests)))
-        # Whatever has ended is written at once, in whatever order: what is not on disk is lost to a kill.
-        waiting, self._waiting = self._waiting, []
-        for item in waiting:
-            if item[2].done():
-                self._settle(*item)
-            else:
-                self._waiting.append(item)
+        self._under_way += 1
+        self._feeder.submit(sample.code or "", tests, partial(self._note, problem, sample))
 
-    def finish(self) -> None:
-        """Waits for all that was submitted."""
-        for item in self._waiting:
-            self._settle(*item)
-        self._waiting = []
+    def _note(self, problem: Problem, sample: Sample, future: Future[Outcome]) -> None:
+        """Called on some thread of the judge's."""
+        self._ended.put(_Judged(problem, sample, future))
 
     def _tests(self, problem: Problem, sample: Sample) -> CallTests | StdioTests:
         with self._benchmark._own("program", f"problem {problem.id}, sample {sample.key.index}"):
             tests = self._benchmark.program(problem, sample.code or "")
         return attrs.evolve(tests, all_tests=True) if self._benchmark.all_tests else tests
 
-    def _settle(self, problem: Problem, sample: Sample, future: Future[Outcome]) -> None:
-        outcome = future.result()
-        if outcome.status in ("error", "blocked") and outcome.detail and self._stops_the_reference(problem, outcome):
-            outcome = attrs.evolve(outcome, status="infrastructure", detail=f"{outcome.detail} ({AS_THE_REFERENCE})")
-        self._write(sample, outcome)
+    def _settle(self, judged: _Judged) -> None:
+        """Writes the verdict; where that hangs on how the reference ends, once that is known."""
+        problem, outcome = judged.problem, judged.future.result()
+        if outcome.status in ("error", "blocked") and outcome.detail:
+            if problem.id not in self._references:
+                self._references[problem.id] = self._judged_reference(problem)
+            reference = self._references[problem.id]
+            if reference is not None and not reference.done():
+                reference.add_done_callback(lambda _: self._ended.put(judged))
+                return
+            if reference is not None and _same_end(reference.result(), outcome):
+                detail = f"{outcome.detail} ({AS_THE_REFERENCE})"
+                outcome = attrs.evolve(outcome, status="infrastructure", detail=detail)
+        self._under_way -= 1
+        self._write(judged.sample, outcome)
+        while self._behind and self._under_way < AT_HAND:
+            self._begin(self._task.store.sample(*self._behind.popleft()))
 
-    def _stops_the_reference(self, problem: Problem, outcome: Outcome) -> bool:
-        """Whether the exception that ended a program ends the problem's reference solution as well: then it is the tests' own,
-        or of something that is missing here, and no program could have helped it."""
-        if problem.id not in self._references:
-            self._references[problem.id] = self._judged_reference(problem)
-        found = self._references[problem.id]
-        return found is not None and (found.status, found.detail) == (outcome.status, outcome.detail)
-
-    def _judged_reference(self, problem: Problem) -> Outcome | None:
-        """How the reference solution ends; ``None`` where there is none, or programs read and write: those share no names
-        with their tests, and their exceptions are their own."""
+    def _judged_reference(self, problem: Problem) -> Future[Outcome] | None:
+        """How the reference solution ends: then an exception that ended a program as well is the tests' own, or of something
+        that is missing here, and no program could have helped it. ``None`` where there is none, or programs read and write:
+        those share no names with their tests, and their exceptions are their own."""
         code = self._benchmark._reference_program(problem)
         if not code:
             return None
         with self._benchmark._own("program", f"problem {problem.id}, its reference solution"):
             tests = self._benchmark.program(problem, code)
-        return self._task.judge.submit(code, tests).result() if isinstance(tests, CallTests) else None
+        if not isinstance(tests, CallTests):
+            return None
+        found: Future[Outcome] = Future()
+        self._feeder.submit(code, tests, partial(_hand_on, found))
+        return found
 
     def _write(self, sample: Sample, outcome: Outcome) -> None:
         verdict = Verdict(
@@ -99,3 +148,12 @@ class Programs:
         if outcome.status != "infrastructure":
             self._judged[sample.key.problem, sample.key.index] = outcome.passed
         self._task.judged(sample, verdict)
+
+
+def _same_end(one: Outcome, other: Outcome) -> bool:
+    return (one.status, one.detail) == (other.status, other.detail)
+
+
+def _hand_on(to: Future[Any], done: Future[Any]) -> None:
+    error = done.exception()
+    to.set_exception(error) if error else to.set_result(done.result())

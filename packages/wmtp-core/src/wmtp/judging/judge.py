@@ -53,6 +53,7 @@ class SandboxJudge:
         self._time_limit, self._memory_mib = time_limit, memory_mib
         self._started = 0
         self._given_up = False
+        self._gives_way = False
         self.layers: dict[str, str] = {}
         """What the self-test at the start found, layer by layer; empty at level process."""
         self._lock = threading.Lock()
@@ -126,7 +127,24 @@ class SandboxJudge:
             self._pairs.add(pair)
             if self._given_up:
                 pair.kill()
+            elif self._gives_way:
+                pair.fall_behind()
         return pair
+
+    def give_way(self, now: bool) -> None:
+        """See `wmtp.contracts.judging.GivesWay`. Afterwards a pair that may not come forward is replaced by a fresh one.
+
+        A program that gives way waits for long; where nobody tells for how long, it could not be told from one that is late.
+        """
+        if not watch.can_see_waiting():
+            return
+        with self._lock:
+            self._gives_way = now
+            for pair in self._pairs:
+                if now:
+                    pair.fall_behind()
+                elif pair.behind:
+                    pair.come_forward()
 
     def close_pair(self, pair: Pair) -> None:
         with self._lock:
@@ -201,7 +219,7 @@ class SandboxJudge:
         free for a fresh one."""
         pair = self._idle.get()
         try:
-            if pair is not None and pair.jobs >= RECYCLE_AFTER:
+            if pair is not None and (pair.jobs >= RECYCLE_AFTER or (pair.behind and not self._gives_way)):
                 self.close_pair(pair)
                 pair = None
             pair = pair or self._start()

@@ -24,6 +24,7 @@ R = TypeVar("R")
 _KEY = tuple(a.name for a in attrs.fields(SampleKey))
 _OUTCOME = tuple(a.name for a in attrs.fields(Outcome) if a.name != "failed_tests")
 _TAIL_BYTES = 65536
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @attrs.frozen
@@ -44,8 +45,7 @@ class LineFormat(Generic[R]):
 
     def to_line(self, record: R) -> bytes:
         """The line, with its newline."""
-        line = json.dumps(self.to_row(record), ensure_ascii=False, separators=(",", ":"))
-        return (line + "\n").encode("utf-8", "surrogatepass")
+        return (_encode(self.to_row(record)) + "\n").encode("utf-8", "surrogatepass")
 
     def from_line(self, line: bytes) -> R:
         """The record of a line.
@@ -125,6 +125,7 @@ class Lines(Generic[R]):
         self.path, self._format = path, format
         self._drop_torn_line()
         self._file = FileIO(path, "a")
+        self._size = path.stat().st_size  # the run folder is held by one process, so nobody else makes it longer
 
     def _drop_torn_line(self) -> None:
         """A last line without its newline is from a crash: it is cut off and done again."""
@@ -143,19 +144,21 @@ class Lines(Generic[R]):
             file.truncate(0)
 
     def empty(self) -> bool:
-        return not self.path.exists() or self.path.stat().st_size == 0
+        return self._size == 0
 
-    def add(self, record: R) -> None:
-        data = self._format.to_line(record)
-        size = self.path.stat().st_size
+    def add(self, record: R) -> int:
+        """Append a record. Returns the offset of its line."""
+        data, offset = self._format.to_line(record), self._size
         try:
             written = self._file.write(data)
             while written < len(data):  # a disk that fills up takes part of a write
                 written += self._file.write(data[written:])
         except OSError as error:
-            os.truncate(self.path, size)  # leave whole lines only, so that the run can go on
+            os.truncate(self.path, offset)  # leave whole lines only, so that the run can go on
             error.filename = str(self.path)
             raise
+        self._size += len(data)
+        return offset
 
     def read(self) -> Iterator[tuple[int, R]]:
         """(offset in bytes, record) of every line. Raises ConfigError naming file and line where one is damaged."""
@@ -174,6 +177,46 @@ class Lines(Generic[R]):
 
     def close(self) -> None:
         self._file.close()
+
+
+class PlacedLines(Generic[R]):
+    """Lines of samples or verdicts, and where each sample's last one stands: a later line takes an earlier one's place."""
+
+    def __init__(self, lines: Lines[R], key: Callable[[R], SampleKey]) -> None:
+        self._lines, self._key = lines, key
+        self._places: dict[str, dict[int, int]] = {}
+        """Problem → index of the sample → offset."""
+        self._all_placed = lines.empty()
+
+    def read(self) -> Iterator[R]:
+        """Every line's record. Raises ConfigError naming file and line where one is damaged."""
+        for offset, record in self._lines.read():
+            self._place(record, offset)
+            yield record
+        self._all_placed = True
+
+    def add(self, record: R) -> None:
+        self._place(record, self._lines.add(record))
+
+    def of_problem(self, problem: str) -> list[R]:
+        """The last record of each of its samples, by index. They are parsed here: none is kept in memory."""
+        if not self._all_placed:
+            for _ in self.read():
+                pass
+        of = self._places.get(problem, {})
+        return self._lines.at(of[index] for index in sorted(of))
+
+    def one(self, problem: str, index: int) -> R:
+        """A record that was read or added."""
+        (record,) = self._lines.at([self._places[problem][index]])
+        return record
+
+    def _place(self, record: R, offset: int) -> None:
+        key = self._key(record)
+        of = self._places.get(key.problem)
+        if of is None:
+            of = self._places[key.problem] = {}
+        of[key.index] = offset
 
 
 def read_lines(path: Path, format: LineFormat[R], *, torn: bool = False) -> Iterator[tuple[int, R]]:
@@ -227,4 +270,4 @@ def _parse(path: Path, format: LineFormat[R], line: bytes, number: int) -> R:
         ) from None
 
 
-__all__ = ["LINE_SCHEMA", "SAMPLES", "VERDICTS", "LineFormat", "Lines", "json_lines", "read_lines"]
+__all__ = ["LINE_SCHEMA", "SAMPLES", "VERDICTS", "LineFormat", "Lines", "PlacedLines", "json_lines", "read_lines"]

@@ -13,7 +13,7 @@ from wmtp.contracts.evaluation import Sample, Verdict
 from wmtp.errors import ConfigError
 from wmtp.events import Event, ProgressTotals, SampleGenerated
 from wmtp.runs.folder import read_object, write_atomically
-from wmtp.runs.lines import SAMPLES, VERDICTS, Lines
+from wmtp.runs.lines import SAMPLES, VERDICTS, Lines, PlacedLines
 from wmtp.runs.tables import add_prompts
 
 
@@ -42,19 +42,24 @@ class EvaluatorFiles:
             (folder / kind).mkdir(exist_ok=True)
         self._samples = Lines(folder / "samples" / f"{evaluator}.jsonl", SAMPLES)
         self._verdicts = Lines(folder / "verdicts" / f"{evaluator}.jsonl", VERDICTS)
+        self._placed_samples = PlacedLines(self._samples, lambda sample: sample.key)
+        self._placed_verdicts = PlacedLines(self._verdicts, lambda verdict: verdict.key)
 
     def samples(self) -> Iterator[Sample]:
-        return (record for _, record in self._samples.read())
+        return self._placed_samples.read()
 
     def verdicts(self) -> Iterator[Verdict]:
-        return (record for _, record in self._verdicts.read())
+        return self._placed_verdicts.read()
+
+    def sample(self, problem: str, index: int) -> Sample:
+        return self._placed_samples.one(problem, index)
 
     def add_sample(self, sample: Sample) -> None:
-        self._samples.add(sample)
+        self._placed_samples.add(sample)
         self._emit(SampleGenerated(sample=sample))
 
     def add_verdict(self, verdict: Verdict) -> None:
-        self._verdicts.add(verdict)
+        self._placed_verdicts.add(verdict)
 
     def expect(self, total: int, *, samples: int = 0, verdicts: int = 0) -> None:
         self._emit(ProgressTotals(evaluator=self._evaluator, total=total, samples=samples, verdicts=verdicts))
@@ -64,19 +69,8 @@ class EvaluatorFiles:
 
     def by_problem(self, problems: Iterable[str]) -> Iterator[tuple[str, list[Sample], list[Verdict]]]:
         """The last line of each (problem, index) wins: a verdict that was `infrastructure` is written again."""
-        offsets: dict[str, tuple[dict[int, int], dict[int, int]]] = {problem: ({}, {}) for problem in problems}
-        for offset, sample in self._samples.read():
-            if sample.key.problem in offsets:
-                offsets[sample.key.problem][0][sample.key.index] = offset
-        for offset, verdict in self._verdicts.read():
-            if verdict.key.problem in offsets:
-                offsets[verdict.key.problem][1][verdict.key.index] = offset
-        for problem, (samples, verdicts) in offsets.items():
-            yield (
-                problem,
-                self._samples.at(samples[i] for i in sorted(samples)),
-                self._verdicts.at(verdicts[i] for i in sorted(verdicts)),
-            )
+        for problem in problems:
+            yield problem, self._placed_samples.of_problem(problem), self._placed_verdicts.of_problem(problem)
 
     def generation_key(self, parts: Mapping[str, Any]) -> str:
         return self._key("generation", {**self._generation(), **parts})

@@ -19,11 +19,17 @@ from wmtp.contracts.judging import StdioCase
 from wmtp.errors import JudgeError
 from wmtp.judging.host.packages import Package
 from wmtp.judging.host.watch import PATIENCE, Watch
+from wmtp.judging.sandbox import process_tree
 from wmtp.judging.sandbox.libraries import Libraries
 from wmtp.judging.wire import channel, frames
 
 START_SECONDS = 60.0
 WATCH_SECONDS = 0.05
+WATCH_BEHIND_SECONDS = (
+    0.25  # where programs have what others leave of a processor, and are slow through no fault of theirs
+)
+PATIENCE_BEHIND = 1000
+"""`PATIENCE` with those."""
 # What every program has in common.
 TMPFS_MIB = 64
 FILE_MIB = 32
@@ -89,6 +95,8 @@ class Pair:
         self.processor = processor
         self.stopped = ""
         """Why the program just judged was ended from outside: ``"memory"``, ``"cpu"``, ``"wall"``, or ``""``."""
+        self.behind = False
+        """Whether it has what others leave of its processor (`fall_behind`)."""
         self._strict = level == "strict"
         self._scratch = tempfile.mkdtemp(prefix="wmtp-judge-")
         self._packages = [entry for package in packages for entry in package.entries]
@@ -148,7 +156,7 @@ class Pair:
         return missing
 
     def _ask(self, kind: int, payload: Mapping[str, Any], limits: Mapping[str, Any]) -> tuple[int, bytes]:
-        self._parent.settimeout(PATIENCE * limits["wall"])
+        self._parent.settimeout(self._patience * limits["wall"])
         try:
             channel.send(self._parent, kind, json.dumps(payload).encode())
             self._await(limits)
@@ -160,18 +168,19 @@ class Pair:
         """Waits for an answer, and meanwhile for what limits on single processes do not catch (`Watch`)."""
         poll = select.poll()
         poll.register(self._parent, select.POLLIN)
-        if poll.poll(WATCH_SECONDS * 1000):
+        pause_ms = 1000 * (WATCH_BEHIND_SECONDS if self.behind else WATCH_SECONDS)
+        if poll.poll(pause_ms):
             return  # as nearly always
         watch = Watch(self._zygote, self._checker, self.processor, strict=self._strict)
         wall, cpu, memory_mib = limits["wall"], limits["cpu"], limits["memory_mib"]
-        while not poll.poll(WATCH_SECONDS * 1000):
+        while not poll.poll(pause_ms):
             if not self.stopped:
-                self.stopped = watch.look(wall=wall, cpu=cpu, memory_mib=memory_mib)
+                self.stopped = watch.look(wall=wall, cpu=cpu, memory_mib=memory_mib, patience=self._patience)
             if self.stopped:  # again and again: it may be forking
                 watch.end_programs()
             if watch.checker_is_busy(wall):
                 raise Overlong
-            if watch.checker_is_silent(wall):
+            if watch.checker_is_silent(wall, self._patience):
                 raise PairDied(f"no answer in {watch.seconds():.0f} s")
 
     def run(self, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,6 +207,31 @@ class Pair:
             kind, data = self._ask(frames.JOB_END, {}, limits)
         answer: dict[str, Any] = json.loads(data)
         return answer
+
+    @property
+    def _patience(self) -> int:
+        return PATIENCE_BEHIND if self.behind else PATIENCE
+
+    def fall_behind(self) -> None:
+        """From now on its processes run only where nobody else wants their processor, unless we have a policy of our own."""
+        if os.sched_getscheduler(0) == os.SCHED_OTHER and not self.behind:
+            self.behind = True
+            self._schedule(os.SCHED_IDLE)
+
+    def come_forward(self) -> None:
+        """Takes `fall_behind` back. That takes a privilege: without it `behind` stays true."""
+        self.behind = not self._schedule(os.SCHED_OTHER)
+
+    def _schedule(self, policy: int) -> bool:
+        """Whether all of its processes have this policy now. What they fork from then on has it from them."""
+        try:
+            for _ in range(2):  # a second time for what was forked meanwhile
+                for pid in (self._checker, self._zygote, *process_tree.descendants(self._zygote)):
+                    with contextlib.suppress(ProcessLookupError):  # a program that is over
+                        os.sched_setscheduler(pid, policy, os.sched_param(0))
+        except OSError:
+            return False
+        return True
 
     def kill(self) -> None:
         """Ends both processes now, from any thread; whoever waits for an answer gets `PairDied`. `close` comes after."""

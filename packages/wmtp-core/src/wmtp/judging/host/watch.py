@@ -66,14 +66,14 @@ class Watch:
         self._last |= found
         return found
 
-    def look(self, *, wall: float, cpu: float, memory_mib: int) -> str:
+    def look(self, *, wall: float, cpu: float, memory_mib: int, patience: int = PATIENCE) -> str:
         """Why the program must be stopped now (``"memory"``, ``"cpu"``, ``"wall"``), or ``""``."""
         self._note_waiting()
         if self._used() > cpu + CPU_SLACK:
             return "cpu"
         if self._memory() > 2 * memory_mib << 20:
             return "memory"
-        return "wall" if self._fair_seconds() > wall or self.seconds() > PATIENCE * wall else ""
+        return "wall" if self._fair_seconds() > wall or self.seconds() > patience * wall else ""
 
     def seconds(self) -> float:
         return time.monotonic() - self._started
@@ -111,12 +111,12 @@ class Watch:
         """Whether the checker has computed for longer than its own alarm allows: it is deep in C, where no alarm is heard."""
         return process_tree.cpu_seconds(self._checker) - self._checker_before > wall + ALARM_SECONDS
 
-    def checker_is_silent(self, wall: float) -> bool:
+    def checker_is_silent(self, wall: float, patience: int = PATIENCE) -> bool:
         """Whether an answer is overdue even though the program must have been stopped long ago. A checker that still computes
         gets its time, which on a busy machine comes late."""
         waits = process_tree.state(self._checker) not in ("R", "D")
         overdue = waits and self._fair_seconds() > wall + GRACE_SECONDS
-        return overdue or self.seconds() > PATIENCE * wall + GRACE_SECONDS
+        return overdue or self.seconds() > patience * wall + GRACE_SECONDS
 
     def _memory(self) -> int:
         """Bytes that the program's processes hold beyond what each was forked with, and what their sockets may hold."""

@@ -1,0 +1,59 @@
+"""Judging gives way to whoever asks a model: with what is left of the processors, and to the same verdicts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from wmtp import CallTests
+from wmtp.contracts.judging import GivesWay
+from wmtp.judging.host.pair import Pair
+from wmtp.judging.judge import SandboxJudge
+from wmtp.judging.sandbox import process_tree
+
+PROGRAMS = {"passed": "def f(): return 1", "failed": "def f(): return 2", "error": "def f(): return 1 / 0"}
+TESTS = CallTests(tests=("assert f() == 1",))
+
+
+def policies(judge: SandboxJudge) -> set[int]:
+    found = set()
+    for pair in judge._pairs:
+        for process in pair._processes:
+            below = process_tree.descendants(process.pid)
+            found |= {os.sched_getscheduler(pid) for pid in (process.pid, *below)}
+    return found
+
+
+def statuses(judge: SandboxJudge) -> list[str]:
+    return [future.result().status for future in [judge.submit(code, TESTS) for code in PROGRAMS.values()]]
+
+
+@pytest.mark.skipif(os.sched_getscheduler(0) != os.SCHED_OTHER, reason="we run under another policy ourselves")
+@pytest.mark.parametrize("allowed", [True, False], ids=["allowed", "not allowed"])
+def test_while_it_gives_way_its_processes_are_idle_ones_and_afterwards_none_is(
+    start_judge: Callable[..., SandboxJudge], monkeypatch: pytest.MonkeyPatch, allowed: bool
+) -> None:
+    """Without the right to come forward, a fresh pair takes the place of one that fell behind."""
+    if not allowed:
+        schedule = Pair._schedule
+        monkeypatch.setattr(Pair, "_schedule", lambda self, to: to == os.SCHED_IDLE and schedule(self, to))
+    with start_judge("strict", workers=1) as judge:
+        assert isinstance(judge, GivesWay)
+        before = set(judge._pairs)
+        judge.give_way(True)
+        assert policies(judge) == {os.SCHED_IDLE}
+        assert statuses(judge) == list(PROGRAMS)
+        assert policies(judge) == {os.SCHED_IDLE}
+        judge.give_way(False)
+        assert statuses(judge) == list(PROGRAMS)
+        assert policies(judge) == {os.SCHED_OTHER}
+        assert (judge._pairs == before) is allowed
+
+
+def test_where_waiting_cannot_be_seen_it_does_not_give_way(process: SandboxJudge, monkeypatch: Any) -> None:
+    monkeypatch.setattr("wmtp.judging.host.watch.can_see_waiting", lambda: False)
+    process.give_way(True)
+    assert policies(process) == {os.sched_getscheduler(0)}
