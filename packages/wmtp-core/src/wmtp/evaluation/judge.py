@@ -43,8 +43,9 @@ class LazyJudge:
 
     def give_way(self, now: bool) -> None:
         """See `GivesWay`. A judge that was not needed yet, or cannot, goes on as it is."""
-        if isinstance(self._judge, GivesWay):
-            self._judge.give_way(now)
+        judge: object = self._judge
+        if isinstance(judge, GivesWay):
+            judge.give_way(now)
 
     def close(self) -> None:
         if self._judge is not None:
