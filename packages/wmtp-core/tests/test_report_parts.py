@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
+import random
+import re
+
 import pytest
 from markupsafe import Markup
 
+from wmtp.reports import html
 from wmtp.reports.charts import columns, short_names, visible
+from wmtp.reports.rundata import ReportRun, ReportSample
 from wmtp.reports.said import curves, parts
 
 
@@ -75,3 +83,35 @@ def test_what_would_not_be_seen_is_shown_as_an_escape() -> None:
     assert visible("a\u202eb\x00\n\t한") == "a\\u202eb\\u0000\n\t한"
     assert visible(Markup("\u202e")) == "\u202e"
     assert visible(3) == 3
+
+
+def test_a_page_that_would_be_too_large_keeps_the_first_programs_of_each_problem_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noise = random.Random(5)
+    samples = {
+        problem: [
+            ReportSample(index=i, code=noise.randbytes(200).hex(), status="passed", detail="", tokens=1, seconds=0)
+            for i in range(8)
+        ]
+        for problem in ("a", "b")
+    }
+    run = ReportRun(name="r", model="m", finished="", metrics={}, samples=samples)
+
+    def drawn() -> tuple[list[list[str | None]], str]:
+        page = html.render([run], None)
+        packed = re.search(r' id="data">([^<]*)<', page)
+        assert packed
+        data = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+        programs = [*data["programs"], None]  # -1 is the last
+        return [[programs[row[1]] for row in of] for (of,) in data["samples"]], page
+
+    whole, page = drawn()
+    assert whole == [[s.code for s in of] for of in samples.values()]
+    assert "has room for" not in page
+    monkeypatch.setattr(html, "MOST_PACKED", 2_000)
+    found, page = drawn()
+    kept = sum(program is not None for program in found[0])
+    assert 0 < kept < 8
+    assert found == [[*of[:kept], *[None] * (8 - kept)] for of in whole]
+    assert f"samples below {kept}, of 0 to 7" in page

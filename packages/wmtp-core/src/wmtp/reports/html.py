@@ -46,6 +46,11 @@ OF_SEVERAL = "compared.html"  # not report.html, which is the page of that run a
 KINDS = ("all", "never", "failed", "solved", "unjudged")
 NAMED = 3  # runs that a title names
 MOST_TEXT = 32 << 20  # bytes from which on speed of compression counts for more than 5 % of size
+MOST_PACKED = 6_800_000  # bytes of gzip a run: in base64, and with the tables of 974 problems, a page stays below 10 MB
+LEFT_OUT = (
+    "this page has room for the programs of each problem's samples below {kept}, of 0 to {most}; `wmtp compare RUN --show "
+    "PROBLEM` prints those of all"
+)
 PAGE = Path(__file__).parent / "page"
 
 
@@ -108,7 +113,8 @@ def render(runs: Sequence[ReportRun], found: Comparison | None) -> str:
     style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     metrics, names = metric_rows(runs), problem_names(runs)
     numbers = {name: number for number, name in enumerate(names)}
-    notes = [*(remarks(found) if found else ()), *(note for run in runs for note in run.notes)]
+    data, left_out = _data(runs, names)
+    notes = [*(remarks(found) if found else ()), *(note for run in runs for note in run.notes), *left_out]
     return page.render(
         title=" · ".join(run.name for run in runs) if len(runs) <= NAMED else f"{len(runs)} runs",
         runs=runs,
@@ -127,7 +133,7 @@ def render(runs: Sequence[ReportRun], found: Comparison | None) -> str:
         labels=LABELS,
         labels_json=_json(LABELS),
         runs_json=_json([run.name for run in runs]),
-        data=_data(runs, names),
+        data=data,
         style=Markup(style),
         style_hash=_hash(style),
         script=Markup(script),
@@ -147,10 +153,21 @@ def _json(value: Any) -> Markup:
     return Markup(text)
 
 
-def _data(runs: Sequence[ReportRun], names: Sequence[str]) -> Markup:
-    """What is shown of a problem when it is opened, by the problem's number: prompts, values, samples; every text once.
+def _data(runs: Sequence[ReportRun], names: Sequence[str]) -> tuple[Markup, list[str]]:
+    """What is shown of a problem when it is opened, compressed. Later samples keep no program where that is too much."""
+    kept = every = max((s.index + 1 for run in runs for of in run.samples.values() for s in of), default=0)
+    packed = _packed(runs, names, kept)
+    while len(packed) > MOST_PACKED * len(runs) and kept > 1:
+        kept = max(1, min(kept - 1, int(kept * MOST_PACKED * len(runs) / len(packed))))
+        packed = _packed(runs, names, kept)
+    left_out = [LEFT_OUT.format(kept=kept, most=every - 1)] if kept < every else []
+    return Markup(base64.b64encode(packed).decode()), left_out
 
-    A sample is [index, program, status, detail, tokens, seconds, tests passed, tests, cut, judged, failed]; where its
+
+def _packed(runs: Sequence[ReportRun], names: Sequence[str], kept: int) -> bytes:
+    """By the problem's number: prompts, values, samples, and programs of those below `kept`; every text once.
+
+    A sample is [index, program or -1, status, detail, tokens, seconds, tests passed, tests, cut, judged, failed]; where its
     completion is shown as well, that one's number follows, and where drafts were made, the heads and the tokens' characters.
     """
     texts: dict[str, int] = {}
@@ -159,11 +176,12 @@ def _data(runs: Sequence[ReportRun], names: Sequence[str]) -> Markup:
         return texts.setdefault(text, len(texts))
 
     def row(s: ReportSample) -> list[Any]:
-        written = [number(s.completion)] if s.completion else []
-        drafts = [s.heads, s.characters] if s.completion and s.heads else []
+        here = s.index < kept
+        written = [number(s.completion)] if s.completion and here else []
+        drafts = [s.heads, s.characters] if written and s.heads else []
         return [
-            s.index, number(s.code), s.status, s.detail, s.tokens, s.seconds, s.tests_passed, s.tests, int(s.cut), s.judged,
-            s.failed, *written, *drafts,
+            s.index, number(s.code) if here else -1, s.status, s.detail, s.tokens, s.seconds, s.tests_passed, s.tests,
+            int(s.cut), s.judged, s.failed, *written, *drafts,
         ]  # fmt: skip
 
     metrics = list(dict.fromkeys(metric for run in runs for metric in run.values))
@@ -180,7 +198,7 @@ def _data(runs: Sequence[ReportRun], names: Sequence[str]) -> Markup:
         "values": [[[run.values.get(m, {}).get(name) for m in metrics] for name in names] for run in runs],
     }, separators=(",", ":"))  # fmt: skip
     level = 6 if len(text) <= MOST_TEXT else 4
-    return Markup(base64.b64encode(gzip.compress(text.encode(), compresslevel=level, mtime=0)).decode())
+    return gzip.compress(text.encode(), compresslevel=level, mtime=0)
 
 
 def _prompts(runs: Sequence[ReportRun], name: str) -> list[tuple[str, list[int]]]:

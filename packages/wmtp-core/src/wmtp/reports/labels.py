@@ -36,6 +36,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "judged": ("CPU seconds of judging", "판정 CPU 초"),
     "lacks": ("This run is not complete", "완료되지 않은 실행"),
     "language": ("한국어", "English"),
+    "left_out": ("This page has no room for this program.", "이 페이지에는 이 프로그램을 담을 자리가 없음"),
     "lines_more": ("lines more", "줄 더 있음"),
     "lost": ("lost", "더 이상 풀리지 않음"),
     "made_by": ("interval by", "구간 방법"),

@@ -147,8 +147,9 @@
     for (const n of found[FAILED].filter((n) => n in data.tests[number]).slice(0, TESTS_SHOWN))
       box.append(el("p", "", t("failing") + ", " + n + ":"), program(data.tests[number][n], title + ", " + t("failing") + ", " + n));
     const code = data.programs[found[CODE]], label = title + ", " + t("program");
-    budget -= Math.min(code.length, LONGEST);
-    if (code === "") box.append(el("p", "", t(data.has_programs[run] ? "no_program" : "no_programs")));
+    budget -= Math.min(code?.length ?? 0, LONGEST);
+    if (code === undefined) box.append(el("p", "", t("left_out")));
+    else if (code === "") box.append(el("p", "", t(data.has_programs[run] ? "no_program" : "no_programs")));
     else box.append(budget < 0 ? later("", t("program"), () => [program(code, label)]) : program(code, label));
     if (found.length > HEADS_OF) box.append(written(found, title));
     else if (found.length > TEXT) box.append(later("", t("completion"), () => [plain(data.programs[found[TEXT]], title + ", " + t("completion"))]));
