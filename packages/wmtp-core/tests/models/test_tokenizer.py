@@ -199,3 +199,32 @@ def test_a_tokenizer_json_is_followed_whatever_class_is_named(tmp_path: Path, ki
     ids = tokenizer(CODE, add_special_tokens=False)["input_ids"]
     assert ids == own.encode(CODE).ids
     assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == CODE
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"tokenizer.json": "{"}, r"tokenizer\.json is damaged: it holds no JSON object"),
+        ({"tokenizer_config.json": "[]"}, r"tokenizer_config\.json is damaged"),
+        ({"added_tokens.json": "nothing"}, r"added_tokens\.json is damaged"),
+        ({"tokenizer_config.json": '{"model_max_length": "2048"}'}, "model_max_length is '2048', which is no number"),
+        ({"tokenizer_config.json": '{"eos_token": 2}'}, r"beside it say \(tokenizer_config\.json.*TypeError"),
+        ({"tokenizer.model": None}, "no tokenizer that transformers can load"),
+        (
+            {"tokenizer.model": None, "qwen.tiktoken": "IQ== 0\n", "tokenizer_config.json": '{"tokenizer_class": "Qwen2Tokenizer"}'},
+            "a Qwen2Tokenizer without any token of these files",
+        ),
+    ],
+)  # fmt: skip
+def test_files_of_a_tokenizer_that_cannot_be_followed_are_told(
+    trained: Path, tmp_path: Path, files: dict[str, str | None], says: str
+) -> None:
+    """A class of transformers without the file that it looks for has no tokens, and would encode every prompt as nothing."""
+    folder = folder_of(tmp_path / "a", trained / "bpe.model")
+    for name, content in files.items():
+        if content is None:
+            (folder / name).unlink()
+        else:
+            (folder / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ResourceError, match=says):
+        load_tokenizer(folder)

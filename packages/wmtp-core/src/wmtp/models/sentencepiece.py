@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wmtp import json_text
-from wmtp.errors import PluginError, ResourceError
+from wmtp.errors import PluginError, ResourceError, first_line
 
 NUMBERED_ANEW = frozenset(
     (
@@ -47,6 +47,7 @@ OWN_TEXT = frozenset({"GPTSw3"})
 """Classes that change a text before SentencePiece sees it, as their models were trained."""
 _PROBE = "def f(x):\n    if x:\n        return  [x, 1]\n"
 _WHOLE = ("tokenizer.json", "vocab.json", "tekken.json")
+_FILES = ("*.model", "*.spm")
 
 
 def sentencepiece_file(folder: Path) -> Path | None:
@@ -57,10 +58,8 @@ def sentencepiece_file(folder: Path) -> Path | None:
     """
     if any((folder / name).is_file() for name in _WHOLE):
         return None
-    for path in sorted(folder.glob("*.model")):
-        if processor(path) is not None:
-            return path
-    return None
+    found = (path for pattern in _FILES for path in sorted(folder.glob(pattern)))
+    return next((path for path in found if processor(path) is not None), None)
 
 
 def processor(path: Path) -> Any:
@@ -116,7 +115,13 @@ def load_sentencepiece(path: Path) -> Any:
         )
     from wmtp.models.sentencepiece_tokenizer import tokenizer_class  # its base imports transformers
 
-    tokenizer = tokenizer_class(path.name, name).from_pretrained(str(path.parent))
+    try:
+        tokenizer = tokenizer_class(path.name, name).from_pretrained(str(path.parent))
+    except Exception as error:  # transformers raises what it likes for what the files beside it say
+        raise ResourceError(
+            f"{path} cannot be used with what the files beside it say (tokenizer_config.json, special_tokens_map.json, "
+            f"added_tokens.json): {type(error).__name__}: {first_line(error)}"
+        ) from error
     back = tokenizer.decode(tokenizer(_PROBE, add_special_tokens=False)["input_ids"])
     if back != _PROBE:
         raise ResourceError(

@@ -52,7 +52,8 @@ class SentencePieceTokenizer(SentencePieceBackend):  # type: ignore[misc]  # it 
         self._extra_special_tokens += [token for token in found if token.special and token.content not in known]
         model = sentencepiece_model_pb2.ModelProto.FromString(file.serialized_model_proto())
         # `legacy: false`: a text has one prefix, at its start, and none behind each special token in it.
-        self._prefixed = bool(not self.legacy and model.normalizer_spec.add_dummy_prefix)
+        behind = model.trainer_spec.treat_whitespace_as_suffix  # then nothing stands in front
+        self._prefixed = bool(not self.legacy and model.normalizer_spec.add_dummy_prefix and not behind)
         if self._prefixed:
             model.normalizer_spec.add_dummy_prefix = False
             self.sp_model = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())

@@ -6,8 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from wmtp import json_text
 from wmtp.errors import ResourceError, first_line
-from wmtp.models.sentencepiece import OWN_TEXT, class_name, load_sentencepiece, read_object, sentencepiece_file
+from wmtp.models.sentencepiece import OWN_TEXT, class_name, load_sentencepiece, processor, read_object, sentencepiece_file
 
 log = logging.getLogger("wmtp.models")
 _PROBES = (
@@ -34,6 +35,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
     """
     from transformers import AutoTokenizer
 
+    _check_small_files(folder)
     file = sentencepiece_file(folder)
     remote = trust_remote_code and "auto_map" in read_object(folder / "tokenizer_config.json")
     if file is not None and class_name(folder) not in OWN_TEXT and not remote:
@@ -45,9 +47,37 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
             return whole
         raise ResourceError(
             f"{folder} has no tokenizer that transformers can load (tokenizer.json, or the files of a slow one with "
-            f"tokenizer_config.json). Save it beside the model. {type(error).__name__}: {first_line(error)}"
+            f"tokenizer_config.json). Save it beside the model. {_unread(folder)}{type(error).__name__}: {first_line(error)}"
         ) from error
+    if not remote and not any(_ids(tokenizer, text) for text in _PROBES) and _as_it_stands(folder) is None:
+        raise ResourceError(
+            f"{folder}: transformers makes a {type(tokenizer).__name__} without any token of these files, so every prompt would "
+            f"be empty. {_unread(folder)}Put the model's tokenizer.json beside it"
+        )
     return tokenizer if remote else _checked(tokenizer, folder)
+
+
+def _check_small_files(folder: Path) -> None:
+    """Raises ResourceError for what says how a tokenizer is used and cannot be read: nobody would know what it said."""
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            whole = isinstance(json_text.loads(path.read_bytes()), dict)
+        except ValueError:
+            whole = False
+        if not whole:
+            raise ResourceError(f"{path} is damaged: it holds no JSON object. Fetch it again")
+    longest = read_object(folder / "tokenizer_config.json").get("model_max_length")
+    if longest is not None and (isinstance(longest, bool) or not isinstance(longest, (int, float))):
+        raise ResourceError(f"{folder / 'tokenizer_config.json'}: model_max_length is {longest!r}, which is no number")
+
+
+def _unread(folder: Path) -> str:
+    """A file that looks like SentencePiece's and is none: transformers tells of another format's library, or of nothing."""
+    found = next((path for path in sorted(folder.glob("*.model")) if processor(path) is None), None)
+    return f"{found.name} is no whole file of SentencePiece's (fetch it again, if it is to be one). " if found else ""
 
 
 def _as_it_stands(folder: Path) -> Any:
@@ -71,22 +101,30 @@ def _checked(tokenizer: Any, folder: Path) -> Any:
     if not path.is_file():
         return tokenizer
     file = Tokenizer.from_file(str(path))
+    file.no_truncation()  # what was set for training holds for no prompt, in transformers neither
+    file.no_padding()
     if all(_agree(tokenizer, file, text) for text in _PROBES):
         return tokenizer
     log.warning(
         "%s: transformers' %s gives other token ids than %s itself; the file is followed",
         folder, type(tokenizer).__name__, path.name,
     )  # fmt: skip
-    return _as_it_stands(folder)
+    if (found := _as_it_stands(folder)) is None:
+        raise ResourceError(f"{path} cannot be loaded without the class that {folder.name} names, and with it the ids differ")
+    return found
 
 
 def _agree(tokenizer: Any, file: Any, text: str) -> bool:
     """Whether the two give the same ids for a text, and the same text for the ids."""
     ids = file.encode(text, add_special_tokens=False).ids
-    try:
-        theirs = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    except Exception as error:  # a pipeline of a class whose unknown token the file does not have  # noqa: BLE001
-        log.debug("%s: %s", type(tokenizer).__name__, error)
-        return False
     back = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return bool(theirs == ids and back == file.decode(ids, skip_special_tokens=True))
+    return bool(_ids(tokenizer, text) == ids and back == file.decode(ids, skip_special_tokens=True))
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    """Those of a text; none where it cannot be encoded: a class whose unknown token the file does not have."""
+    try:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    except Exception as error:  # of the tokenizers library  # noqa: BLE001
+        log.debug("%s: %s", type(tokenizer).__name__, error)
+        return []
