@@ -181,3 +181,40 @@ def test_what_a_tokenizer_puts_behind_a_text_is_not_part_of_a_prompt() -> None:
 
     assert encoded(Appends(), "5 6") == ([1, 5, 6], False)
     assert encoded(Appends(), "5 2") == ([1, 5, 2], False)
+
+
+def test_what_a_models_own_settings_ask_for_and_a_run_does_not_do_is_noted() -> None:
+    model = tiny_model("llama")
+    asked = model.generation_config
+    asked.repetition_penalty, asked.suppress_tokens, asked.min_new_tokens = 1.3, [5], 0
+    asked.temperature, asked.top_k = 0.6, 20
+    made = DecodingEngine(model, NumberTokenizer(), identity={})
+    engine_tokens(made, tokens=2)
+    assert made.stats.notes == (
+        "generation_config.json asks for repetition_penalty 1.3, suppress_tokens [5]: not applied, the recipe's sampling "
+        "alone decides.",
+    )
+    asked.do_sample, asked.repetition_penalty, asked.suppress_tokens = True, 1.0, None
+    for temperature, told in ((0.6, "top_k 20"), (0.8, "temperature 0.6, top_k 20")):
+        made = DecodingEngine(model, NumberTokenizer(), identity={})
+        engine_tokens(made, tokens=2, temperature=temperature)
+        assert made.stats.notes[0].startswith(f"generation_config.json asks for {told}: not applied")
+    asked.do_sample, asked.eos_token_id = None, ["</s>", 7]
+    made = DecodingEngine(model, NumberTokenizer(), identity={})
+    engine_tokens(made, tokens=2)
+    assert "eos_token_id '</s>', which is no token id" in made.stats.notes[0]
+
+
+@pytest.mark.parametrize("kind", ["llama", "mamba2"])
+def test_an_empty_prompt_without_a_token_to_begin_with_is_refused_alone(kind: str) -> None:
+    class Bare(NumberTokenizer):
+        bos_token_id: Any = None
+
+    made = DecodingEngine(tiny_model(kind), Bare(), identity={})
+    wanted = [
+        GenerationRequest(key=SampleKey(evaluator="e", problem=str(i), index=0), prompt=text or None, max_new_tokens=2)
+        for i, text in enumerate(("", "5 6"))
+    ]
+    found = {c.key.problem: c for c in made.generate(wanted, Sampling())}
+    assert found["1"].finish_reason == "length"
+    assert "the prompt is empty, and the tokenizer has no token" in found["0"].error

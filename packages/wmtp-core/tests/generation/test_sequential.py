@@ -137,7 +137,7 @@ def test_the_whole_grid_of_every_family_changes_no_token(
 ) -> None:
     """Twelve samples in one, three and eight slots, which are filled again; then each once more as a run that was stopped."""
     if family == "parallel heads":
-        loaded = LoadedModel(mtp_model({"random": "bad"}.get(kind, kind)), tokenizer)
+        loaded = LoadedModel(mtp_model({"random": "bad"}.get(kind, kind)), tokenizer, {})
     else:
         loaded = make(family, 1, kind)
     wanted = requests(n=2, tokens=10, prompts=PROMPTS[1:7])

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import sentencepiece
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import wmtp
 from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
 from wmtp.errors import ConfigError, ResourceError
 from wmtp.generation.engine import DecodingEngine
 from wmtp.models import load_model
+from wmtp.models.formats import is_meta, is_transformers
 
 LINES = [
     "def add(left, right):",
@@ -179,3 +180,48 @@ def test_a_gguf_file_is_converted(made: tuple[Path, Any, Any], tmp_path: Path) -
     assert again.identity["format"] == "transformers"
     assert again.tokenizer(TEXT)["input_ids"] == load_model(folder).tokenizer(TEXT)["input_ids"]
     assert greedy(again.model, again.tokenizer) == greedy(model, again.tokenizer)
+
+
+def integers(tensors: dict[str, Any]) -> None:
+    tensors["model.layers.0.mlp.up_proj.weight"] = (tensors["model.layers.0.mlp.up_proj.weight"] * 9).to(torch.int8)
+
+
+def scaled(tensors: dict[str, Any]) -> None:
+    tensors["model.layers.0.mlp.up_proj.weight"] = tensors["model.layers.0.mlp.up_proj.weight"].to(torch.float8_e4m3fn)
+    tensors["model.layers.0.mlp.up_proj.weight_scale_inv"] = torch.full((1, 1), 0.1)
+
+
+@pytest.mark.parametrize("change", [integers, scaled], ids=lambda f: f.__name__)
+def test_weights_that_something_scales_which_config_json_is_silent_of_are_refused(folder: Path, change: Any) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ResourceError, match=r"up_proj\.weight.*config\.json has no quantization_config"):
+        load_model(folder)
+
+
+def test_files_of_pytorch_that_are_missing_or_no_weights_are_named(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = [f"pytorch_model-0000{i}-of-00002.bin" for i in (1, 2)]
+    torch.save(tensors, folder / names[0])
+    (folder / "pytorch_model.bin.index.json").write_text(
+        json.dumps({"weight_map": dict.fromkeys(tensors, names[0]) | {"lm_head.weight": names[1]}}), encoding="utf-8"
+    )
+    with pytest.raises(
+        ResourceError, match=r"00002-of-00002\.bin is missing: pytorch_model\.bin\.index\.json names it"
+    ):
+        load_model(folder)
+    (folder / names[1]).write_bytes(b"<html>not found</html>")
+    with pytest.raises(ResourceError, match=r"00002-of-00002\.bin cannot be loaded: .*damaged or cut off"):
+        load_model(folder)
+
+
+def test_metas_files_below_a_model_in_transformers_format_are_passed_over(folder: Path) -> None:
+    """So the hub's Llama repositories are: the same model twice."""
+    (folder / "original").mkdir()
+    (folder / "original/params.json").write_text("{}", encoding="utf-8")
+    assert is_transformers(str(folder))
+    assert not is_meta(str(folder))
+    (folder / "model.safetensors").unlink()
+    assert is_meta(str(folder))

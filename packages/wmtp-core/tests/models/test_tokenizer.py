@@ -211,7 +211,10 @@ def test_a_tokenizer_json_is_followed_whatever_class_is_named(tmp_path: Path, ki
         ({"tokenizer_config.json": '{"eos_token": 2}'}, r"beside it say \(tokenizer_config\.json.*TypeError"),
         ({"tokenizer.model": None}, "no tokenizer that transformers can load"),
         (
-            {"tokenizer.model": None, "qwen.tiktoken": "IQ== 0\n", "tokenizer_config.json": '{"tokenizer_class": "Qwen2Tokenizer"}'},
+            {
+                "tokenizer.model": None, "qwen.tiktoken": "IQ== 0\n",
+                "tokenizer_config.json": '{"tokenizer_class": "Qwen2Tokenizer"}',
+            },
             "a Qwen2Tokenizer without any token of these files",
         ),
     ],

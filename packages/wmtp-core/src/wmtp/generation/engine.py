@@ -23,6 +23,7 @@ from wmtp.contracts.models import DecodingParts, Drafter
 from wmtp.errors import GenerationError, ResourceError
 from wmtp.generation.aligned import AlignedDecoder
 from wmtp.generation.aligned_drafting import DraftingDecoder
+from wmtp.generation.asked import end_tokens, not_applied
 from wmtp.generation.decoder import RaggedDecoder
 from wmtp.generation.departures import Tracer
 from wmtp.generation.kernels.skinny_linear import large_layers, skinny_products
@@ -84,7 +85,7 @@ class DecodingEngine:
         self._drafts_asked = speculative == "always" or (n_heads or 0) > 1
         self._target = parts.target
         self._counters = Counters()
-        self._ends = _eos_ids(model, tokenizer)
+        self._ends, self._strange_ends = end_tokens(model, tokenizer)
         self.path = ChosenPath("ragged") if parts.own_pace else choose_path(model)
         # Where rounding depends on the batch's shape, a choice by the clock would make runs differ.
         exact = self._device.type == "cpu" and model.dtype == torch.float32
@@ -217,6 +218,9 @@ class DecodingEngine:
             raise GenerationError(
                 f"eval.sampling.extra: this engine knows no {', '.join(map(repr, sorted(sampling.extra)))}"
             )
+        note = not_applied(self._model, sampling, self._strange_ends)
+        if note and note not in self._counters.notes:
+            self._counters.notes.append(note)
         aligned = isinstance(self._decoder, AlignedDecoder)
         queue = WaitingQueue(requests, self._tokenize, shortest_first=aligned)
         steps = self._decoder.decode(queue, sampling)
@@ -240,8 +244,7 @@ class DecodingEngine:
     ) -> list[Departure | None]:
         """Where each text leaves what the model writes without cache, drafts and neighbours."""
         prompt = request.prompt or "" if request.messages is None else request.messages
-        ids, _ = encoded(self._tokenizer, prompt, request.template_args)
-        ids = ids or [self._tokenizer.bos_token_id]
+        ids = self._begun(encoded(self._tokenizer, prompt, request.template_args)[0])
         found = []
         with torch.inference_mode(), in_eval_mode(self._model):
             for text in texts:
@@ -263,18 +266,12 @@ class DecodingEngine:
         ids, opened = encoded(self._tokenizer, prompt, request.template_args)
         if opened:
             self._thinking_opened.add(request.key)
-        return ids or [self._tokenizer.bos_token_id]
+        return self._begun(ids)
+
+    def _begun(self, ids: list[int]) -> list[int]:
+        """A prompt without a token is the one that every text begins with, where there is such."""
+        first = self._tokenizer.bos_token_id
+        return ids or ([] if first is None else [first])
 
     def _encode(self, prompt: str | Sequence[Message]) -> list[int]:
-        ids, _ = encoded(self._tokenizer, prompt)
-        return ids or [self._tokenizer.bos_token_id]
-
-
-def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Tokens that end an answer: those that generation_config.json names, and the tokenizer's.
-
-    A chat model may end its turn with a token that only one of the two knows.
-    """
-    named = model.generation_config.eos_token_id if model.generation_config else None
-    ends = [tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])]
-    return frozenset(end for end in ends if end is not None)
+        return self._begun(encoded(self._tokenizer, prompt)[0])

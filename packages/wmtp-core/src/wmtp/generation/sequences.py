@@ -171,9 +171,11 @@ def refusal(request: GenerationRequest, ids: Sequence[int], context: int, rows: 
     """The completion of a prompt that a model cannot take, too long or in error; ``None`` where it can. rows: of its
     embedding."""
     reason: FinishReason
-    if len(ids) + 1 > context:
+    if not ids:
+        reason, error = "error", "the prompt is empty, and the tokenizer has no token that a text begins with"
+    elif len(ids) + 1 > context:
         reason, error = "too-long", f"the prompt has {len(ids)} tokens, and the model's context only {context}"
-    elif ids and max(ids) >= rows:
+    elif max(ids) >= rows:
         reason, error = (
             "error",
             (

@@ -16,7 +16,15 @@ def is_meta(reference: str) -> bool:
     if reference in META_MTP_IDS:
         return True
     folder = Path(reference)
-    return folder.is_dir() and any(True for pattern in ("params.json", "*/params.json") for _ in folder.glob(pattern))
+    if not folder.is_dir() or _whole(folder):
+        return False
+    return any(True for pattern in ("params.json", "*/params.json") for _ in folder.glob(pattern))
+
+
+def _whole(folder: Path) -> bool:
+    """Whether a model in transformers format lies here, maybe with the same one in Meta's layout below it (``original/``)."""
+    weights = ("*.safetensors", "pytorch_model*.bin")
+    return (folder / "config.json").is_file() and any(True for pattern in weights for _ in folder.glob(pattern))
 
 
 def is_transformers(reference: str) -> bool:

@@ -26,6 +26,7 @@ from wmtp.models.causal import check_config
 from wmtp.models.gguf import gguf_file, load_gguf
 from wmtp.models.placement import input_device
 from wmtp.models.quantised import method_of
+from wmtp.models.stored_weights import check_pickles, check_unscaled
 from wmtp.models.tokenizer import load_tokenizer
 
 log = logging.getLogger("wmtp.models")
@@ -278,6 +279,8 @@ def _from_transformers(
     for file in weights:
         with file.open("rb"):  # transformers would call a file that may not be read missing
             pass
+    if weights[0].suffix == ".bin":
+        check_pickles(weights)
     try:
         with _quiet(), checkpoint.loadable() as folder:
             model, report = AutoModelForCausalLM.from_pretrained(
@@ -297,6 +300,8 @@ def _from_transformers(
     except Exception as error:  # transformers and safetensors raise what they like for a damaged folder
         raise ResourceError(f"the model in {path} cannot be loaded: {type(error).__name__}: {error}") from error
     _check(checkpoint, report, set(model.state_dict()))
+    if not method_of(checkpoint.config):
+        check_unscaled(checkpoint, report.get("unexpected_keys") or (), model)
     return model.eval(), _own_tokenizer(path, model, trust_remote_code), weights
 
 

@@ -8,7 +8,14 @@ from typing import Any
 
 from wmtp import json_text
 from wmtp.errors import ResourceError, first_line
-from wmtp.models.sentencepiece import OWN_TEXT, class_name, load_sentencepiece, processor, read_object, sentencepiece_file
+from wmtp.models.sentencepiece import (
+    OWN_TEXT,
+    class_name,
+    load_sentencepiece,
+    processor,
+    read_object,
+    sentencepiece_file,
+)
 
 log = logging.getLogger("wmtp.models")
 _PROBES = (
@@ -51,8 +58,8 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
         ) from error
     if not remote and not any(_ids(tokenizer, text) for text in _PROBES) and _as_it_stands(folder) is None:
         raise ResourceError(
-            f"{folder}: transformers makes a {type(tokenizer).__name__} without any token of these files, so every prompt would "
-            f"be empty. {_unread(folder)}Put the model's tokenizer.json beside it"
+            f"{folder}: transformers makes a {type(tokenizer).__name__} without any token of these files, so every prompt "
+            f"would be empty. {_unread(folder)}Put the model's tokenizer.json beside it"
         )
     return tokenizer if remote else _checked(tokenizer, folder)
 
@@ -110,7 +117,9 @@ def _checked(tokenizer: Any, folder: Path) -> Any:
         folder, type(tokenizer).__name__, path.name,
     )  # fmt: skip
     if (found := _as_it_stands(folder)) is None:
-        raise ResourceError(f"{path} cannot be loaded without the class that {folder.name} names, and with it the ids differ")
+        raise ResourceError(
+            f"{path} cannot be loaded without the class that {folder.name} names, and with it the ids differ"
+        )
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -86,6 +86,17 @@ class Checkpoint:
         if name in self.found.names:
             return True
         return bool(module_names([name, *self.found.names], trunk_layers(self.config), self.specs) - self.found.names)
+
+    def whole_numbers(self, wanted: Set[str]) -> str:
+        """The first of these names that is stored as integers or booleans, and as what; empty where none is."""
+        from safetensors import safe_open
+
+        for path in sorted(set(self.stored.files.values())):
+            with safe_open(str(path), framework="pt") as file:
+                for name in sorted(wanted & set(file.keys())):
+                    if _is_whole(kind := file.get_slice(name).get_dtype()):
+                        return f"{name} as {kind}"
+        return ""
 
     @contextmanager
     def loadable(self) -> Iterator[Path]:
@@ -197,7 +208,7 @@ class Checkpoint:
 
         with safe_open(str(self.stored.files[name]), framework="pt") as file:
             part = file.get_slice(name)
-            if name.endswith("weight") and part.get_dtype()[0] in "IUB" and part.get_dtype() != "BF16":
+            if name.endswith("weight") and _is_whole(part.get_dtype()):
                 raise ResourceError(
                     f"{self.stored.files[name].name}: {name} is stored as {part.get_dtype()}, not as numbers"
                 )
@@ -205,6 +216,11 @@ class Checkpoint:
 
 
 _NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def _is_whole(kind: str) -> bool:
+    """Whether safetensors' name of a type is that of integers or booleans."""
+    return kind[0] in "IUB" and kind != "BF16"
 
 
 def _untouched(weight: Tensor) -> bool:
