@@ -39,10 +39,10 @@ whatever `tokenizer_class` and `model_type` say. A SentencePiece file gives Sent
 (`add_bos_token: false` in tokenizer_config.json leaves it out); one that drops spaces or line ends, and one of a class that
 numbers its pieces by a rule of its own, is refused with the reason.
 
-A folder whose files say one thing and whose weights another is refused, where transformers would run something else: a tokenizer
-class without the file that it looks for, integer or scaled weights without a `quantization_config`, tensors that are missing.
-What generation_config.json asks for beyond its end tokens (a repetition penalty, suppressed tokens, a temperature of its own) is
-not applied, so that all models are asked alike, and report.md says so.
+A folder whose files say one thing and whose weights another is refused, where transformers would run something else: a
+tokenizer class without the file that it looks for, integer or scaled weights without a `quantization_config`, tensors that are
+missing. What generation_config.json asks for beyond its end tokens (a repetition penalty, suppressed tokens, a temperature of
+its own) is not applied, so that all models are asked alike, and report.md says so.
 
 Python files that come with a model (`auto_map` in config.json) are not run unless the recipe says
 `model.trust_remote_code: true`, and then they are part of what a run is known by.
