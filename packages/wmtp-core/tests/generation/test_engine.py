@@ -299,7 +299,7 @@ def test_slots_stay_within_the_planned_memory(mtp_model: Any, tokenizer: Any, mo
         def watched(cache: RaggedCache, *arguments: Any) -> None:
             done(cache, *arguments)
             keys = cache.layers[0].keys
-            sizes.append((keys.shape[0], cache.capacity, keys.shape[0] * cache.capacity * cache.bytes_per_position()))
+            sizes.append((keys.shape[0], cache.capacity, keys.shape[0] * cache.row_bytes(cache.capacity)))
 
         monkeypatch.setattr(RaggedCache, name, watched)
 

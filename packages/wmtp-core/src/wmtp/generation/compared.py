@@ -12,17 +12,21 @@ RAGGED = frozenset({
 })  # fmt: skip
 """Types that a test has decoded at each row's own pace, with full attention in all layers (docs/models.md)."""
 
+RECURRENT = frozenset({
+    "bamba", "falcon_h1", "falcon_mamba", "granitemoehybrid", "jamba", "kimi_linear", "lfm2", "lfm2_moe", "mamba", "mamba2",
+    "nemotron_h", "olmo_hybrid", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_next", "zamba2",
+})  # fmt: skip
+"""Types with recurrent layers of which a test has decoded rows at each row's own pace, each with states of its own."""
+
 ALIGNED = frozenset({
-    "afmoe", "aria_text", "axk1", "axk2", "bamba", "beam", "bert", "bert-generation", "big_bird", "biogpt", "bloom",
-    "camembert", "cohere2", "cohere2_moe", "cpmant", "ctrl", "cwm", "data2vec-text", "deepseek_v32", "deepseek_v4",
-    "doge", "electra", "ernie", "exaone4", "exaone_moe", "falcon_h1", "falcon_mamba", "flint", "gemma2",
-    "gemma3_text", "gemma4_text", "glm_moe_dsa", "gpt_neo", "gpt_neox_japanese", "gpt_oss", "granite_swa",
-    "granitemoe_swa", "granitemoehybrid", "hrm_text", "hy_v4", "hyperclovax", "inkling2_text", "inkling_text",
-    "internlm3", "jamba", "kimi_linear", "kolibri1", "laguna", "lfm2", "lfm2_moe", "llama4_text", "mamba", "mamba2",
-    "megatron-bert", "mellum", "mimo_v2_flash", "minicpm3", "minimax", "minimax_m3_vl_text", "ministral",
-    "modernbert-decoder", "mpt", "nemotron_h", "olmo3", "olmo_hybrid", "openai-gpt", "qwen3_5_moe_text",
-    "qwen3_5_text", "qwen3_next", "recurrent_gemma", "rembert", "roberta", "roberta-prelayernorm", "roc_bert",
-    "roformer", "vaultgemma", "xglm", "xlm", "xlm-roberta", "xlm-roberta-xl", "xmod", "zamba2",
+    "afmoe", "aria_text", "axk1", "axk2", "beam", "bert", "bert-generation", "big_bird", "biogpt", "bloom", "camembert",
+    "cohere2", "cohere2_moe", "cpmant", "ctrl", "cwm", "data2vec-text", "deepseek_v32", "deepseek_v4", "doge",
+    "electra", "ernie", "exaone4", "exaone_moe", "flint", "gemma2", "gemma3_text", "gemma4_text", "glm_moe_dsa",
+    "gpt_neo", "gpt_neox_japanese", "gpt_oss", "granite_swa", "granitemoe_swa", "hrm_text", "hy_v4", "hyperclovax",
+    "inkling2_text", "inkling_text", "internlm3", "kolibri1", "laguna", "llama4_text", "megatron-bert", "mellum",
+    "mimo_v2_flash", "minicpm3", "minimax", "minimax_m3_vl_text", "ministral", "modernbert-decoder", "mpt", "olmo3",
+    "openai-gpt", "recurrent_gemma", "rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "vaultgemma",
+    "xglm", "xlm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 })  # fmt: skip
 """Types that a test has decoded by rows of equal length. Those of `RAGGED` with windows and scaled positions are as well."""
 

@@ -126,6 +126,7 @@ class RaggedDecoder:
         if cache is None or cache.capacity < len(ids):
             cache = RaggedCache(self._layers, -(-len(ids) // CUDA_LENGTH_STEP) * CUDA_LENGTH_STEP, steady=False)
         tokens = torch.tensor([ids], device=self._device)
+        cache.begin_text()
         cache.set_positions(torch.arange(len(ids), device=self._device)[None], len(ids))
         hidden, states = self._target.prefill(tokens, cache)
         self._counters.forwards += 1
@@ -143,7 +144,7 @@ class RaggedDecoder:
 
         coming: requests behind the first, where that is known: there are no more slots than requests.
         """
-        row, free = sample.bytes_per_position() * positions, available_bytes(self._device)
+        row, free = max(1, sample.row_bytes(positions)), available_bytes(self._device)
         if self._batch_size:
             count = self._batch_size if coming is None else min(self._batch_size, coming + 1)
             if self._device.type == "cpu" and count * row > free:  # a graphics processor's allocator says so itself

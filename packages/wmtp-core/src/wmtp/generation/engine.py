@@ -86,7 +86,8 @@ class DecodingEngine:
         self._target = parts.target
         self._counters = Counters()
         self._ends, self._strange_ends = end_tokens(model, tokenizer)
-        self.path = ChosenPath("ragged") if parts.own_pace else choose_path(model)
+        drafts = speculative != "off" and self._depth > 0
+        self.path = ChosenPath("ragged") if parts.own_pace else choose_path(model, drafts=drafts)
         # Where rounding depends on the batch's shape, a choice by the clock would make runs differ.
         exact = self._device.type == "cpu" and model.dtype == torch.float32
         self._decoder = self._make_decoder(speculative, batch_size, may_stop_drafting=speculative != "always" and exact)

@@ -13,9 +13,10 @@ from typing import Any, Literal
 import attrs
 import torch
 from torch import Tensor
+from transformers import Cache
 
 from wmtp.errors import GenerationError, first_line
-from wmtp.generation.compared import ALIGNED, RAGGED, WINDOWED
+from wmtp.generation.compared import ALIGNED, RAGGED, RECURRENT, WINDOWED
 from wmtp.generation.stepping import NoCache, OwnCache, State, Stepper, join_rows, select_rows
 from wmtp.models.causal import refusal
 from wmtp.models.placement import input_device
@@ -26,6 +27,10 @@ Path = Literal["ragged", "aligned", "recomputed"]
 
 ROPE_BY_POSITION = frozenset({"default", "linear", "llama3", "yarn"})
 """Kinds of rotary positions that look at nothing but a token's own position."""
+
+STATE_KINDS = frozenset({"linear_attention", "conv", "mlp", "moe"})
+"""Kinds of layers that keep a state and no keys, or nothing at all, as transformers names them."""
+RECURRENT_KINDS = STATE_KINDS | {"hybrid"}
 
 LONGEST_PROBE = (
     640  # tokens of the longer text that is compared; one past every window and threshold, if that is no more
@@ -57,10 +62,13 @@ def text_config(model: Any) -> Any:
 def not_ragged(config: Any) -> str:
     """Why rows of a model with this configuration cannot advance at their own pace; empty where they can."""
     kind = runs_as(config)
-    if kind not in RAGGED | WINDOWED:
+    if kind not in RAGGED | WINDOWED | RECURRENT:
         return f"no test has decoded {config.model_type} at each row's own pace"
-    kinds = set(getattr(config, "layer_types", None) or ())
-    if kinds - {"full_attention", *(("sliding_attention",) if kind in WINDOWED else ())}:
+    kinds = layer_kinds(config)
+    if kind in RECURRENT and not hasattr(Cache, "get_conv_state"):
+        return "recurrent layers of this transformers do not say what they ask of a cache"
+    known = {"full_attention", *(("sliding_attention",) if kind in WINDOWED else ())}
+    if kinds - known - (RECURRENT_KINDS if kind in RECURRENT else set()):
         return f"{config.model_type} has layers of {', '.join(sorted(kinds))}"
     if kind not in WINDOWED and (window := only_window(config)):
         return f"a sliding window of {window}"
@@ -81,9 +89,14 @@ def only_window(config: Any) -> int | None:
     return int(window) if window and window < context_of(config) else None
 
 
+def layer_kinds(config: Any) -> set[str]:
+    """Kinds of layers that a configuration names, for all layers; nothing where they are all alike."""
+    return set(getattr(config, "layer_types", None) or ())
+
+
 def windows_of(config: Any) -> dict[str, int | None] | int | None:
     """How far back layers see: by kind where a model has several, one number where all are alike, ``None`` for everything."""
-    kinds = set(getattr(config, "layer_types", None) or ())
+    kinds = layer_kinds(config)
     window = getattr(config, "sliding_window", None)
     if "sliding_attention" not in kinds or not window:
         return only_window(config)
@@ -111,16 +124,21 @@ def context_of(config: Any) -> int:
     return length
 
 
-def choose_path(model: Any) -> ChosenPath:
-    """The fastest path that is right. Raises GenerationError for a model that no path decodes."""
+def choose_path(model: Any, *, drafts: bool = False) -> ChosenPath:
+    """The fastest path that is right. Raises GenerationError for a model that no path decodes.
+
+    drafts: whether some are made: a recurrent state is put back behind wrong ones where rows have one length.
+    """
     config = text_config(model)
     if why := refusal(model.config):
         raise GenerationError(f"{type(model).__name__}: {why}")
     why = not_ragged(config)
+    if not why and drafts and layer_kinds(config) & RECURRENT_KINDS:
+        why = "drafts behind recurrent layers"
     if not why:
         return ChosenPath("ragged")
     ways: tuple[tuple[Path, Stepper], ...] = (("aligned", OwnCache(model)), ("recomputed", NoCache(model)))
-    if runs_as(config) in ALIGNED | RAGGED | WINDOWED:
+    if runs_as(config) in ALIGNED | RAGGED | WINDOWED | RECURRENT:
         return ChosenPath(
             "aligned", f"{why}: rows of equal length go together, through the model's own cache", ways[0][1]
         )

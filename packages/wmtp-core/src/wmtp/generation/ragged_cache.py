@@ -1,4 +1,4 @@
-"""A key-value cache for rows that advance at their own pace: writes scatter to each row's own positions."""
+"""A cache for rows that advance at their own pace: keys and values scatter to each row's own positions, states are a row's."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
     def __init__(self, owner: RaggedCache) -> None:
         super().__init__()
         self._owner = owner
+        self.states: dict[tuple[str, int], Tensor] = {}  # of recurrent layers, by kind and number: [rows, …]
+        self.written: set[tuple[str, int]] = set()  # those that hold something of this text
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         rows, heads, _, width = key_states.shape
@@ -39,6 +41,16 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
         self.values.transpose(1, 2).index_put_(places, value_states.transpose(1, 2))
         length = owner.length
         return self.keys[:, :, :length], self.values[:, :, :length]
+
+    def keep(self, kind: str, number: int, state: Tensor) -> Tensor:
+        """Keeps a recurrent state: on the CPU the tensor itself, elsewhere where the last one lay."""
+        old = self.states.get((kind, number))
+        if old is None or (state.device.type == "cpu" and state.dtype == old.dtype):
+            self.states[kind, number] = state
+        else:
+            old.copy_(state)
+        self.written.add((kind, number))
+        return self.states[kind, number]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self._owner.length, 0
@@ -69,6 +81,48 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self.kept: dict[str, Tensor] = {}
         self.of_forward: dict[Any, Any] = {}  # what target and drafter both take of the coming forward, made once
         super().__init__(layers=[_Layer(self) for _ in range(layers)])
+
+    def begin_text(self) -> None:
+        """What recurrent layers hold is of another text: the coming forward begins anew."""
+        for layer in self.layers:
+            layer.written.clear()
+
+    # What recurrent layers of transformers ask of a cache. A state is a row's own and moves by one token a forward, so rows
+    # need not have read equally much.
+
+    def _state(self, kind: str, layer_idx: int, state_idx: int) -> Tensor | None:
+        layer = self.layers[layer_idx]
+        return layer.states[kind, state_idx] if (kind, state_idx) in layer.written else None
+
+    def get_conv_state(self, layer_idx: int, state_idx: int = 0) -> Tensor | None:
+        return self._state("conv", layer_idx, state_idx)
+
+    def get_recurrent_state(self, layer_idx: int, state_idx: int = 0) -> Tensor | None:
+        return self._state("recurrent", layer_idx, state_idx)
+
+    def update_conv_state(
+        self, conv_states: Tensor, layer_idx: int, state_idx: int = 0, conv_kernel_size: int | None = None, **_: Any
+    ) -> Tensor:
+        """Inputs of a convolution [rows, channels, width] → the same behind those that are kept. The last are kept in turn."""
+        before = self.get_conv_state(layer_idx, state_idx)
+        if before is not None:
+            size, whole = before.shape[-1], torch.cat([before, conv_states], dim=-1)
+        else:
+            size = conv_states.shape[-1] if conv_kernel_size is None else conv_kernel_size
+            whole = torch.nn.functional.pad(conv_states, (max(0, size - conv_states.shape[-1]), 0))
+        # A copy: the single step of a convolution writes into it.
+        self.layers[layer_idx].keep("conv", state_idx, whole[..., -size:].clone())
+        return whole
+
+    def update_recurrent_state(self, recurrent_states: Tensor, layer_idx: int, state_idx: int = 0, **_: Any) -> Tensor:
+        return self.layers[layer_idx].keep("recurrent", state_idx, recurrent_states)  # type: ignore[no-any-return]
+
+    def has_previous_state(self, layer_idx: int | None = None, state_idx: int | None = None) -> bool:
+        layers = self.layers if layer_idx is None else [self.layers[layer_idx]]
+        return any(state_idx is None or number == state_idx for layer in layers for _, number in layer.written)
+
+    def is_recording_past(self, layer_idx: int) -> bool:
+        return False
 
     def set_positions(self, positions: Tensor, end: int) -> None:
         """Positions [rows, width] of the coming forward; `end` is one behind the last of them."""
@@ -145,13 +199,17 @@ class RaggedCache(Cache):  # type: ignore[misc]
             if theirs.is_initialized:  # not so for heads that are not used any more
                 mine.keys[row, :, :length] = theirs.keys[0, :, :length]
                 mine.values[row, :, :length] = theirs.values[0, :, :length]
+            for name, state in theirs.states.items():
+                mine.states[name][row] = state[0]
 
     def select_slots(self, slots: list[int]) -> None:
         """Keeps these slots, in this order, and frees the others."""
-        rows = torch.tensor(slots, device=self.layers[0].keys.device)
+        rows = torch.tensor(slots, device=self.positions.device)
         for layer in self.layers:
             if layer.is_initialized:
-                layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+                there = rows.to(layer.keys.device)
+                layer.keys, layer.values = layer.keys[there], layer.values[there]
+            layer.states = {name: state[rows.to(state.device)] for name, state in layer.states.items()}
         self.kept = {name: values[rows] for name, values in self.kept.items()}
         self._scratch.clear()
         self.of_forward = {}
@@ -159,6 +217,8 @@ class RaggedCache(Cache):  # type: ignore[misc]
     def start(self, like: RaggedCache, rows: int) -> None:
         """Allocates `rows` slots of the shapes and types of a cache that has been written."""
         for mine, theirs in zip(self.layers, like.layers, strict=True):
+            mine.states = {name: state.new_zeros(rows, *state.shape[1:]) for name, state in theirs.states.items()}
+            mine.written = set(theirs.written)
             if not theirs.is_initialized:
                 continue
             for name in ("keys", "values"):
@@ -166,11 +226,13 @@ class RaggedCache(Cache):  # type: ignore[misc]
                 setattr(mine, name, old.new_zeros(rows, old.shape[1], self.capacity, old.shape[3]))
             mine.is_initialized = True
 
-    def bytes_per_position(self) -> int:
-        """Of one slot, over all layers."""
-        return sum(
-            t.shape[1] * t.shape[3] * t.element_size()
+    def row_bytes(self, positions: int) -> int:
+        """Of one slot of so many positions, over all layers."""
+        sizes: list[int] = [
+            positions * t.shape[1] * t.shape[3] * t.element_size()
             for layer in self.layers
             if layer.is_initialized
             for t in (layer.keys, layer.values)
-        )
+        ]
+        states: list[Tensor] = [state for layer in self.layers for state in layer.states.values()]
+        return sum(sizes) + sum(state[0].numel() * state.element_size() for state in states)

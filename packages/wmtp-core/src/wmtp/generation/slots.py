@@ -61,7 +61,7 @@ class Slots:
             return True
         count, going = self.count, self.active()
         if self._most_bytes is not None:
-            count = min(count, max(1, self._most_bytes // (capacity * self.cache.bytes_per_position())))
+            count = min(count, max(1, self._most_bytes // max(1, self.cache.row_bytes(capacity))))
         if len(going) >= count:
             return False
         if count < self.count:

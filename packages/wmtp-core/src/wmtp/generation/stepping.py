@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -51,6 +51,7 @@ class OwnCache:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._accepts = set(inspect.signature(model.forward).parameters)
+        self._cache_name = cache_name(self._accepts)
         self._holders = [
             (module, name)
             for module in model.modules()
@@ -72,7 +73,7 @@ class OwnCache:
         if self._model._supports_default_dynamic_cache():
             from transformers import DynamicCache
 
-            kept[self._cache_name()] = DynamicCache(config=self._model.config.get_text_config(decoder=True))
+            kept[self._cache_name] = DynamicCache(config=self._model.config.get_text_config(decoder=True))
         state, logits = self._forward(ids, State(kept), None)
         return state, logits[:, -1]
 
@@ -85,12 +86,6 @@ class OwnCache:
         for (module, name), value in zip(self._holders, state.modules, strict=True):
             setattr(module, name, value)
         return self._forward(ids, state, width, keep)
-
-    def _cache_name(self) -> str:
-        """What the model's forward calls its cache: ``cache`` from transformers 5.24 on."""
-        if "cache" in self._accepts:
-            return "cache"
-        return "cache_params" if "cache_params" in self._accepts else "past_key_values"
 
     def _forward(self, ids: Tensor, state: State, width: int | None, keep: int = 1) -> tuple[State, Tensor]:
         for module in self._rotary:
@@ -108,8 +103,15 @@ class OwnCache:
         name = next((name for name in CACHE_NAMES if out.get(name) is not None), None)
         if name is not None:
             # One name only, and the one that goes in: copies of one cache under two names would part.
-            kept[name if name == "state" else self._cache_name()] = out[name]
+            kept[name if name == "state" else self._cache_name] = out[name]
         return State(kept, tuple(getattr(module, name) for module, name in self._holders)), out.logits[:, -keep:]
+
+
+def cache_name(accepted: Container[str]) -> str:
+    """What a forward that takes these arguments calls its cache: ``cache`` from transformers 5.24 on."""
+    if "cache" in accepted:
+        return "cache"
+    return "cache_params" if "cache_params" in accepted else "past_key_values"
 
 
 class NoCache:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,8 +12,9 @@ from torch import Tensor
 from wmtp.contracts.models import DecodingCache, DecodingParts, ParallelHeadsModel
 from wmtp.errors import GenerationError
 from wmtp.generation.drafting import NoDrafts, ParallelHeads, whole_text
-from wmtp.generation.paths import context_of, text_config, windows_of
+from wmtp.generation.paths import RECURRENT_KINDS, STATE_KINDS, context_of, layer_kinds, text_config, windows_of
 from wmtp.generation.sequential import SequentialHeads
+from wmtp.generation.stepping import cache_name
 from wmtp.models.architectures.load import StoredModules
 from wmtp.models.architectures.trunk import Trunk
 
@@ -30,6 +32,10 @@ class CausalTarget:
         self.rows = embedding_rows(model) or self.vocabulary
         self.context = context_of(config)
         self._windows = windows_of(config)
+        accepted = inspect.signature(model.forward).parameters
+        self._cache_name, self._positions = cache_name(accepted), "position_ids" in accepted
+        kinds = layer_kinds(config)
+        self._recurrent, self._attends = bool(kinds & RECURRENT_KINDS), not kinds or bool(kinds - STATE_KINDS)
 
     def verify(self, ids: Tensor, cache: DecodingCache) -> tuple[Tensor, Tensor]:
         """States are logits."""
@@ -40,19 +46,19 @@ class CausalTarget:
         return self._forward(ids, cache, logits_to_keep=1)
 
     def _forward(self, ids: Tensor, cache: DecodingCache, **options: Any) -> tuple[Tensor, Tensor]:
-        out = self._model(
-            input_ids=ids,
-            attention_mask=self._mask(cache),
-            position_ids=cache.positions,
-            past_key_values=cache,
-            use_cache=True,
-            **options,
-        )
+        options[self._cache_name] = cache
+        if self._positions:
+            options["position_ids"] = cache.positions
+        out = self._model(input_ids=ids, attention_mask=self._mask(cache), use_cache=True, **options)
         return out.logits[..., :0], out.logits
 
-    def _mask(self, cache: DecodingCache) -> Tensor | dict[str, Tensor]:
-        """One mask, or one for each kind of layers."""
+    def _mask(self, cache: DecodingCache) -> Tensor | dict[str, Tensor | None] | None:
+        """One mask, or one for each kind of layers; recurrent ones take none."""
+        if not self._attends:
+            return None
         dtype = self._model.dtype
+        if self._recurrent:
+            return {**dict.fromkeys(RECURRENT_KINDS), "full_attention": cache.mask(dtype)}
         if isinstance(self._windows, dict):
             return {kind: cache.mask(dtype, window) for kind, window in self._windows.items()}
         mask: Tensor = cache.mask(dtype, self._windows)

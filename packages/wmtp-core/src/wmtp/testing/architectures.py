@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from wmtp.generation.compared import ALIGNED, RAGGED, WINDOWED
+from wmtp.generation.compared import ALIGNED, RAGGED, RECURRENT, WINDOWED
 from wmtp.models.causal import UNSUPPORTED
 
 LENGTHS = (3, 17, 33, 65, 90)
@@ -139,7 +139,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 """Rows beyond one a type: what a type does at another setting."""
 
 
-LISTED = sorted({*RAGGED - {"mtp_llama"}, *ALIGNED, *WINDOWED, *UNSUPPORTED, "rwkv", *VARIANTS})
+LISTED = sorted({*RAGGED - {"mtp_llama"}, *RECURRENT, *ALIGNED, *WINDOWED, *UNSUPPORTED, "rwkv", *VARIANTS})
 """What docs/models.md has a row for."""
 
 
