@@ -7,6 +7,7 @@ They run when a record is made in Python, and field by field when a file is read
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,9 +24,12 @@ def number(
     low: float, *, above: bool = False, high: float | None = None, whole: bool = False, besides: tuple[Any, ...] = ()
 ) -> Validator:
     """Finite numbers from `low` (or above it) to `high`, whole ones only if `whole`; and the values `besides`."""
+    plain, most = (int,) if whole else (int, float), sys.float_info.max if high is None else high
     bound = f"{'above' if above else 'at least'} {low}" + (f" and at most {high}" if high is not None else "")
 
     def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if type(value) in plain and (value > low if above else value >= low) and value <= most:
+            return  # as nearly always
         if any(value is other or (isinstance(other, str) and value == other) for other in besides):
             return
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):

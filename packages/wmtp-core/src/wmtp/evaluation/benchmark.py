@@ -18,7 +18,7 @@ from wmtp.contracts.judging import CallTests, Outcome, StdioTests
 from wmtp.errors import ConfigError, PluginError, WmtpError
 from wmtp.evaluation.asking import Prompt
 from wmtp.evaluation.benchmark_run import BenchmarkRun
-from wmtp.kit.extraction import Choice, extract
+from wmtp.kit.extraction import Choice, extract, extract_plainly
 from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat
 from wmtp.kit.scores import PartialCredit, without_known_bad
 from wmtp.kit.wanted import Extraction, Wanted
@@ -206,11 +206,11 @@ class CodeBenchmark:
             extra["thinking"] = found.thinking
         return found.code, extra
 
-    def _recode(self, problem: Problem, sample: Sample, choice: Choice) -> str | None:
-        """The program that a plainer rule takes out, for the audit."""
+    def _recode(self, problem: Problem, sample: Sample) -> Mapping[Choice, str | None]:
+        """The programs that plainer rules take out, for the audit."""
         wanted = self.wanted(problem)
         assert wanted is not None, "only samples with a rule are audited"
-        return extract(sample.completion, wanted, choose=choice, **thinking(sample.extra)).code
+        return extract_plainly(sample.completion, wanted, **thinking(sample.extra))
 
     def _rejudge(self, problem: Problem, code: str) -> Callable[[], Outcome]:
         return self.task.judge.submit(code, self.program(problem, code)).result

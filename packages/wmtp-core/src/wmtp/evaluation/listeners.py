@@ -68,7 +68,8 @@ def run_listeners(plugins: Plugins, config: Any, run: RunStarted) -> list[tuple[
     Returns:
         (name for messages, listener) of each, as `wmtp.events.Emitter` takes them.
     """
-    return [("observers", HookListener(plugins)), *trackers(config.sections.get("tracking"), plugins, run)]
+    observers = [("observers", HookListener(plugins))] if plugins.observed else []
+    return [*observers, *trackers(config.sections.get("tracking"), plugins, run)]
 
 
 def trackers(sections: Any, plugins: Plugins, run: RunStarted) -> list[tuple[str, Any]]:

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from wmtp.contracts.evaluation import Sample, Verdict
 from wmtp.contracts.judging import Outcome
-from wmtp.kit.extraction import Choice
+from wmtp.kit.extraction import PLAIN, Choice
 from wmtp.kit.wanted import RULES
 
 FLAGGED_POINTS = 0.5
-AUDITED: tuple[Choice, ...] = ("first-block", "last-block")
-Recode = Callable[[Sample, Choice], str | None]
+Recode = Callable[[Sample], Mapping[Choice, str | None]]
 Rejudge = Callable[[str], Callable[[], Outcome]]
 
 
@@ -41,8 +40,7 @@ class TakenOut:
             self._passed += passed
             if rule == "stored program":
                 continue
-            for choice in AUDITED:
-                code = recode(sample, choice)
+            for choice, code in recode(sample).items():
                 if (code or "").strip() == (sample.code or "").strip():
                     continue
                 self._differ[choice] += 1
@@ -65,7 +63,7 @@ class TakenOut:
         lines += ["", "| audit: rule | samples that differ | passed |", "|---|---:|---:|"]
         lines += [f"| ours | | {100 * self._passed / self._samples:.1f} % |"]
         flagged = []
-        for choice in AUDITED:
+        for choice in PLAIN:
             points = 100 * self._gained[choice] / self._samples
             share = 100 * (self._passed + self._gained[choice]) / self._samples
             lines.append(f"| {choice.replace('-', ' ')} | {self._differ[choice]} | {share:.1f} % |")

@@ -24,6 +24,7 @@ from wmtp.kit.wanted import Extraction, Wanted
 from wmtp.kit.wrappers import called_with, laid_out, plain_spaces, unwrapped, without_tokens
 
 Choice = Literal["ours", "first-block", "last-block"]
+PLAIN: tuple[Choice, ...] = ("first-block", "last-block")
 WRAPPED_ATTEMPTS = 8
 
 _REFUSAL = re.compile(
@@ -61,14 +62,18 @@ def extract(
     thought = split_thinking(text, opened=thinking_opened)
     if thought.answer is None:
         return Extraction(code=None, rule="unclosed thinking", thinking=thought.thinking)
-    answer = without_tokens(thought.answer)
-    if thought.thinking:
-        answer = answer.lstrip("\r\n") if answer[:1] in "\r\n" else answer
+    answer = _said(thought.answer, thought.thinking)
     if choose != "ours":
-        found = _plainly(answer, wanted, choose)
+        found = _plainly(answer, blocks(answer), wanted, choose)
     else:
         found = _found(answer, wanted, unchanged=answer == text and not thinking_opened)
     return attrs.evolve(found, thinking=thought.thinking)
+
+
+def _said(answer: str, thinking: str) -> str:
+    """What stands behind thinking, without tokens of the model's own."""
+    answer = without_tokens(answer)
+    return answer.lstrip("\r\n") if thinking and answer[:1] in "\r\n" else answer
 
 
 def _trimmed(text: str, wanted: Wanted) -> str:
@@ -182,8 +187,26 @@ def _unparsable(answer: str, wanted: Wanted) -> Extraction:
 # The plain rules of the audit
 
 
-def _plainly(answer: str, wanted: Wanted, choose: Choice) -> Extraction:
+def extract_plainly(
+    text: str, wanted: Wanted, *, thinking_opened: bool = False, reasoning: str = ""
+) -> dict[Choice, str | None]:
+    """The programs that the two plain rules take out: as `extract` for each of them, at the cost of one where they agree.
+
+    Args: as for `extract`.
+    """
+    if reasoning and not text.strip():
+        return dict.fromkeys(PLAIN)
+    thought = split_thinking(laid_out(_trimmed(text, wanted)), opened=thinking_opened and not reasoning)
+    if thought.answer is None:
+        return dict.fromkeys(PLAIN)
+    answer = _said(thought.answer, thought.thinking)
     fenced = blocks(answer)
+    if len(fenced) < 2:
+        return dict.fromkeys(PLAIN, _plainly(answer, fenced, wanted, PLAIN[0]).code)
+    return {choice: _plainly(answer, fenced, wanted, choice).code for choice in PLAIN}
+
+
+def _plainly(answer: str, fenced: Sequence[Block], wanted: Wanted, choose: Choice) -> Extraction:
     rule = choose.replace("-", " ")
     code = (fenced[0] if choose == "first-block" else fenced[-1]).text if fenced else answer
     if not code.strip():

@@ -146,6 +146,11 @@ def definitions_of(names: set[str], trees: Sequence[ast.Module]) -> list[ast.stm
 
 def called_names(tests: Iterable[str]) -> frozenset[str]:
     """Names that tests call, Python's own aside: what a program has to define. Tests that do not parse name nothing."""
+    return _called_names(tuple(tests))
+
+
+@lru_cache(maxsize=1024)  # every sample of a problem asks again
+def _called_names(tests: tuple[str, ...]) -> frozenset[str]:
     trees = [tree for test in tests if (tree := parse(test)) is not None]
     bound = {name for tree in trees for node in statements(tree.body) for name in names_bound(node)}
     calls = [node.func for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask
 
 log = logging.getLogger("wmtp.plugins")
+OBSERVERS = ("wmtp_run_started", "wmtp_sample_judged", "wmtp_run_finished")
 
 
 class Plugins:
@@ -211,6 +212,11 @@ class Plugins:
         if lacking := sorted(set(task.metrics) - set(result.metrics)):
             raise PluginError(f"{owner.owner} did not return the metrics it was asked for: {', '.join(lacking)}")
         return result
+
+    @property
+    def observed(self) -> bool:
+        """Whether any plugin has an observer hook."""
+        return any(getattr(self.manager.hook, hook).get_hookimpls() for hook in OBSERVERS)
 
     def notify(self, hook: str, **arguments: Any) -> None:
         """Calls an observer hook on each plugin that has it. One that raises is reported once and then left out."""

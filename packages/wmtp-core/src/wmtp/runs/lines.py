@@ -24,6 +24,7 @@ R = TypeVar("R")
 _KEY = tuple(a.name for a in attrs.fields(SampleKey))
 _OUTCOME = tuple(a.name for a in attrs.fields(Outcome) if a.name != "failed_tests")
 _TAIL_BYTES = 65536
+_LINE_BYTES = 4096  # that most lines have less than
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -124,7 +125,7 @@ class Lines(Generic[R]):
     def __init__(self, path: Path, format: LineFormat[R]) -> None:
         self.path, self._format = path, format
         self._drop_torn_line()
-        self._file = FileIO(path, "a")
+        self._file = FileIO(path, "a+")
         self._size = path.stat().st_size  # the run folder is held by one process, so nobody else makes it longer
 
     def _drop_torn_line(self) -> None:
@@ -165,15 +166,14 @@ class Lines(Generic[R]):
         return read_lines(self.path, self._format) if self.path.exists() else iter(())
 
     def at(self, offsets: Iterable[int]) -> list[R]:
-        offsets = list(offsets)
-        if not offsets:  # there may be no file yet
-            return []
-        with self.path.open("rb") as file:
-            found = []
-            for offset in offsets:
-                file.seek(offset)
-                found.append(_parse(self.path, self._format, file.readline(), 0))
-        return found
+        """The records of lines that begin there."""
+        return [_parse(self.path, self._format, self._line(offset), 0) for offset in offsets]
+
+    def _line(self, offset: int) -> bytes:
+        line, size = b"", _LINE_BYTES
+        while b"\n" not in line and (more := os.pread(self._file.fileno(), size, offset + len(line))):
+            line, size = line + more, 2 * size
+        return line[: line.find(b"\n") + 1]
 
     def close(self) -> None:
         self._file.close()
