@@ -557,6 +557,43 @@ def test_each_of_several_servers_must_draw(server: StandIn, opened: Opened) -> N
     other.stop()
 
 
+@pytest.mark.parametrize("name", ["200 page", "500", "half JSON", "finish reason error"])
+def test_one_of_several_servers_that_never_answers_is_left_to_the_others(
+    name: str, server: StandIn, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wmtp_openai.requests.FIRST_PAUSE_S", 0.001)
+    other = StandIn().started()
+    other.faults = [FAULTS[name]] * 10_000
+    server.delay_s = 0.01
+    requests = wanted(120)
+    found = {c.key: c.text for c in opened(server, urls=(other.url,), concurrency=4).generate(requests, GREEDY)}
+    other.stop()
+    assert found == {r.key: right(r, GREEDY) for r in requests}
+    assert len(other.seen) < 40
+
+
+def test_answers_that_are_odd_are_counted(server: StandIn, opened: Opened) -> None:
+    """Empty, thought alone, cut off before the length that was asked for, and longer than it."""
+
+    def shape(body: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        text, thought, finish, tokens = {
+            "0": ("", None, "stop", 1), "1": ("", "I think", "stop", 3), "2": (" a b", None, "length", 5),
+            "3": (" a b", None, "stop", 20), "4": (" a", None, "length", 8), "5": (" a", None, "stop", 9),
+        }[body["messages"][0]["content"]]  # fmt: skip
+        message = {"role": "assistant", "content": text, "reasoning": thought}
+        answer["choices"][0] = {"index": 0, "message": message, "finish_reason": finish}
+        return answer | {"usage": {"completion_tokens": tokens}}
+
+    server.shape = shape
+    engine = opened(server)
+    for i in range(6):
+        list(engine.generate(wanted(1, prompt=None, messages=({"role": "user", "content": str(i)},)), GREEDY))
+    empty, cut, long = engine.stats.notes
+    assert "is empty 2 times, 1 of them with reasoning alone" in empty
+    assert cut.startswith("1 answers were cut off before max_new_tokens, after 5 tokens")
+    assert long.startswith("1 answers are longer than max_new_tokens")
+
+
 def test_draws_are_tried_on_a_server_that_is_there(server: StandIn, opened: Opened) -> None:
     away = StandIn().started()
     away.stop()

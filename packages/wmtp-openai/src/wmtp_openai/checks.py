@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -82,10 +82,7 @@ class _Asks:
         }
         if path == "/completions":
             asked.setdefault("prompt", PROMPT)
-        try:
-            return await post(self._server, path, asked)
-        except openai.APIConnectionError:  # a connection that was kept open and that the server has closed meanwhile
-            return await post(self._server, path, asked)
+        return await post(self._server, path, asked)
 
     async def _text(self, path: str = "/completions", **fields: Any) -> str:
         return read_answer(await self._body(path, **fields), chat=path != "/completions").text
@@ -151,8 +148,7 @@ class _Asks:
 
     async def _logprobs(self) -> wmtp.Check:
         async def given() -> tuple[bool | None, str]:
-            body = await self._body(logprobs=2)
-            found = body["choices"][0].get("logprobs") if isinstance(body, Mapping) else None
+            found = read_answer(await self._body(logprobs=2), chat=False).logprobs
             return bool(found) or None, "" if found else "taken and not answered"
 
         return await self._tried("logprobs", given())

@@ -17,6 +17,7 @@ import attrs
 import wmtp
 from wmtp_openai.client import open_client
 from wmtp_openai.copies import Copies
+from wmtp_openai.oddities import Oddities
 from wmtp_openai.pool import Pool, Server
 from wmtp_openai.probe import ServerInfo, draft_counters, probe
 from wmtp_openai.prompts import Prompts
@@ -67,8 +68,8 @@ class OpenAIEngine:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="openai", daemon=True)
         self._at_once = settings.concurrency * len(self._urls)
-        self._tokens, self._seconds, self._uncounted = 0, 0.0, 0
-        self._copies = Copies()
+        self._tokens, self._seconds = 0, 0.0
+        self._copies, self._oddities = Copies(), Oddities()
         self._drawn = False
         self.identity: Mapping[str, str] = {}
         self.origin: Mapping[str, str] = {}
@@ -84,7 +85,8 @@ class OpenAIEngine:
                 f"{other.origin['server']} {other.model} ({other.kind}); samples of one run come from one model"
             )
         prompts = Prompts(self._settings, first.kind)
-        self._asker = Asker(self._pool, first, prompts, self._settings, Templates(first.kind, first.model))
+        templates = Templates(first.kind, first.model)
+        self._asker = Asker(self._pool, first, prompts, self._settings, templates, self._oddities)
         extra = {f"extra {key}": str(value) for key, value in self._settings.extra_body.items()}
         self.identity = {
             "engine": "openai", "server": first.kind, "name": first.model, "api": self._settings.api,
@@ -181,7 +183,6 @@ class OpenAIEngine:
         if completion.finish_reason in ("error", "too-long"):
             return
         self._tokens += completion.tokens
-        self._uncounted += completion.tokens == 0 and bool(completion.text)
         if sampling.temperature > 0:
             self._copies.add(completion)
 
@@ -196,9 +197,7 @@ class OpenAIEngine:
         """Totals; drafts are the difference of the servers' own counters, where they have them (vLLM)."""
         seeds = all(server.seeds for server in self._pool.servers)
         notes = [SEEDS_ARE_HINTS if seeds else NO_SEEDS] if self._drawn else []
-        notes += self._copies.notes()
-        if self._uncounted:
-            notes.append(f"the server did not count the tokens of {self._uncounted} answers")
+        notes += [*self._copies.notes(), *self._oddities.notes()]
         drafted, accepted = self._drafts()
         return wmtp.GenerationStats(
             tokens=self._tokens, seconds=self._seconds, drafted=drafted, accepted=accepted, notes=tuple(notes)

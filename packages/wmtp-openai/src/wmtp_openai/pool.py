@@ -18,6 +18,9 @@ import wmtp
 LONGEST_PAUSE_S = 20.0
 """Between two attempts at a server that does not answer, where it does not say itself how long to wait."""
 
+MOST_BAD = 4
+"""Bad answers of one of several servers, one behind the other, after which it counts as one that does not answer."""
+
 
 class Server:
     """One server: its client, how much it is asked at once, and since when it fails."""
@@ -40,6 +43,8 @@ class Server:
         """The model that its answers name."""
         self.counted: tuple[int, tuple[int, ...]] = (0, ())
         """Drafts that it had counted before it was asked for anything."""
+        self.bad = 0
+        """Bad answers since the last good one."""
         self._failures = 0
 
     @property
@@ -61,7 +66,7 @@ class Server:
 
     def answered(self) -> None:
         """It served a request: it may get a little more at once."""
-        self.failing_since, self._failures = None, 0
+        self.failing_since, self._failures, self.bad = None, 0, 0
         self.limit = min(self._most, self.limit + 1 / self.limit)
 
     def failed(self, why: str, wait_s: float | None, now: float) -> None:
@@ -89,6 +94,13 @@ class Pool:
         """From now on samples are drawn: whether a server does so is seen before it gets its first."""
         for server in self.servers:
             server.draws = bool(server.draws)
+
+    def answered_badly(self, server: Server, why: str) -> None:
+        """What it sent was no answer. One of several that sends nothing else is left to the others: it would get most of the
+        work, being free at once."""
+        server.bad += 1
+        if len(self.servers) > 1 and server.bad >= MOST_BAD:
+            server.failed(why, None, time.monotonic())
 
     @asynccontextmanager
     async def server(self) -> AsyncIterator[Server]:

@@ -17,6 +17,7 @@ from wmtp_openai.answers import Answer, BadAnswer, read_answer
 from wmtp_openai.client import UNSENT_OF_A_REQUEST, key_refused
 from wmtp_openai.connections import TooLargeError
 from wmtp_openai.errors import AWAY, NO_PATH, NO_SEEDS, ONE_MODEL, TOO_LONG, cause, no_path, retry_after, said, whole
+from wmtp_openai.oddities import Oddities
 from wmtp_openai.pool import Pool, Server
 from wmtp_openai.probe import OtherModelError, ServerInfo, draft_counters, innermost, parsed, probe
 from wmtp_openai.prompts import Asked, Prompts
@@ -56,6 +57,7 @@ class Asker:
     prompts: Prompts
     settings: OpenAISettings
     templates: Templates
+    oddities: Oddities
 
     async def complete(self, request: wmtp.GenerationRequest, sampling: wmtp.Sampling) -> wmtp.Completion:
         """One completion. Its ``finish_reason`` is ``"error"`` where the request stays unanswered, and ``"too-long"`` where the
@@ -80,16 +82,17 @@ class Asker:
                 error=str(error),
             )
         whole = self.prompts.without_prefill(request, answer.text)
-        text = cut_at_stop(whole, request.stop)
+        text, cut = cut_at_stop(whole, request.stop), ENDED[answer.finish] == "length"
+        self.oddities.add(request, answer, cut=cut)
         opened = asked.opened
         if opened is None:
             # Where a server takes thinking out, an answer that ended by itself has no mark, and is an answer all the same.
-            unclosed = ENDED[answer.finish] == "length" and "reasoning" not in answer.extra
+            unclosed = cut and "reasoning" not in answer.extra
             opened = unclosed and await self.templates.opens_thinking(server, body)
         return wmtp.Completion(
             key=request.key,
             text=text,
-            finish_reason="stop" if text != whole or ENDED[answer.finish] == "stop" else "length",
+            finish_reason="length" if cut and text == whole else "stop",
             tokens=answer.tokens or 0,
             seconds=time.monotonic() - started,
             extra={**answer.extra, "thinking_opened": True} if opened else answer.extra,
@@ -124,46 +127,57 @@ class Asker:
 
     async def _answered(self, path: str, body: Mapping[str, Any]) -> tuple[Answer, Server]:
         reasons: list[str] = []
-        dropped = False
         while len(reasons) < ATTEMPTS:
             if reasons:
                 await asyncio.sleep(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** len(reasons)))
             async with self.pool.server() as server:
-                if not server.known and not await self._introduced(server):
-                    continue
-                seeded = server.seeds  # others may learn meanwhile that it takes none
                 try:
-                    async with asyncio.timeout(self.settings.timeout_s):  # the client's own counts from byte to byte
-                        if server.draws is False:
-                            await self._see_draws(server)
-                        found = await post(server, path, body if seeded else _without_seed(body))
-                    answer = read_answer(found, chat=path == "/chat/completions")
-                    self._same_model(server, found)
-                    if answer.finish == "content_filter":
-                        raise Refused("the server's content filter ended the answer")
-                    if answer.finish not in ENDED:
-                        raise BadAnswer(f"finish_reason is {answer.finish!r}")
-                except openai.APIStatusError as error:
-                    self._status(server, error, reasons, seeded=seeded)
-                except (openai.APITimeoutError, TimeoutError) as error:
-                    if isinstance(error.__cause__, httpx2.ConnectTimeout):
-                        self._away(server, "it takes no connection")
-                        continue
-                    reasons.append(f"no answer within {self.settings.timeout_s:g} s (model.loaders.openai.timeout_s)")
-                except (openai.APIConnectionError, OSError) as error:
-                    if isinstance(why := innermost(error), TooLargeError):
-                        reasons.append(str(why))
-                        continue
-                    if not dropped and isinstance(error.__cause__, httpx2.RemoteProtocolError):
-                        dropped = True  # a connection that was kept open and that the server has closed meanwhile
-                        continue
-                    self._away(server, f"cannot be reached: {cause(error)}")
+                    if (answer := await self._asked(server, path, body)) is not None:
+                        server.answered()
+                        return answer, server
                 except BadAnswer as error:
                     reasons.append(str(error))
-                else:
-                    server.answered()
-                    return answer, server
+                    self.pool.answered_badly(server, reasons[-1])
         raise Refused(f"asked {ATTEMPTS} times without an answer; the last time: {reasons[-1]}")
+
+    async def _asked(self, server: Server, path: str, body: Mapping[str, Any]) -> Answer | None:
+        """An answer, or ``None`` where the server is away or has no time, which is nothing against the request.
+
+        Raises:
+            BadAnswer: What came is no answer.
+            Refused: It will not be answered.
+            GenerationError: No request will.
+        """
+        if not server.known and not await self._introduced(server):
+            return None
+        seeded = server.seeds  # others may learn meanwhile that it takes none
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):  # the client's own counts from byte to byte
+                if server.draws is False:
+                    await self._see_draws(server)
+                found = await post(server, path, body if seeded else _without_seed(body))
+        except openai.APIStatusError as error:
+            self._status(server, error, seeded=seeded)
+            return None
+        except (openai.APITimeoutError, TimeoutError) as error:
+            if not isinstance(error.__cause__, httpx2.ConnectTimeout):
+                raise BadAnswer(
+                    f"no answer within {self.settings.timeout_s:g} s (model.loaders.openai.timeout_s)"
+                ) from None
+            self._away(server, "it takes no connection")
+            return None
+        except (openai.APIConnectionError, OSError) as error:
+            if isinstance(why := innermost(error), TooLargeError):
+                raise BadAnswer(str(why)) from None
+            self._away(server, f"cannot be reached: {cause(error)}")
+            return None
+        answer = read_answer(found, chat=path == "/chat/completions")
+        self._same_model(server, found)
+        if answer.finish == "content_filter":
+            raise Refused("the server's content filter ended the answer")
+        if answer.finish not in ENDED:
+            raise BadAnswer(f"finish_reason is {answer.finish!r}")
+        return answer
 
     def _away(self, server: Server, why: str) -> None:
         server.failed(why, None, time.monotonic())
@@ -227,7 +241,7 @@ class Asker:
         server.known = True
         return True
 
-    def _status(self, server: Server, error: openai.APIStatusError, reasons: list[str], *, seeded: bool) -> None:
+    def _status(self, server: Server, error: openai.APIStatusError, *, seeded: bool) -> None:
         """What an error status means: for the whole run, for the server, or for this request. seeded: it had a seed."""
         status, words = error.status_code, said(error)
         if status in (401, 403):
@@ -245,7 +259,7 @@ class Asker:
                 ) from None
             raise Refused(f"the server refuses the request ({status}): {words}") from None
         else:
-            reasons.append(f"{status}: {words}")
+            raise BadAnswer(f"{status}: {words}") from None
 
 
 async def post(server: Server, path: str, body: Mapping[str, Any]) -> Any:
@@ -255,8 +269,14 @@ async def post(server: Server, path: str, body: Mapping[str, Any]) -> Any:
         openai.APIError: Another status, no connection, no answer in time.
         BadAnswer: It is no JSON.
     """
-    options = {"headers": UNSENT_OF_A_REQUEST}
-    raw = await server.client.post(f"{server.url}{path}", cast_to=httpx2.Response, body=dict(body), options=options)
+    url, options = f"{server.url}{path}", {"headers": UNSENT_OF_A_REQUEST}
+    try:
+        raw = await server.client.post(url, cast_to=httpx2.Response, body=dict(body), options=options)
+    except openai.APIConnectionError as error:
+        if not isinstance(error.__cause__, httpx2.RemoteProtocolError):
+            raise
+        # A connection that was kept open, and that the server has closed meanwhile.
+        raw = await server.client.post(url, cast_to=httpx2.Response, body=dict(body), options=options)
     try:
         return parsed(raw)
     except ValueError as error:
