@@ -49,3 +49,17 @@ def test_every_path_that_the_page_of_changes_names_is_there() -> None:
     homes = (ROOT, ROOT / "packages/wmtp-core/src/wmtp", ROOT / "packages/wmtp-core/tests")
     assert len(paths) > 30
     assert sorted(p for p in paths if not any((home / p).exists() for home in homes)) == []
+
+
+def test_every_path_that_a_page_or_a_target_names_is_there() -> None:
+    named = re.compile(
+        r"(?<![\w/}$.-])(?:packages|tests|scripts|benchmarks|docs|examples|findings)/[\w./-]+\.(?:py|md|ya?ml|sh|json|c)\b"
+    )
+    pages = [*ROOT.glob("docs/*.md"), *ROOT.glob("packages/*/README.md")]
+    sources = [
+        *pages,
+        *(ROOT / name for name in ("Makefile", "mutants.toml", "CONTRIBUTING.md", "README.md", ".ci/run")),
+    ]
+    found = {(s.name, path) for s in sources for path in named.findall(s.read_text(encoding="utf-8"))}
+    assert len(found) > 30
+    assert sorted((s, path) for s, path in found if not (ROOT / path).exists()) == []

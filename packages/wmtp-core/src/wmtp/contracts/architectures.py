@@ -8,6 +8,7 @@ from typing import Any, Literal
 import attrs
 
 from wmtp.contracts.validators import as_tuple, identifier, one_line, one_of, texts, true_or_false
+from wmtp.contracts.values import instance_of
 
 ROLES = ("eh_proj", "enorm", "hnorm", "norm", "head", "embed_tokens", "block")
 """What a tensor of a module can be for: the projection of [embedding, hidden state], the norms of the two, the norm in front
@@ -76,7 +77,7 @@ class ArchitectureSpec:
     model_types: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=texts)
     tensors: Mapping[str, str] = attrs.field(validator=_tensor_roles, hash=False)
     declared: tuple[str, ...] = attrs.field(default=("num_nextn_predict_layers",), converter=as_tuple, validator=texts)
-    convention: Convention = attrs.field(factory=Convention, validator=attrs.validators.instance_of(Convention))
+    convention: Convention = attrs.field(factory=Convention, validator=instance_of(Convention))
     engines: str = ""
     out_norm: Literal["own", "trunk"] = attrs.field(default="own", validator=one_of("own", "trunk"))
     recursive: bool = attrs.field(default=False, validator=true_or_false)

@@ -7,7 +7,19 @@ from typing import Any, Literal, Protocol, TypedDict, get_args, runtime_checkabl
 
 import attrs
 
-from wmtp.contracts.values import any_text, as_tuple, at_most, named_values, number, text, text_tuple
+from wmtp.contracts.values import (
+    any_text,
+    as_tuple,
+    at_most,
+    instance_of,
+    named_values,
+    number,
+    one_of,
+    stop_texts,
+    text,
+    text_tuple,
+    turns,
+)
 
 MOST_SAMPLES = 100_000
 """Of a problem. More are a slip of the hand: intervals do not get narrower by them."""
@@ -89,11 +101,13 @@ class GenerationRequest:
         ordinal: The problem's position in its split: stored samples may be a list per problem, without names.
     """
 
-    key: SampleKey = attrs.field(validator=attrs.validators.instance_of(SampleKey))
+    key: SampleKey = attrs.field(validator=instance_of(SampleKey))
     prompt: str | None = attrs.field(default=None, validator=attrs.validators.optional(text))
-    messages: tuple[Message, ...] | None = None
+    messages: tuple[Message, ...] | None = attrs.field(
+        default=None, converter=as_tuple, validator=attrs.validators.optional(turns)
+    )
     template_args: Mapping[str, Any] = attrs.field(factory=dict, validator=named_values, hash=False)
-    stop: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=text_tuple)
+    stop: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=stop_texts)
     max_new_tokens: int = attrs.field(default=512, validator=number(1, whole=True))
     reference: str | None = attrs.field(default=None, validator=attrs.validators.optional(any_text))
     ordinal: int = attrs.field(default=0, validator=number(0, whole=True))
@@ -101,10 +115,6 @@ class GenerationRequest:
     def __attrs_post_init__(self) -> None:
         if self.prompt is not None and self.messages is not None:
             raise ValueError("GenerationRequest: give a prompt or messages, not both")
-        if self.messages is not None and (not isinstance(self.messages, tuple) or not self.messages):
-            raise ValueError("GenerationRequest.messages must be a tuple of at least one message")
-        if "" in self.stop:
-            raise ValueError("GenerationRequest.stop holds an empty text, which every completion contains")
 
 
 @attrs.frozen(kw_only=True)
@@ -124,9 +134,9 @@ class Completion:
         extra: What the engine has to say beyond this, as plain JSON data. It is stored with the sample.
     """
 
-    key: SampleKey = attrs.field(validator=attrs.validators.instance_of(SampleKey))
+    key: SampleKey = attrs.field(validator=instance_of(SampleKey))
     text: str = attrs.field(validator=any_text)
-    finish_reason: FinishReason = attrs.field(validator=attrs.validators.in_(get_args(FinishReason)))
+    finish_reason: FinishReason = attrs.field(validator=one_of(*get_args(FinishReason)))
     tokens: int = attrs.field(validator=number(0, whole=True))
     seconds: float = attrs.field(validator=number(0))
     error: str = attrs.field(default="", validator=any_text)

@@ -17,7 +17,19 @@ from wmtp.contracts.engines import (
     Sampling,
 )
 from wmtp.contracts.judging import Judge, Outcome
-from wmtp.contracts.values import any_text, as_tuple, named_values, number, text, text_tuple, values_of
+from wmtp.contracts.values import (
+    any_text,
+    as_tuple,
+    finite,
+    instance_of,
+    mapping,
+    named_values,
+    number,
+    one_of,
+    text,
+    text_tuple,
+    values_of,
+)
 from wmtp.errors import ConfigError
 
 TooLong = Literal["error", "fail", "fewer-shots"]
@@ -41,13 +53,30 @@ class MetricValue:
         method: How the interval was made, as a reader is told: ``"bootstrap over problems"``, say. ``""``: there is none.
     """
 
-    value: float | None
-    low: float | None
-    high: float | None
+    value: float | None = attrs.field(validator=finite)
+    low: float | None = attrs.field(validator=finite)
+    high: float | None = attrs.field(validator=finite)
     problems: int = attrs.field(validator=number(0, whole=True))
     samples: int = attrs.field(validator=number(0, whole=True))
     unit: str = attrs.field(default="", validator=any_text)
     method: str = attrs.field(default="", validator=any_text)
+
+    def __attrs_post_init__(self) -> None:
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"MetricValue.low is {self.low}, above MetricValue.high, {self.high}")
+
+
+def _by_problem(record: object, field: attrs.Attribute[Any], found: Any) -> None:
+    values_of(Mapping)(record, field, found)
+    for metric, values in found.items():
+        for problem, value in values.items():
+            if not isinstance(problem, str):
+                raise TypeError(
+                    f"EvaluationResult.values of {metric!r} must be by problems' ids, which are text: {problem!r}"
+                )
+            if value is None or isinstance(value, bool):
+                raise TypeError(f"EvaluationResult.values of {metric!r}, {problem!r}: must be a number, not {value!r}")
+            finite(record, field, value)
 
 
 @attrs.frozen(kw_only=True)
@@ -74,11 +103,11 @@ class EvaluationResult:
     counts: Mapping[str, int] = attrs.field(factory=dict, validator=values_of(int))
     notes: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=text_tuple)
     report: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=text_tuple)
-    parts: Mapping[str, EvaluationResult] = attrs.field(factory=dict)
-    failed: Mapping[str, Exception] = attrs.field(factory=dict)
-    values: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
-    too_long: Mapping[str, int] = attrs.field(factory=dict)
-    failing_tests: Mapping[str, Mapping[int, str]] = attrs.field(factory=dict)
+    parts: Mapping[str, EvaluationResult] = attrs.field(factory=dict, validator=named_values)
+    failed: Mapping[str, Exception] = attrs.field(factory=dict, validator=values_of(Exception))
+    values: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict, validator=_by_problem)
+    too_long: Mapping[str, int] = attrs.field(factory=dict, validator=values_of(int))
+    failing_tests: Mapping[str, Mapping[int, str]] = attrs.field(factory=dict, validator=values_of(Mapping))
 
 
 @attrs.frozen
@@ -94,7 +123,7 @@ class Problem:
     """
 
     id: str = attrs.field(validator=text)
-    row: Mapping[str, Any]
+    row: Mapping[str, Any] = attrs.field(validator=mapping)
     reference: str | None = attrs.field(default=None, validator=attrs.validators.optional(any_text))
     digest: str | None = attrs.field(default=None, kw_only=True, validator=attrs.validators.optional(text))
 
@@ -116,10 +145,10 @@ class Sample:
         schema: Version of the line.
     """
 
-    key: SampleKey = attrs.field(validator=attrs.validators.instance_of(SampleKey))
+    key: SampleKey = attrs.field(validator=instance_of(SampleKey))
     completion: str = attrs.field(validator=any_text)
     code: str | None = attrs.field(validator=attrs.validators.optional(any_text))
-    finish_reason: FinishReason = attrs.field(validator=attrs.validators.in_(get_args(FinishReason)))
+    finish_reason: FinishReason = attrs.field(validator=one_of(*get_args(FinishReason)))
     tokens: int = attrs.field(validator=number(0, whole=True))
     seconds: float = attrs.field(validator=number(0))
     prompt_sha256: str = attrs.field(validator=any_text)
@@ -140,9 +169,9 @@ class Verdict:
         schema: Version of the line.
     """
 
-    key: SampleKey = attrs.field(validator=attrs.validators.instance_of(SampleKey))
+    key: SampleKey = attrs.field(validator=instance_of(SampleKey))
     code_sha256: str = attrs.field(validator=any_text)
-    outcome: Outcome = attrs.field(validator=attrs.validators.instance_of(Outcome))
+    outcome: Outcome = attrs.field(validator=instance_of(Outcome))
     judge_key: str = attrs.field(validator=any_text)
     schema: int = LINE_SCHEMA
 
@@ -280,7 +309,7 @@ class EvaluationTask:
     evaluator: str = attrs.field(validator=text)
     metrics: tuple[str, ...] = attrs.field(converter=as_tuple, validator=text_tuple)
     settings: Any
-    sampling: Sampling = attrs.field(validator=attrs.validators.instance_of(Sampling))
+    sampling: Sampling = attrs.field(validator=instance_of(Sampling))
     limit: int | None = attrs.field(validator=number(1, whole=True, besides=(None,)))
     rows: Rows
     store: EvaluatorStore
@@ -291,4 +320,4 @@ class EvaluationTask:
     available: Callable[[Sequence[str]], Mapping[str, int]] | None = None
     head_scores: HeadScoring = _no_model
     stopping: Stopping | None = None
-    too_long: TooLong = attrs.field(default="error", validator=attrs.validators.in_(get_args(TooLong)))
+    too_long: TooLong = attrs.field(default="error", validator=one_of(*get_args(TooLong)))

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 import attrs
 
 from wmtp.contracts.validators import factory, identifier, one_line, optional_attrs_class
-from wmtp.contracts.values import any_text, as_tuple, number, text_tuple
+from wmtp.contracts.values import any_text, as_tuple, instance_of, number, one_of, text_tuple
 
 Status = Literal["passed", "failed", "error", "timeout", "memory", "output", "blocked", "no-code", "infrastructure"]
 Level = Literal["strict", "process", "auto"]
@@ -18,6 +18,24 @@ Level = Literal["strict", "process", "auto"]
 def _some(record: object, field: attrs.Attribute[tuple[str, ...]], tests: tuple[str, ...]) -> None:
     if not tests:
         raise ValueError("CallTests.tests is empty: a program would pass whatever it does")
+
+
+def _held(cases: Iterable[StdioCase]) -> Iterable[StdioCase]:
+    return tuple(cases) if isinstance(cases, list) else cases
+
+
+def _cases(record: object, field: attrs.Attribute[Any], cases: object) -> None:
+    """Cases that are there are looked at; those that come late are looked at when they are read."""
+    if not isinstance(cases, Iterable) or isinstance(cases, str | bytes | Mapping):
+        raise TypeError(f"StdioTests.cases must be a tuple of wmtp.StdioCase, not {cases!r}")
+    for case in cases if isinstance(cases, tuple) else ():
+        check_case(case)
+
+
+def check_case(case: object) -> None:
+    """Raise TypeError for what is no case."""
+    if not isinstance(case, StdioCase):
+        raise TypeError(f"StdioTests.cases holds {case!r}; write wmtp.StdioCase(input=…, expected=…)")
 
 
 def _numbers(record: object, field: attrs.Attribute[tuple[int, ...]], found: tuple[int, ...]) -> None:
@@ -52,7 +70,7 @@ class CallTests:
     time_limit: float | None = attrs.field(default=None, validator=number(0, above=True, besides=(None,)))
     memory_mib: int | None = attrs.field(default=None, validator=number(1, whole=True, besides=(None,)))
     reference: str = attrs.field(default="", validator=any_text)
-    all_tests: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    all_tests: bool = attrs.field(default=False, validator=instance_of(bool))
 
 
 @attrs.frozen(kw_only=True)
@@ -81,15 +99,15 @@ class StdioTests:
             held in memory then.
     """
 
-    cases: Iterable[StdioCase]
+    cases: Iterable[StdioCase] = attrs.field(converter=_held, validator=_cases)
     compare: Literal["lines", "tokens", "exact", "decimals"] = attrs.field(
-        default="lines", validator=attrs.validators.in_(("lines", "tokens", "exact", "decimals"))
+        default="lines", validator=one_of("lines", "tokens", "exact", "decimals")
     )
     input_file: str = attrs.field(default="", validator=[any_text, _plain_name])
     output_file: str = attrs.field(default="", validator=[any_text, _plain_name])
     time_limit: float | None = attrs.field(default=None, validator=number(0, above=True, besides=(None,)))
     memory_mib: int | None = attrs.field(default=None, validator=number(1, whole=True, besides=(None,)))
-    all_tests: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    all_tests: bool = attrs.field(default=False, validator=instance_of(bool))
 
 
 @attrs.frozen(kw_only=True)
@@ -108,7 +126,7 @@ class Outcome:
         detail: One line for people: the exception, the first failing test's number. Never the expected value.
     """
 
-    status: Status = attrs.field(validator=attrs.validators.in_(get_args(Status)))
+    status: Status = attrs.field(validator=one_of(*get_args(Status)))
     tests_passed: int = attrs.field(default=0, validator=number(0, whole=True))
     tests: int = attrs.field(default=0, validator=number(0, whole=True))
     cpu_seconds: float = attrs.field(default=0.0, validator=number(0))

@@ -11,6 +11,9 @@ from typing import Any
 
 import attrs
 
+from wmtp.contracts.values import as_tuple as as_tuple
+from wmtp.contracts.values import one_of as one_of
+
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 _IDENTIFIER = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -56,11 +59,6 @@ def optional_text(instance: Any, attribute: attrs.Attribute[Any], value: Any) ->
 def true_or_false(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, bool):
         raise _fault(instance, attribute, value, "true or false")
-
-
-def as_tuple(value: Any) -> Any:
-    """Converter: a list becomes a tuple, so that a frozen record cannot change. Anything else is left to `texts`."""
-    return tuple(value) if isinstance(value, list) else value
 
 
 def texts(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -129,11 +127,3 @@ def optional_import_target(instance: Any, attribute: attrs.Attribute[Any], value
     """The same, or ``""`` for none."""
     if value != "":
         import_target(instance, attribute, value)
-
-
-def one_of(*choices: str) -> Validator:
-    def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value not in choices:
-            raise _fault(instance, attribute, value, " or ".join(map(repr, choices)))
-
-    return validate

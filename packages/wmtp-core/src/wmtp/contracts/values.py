@@ -14,6 +14,8 @@ from typing import Any
 import attrs
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+ALONE: Any = None
+"""In place of a field, for a value that stands in no record."""
 
 
 def _field(instance: Any, attribute: attrs.Attribute[Any]) -> str:
@@ -38,6 +40,29 @@ def number(
         in_range = (value > low if above else value >= low) and (high is None or value <= high)
         if not math.isfinite(value) or not in_range:
             raise ValueError(f"{_field(instance, attribute)}must be {bound}, not {value}")
+
+    return validate
+
+
+def one_of(*choices: Any) -> Validator:
+    """One of these values."""
+
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value not in choices:
+            raise ValueError(
+                f"{_field(instance, attribute)}must be one of {', '.join(map(repr, choices))}, not {value!r}"
+            )
+
+    return validate
+
+
+def instance_of(kind: type[Any]) -> Validator:
+    """A value of this class."""
+
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not isinstance(value, kind):
+            wanted = f"a wmtp.{kind.__name__}" if attrs.has(kind) else f"a {kind.__name__}"
+            raise TypeError(f"{_field(instance, attribute)}must be {wanted}, not {value!r}")
 
     return validate
 
@@ -75,6 +100,40 @@ def text_tuple(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> No
     if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
         hint = f"; write ({value!r},)" if isinstance(value, str) else ""
         raise TypeError(f"{_field(instance, attribute)}must be a tuple of texts, not {value!r}{hint}")
+
+
+def stop_texts(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Texts that end a completion, none of them empty."""
+    text_tuple(instance, attribute, value)
+    if "" in value:
+        raise ValueError(f"{_field(instance, attribute)}holds an empty text, which every completion contains")
+
+
+def turns(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """The turns of a chat, at least one that says something."""
+    field = _field(instance, attribute) or "the chat "
+    if not isinstance(value, tuple) or not all(isinstance(turn, Mapping) for turn in value):
+        raise TypeError(f"{field}must be turns like {{'role': 'user', 'content': '…'}}, not {value!r}")
+    for turn in value:
+        if not all(isinstance(turn.get(key), str) for key in ("role", "content")):
+            raise TypeError(f"{field}holds {turn!r}: a turn has a 'role' and a 'content', both of them text")
+    if not any(turn["content"] for turn in value):
+        raise ValueError(f"{field}must be a tuple of at least one message that says something")
+
+
+def finite(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A number that JSON can hold, or ``None``."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{_field(instance, attribute)}must be a number or None, not {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{_field(instance, attribute)}must be a finite number, not {value}")
+
+
+def mapping(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{_field(instance, attribute)}must be a mapping, not {value!r}")
 
 
 def named_values(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

@@ -318,7 +318,7 @@ def _requests(run: Run, keys: set[SampleKey]) -> Iterator[tuple[SampleKey, tuple
             request = GenerationRequest(
                 key=key,
                 prompt=prompt if isinstance(prompt, str) else None,
-                messages=None if isinstance(prompt, str) else tuple(prompt),  # type: ignore[arg-type]
+                messages=None if isinstance(prompt, str) else tuple(prompt),
                 template_args=made.get("setting template_args") or {},
                 stop=tuple(made.get("stop", ())),
                 max_new_tokens=sampling.max_new_tokens,

@@ -15,6 +15,7 @@ from typing import Any
 from wmtp.contracts.engines import Completion, Message, SampleKey
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, FirstRows, Problem, Sample, Verdict
 from wmtp.contracts.judging import CallTests, Outcome, StdioTests
+from wmtp.contracts.values import ALONE, any_text, as_tuple, mapping, stop_texts, turns
 from wmtp.errors import ConfigError, PluginError, WmtpError
 from wmtp.evaluation.asking import Prompt
 from wmtp.evaluation.benchmark_run import BenchmarkRun
@@ -31,6 +32,16 @@ def thinking(extra: Mapping[str, Any]) -> dict[str, Any]:
         "thinking_opened": bool(extra.get("thinking_opened")),
         "reasoning": reasoning if isinstance(reasoning, str) else "",
     }
+
+
+_ATTRIBUTES = {"stop": stop_texts, "pass_metric": any_text, "tests_metric": any_text, "known_bad": mapping}
+
+
+class _End:
+    """Behind the last problem."""
+
+
+_END = _End()
 
 
 class CodeBenchmark:
@@ -144,6 +155,7 @@ class CodeBenchmark:
     def begin(self, task: EvaluationTask) -> dict[str, Problem]:
         """Takes the task on and reads its problems: id → problem, in order, as far as the task's limit."""
         self.task, self.settings = task, task.settings
+        self._check_attributes()
         if self.tests_metric in task.metrics and not self.all_tests:
             raise ConfigError(
                 f"{self.tests_metric} counts all tests of every program, and one that fails a test is not run on the others; "
@@ -159,13 +171,26 @@ class CodeBenchmark:
             raise ConfigError(f"{self.task.evaluator}: the data set has no problems in split {self.split!r}")
         return found
 
+    def _check_attributes(self) -> None:
+        """Refuses class attributes of another type than is meant: a text as `stop` would end completions at each letter."""
+        for name, check in _ATTRIBUTES.items():
+            with self._own(name, "this task"):
+                value = getattr(self, name)
+            try:
+                check(None, ALONE, as_tuple(value))
+            except (TypeError, ValueError) as error:
+                raise PluginError(f"{type(self).__name__}.{name} of {self.task.evaluator} {error}") from None
+
     def _read(self, rows: Iterable[Mapping[str, Any]], limit: int | None) -> dict[str, Problem]:
         found: dict[str, Problem] = {}
-        problems = itertools.islice(self.problems(rows), limit if limit is None else min(limit, sys.maxsize))
+        with self._own("problems", "the rows"):
+            problems = itertools.islice(self.problems(rows), limit if limit is None else min(limit, sys.maxsize))
         while True:
             with self._own("problems", f"row {len(found)}"):
-                problem = next(problems, None)
-            if problem is None:
+                problem = next(problems, _END)
+                if not isinstance(problem, Problem | _End):
+                    raise TypeError(f"it gave {problem!r:.80}, not a wmtp.Problem")
+            if isinstance(problem, _End):
                 return found
             if problem.id in found:
                 raise ConfigError(f"{self.task.evaluator}: problem {problem.id} is in the data twice")
@@ -175,10 +200,11 @@ class CodeBenchmark:
         """`prompts` in the benchmark's form."""
         with self._own("prompt", f"problem {problem.id}"):
             for prompt in self.prompts(problem):
-                asked = self.form().ask(prompt)
-                if not asked:
+                if not prompt and isinstance(prompt, str | list | tuple):
                     raise ValueError("the prompt is empty")
-                yield asked
+                if not isinstance(prompt, str):
+                    turns(None, ALONE, as_tuple(prompt))
+                yield self.form().ask(prompt)
 
     @contextmanager
     def _own(self, method: str, what: str) -> Iterator[None]:
@@ -200,7 +226,10 @@ class CodeBenchmark:
             return completion.text, {**extra, "rule": "stored program"}
         found = self._extraction(problem, completion) if type(self).code is CodeBenchmark.code else None
         if found is None:
-            return self.code(problem, completion), extra
+            code = self.code(problem, completion)
+            if not isinstance(code, str | None):
+                raise TypeError(f"it returned {code!r:.80}, not the program as text, or None")
+            return code, extra
         extra["rule"] = found.rule
         if found.thinking:
             extra["thinking"] = found.thinking

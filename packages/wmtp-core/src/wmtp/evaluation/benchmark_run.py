@@ -31,7 +31,8 @@ class BenchmarkRun:
         self._benchmark, self._task = benchmark, task
         self._problems = benchmark.begin(task)
         self._order = {problem: i for i, problem in enumerate(self._problems)}
-        self._form = benchmark.form()
+        with benchmark._own("form", "this task"):
+            self._form = benchmark.form()
         self._errors: list[Completion] = []
         self._too_long: list[str] = []
         """Problems whose samples are not there because their prompt does not fit, one entry a sample."""
@@ -40,7 +41,9 @@ class BenchmarkRun:
         """Bring the run to its end."""
         task, benchmark, problems = self._task, self._benchmark, self._problems
         counts = self._counts(problems)
-        self._generation_key = task.store.generation_key({**benchmark.prompt_form(), "stop": list(self._form.stop)})
+        with benchmark._own("prompt_form", "this task"):
+            form = {**benchmark.prompt_form(), "stop": list(self._form.stop)}
+        self._generation_key = task.store.generation_key(form)
         judge_key = task.store.judge_key(benchmark._judge_form())
         own = {p.id: self._prompt(p) for p in problems.values()}
         self._asking = Asking(own, lambda problem: benchmark._prompts(problems[problem]), task.too_long)
@@ -219,6 +222,10 @@ class BenchmarkRun:
 
     def _request(self, problem: Problem, index: int) -> GenerationRequest:
         prompt = self._asking.given[problem.id]
+        with self._benchmark._own("reference", f"problem {problem.id}"):
+            reference = self._benchmark.reference(problem)
+            if not isinstance(reference, str | None):
+                raise TypeError(f"it returned {reference!r:.80}, not text, or None")
         return GenerationRequest(
             key=SampleKey(evaluator=self._task.evaluator, problem=problem.id, index=index),
             prompt=prompt if prompt and isinstance(prompt, str) else None,
@@ -226,6 +233,6 @@ class BenchmarkRun:
             template_args=self._form.template_args if not isinstance(prompt, str) else {},
             stop=self._form.stop,
             max_new_tokens=self._task.sampling.max_new_tokens,
-            reference=self._benchmark.reference(problem),
+            reference=reference,
             ordinal=self._order[problem.id],
         )

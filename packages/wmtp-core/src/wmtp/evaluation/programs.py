@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
 from queue import SimpleQueue
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wmtp.contracts.evaluation import Problem, Sample, Verdict
-from wmtp.contracts.judging import CallTests, Outcome, StdioTests
+from wmtp.contracts.judging import CallTests, Outcome, StdioCase, StdioTests, check_case
 from wmtp.evaluation.asking import sha256
 from wmtp.evaluation.feeder import Feeder
 
@@ -33,6 +33,22 @@ class _Judged:
     problem: Problem
     sample: Sample
     future: Future[Outcome]
+
+
+@attrs.frozen
+class _Cases:
+    """Cases that are made while the judge reads them, as often as it does; what fails there is the plugin's."""
+
+    cases: Iterable[StdioCase]
+    benchmark: CodeBenchmark
+    sample: Sample
+
+    def __iter__(self) -> Iterator[StdioCase]:
+        key = self.sample.key
+        with self.benchmark._own("program", f"problem {key.problem}, sample {key.index}, reading its cases"):
+            for case in self.cases:
+                check_case(case)
+                yield case
 
 
 class Programs:
@@ -97,6 +113,10 @@ class Programs:
     def _tests(self, problem: Problem, sample: Sample) -> CallTests | StdioTests:
         with self._benchmark._own("program", f"problem {problem.id}, sample {sample.key.index}"):
             tests = self._benchmark.program(problem, sample.code or "")
+            if not isinstance(tests, CallTests | StdioTests):
+                raise TypeError(f"it returned {tests!r:.80}, not wmtp.CallTests or wmtp.StdioTests")
+        if isinstance(tests, StdioTests) and not isinstance(tests.cases, tuple):
+            tests = attrs.evolve(tests, cases=_Cases(tests.cases, self._benchmark, sample))
         return attrs.evolve(tests, all_tests=True) if self._benchmark.all_tests else tests
 
     def _settle(self, judged: _Judged) -> None:

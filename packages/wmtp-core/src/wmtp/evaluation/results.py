@@ -69,7 +69,9 @@ class Results:
             lines += [f"{who}: {note}" for note in notes[:SHOWN_NOTES]]
             if more := len(notes[SHOWN_NOTES:]):
                 lines.append(f"{who}: … and {more} more, in {self.folder / 'report.md'}")
-        lines += [f"{who} failed: {what.error}" for who, what in self.record.failed_evaluators.items()]
+        for who, what in self.record.failed_evaluators.items():
+            trace = "" if what.user else f"; its traceback is in {self.folder / 'log.txt'}"
+            lines.append(f"{who} failed: {what.error}{trace}")
         return [printable(line) for line in lines]
 
     def to_json(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from wmtp.contracts.engines import Completion
 from wmtp.contracts.evaluation import EvaluationResult, MetricValue, Problem, Sample, Verdict
 from wmtp.contracts.judging import CallTests, StdioTests
+from wmtp.contracts.values import ALONE, finite
 from wmtp.errors import ConfigError
 from wmtp.evaluation.asking import TooLongCount
 from wmtp.evaluation.failing_tests import failing_tests
@@ -128,7 +129,9 @@ class Tally:
             if own is None:
                 with self._benchmark._own("score", f"problem {problem.id}"):
                     own = self._benchmark.score(problem, samples, verdicts)
-            if name not in own:
+                    for value in own.values():
+                        finite(None, ALONE, value)
+            if own.get(name) is None:
                 raise ConfigError(f"{type(self._benchmark).__name__}.score gave no value for {name}")
             found[name] = own[name]
         return found

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import attrs
 
 from wmtp.contracts.engines import Message
+from wmtp.contracts.values import as_tuple, stop_texts
 from wmtp.errors import ConfigError
 
 _LATER: Mapping[str, Any] = {"keyed": "if set"}
@@ -52,7 +53,7 @@ class PromptForm:
     """
 
     name: Literal["completion", "few-shot", "chat"]
-    stop: tuple[str, ...] = ()
+    stop: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=stop_texts)
     system: str = ""
     prefill: str = ""
     template_args: Mapping[str, Any] = attrs.field(factory=dict)

@@ -57,8 +57,9 @@ def in_eval_mode(model: Any) -> Iterator[None]:
     """Every module in eval mode within; each in its own mode again behind, as its owner may be training it."""
     found = [model]
     for module in found:  # `modules()` takes a third of a millisecond, and this is entered for every completion
-        found.extend(part for part in module._modules.values() if part is not None)
-    training = [module for module in found if module.training]
+        if module is not None and (parts := module._modules):
+            found.extend(parts.values())
+    training = [module for module in found if module is not None and module.training]
     for module in training:
         module.training = False
     try:

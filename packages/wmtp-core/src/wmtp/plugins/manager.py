@@ -207,7 +207,11 @@ class Plugins:
             raise PluginError(
                 f"{asked} of {owner.owner} returned {shown} for {task.evaluator!r}, not a wmtp.EvaluationResult"
             )
-        if foreign := sorted(set(result.metrics) - set(task.metrics)):
+        if result.evaluator != task.evaluator:
+            raise PluginError(
+                f"{owner.owner} was asked for {task.evaluator!r} and returned what {result.evaluator!r} found"
+            )
+        if foreign := sorted({*result.metrics, *result.values} - set(task.metrics)):
             raise PluginError(f"{owner.owner} returned metrics it was not asked for: {', '.join(foreign)}")
         if lacking := sorted(set(task.metrics) - set(result.metrics)):
             raise PluginError(f"{owner.owner} did not return the metrics it was asked for: {', '.join(lacking)}")
