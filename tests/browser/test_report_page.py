@@ -273,6 +273,15 @@ def test_the_page_speaks_korean_too(browser: Any, runs: list[Path]) -> None:
     assert browser.execute_script("return document.documentElement.lang") == "ko"
 
 
+def test_what_is_folded_is_printed_and_folded_again(browser: Any, runs: list[Path]) -> None:
+    open_page(browser, runs[0] / "report.html")
+    folded = "document.querySelectorAll('main details:not([open])').length"
+    before = browser.execute_script(f"addEventListener('beforeprint', () => {{ window.seen = {folded}; }}); return {folded}")
+    browser.execute_cdp_cmd("Page.printToPDF", {})
+    assert before > 0
+    assert browser.execute_script(f"return [window.seen, {folded}]") == [0, before]
+
+
 def test_no_request_leaves_the_page_and_nothing_is_refused(browser: Any, runs: list[Path]) -> None:
     browser.get_log("browser")
     open_page(browser, runs[0] / "report.html")

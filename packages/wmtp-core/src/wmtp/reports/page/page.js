@@ -270,5 +270,9 @@
     try { await navigator.clipboard.writeText(text); } catch { getSelection().selectAllChildren($(button.dataset.from)); document.execCommand("copy"); }
     button.firstElementChild.textContent = t("copied");
   }));
+  // On paper nothing can be unfolded.
+  let folded = [];
+  addEventListener("beforeprint", () => { folded = [...document.querySelectorAll("main details:not([open])")]; folded.forEach((box) => { box.open = true; }); });
+  addEventListener("afterprint", () => folded.forEach((box) => { box.open = false; }));
   speak();
 })();
