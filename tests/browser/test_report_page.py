@@ -276,7 +276,9 @@ def test_the_page_speaks_korean_too(browser: Any, runs: list[Path]) -> None:
 def test_what_is_folded_is_printed_and_folded_again(browser: Any, runs: list[Path]) -> None:
     open_page(browser, runs[0] / "report.html")
     folded = "document.querySelectorAll('main details:not([open])').length"
-    before = browser.execute_script(f"addEventListener('beforeprint', () => {{ window.seen = {folded}; }}); return {folded}")
+    before = browser.execute_script(
+        f"addEventListener('beforeprint', () => {{ window.seen = {folded}; }}); return {folded}"
+    )
     browser.execute_cdp_cmd("Page.printToPDF", {})
     assert before > 0
     assert browser.execute_script(f"return [window.seen, {folded}]") == [0, before]
