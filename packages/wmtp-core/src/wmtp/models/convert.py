@@ -79,11 +79,7 @@ def _trunk(folder: Path) -> Path:
 
 def _keep_modules(source: Path, destination: Path, architectures: Sequence[ArchitectureSpec]) -> None:
     """transformers drops the modules behind a trunk when it saves one."""
-    from wmtp.models.architectures.load import add_tensors, copy_modules, pickled_modules
+    from wmtp.models.architectures.load import copy_modules
 
-    if not (source / "config.json").is_file():
-        return
-    if any(source.glob("*.safetensors")):
+    if (source / "config.json").is_file():
         copy_modules(source, destination, architectures)
-    elif tensors := pickled_modules(source, architectures):
-        add_tensors(destination, tensors)

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from wmtp.contracts.architectures import Convention
+from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
 from wmtp.errors import GenerationError, ResourceError
 from wmtp.generation.engine import DecodingEngine
 from wmtp.models.architectures.families import FAMILIES
@@ -404,3 +405,40 @@ def test_a_folder_is_looked_at_without_loading_it(make: Make) -> None:
     assert checkpoint.found.spec is not None
     assert checkpoint.found.spec.name == "ernie4.5"
     assert checkpoint.found.names == set(make("ernie4.5").names)
+
+
+@pytest.mark.parametrize("family", ["deepseek-v3", "qwen3.5", "mimo"])
+def test_modules_are_run_in_the_trunks_own_dtype(own: Make, family: str) -> None:
+    """As released checkpoints are stored, and as they are run without a word about it."""
+    tiny = own(family)
+    path = tiny.folder / "model.safetensors"
+    save_file({n: t.bfloat16() for n, t in load_file(path).items()}, path, metadata={"format": "pt"})
+    edit(tiny.folder, dtype="bfloat16")
+    found = load_model(tiny.folder, device="cpu", architectures=FAMILIES)
+    assert found.heads.used, found.heads.why
+    assert {p.dtype for p in found.modules.parameters() if p.dim() > 1} == {torch.bfloat16}
+    made = DecodingEngine(found.model, found.tokenizer, identity={}, stored=found.stored_modules, speculative="always")
+    request = GenerationRequest(
+        key=SampleKey(evaluator="e", problem="p", index=0), prompt="def f(x):", max_new_tokens=8
+    )
+    (written,) = made.generate([request], Sampling())
+    assert not written.error
+    assert made.stats.drafted[0]
+
+
+@pytest.mark.parametrize("family", ["deepseek-v3", "qwen3.5"])
+def test_modules_in_pytorch_files_are_seen_and_run(own: Make, family: str) -> None:
+    tiny = own(family)
+    first = loaded(tiny.folder)
+    scores = first.modules.state_dict()
+    held = load_file(tiny.folder / "model.safetensors")
+    (tiny.folder / "model.safetensors").unlink()
+    torch.save(held, tiny.folder / "pytorch_model.bin")
+    again = loaded(tiny.folder)
+    assert again.heads == first.heads
+    for name, tensor in again.modules.state_dict().items():
+        assert torch.equal(tensor, scores[name]), name
+    torch.save(
+        {n: t.to(torch.int8) if n in tiny.names else t for n, t in held.items()}, tiny.folder / "pytorch_model.bin"
+    )
+    assert "is stored as int8, not as numbers" in loaded(tiny.folder).heads.why

@@ -12,6 +12,7 @@ import attrs
 from wmtp import json_text
 from wmtp.contracts.architectures import ArchitectureSpec
 from wmtp.errors import ResourceError
+from wmtp.models.architectures.reading import names_in
 
 _MODULE = re.compile(r"(^|\.)(mtp|nextn)[._\d]|(^|\.)mtp$")
 _LAYER = re.compile(r"(^|\.)layers\.(\d+)\.")
@@ -68,20 +69,19 @@ class Found:
 
 
 def stored_tensors(folder: Path) -> Stored:
-    """The names that the safetensors files of a folder hold.
+    """The names that the safetensors files of a folder hold, or, where there are none, its pytorch_model.bin files.
 
     Raises:
         ResourceError: a file is damaged, and no index says what it should hold; or the index is.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     named = _index(folder)
     files: dict[str, Path] = {}
     damaged: dict[str, str] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin")):
         try:
-            with safe_open(str(path), framework="pt") as file:
-                files.update(dict.fromkeys(file.keys(), path))
+            files.update(dict.fromkeys(names_in(path), path))
         except (SafetensorError, OSError) as error:
             damaged[path.name] = f"is cut off or damaged ({error})"
             if path.name not in named:

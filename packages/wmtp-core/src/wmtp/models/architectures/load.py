@@ -29,6 +29,7 @@ from wmtp.models.architectures.found import (
     trunk_layers,
 )
 from wmtp.models.architectures.module import SequentialModules, build_modules
+from wmtp.models.architectures.reading import look_at_tensor, read_tensor, whole_numbers
 from wmtp.models.architectures.trunk import Trunk
 
 
@@ -89,14 +90,8 @@ class Checkpoint:
 
     def whole_numbers(self, wanted: Set[str]) -> str:
         """The first of these names that is stored as integers or booleans, and as what; empty where none is."""
-        from safetensors import safe_open
-
-        for path in sorted(set(self.stored.files.values())):
-            with safe_open(str(path), framework="pt") as file:
-                for name in sorted(wanted & set(file.keys())):
-                    if _is_whole(kind := file.get_slice(name).get_dtype()):
-                        return f"{name} as {kind}"
-        return ""
+        paths = sorted(set(self.stored.files.values()))
+        return next((told for path in paths if (told := whole_numbers(path, wanted))), "")
 
     @contextmanager
     def loadable(self) -> Iterator[Path]:
@@ -190,37 +185,25 @@ class Checkpoint:
             doubts.append("they look untrained: every weight of their norms is what it is before training")
         return "; ".join(doubts)
 
-    def _read(self, name: str) -> Tensor:
-        from safetensors import safe_open
-
-        with safe_open(str(self.stored.files[name]), framework="pt") as file:
-            return file.get_tensor(name)  # type: ignore[no-any-return]
+    def read(self, name: str) -> Tensor:
+        """A stored tensor."""
+        return read_tensor(self.stored.files[name], name)
 
     def _read_finite(self, name: str) -> Tensor:
-        tensor = self._read(name)
+        tensor = self.read(name)
         if tensor.dtype in _NUMBERS and not all(map(torch.isfinite, tensor.aminmax())):
             raise ResourceError(f"{self.stored.files[name].name}: {name} holds something that is no number")
         return tensor
 
     def _shape(self, name: str) -> Tensor:
         """The tensor without its content. Raises ResourceError for a weight of integers, which lacks what scales it."""
-        from safetensors import safe_open
-
-        with safe_open(str(self.stored.files[name]), framework="pt") as file:
-            part = file.get_slice(name)
-            if name.endswith("weight") and _is_whole(part.get_dtype()):
-                raise ResourceError(
-                    f"{self.stored.files[name].name}: {name} is stored as {part.get_dtype()}, not as numbers"
-                )
-            return torch.empty(part.get_shape(), device="meta")
+        found, kind = look_at_tensor(self.stored.files[name], name)
+        if name.endswith("weight") and kind:
+            raise ResourceError(f"{self.stored.files[name].name}: {name} is stored as {kind}, not as numbers")
+        return found
 
 
 _NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-def _is_whole(kind: str) -> bool:
-    """Whether safetensors' name of a type is that of integers or booleans."""
-    return kind[0] in "IUB" and kind != "BF16"
 
 
 def _untouched(weight: Tensor) -> bool:
@@ -250,16 +233,7 @@ def copy_modules(source: Path, destination: Path, specs: Sequence[ArchitectureSp
     """
     checkpoint = Checkpoint.look(source, specs)
     names = sorted(name for name in checkpoint.found.names if name in checkpoint.stored.files)
-    return add_tensors(destination, {name: checkpoint._read(name) for name in names})
-
-
-def pickled_modules(folder: Path, specs: Sequence[ArchitectureSpec]) -> dict[str, Tensor]:
-    """The tensors of modules in a folder's pytorch_model.bin files, which transformers leaves out."""
-    held: dict[str, Tensor] = {}
-    for path in sorted(folder.glob("pytorch_model*.bin")):
-        held.update(torch.load(path, map_location="cpu", weights_only=True, mmap=True))
-    names = find_modules(held, _read_config(folder), specs).names
-    return {name: held[name].contiguous().clone() for name in sorted(names)}
+    return add_tensors(destination, {name: checkpoint.read(name) for name in names})
 
 
 def add_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> int:

@@ -28,7 +28,7 @@ class MtpModule(nn.Module):
         super().__init__()
         size = trunk.norm.weight.shape[0]  # type: ignore[index]
         self.enorm, self.hnorm = copy.deepcopy(trunk.norm), copy.deepcopy(trunk.norm)
-        self.eh_proj = nn.Linear(2 * int(size), int(size), bias=False, device="meta")
+        self.eh_proj = nn.Linear(2 * int(size), int(size), bias=False, device="meta", dtype=trunk.dtype)
         self.block = block
         self.kind = kind
         self.norm: nn.Module | None = None
