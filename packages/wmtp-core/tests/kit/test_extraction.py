@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wmtp.kit import Wanted, extract, parse, split_thinking
+from wmtp.kit.extraction import PLAIN, extract_plainly
 
 
 def _answers() -> ModuleType:
@@ -220,3 +221,21 @@ def test_what_is_refused_before_it_is_parsed_would_not_parse(source: str) -> Non
         plain = None
     found = parse(source)
     assert (None if found is None else ast.dump(found)) == plain
+
+
+PARTS = (
+    "def f(x):\n    return x\n", "    return 1\n", "import os\n", "```python\n", "```\n", "~~~\n", "`", "{code}", "\r\n", "\n",
+    "<think>", "</think>", "<|im_end|>", "[BEGIN]", "[DONE]", "some words\n",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=8).map("".join), st.booleans(), st.sampled_from(["", "thought"]))
+def test_both_plain_rules_at_once_take_out_what_each_does(text: str, opened: bool, reasoning: str) -> None:
+    for wanted in (
+        Wanted(names={"f"}, begin="[BEGIN]", end="[DONE]"),
+        Wanted(names={"f"}, prompt="def f(x):\n", continues=True),
+    ):
+        told: Any = {"thinking_opened": opened, "reasoning": reasoning}
+        ours = extract(text, wanted, **told)
+        each = {choice: extract(text, wanted, choose=choice, **told).code for choice in PLAIN}
+        assert extract_plainly(text, wanted, whole=ours.code if ours.rule == "whole" else None, **told) == each

@@ -239,7 +239,8 @@ class CodeBenchmark:
         """The programs that plainer rules take out, for the audit."""
         wanted = self.wanted(problem)
         assert wanted is not None, "only samples with a rule are audited"
-        return extract_plainly(sample.completion, wanted, **thinking(sample.extra))
+        whole = sample.code if sample.extra.get("rule") == "whole" else None
+        return extract_plainly(sample.completion, wanted, whole=whole, **thinking(sample.extra))
 
     def _rejudge(self, problem: Problem, code: str) -> Callable[[], Outcome]:
         return self.task.judge.submit(code, self.program(problem, code)).result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -29,7 +30,6 @@ from wmtp.evaluation.meta_mtp import EVALUATOR_ID, MetaMtpEvaluator
 from wmtp.evaluation.result_files import write_results
 from wmtp.evaluation.results import Results, assemble
 from wmtp.evaluation.rows import Rows
-from wmtp.evaluation.until_decided import UntilDecided
 from wmtp.events import BytesMoved, Emitter, RunFinished, RunStarted, SampleJudged, StageFinished
 from wmtp.loaders import DataLoader, create_data_loader, create_model_loader
 from wmtp.plugins import Plugins, create_plugin_manager
@@ -212,6 +212,9 @@ class RunDriver:
         for name in section.metrics:
             owner = self._plugins.metric(name, section.metric_prefix)
             owners.setdefault(owner.evaluator.spec.id, (owner.evaluator, {}))[1][owner.base_name] = name
+        if self._config.judging.where.name == "local" and any(owned.spec.samples for owned, _ in owners.values()):
+            self._judge.begin()  # it mostly waits for its processes, while we read rows and open the model
+            threading.Thread(target=_import_ahead, name="imports ahead").start()
         owner_runs = []
         for evaluator, (owned, names) in owners.items():
             task = self._owner_task(stack, owned, tuple(names))
@@ -235,6 +238,8 @@ class RunDriver:
         section = self._recipe.eval
         if section.against is None or not owned.spec.samples:
             return self._plugins.evaluate(task, owned)
+        from wmtp.evaluation.until_decided import UntilDecided  # it brings numpy, which others need at the end
+
         stopping = UntilDecided(
             task.evaluator,
             folder=self._folder,
@@ -299,6 +304,12 @@ class RunDriver:
         return write_results(
             self._folder, record, parts, reporters=self._plugins.reporters, limit=self._recipe.eval.limit
         )
+
+
+def _import_ahead() -> None:
+    """Imports what a run ends with while its judge starts, so that nobody waits for it behind the last verdict."""
+    import wmtp.evaluation.until_decided
+    import wmtp.reports.html  # noqa: F401
 
 
 def _source(resource: Resource | None) -> dict[str, str]:

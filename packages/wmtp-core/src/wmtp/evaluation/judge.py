@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Literal
@@ -14,11 +15,29 @@ class LazyJudge:
 
     def __init__(self, opener: Callable[[], Judge]) -> None:
         self._opener = opener
+        self._lock = threading.Lock()
         self._judge: Judge | None = None
+        self._error: Exception | None = None
+        self._closed = False
+
+    def begin(self) -> None:
+        """Open it on a thread of its own, beside what else a run begins with. Where that fails, whoever needs it hears of it."""
+        threading.Thread(target=self._try, name="opens the judge", daemon=True).start()
+
+    def _try(self) -> None:
+        with self._lock:
+            if self._judge is None and self._error is None and not self._closed:
+                try:
+                    self._judge = self._opener()
+                except Exception as error:  # noqa: BLE001  (raised again where it is needed)
+                    self._error = error
 
     def _open(self) -> Judge:
         if self._judge is None:
-            self._judge = self._opener()
+            self._try()
+        if self._error is not None:
+            raise self._error
+        assert self._judge is not None, "it is closed"
         return self._judge
 
     @property
@@ -48,5 +67,7 @@ class LazyJudge:
             judge.give_way(now)
 
     def close(self) -> None:
-        if self._judge is not None:
-            self._judge.close()
+        with self._lock:  # it may be opening
+            judge, self._judge, self._closed = self._judge, None, True
+        if judge is not None:
+            judge.close()
