@@ -14,9 +14,8 @@ from wmtp.evaluation.judge import LazyJudge
 class Opened:
     """A judge that says when it was closed."""
 
-    identity = {"judge": "opened"}
-
     def __init__(self) -> None:
+        self.identity = {"judge": "opened"}
         self.closed = 0
 
     def close(self) -> None:

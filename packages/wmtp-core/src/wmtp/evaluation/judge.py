@@ -21,7 +21,7 @@ class LazyJudge:
         self._closed = False
 
     def begin(self) -> None:
-        """Open it on a thread of its own, beside what else a run begins with. Where that fails, whoever needs it hears of it."""
+        """Open it on a thread of its own, beside what else a run begins with. If that fails, whoever needs it hears of it."""
         threading.Thread(target=self._try, name="opens the judge", daemon=True).start()
 
     def _try(self) -> None:
