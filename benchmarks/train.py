@@ -7,8 +7,8 @@
   as fine-tuning has it: half of each row is a prompt.
 - memory: peak of a whole training (weights, gradients, AdamW, activations) with four heads, beside one head of the same trunk
   and beside four heads with full logits, at a vocabulary of 32,000; each in a process of its own, above what imports take.
-- journal: steps a second with a line of the journal each step and a tracker beside, over without; two trainings in one process
-  take turns in blocks of steps, and the ratio of paired blocks is told with its interval.
+- journal: steps a second with a line of the journal each step and a tracker beside, over neither: one training logs in every
+  other block of its steps, and the ratio of paired blocks is told with its interval.
 
 Exit status 1 where a limit is missed.
 """
@@ -22,12 +22,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import torch
 from transformers import PreTrainedTokenizerFast, Trainer, TrainerCallback, TrainingArguments
 
@@ -41,7 +41,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from train_demo_model import tokenizer
 
 LENGTH, BATCH, STEPS, ROUNDS, SKIPPED = 128, 4, 5, 3, 1
-BLOCK, BLOCKS, SETTLE_S = 10, 20, 0.02
+BLOCK, BLOCKS, SETTLE_S = 10, 44, 0.02
 LIMITS = {
     "tokens/s over HF Trainer, full logits, half of each row a prompt": (1.15, "least"),
     "peak, 4 heads over 1 head": (1.15, "most"),
@@ -185,7 +185,7 @@ def peak_here(folder: Path, which: str) -> float:
     if which == "full logits":
         theirs(folder, model, 0, 2)
     else:
-        train(Training(request=request(folder, model, rows, max_steps=2, heads={"count": int(which)})))
+        train(Training(request=request(folder, model, rows, max_steps=int(__import__("os").environ.get("STEPS","2")), heads={"count": int(which)})))
     return status("VmHWM") - before
 
 
@@ -205,63 +205,49 @@ def memory(folder: Path) -> dict[str, float]:
     }
 
 
-class Turns:
-    """Two trainings in one process, a block of steps each in turn: on, off, off, on, and so forth."""
+class Blocks:
+    """Steps of one training in blocks that log, or do not: on, off, off, on, and so forth."""
 
-    def __init__(self) -> None:
-        self._at, self._changed = 0, threading.Condition()
+    def __init__(self, real: Callable[[Loop, int], None]) -> None:
+        self._real = real
         self.wall: dict[bool, list[float]] = {True: [], False: []}
         self.cpu: dict[bool, list[float]] = {True: [], False: []}
 
-    @property
-    def _whose(self) -> bool:
-        return self._at % 4 in (0, 3)
-
-    def step(self, mine: bool, step: int, one: Callable[[], None]) -> None:
-        if step % BLOCK == 0:
-            with self._changed:
-                self._changed.wait_for(lambda: self._whose == mine or self._at >= 2 * BLOCKS)
-            time.sleep(SETTLE_S)  # what the other's listeners still write is not ours
+    def step(self, loop: Loop, step: int) -> None:
+        block, place = divmod(step, BLOCK)
+        logs = block % 4 in (0, 3)
+        if place == 0:
+            plan = loop._plan
+            train = attrs.evolve(plan.sections.train, log_every=1 if logs else 10**6)
+            loop._plan = attrs.evolve(plan, sections=attrs.evolve(plan.sections, train=train))
             self._began = time.perf_counter(), time.process_time()
-        one()
-        if step % BLOCK == BLOCK - 1:
-            self.wall[mine].append(time.perf_counter() - self._began[0])
-            self.cpu[mine].append(time.process_time() - self._began[1])
-            with self._changed:
-                self._at += 1
-                self._changed.notify_all()
+        self._real(loop, step)
+        if place == BLOCK - 1:
+            self.wall[logs].append(time.perf_counter() - self._began[0])
+            time.sleep(SETTLE_S)  # what the journal's listener still writes of this block is this block's
+            self.cpu[logs].append(time.process_time() - self._began[1])
 
 
 def journal(folder: Path) -> dict[str, float]:
-    """Paired blocks. The tracker is a process beside, so a processor must be free for it; its own time is not in ``CPU``."""
+    """Paired blocks of one training. CPU time is of all its threads; the tracker is a process beside, and its own is not in it."""
     torch.set_num_threads(1)
     model, rows = model_folder(folder / "small", 2_000, 64, 2, 4), rows_file(folder, 0)
-    turns, real, steps = Turns(), Loop._one, BLOCK * BLOCKS
-    asked = {
-        True: request(folder, model, rows, max_steps=steps, tracked=True),
-        False: request(folder, model, rows, max_steps=steps, log_every=10**6),
-    }
-    names = {asked[on].recipe.run.name: on for on in asked}
-
-    def in_turn(self: Loop, step: int) -> None:
-        turns.step(names[self._folder.run.name], step, lambda: real(self, step))
-
-    Loop._one = in_turn  # type: ignore[method-assign]
+    real = Loop._one
+    blocks = Blocks(real)
+    Loop._one = lambda self, step: blocks.step(self, step)  # type: ignore[method-assign]
     try:
-        both = [threading.Thread(target=train, args=(Training(request=one),)) for one in asked.values()]
-        for thread in both:
-            thread.start()
-        for thread in both:
-            thread.join()
+        train(Training(request=request(folder, model, rows, max_steps=BLOCK * BLOCKS, tracked=True)))
     finally:
         Loop._one = real  # type: ignore[method-assign]
     found = {}
-    for what, times in (("CPU time", turns.cpu), ("wall time", turns.wall)):
-        ratios = [math.log(off / on) for off, on in zip(times[False][2:], times[True][2:], strict=True)]
+    for what, times in (("CPU time", blocks.cpu), ("wall time", blocks.wall)):
+        ratios = [math.log(off / on) for off, on in zip(times[False][1:], times[True][1:], strict=True)]
         centre, error = statistics.mean(ratios), statistics.stdev(ratios) / math.sqrt(len(ratios))
         low, high = (math.exp(centre + sign * 2 * error) for sign in (-1, 1))
+        step_ms = 1000 * statistics.median(times[False]) / BLOCK
         print(
-            f"journal and tracker, {what}: {len(ratios)} pairs of {BLOCK} steps, 95 % interval {low:.3f} to {high:.3f}"
+            f"journal and tracker, {what}: {len(ratios)} pairs of {BLOCK} steps of {step_ms:.1f} ms, "
+            f"95 % interval {low:.3f} to {high:.3f}"
         )
         found[f"steps/s, journal and tracker over neither, {what}"] = math.exp(centre)
     return found

@@ -12,6 +12,7 @@ import pytest
 from tiny_training import Bench
 
 import wmtp
+from wmtp_train.export import export
 from wmtp_train.folder import COMPLETE
 
 STOP = Callable[[int, int], Any]
@@ -65,16 +66,19 @@ def test_a_half_checkpoint_is_removed_and_not_read(bench: Bench) -> None:
     assert not bench.of().partial(6).exists()
 
 
-def test_a_checkpoint_whose_file_was_cut_is_left_out_with_a_warning(
+def test_a_checkpoint_whose_file_was_cut_or_changed_is_left_out_and_not_exported(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.train()
     digests = bench.digests()
-    data = next(bench.of().at(6).glob("*.distcp"))
-    data.write_bytes(data.read_bytes()[:-10])
-    with caplog.at_level("WARNING", "wmtp.train"):
-        bench.train()
-    assert "missing, cut or damaged" in caplog.text
+    for step, change in ((6, lambda data: data[:-10]), (4, lambda data: data[:-2000] + b"x" + data[-1999:])):
+        data = next(bench.of().at(step).glob("*.distcp"))
+        data.write_bytes(change(data.read_bytes()))
+        with pytest.raises(wmtp.ConfigError, match=r"is damaged: .*export another one"):
+            export(bench.request(), next(one for one in bench.of().whole() if one.step == step))
+    bench.train()
+    assert f"{bench.of().at(6)} is left out" in caplog.text
+    assert "its sha256 is another" in caplog.text
     assert bench.digests() == digests
 
 
@@ -192,7 +196,7 @@ def test_a_gradient_that_is_not_a_number_moves_no_weight(bench: Bench, monkeypat
     assert json.loads((bench.of().path / "not-finite-00000003-0.json").read_text())["examples"]
 
 
-@pytest.mark.parametrize("damage", ["{", "{}", "gone"])
+@pytest.mark.parametrize("damage", ["edited", "{}", "gone", "copied"])
 def test_a_checkpoint_whose_state_is_damaged_is_left_out_with_a_warning(
     bench: Bench, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
@@ -200,7 +204,15 @@ def test_a_checkpoint_whose_state_is_damaged_is_left_out_with_a_warning(
     digests = bench.digests()
     for step in (2, 4):
         place = bench.of().at(step) / ("state.json" if step == 4 else ".metadata")
-        place.write_text(damage) if damage != "gone" else place.unlink()
+        if damage == "edited":
+            place.write_bytes(place.read_bytes().replace(b'"step": 4', b'"step": 3') if step == 4 else b"x")
+        elif damage == "copied" and step == 4:
+            shutil.rmtree(place.parent)
+            shutil.copytree(bench.of().at(2), place.parent)
+        elif damage == "gone":
+            place.unlink()
+        else:
+            place.write_text(damage)
     bench.train(train={"max_steps": 4})
     assert f"checkpoint {bench.of().at(4)} is left out" in caplog.text
     assert f"checkpoint {bench.of().at(2)} is left out" in caplog.text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,20 @@ import wmtp
 if TYPE_CHECKING:
     from wmtp_train.loop import TrainingResult
     from wmtp_train.plan import TrainingRequest
+
+
+@contextmanager
+def between_steps() -> Iterator[None]:
+    """Within, a SIGUSR1 that meets no step ends nothing: all that was done is saved."""
+    try:
+        before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 @click.command("train")
@@ -37,6 +53,7 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Find and check everything, weigh one batch, and train nothing.")
 @click.pass_obj
+@between_steps()
 def train_command(
     session: wmtp.Session,
     config: str,
@@ -71,7 +88,7 @@ def train_command(
         click.echo("\n".join(lines(request, processes)))
         return None
     result = train_here(request, resume=resume)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK") == "0":
         click.echo(said(result))
     if result.ending == "stopped":
         os.kill(os.getpid(), signal.SIGTERM)  # the signal's own message and exit status, now that all is saved

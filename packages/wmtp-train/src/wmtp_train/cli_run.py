@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 import wmtp
-from wmtp_train.cli import check_installed, process_arguments, request_of, train_here
+from wmtp_train.cli import between_steps, check_installed, process_arguments, request_of, train_here
 
 if TYPE_CHECKING:
     from wmtp_train.plan import TrainingRequest
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default="runs", help="Folder of run folders.")
 @click.option("--processes", type=click.IntRange(1), default=1, help="Processes that train, sharded by FSDP2.")
 @click.pass_obj
+@between_steps()
 def command(
     session: wmtp.Session, config: str, recipe: str, overrides: tuple[str, ...], runs: Path, processes: int
 ) -> None:

@@ -8,6 +8,7 @@ import attrs
 from attrs import validators
 
 import wmtp
+from wmtp_train.settings import MOST, MOST_ROWS
 
 _RATE = [validators.ge(0.0), validators.lt(1.0)]
 
@@ -32,10 +33,10 @@ class CriticConfig:
     run: Annotated[str, wmtp.Resolved("path")]
     evaluator: str | None = None
     pairs_per_problem: int = attrs.field(default=8, validator=validators.ge(1))
-    length_ratio: float = attrs.field(default=2.0, validator=validators.ge(1.0))
+    length_ratio: float = attrs.field(default=2.0, validator=[validators.ge(1.0), validators.le(float(MOST))])
     max_length: int = attrs.field(default=2048, validator=validators.ge(2))
-    steps: int = attrs.field(default=200, validator=validators.ge(1))
-    batch_pairs: int = attrs.field(default=8, validator=validators.ge(1))
-    lr: float = attrs.field(default=1e-3, validator=validators.gt(0.0))
-    trunk_lr: float = attrs.field(default=1e-5, validator=validators.ge(0.0))
+    steps: int = attrs.field(default=200, validator=[validators.ge(1), validators.le(MOST)])
+    batch_pairs: int = attrs.field(default=8, validator=[validators.ge(1), validators.le(MOST_ROWS)])
+    lr: float = attrs.field(default=1e-3, validator=[validators.gt(0.0), validators.le(float(MOST))])
+    trunk_lr: float = attrs.field(default=1e-5, validator=[validators.ge(0.0), validators.le(float(MOST))])
     held_out: float = attrs.field(default=0.2, validator=_RATE)

@@ -21,6 +21,7 @@ from wmtp.weighting import ValueHead
 from wmtp_train import models
 from wmtp_train.critic_pairs import Pair, read_pairs
 from wmtp_train.critic_settings import CriticConfig
+from wmtp_train.folder import described, faults_in, read_json, write_json
 from wmtp_train.order import key, rows_of_step
 from wmtp_train.rows import Batch, Rows
 from wmtp_train.tokens import Document
@@ -97,8 +98,27 @@ def _identity(loaded: wmtp.LoadedModel, settings: CriticConfig, pairs: Sequence[
     }
 
 
+def read_critic(folder: Path) -> dict[str, Any]:
+    """A critic's record. Raises ConfigError where there is none, or where a file of the critic was changed since."""
+    if not (folder / RECORD).is_file():
+        raise wmtp.ConfigError(
+            f"{folder} holds no critic (no {RECORD}); `wmtp critic CONFIG RECIPE` makes one from a recipe's section critic"
+        )
+    record = read_json(folder / RECORD)
+    faults = [f"{folder / RECORD} is not what was written"]
+    if record.pop("sha256", None) == _digest(record):
+        faults = faults_in(folder, record["files"])
+    if faults:
+        raise wmtp.ConfigError(f"the critic is damaged: {faults[0]}. Remove {folder}, and make it anew")
+    return record
+
+
+def _digest(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
 def _there(folder: Path, identity: dict[str, Any]) -> CriticResult:
-    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    record = read_critic(folder)
     if record["identity"] != identity:
         differ = sorted(name for name in identity if record["identity"].get(name) != identity[name])
         raise wmtp.ConfigError(
@@ -174,10 +194,12 @@ def _save(loaded: wmtp.LoadedModel, head: ValueHead, record: dict[str, Any], fol
         loaded.model.save_pretrained(partial / MODEL)
         loaded.tokenizer.save_pretrained(partial / MODEL)
         torch.save({name: tensor.cpu() for name, tensor in head.state_dict().items()}, partial / HEAD)
-        (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        files = {str(one.relative_to(partial)): described(one) for one in sorted(partial.rglob("*")) if one.is_file()}
+        record = {**record, "files": files}
+        write_json(partial / RECORD, {**record, "sha256": _digest(record)})
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-__all__ = ["CriticResult", "make_critic"]
+__all__ = ["CriticResult", "make_critic", "read_critic"]

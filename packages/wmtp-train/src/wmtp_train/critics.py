@@ -12,7 +12,7 @@ import torch
 import wmtp
 from wmtp.weighting import ValueHead, check_same_tokenizer
 from wmtp_train import models
-from wmtp_train.critic_train import HEAD, MODEL, RECORD
+from wmtp_train.critic_train import HEAD, MODEL, read_critic
 
 
 def load_critic(folder: Path, *, device: str, tokenizer: Any) -> tuple[Callable[[Any], torch.Tensor], str]:
@@ -27,12 +27,9 @@ def load_critic(folder: Path, *, device: str, tokenizer: Any) -> tuple[Callable[
         A function from a `wmtp_train.rows.Batch` to values [rows, width], and what pins the critic.
 
     Raises:
-        ConfigError: There is no critic in the folder, or it reads other ids.
+        ConfigError: There is no critic in the folder, it is damaged, or it reads other ids.
     """
-    if not (folder / RECORD).is_file():
-        raise wmtp.ConfigError(
-            f"{folder} holds no critic (no {RECORD}); `wmtp critic CONFIG RECIPE` makes one from a recipe's section critic"
-        )
+    read_critic(folder)
     plugins = wmtp.create_plugin_manager()
     recipe = wmtp.load_recipe({"model": {"base_id": str((folder / MODEL).absolute())}}, plugins=plugins)
     loaded = wmtp.create_model_loader(wmtp.load_config({}, plugins=plugins), recipe, plugins=plugins).load_model(

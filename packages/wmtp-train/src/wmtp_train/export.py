@@ -9,7 +9,7 @@ import torch
 
 import wmtp
 from wmtp_train import schedule, sequential, state
-from wmtp_train.folder import EXPORTED, Checkpoint, TrainingFolder, read_json, write_json, write_text
+from wmtp_train.folder import EXPORTED, Checkpoint, TrainingFolder, faults_of, read_json, write_json, write_text
 from wmtp_train.lora import add_adapters, merge_adapters
 from wmtp_train.plan import TrainingRequest
 from wmtp_train.processes import Processes
@@ -27,13 +27,23 @@ def export(request: TrainingRequest, checkpoint: Checkpoint, *, destination: Pat
 
     Returns:
         The folder.
+
+    Raises:
+        ConfigError: The checkpoint is damaged, or something else is in the way.
     """
     folder = TrainingFolder(request.folder)
     place = destination or folder.export(checkpoint.step)
+    mark = f"{checkpoint.state['key']} step {checkpoint.step}\n"
     if (place / EXPORTED).is_file():
+        if (found := (place / EXPORTED).read_text(encoding="utf-8", errors="replace")) != mark:
+            raise wmtp.ConfigError(
+                f"{place} is the export of another checkpoint ({found.strip()}); choose another folder"
+            )
         return place
     if place.exists():
         raise wmtp.ConfigError(f"{place} is in the way: it is no finished export; choose another folder, or remove it")
+    if wrong := faults_of(checkpoint):
+        raise wmtp.ConfigError(f"checkpoint {checkpoint.path} is damaged: {wrong[0]}; export another one (--step)")
     train = sections_of(request.recipe).train
     loaded = wmtp.create_model_loader(request.config, request.recipe, plugins=request.plugins).load_model(
         device="cpu", dtype=_dtype(folder)
@@ -53,7 +63,7 @@ def export(request: TrainingRequest, checkpoint: Checkpoint, *, destination: Pat
                     parameter.copy_(ema.means[name])
     if train.lora is not None:
         merge_adapters(model)
-    _write(loaded, request.plugins, place)
+    _write(loaded, request.plugins, place, mark)
     return place
 
 
@@ -61,7 +71,7 @@ def _dtype(folder: TrainingFolder) -> str:
     return str(read_json(folder.plan)["identity"]["dtype"])
 
 
-def _write(loaded: wmtp.LoadedModel, plugins: wmtp.Plugins, place: Path) -> None:
+def _write(loaded: wmtp.LoadedModel, plugins: wmtp.Plugins, place: Path, mark: str) -> None:
     model = loaded.model
     modules, named = sequential.detached(model), model.config.architectures
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +87,7 @@ def _write(loaded: wmtp.LoadedModel, plugins: wmtp.Plugins, place: Path) -> None
         if hasattr(type(model.config), "runs_as") and named:  # the class that runs here is a stand-in of ours
             config = read_json(partial / "config.json")
             write_json(partial / "config.json", {**config, "architectures": named})
-        write_text(partial / EXPORTED, "")
+        write_text(partial / EXPORTED, mark)
         partial.rename(place)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,7 +1,8 @@
 """The folder of a training, ``runs/<name>/train``: its plan, its journal, its checkpoints and its exports.
 
 A checkpoint is written into a folder of its own that nobody reads, and gets its name when it is whole: a kill at any moment
-leaves whole checkpoints and, at most, one folder that the next start removes.
+leaves whole checkpoints and, at most, one folder that the next start removes. Its mark ``COMPLETE`` holds the sha256 of
+state.json, and that the sha256 of every other file: what was changed since is seen.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,8 @@ import wmtp
 COMPLETE = "COMPLETE"
 STATE = "state.json"
 EXPORTED = ".complete"
-"""The mark of an export that is finished."""
+"""The mark of an export that is finished; it says of what."""
 _PARTIAL = ".partial-"
-SMALL = 1 << 20
-"""Bytes below which a file is read at each start: a checkpoint's index among them."""
 log = logging.getLogger("wmtp.train")
 
 
@@ -89,16 +88,8 @@ class TrainingFolder:
     def _marked(self) -> Iterator[tuple[Path, dict[str, Any] | str]]:
         """Each folder with the mark, and its state; or what is wrong with that."""
         for path in sorted(self.checkpoints.glob("step-*")):
-            if not (path / COMPLETE).is_file():
-                continue
-            try:
-                state = read_json(path / STATE)
-            except wmtp.ConfigError as error:
-                yield path, str(error)
-                continue
-            kinds = {"step": int, "files": dict, "key": str, "world": int, "progress": dict}
-            wrong = [name for name, kind in kinds.items() if not isinstance(state.get(name), kind)]
-            yield path, f"{path / STATE}: damaged: no {wrong[0]}" if wrong else state
+            if (path / COMPLETE).is_file():
+                yield path, _state_of(path)
 
     def at(self, step: int) -> Path:
         """Where the checkpoint of a step is."""
@@ -125,10 +116,10 @@ class TrainingFolder:
     def publish(self, step: int, state: dict[str, Any]) -> Checkpoint:
         """Gives a checkpoint that is written its name: sizes and digests, then the mark, then the rename."""
         partial, path = self.partial(step), self.at(step)
-        files = {one.name: _described(one) for one in sorted(partial.iterdir()) if one.name not in (STATE, COMPLETE)}
+        files = {one.name: described(one) for one in sorted(partial.iterdir()) if one.name not in (STATE, COMPLETE)}
         state = {**state, "step": step, "files": files}
         write_json(partial / STATE, state)
-        write_text(partial / COMPLETE, "")
+        write_text(partial / COMPLETE, f"{described(partial / STATE)['sha256']}\n")
         _sync_folder(partial)
         if path.exists():  # the same step, saved by a session before this one
             shutil.rmtree(path)
@@ -188,32 +179,41 @@ def held_alone(path: Path, lock_name: str, busy: str) -> Iterator[None]:
         lock.release()
 
 
+def _state_of(path: Path) -> dict[str, Any] | str:
+    """What a checkpoint with the mark says of itself; or what is wrong with that."""
+    try:
+        mark, found = (path / COMPLETE).read_bytes().strip(), (path / STATE).read_bytes()
+    except OSError as error:
+        return f"{path / STATE}: damaged: {error.strerror}"
+    if hashlib.sha256(found).hexdigest().encode() != mark:
+        return f"{path / STATE}: damaged: it is not what was written (its sha256 is not that in {COMPLETE})"
+    state: dict[str, Any] = json.loads(found)
+    if path.name != f"step-{state['step']:08d}":
+        return f"{path}: damaged: it holds the checkpoint of step {state['step']}"
+    return state
+
+
 def faults_of(checkpoint: Checkpoint) -> list[str]:
-    """What is wrong with a checkpoint's files, by size and sha256; nothing, if all is well."""
+    """What is wrong with a checkpoint's files; nothing, if all is well. Reads all of it."""
+    return faults_in(checkpoint.path, checkpoint.state["files"])
+
+
+def faults_in(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What is wrong with a folder's files, by name → size and sha256 as `described` had them."""
     found = []
-    for name, wanted in checkpoint.state.get("files", {}).items():
-        path = checkpoint.path / name
+    for name, wanted in files.items():
+        path = folder / name
         if not path.is_file():
             found.append(f"{path} is missing")
         elif path.stat().st_size != wanted["size"]:
             found.append(f"{path} has {path.stat().st_size} bytes, not {wanted['size']}")
-        elif _described(path) != wanted:
+        elif described(path) != wanted:
             found.append(f"{path} is damaged: its sha256 is another")
     return found
 
 
-def sizes_wrong(checkpoint: Checkpoint) -> list[str]:
-    """Files that are missing, cut or, where they are small, damaged: what a look without reading large ones tells."""
-    return [
-        str(path)
-        for name, wanted in checkpoint.state.get("files", {}).items()
-        if not (path := checkpoint.path / name).is_file()
-        or path.stat().st_size != wanted["size"]
-        or (wanted["size"] < SMALL and _described(path) != wanted)
-    ]
-
-
-def _described(path: Path) -> dict[str, Any]:
+def described(path: Path) -> dict[str, Any]:
+    """Size and sha256 of a file."""
     with path.open("rb") as stream:
         return {"size": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 
@@ -222,7 +222,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises ConfigError where it is missing or damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise wmtp.ConfigError(f"{path}: damaged: {error}") from None
     if not isinstance(found, dict):
         raise wmtp.ConfigError(f"{path}: damaged: not an object")

@@ -51,7 +51,7 @@ def _row(path: Path, number: int, line: bytes) -> tuple[int, float, dict[str, fl
     try:
         row: dict[str, Any] = json.loads(line)
         return int(row["step"]), float(row["time"]), {name: float(value) for name, value in row["values"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise wmtp.ConfigError(
             f"{path}, line {number}: damaged: {error!r}. Remove that line: the training goes on, and its curve has a gap there."
         ) from None

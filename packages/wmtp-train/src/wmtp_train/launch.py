@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import wmtp
 from wmtp_train.plan import TrainingRequest, check_processes
@@ -46,7 +48,8 @@ def launch(processes: int, arguments: Sequence[str]) -> None:
         shutdown_timeout=SHUTDOWN_S,
     )
     try:
-        elastic_launch(config, sys.executable)("-m", "wmtp", *arguments)
+        with _passed_on():
+            elastic_launch(config, sys.executable)("-m", "wmtp", *arguments)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         raise wmtp.WmtpError(
@@ -57,6 +60,36 @@ def launch(processes: int, arguments: Sequence[str]) -> None:
         # The processes have saved and ended; this one ends as a signal ends it.
         signal.signal(error.sigval, signal.default_int_handler if error.sigval == signal.SIGINT else _terminated)
         os.kill(os.getpid(), error.sigval)
+
+
+@contextmanager
+def _passed_on() -> Iterator[None]:
+    """Within, SIGUSR1 goes on to the processes that train: those children that have come to where they listen for it."""
+
+    def pass_on(number: int, _: object) -> None:
+        for child in _children():
+            with suppress(OSError):  # it has ended meanwhile
+                if int(_status(child, "SigCgt"), 16) >> (number - 1) & 1:
+                    os.kill(child, number)
+
+    try:
+        before = signal.signal(signal.SIGUSR1, pass_on)
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def _children() -> list[int]:
+    return [int(one) for tasks in Path("/proc/self/task").glob("*/children") for one in tasks.read_text().split()]
+
+
+def _status(process: int, field: str) -> str:
+    lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(field))
 
 
 def _terminated(number: int, frame: object) -> None:

@@ -16,7 +16,7 @@ import torch
 import wmtp
 from wmtp.events import CheckpointSaved, StepLogged
 from wmtp_train import schedule, state
-from wmtp_train.folder import Checkpoint, TrainingFolder, sizes_wrong
+from wmtp_train.folder import Checkpoint, TrainingFolder, faults_of
 from wmtp_train.journal import Journal
 from wmtp_train.plan import Plan
 from wmtp_train.processes import Processes, Signals
@@ -181,10 +181,16 @@ class Loop:
                 self._save(step)
             self._take(self._saver.finish())
             raise wmtp.WmtpError(
-                f"the {fault.what} of step {step + 1} is not a number; the weights are those of step {step}. Its rows are in "
-                f"{path}. Lower optim.lr, look at these rows, or set train.on_nan: skip."
+                f"the {fault.what} of step {step + 1} is not a number; the weights are those of step {step}{self._beyond()}. "
+                f"Its rows are in {path}. Lower optim.lr, look at these rows, or set train.on_nan: skip."
             )
         log.warning("step %d is left out: its %s is not a number (%s)", step + 1, fault.what, path)
+
+    def _beyond(self) -> str:
+        """Which weights are no numbers themselves: such a model was broken before."""
+        model = self._plan.model
+        broken = [name for name, weight in model.named_parameters() if not bool(torch.isfinite(_local(weight)).all())]
+        return f", and not all of them are numbers themselves ({broken[0]})" if broken else ""
 
     def _write(self, step: int, values: dict[str, float]) -> None:
         if self._journal is not None:
@@ -253,6 +259,12 @@ class Loop:
         self._folder.keep(keep.keep_last, keep.keep_best, self._uploads.pending if self._uploads is not None else ())
 
 
+def _local(weight: torch.Tensor) -> torch.Tensor:
+    """What this process has of it."""
+    mine: torch.Tensor = weight.to_local() if hasattr(weight, "to_local") else weight
+    return mine.detach()
+
+
 def _shown(sums: Sums, coefficients: list[float]) -> dict[str, float]:
     values = sums.values("train")
     loss = sum(c * values.get(f"train/weighted_ce_head_{head}", 0.0) for head, c in enumerate(coefficients))
@@ -260,7 +272,7 @@ def _shown(sums: Sums, coefficients: list[float]) -> dict[str, float]:
 
 
 def latest(folder: TrainingFolder, key: str) -> Checkpoint | None:
-    """The newest checkpoint to go on from.
+    """The newest checkpoint to go on from. It is read whole: nothing that was damaged on the disk is trained on.
 
     Raises:
         ConfigError: The training here is of another recipe.
@@ -271,8 +283,8 @@ def latest(folder: TrainingFolder, key: str) -> Checkpoint | None:
                 f"{found.path} belongs to another training (key {found.state.get('key')}, this one is {key}); use another "
                 "run.name"
             )
-        if wrong := sizes_wrong(found):
-            log.warning("checkpoint %s is left out: %s is missing, cut or damaged", found.path, wrong[0])
+        if wrong := faults_of(found):
+            log.warning("checkpoint %s is left out: %s", found.path, wrong[0])
             continue
         return found
     return None

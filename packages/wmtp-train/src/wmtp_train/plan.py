@@ -206,6 +206,8 @@ def _check_upload(sections: Sections, config: wmtp.Config, plugins: wmtp.Plugins
     scheme, url, _ = to.partition("://")
     if url and scheme not in plugins.schemes:
         raise wmtp.ConfigError(f"checkpoint.upload: {plugins.missing('URL scheme', scheme, plugins.schemes)}")
+    if url and not to.partition("://")[2].strip("/"):
+        raise wmtp.ConfigError(f"checkpoint.upload: {to!r} names no place; give one, such as {scheme}://bucket/prefix")
     if not url and config.storage.mode == "local":
         raise wmtp.ConfigError(
             f"checkpoint.upload: {to!r} is a key of the configured storage, and storage.mode is local; give a URL, such as "

@@ -6,9 +6,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import torch
@@ -21,6 +21,7 @@ import wmtp
 LOST_WORDS = ("closed by peer", "reset by peer", "Broken pipe", "Socket closed", "gloo/transport", "NCCL")
 """What libraries say of a connection to a process that has ended."""
 ANSWER_S = 5.0
+Found = TypeVar("Found")
 
 
 @attrs.frozen(kw_only=True)
@@ -75,6 +76,21 @@ class Processes:
         except (RuntimeError, OSError):  # the store is on the first node, and has gone with it
             return () if self.first else self.names[:1]
 
+    def of_first(self, find: Callable[[], Found]) -> Found:
+        """What the first process finds, on all of them, and so is a ConfigError that it raises; a collective."""
+        told: list[Any] = [None]
+        if self.first:
+            try:
+                told = [find()]
+            except wmtp.ConfigError as error:
+                told = [error]
+        if self.world > 1:
+            dist.broadcast_object_list(told, src=0)
+        found: Found = told[0]
+        if isinstance(found, wmtp.ConfigError):
+            raise found
+        return found
+
     def same(self, text: str) -> bool:
         """Whether all of them have the same text; a collective."""
         if self.world == 1:
@@ -99,18 +115,46 @@ def threads(wanted: int | str) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _counted(name: str, otherwise: int) -> int:
+    """A whole number of the environment, 0 or more."""
+    said = os.environ.get(name, str(otherwise))
+    if not said.isdecimal() or (name == "WORLD_SIZE" and int(said) < 1):
+        raise wmtp.ConfigError(
+            f"the environment variable {name} is {said!r}: torchrun sets it; leave it out without torchrun"
+        )
+    return int(said)
+
+
+def _met() -> tuple[Any, int, int]:
+    """The store that all processes share, this one's rank, and how many they are."""
+    if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+        raise wmtp.ConfigError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, and {', '.join(missing)} not set: torchrun sets all of them; for one "
+            "process leave WORLD_SIZE out"
+        )
+    _counted("RANK", 0)
+    try:
+        store, rank, world = next(rendezvous("env://"))
+    except (RuntimeError, ValueError, OSError) as error:
+        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise wmtp.WmtpError(
+            f"process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} does not reach the first one at {place}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return store, rank, world
+
+
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
     """Joins the group that the environment names (``torchrun`` sets it), or none."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
+    if _counted("WORLD_SIZE", 1) == 1:
         yield Processes(device=device)
         return
     kind = torch.device(device).type
     if kind == "cuda":
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)
-    store, rank, world = next(rendezvous("env://"))
+    store, rank, world = _met()
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", store=store, rank=rank, world_size=world
     )

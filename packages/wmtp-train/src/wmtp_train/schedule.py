@@ -77,6 +77,11 @@ def active_heads(step: int, heads: HeadsConfig, count: int) -> int:
 
 def check_heads(heads: HeadsConfig, available: int, why: str = "") -> int:
     """The number of heads to train. Raises ConfigError where the model has fewer. why: it has some that cannot be trained."""
+    if available < 1:
+        raise wmtp.ConfigError(
+            f"the model has {available} heads, so there is none to train; n_future_tokens in its config.json counts the "
+            "next-token head too"
+        )
     count = heads.count or available
     if count > available:
         raise wmtp.ConfigError(

@@ -86,15 +86,15 @@ def detached(model: Any) -> Any:
 
 
 def choose_trained(model: Any, heads: int, *, freeze_trunk: bool) -> None:
-    """Says which parameters are trained: modules that are no head among `heads` are not, nor the trunk where it is frozen.
+    """Says which parameters are trained: modules and extra heads that are none of `heads` are not, nor a frozen trunk.
 
     Raises:
         ConfigError: Nothing would be left.
     """
     modules = getattr(model, "mtp_modules", None)
-    if modules is not None:
-        for module in modules.items[max(heads - 1, 0) :]:
-            module.requires_grad_(False)
+    further = getattr(model, "extra_heads", ()) if modules is None else modules.items
+    for module in further[max(heads - 1, 0) :]:
+        module.requires_grad_(False)
     if not freeze_trunk:
         return
     trained = tuple(f"{of}{number}." for number in range(heads - 1) for of in (f"{PREFIX}items.", "extra_heads."))

@@ -9,23 +9,26 @@ from attrs import validators
 
 import wmtp
 
-MOST, MOST_ROWS = 10**9, 10**6
-"""Steps or epochs, and rows of a step, beyond which a number is a slip."""
+MOST, MOST_ROWS, MOST_RANK = 10**9, 10**6, 1 << 16
+"""Steps, epochs and factors; rows of a step; an adapter's rank: beyond these a number is a slip."""
+LARGEST_SEED = 2**63 - 1
 ALGORITHMS = ("baseline-mtp", "mtp-baseline", "critic-wmtp", "rho1-wmtp")
 
 
 def _none_or_positive(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not value > 0:
-        raise ValueError(f"{attribute.name} must be above 0, not {value}")
+    if value is not None and not 0 < value <= MOST:
+        raise ValueError(f"{attribute.name} must be above 0 and at most {MOST:.0e}, not {value}")
 
 
 def _none_or_not_negative(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     for one in value if isinstance(value, tuple) else () if value is None else (value,):
-        if not one >= 0:
-            raise ValueError(f"{attribute.name} must not be below 0: {one}")
+        if not 0 <= one <= MOST:
+            raise ValueError(f"{attribute.name} must not be below 0, nor above {MOST:.0e}: {one}")
 
 
 _SHARE = [validators.ge(0.0), validators.le(1.0)]
+_FACTOR = [validators.gt(0.0), validators.le(float(MOST))]
+_FACTOR_OR_NONE = [validators.ge(0.0), validators.le(float(MOST))]
 
 
 @attrs.frozen(kw_only=True)
@@ -77,8 +80,8 @@ class LoraConfig:
         target_modules: Ends of the names of the modules that get one.
     """
 
-    rank: int = attrs.field(default=64, validator=validators.ge(1))
-    alpha: float = attrs.field(default=128.0, validator=validators.gt(0.0))
+    rank: int = attrs.field(default=64, validator=[validators.ge(1), validators.le(MOST_RANK)])
+    alpha: float = attrs.field(default=128.0, validator=_FACTOR)
     dropout: float = attrs.field(default=0.0, validator=[validators.ge(0.0), validators.lt(1.0)])
     target_modules: tuple[str, ...] = attrs.field(
         default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
@@ -96,7 +99,7 @@ class EarlyStoppingConfig:
     """
 
     patience: int = attrs.field(default=3, validator=validators.ge(1))
-    min_delta: float = attrs.field(default=0.0, validator=validators.ge(0.0))
+    min_delta: float = attrs.field(default=0.0, validator=_FACTOR_OR_NONE)
 
 
 @attrs.frozen(kw_only=True)
@@ -149,7 +152,9 @@ class TrainConfig:
     eval_every: int | None = attrs.field(default=None, validator=validators.optional(validators.ge(1)))
     log_every: int = attrs.field(default=1, validator=validators.ge(1))
     on_nan: Literal["stop", "skip"] = "stop"
-    seed: int | None = attrs.field(default=None, validator=validators.optional(validators.ge(0)))
+    seed: int | None = attrs.field(
+        default=None, validator=validators.optional([validators.ge(0), validators.le(LARGEST_SEED)])
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -172,12 +177,12 @@ class OptimConfig:
     """
 
     optimizer: Literal["adamw"] = "adamw"
-    lr: float = attrs.field(default=2e-5, validator=validators.gt(0.0))
+    lr: float = attrs.field(default=2e-5, validator=_FACTOR)
     betas: tuple[float, float] = attrs.field(
         default=(0.9, 0.95), validator=validators.deep_iterable([validators.ge(0.0), validators.lt(1.0)])
     )
-    eps: float = attrs.field(default=1e-8, validator=validators.gt(0.0))
-    weight_decay: float = attrs.field(default=0.1, validator=validators.ge(0.0))
+    eps: float = attrs.field(default=1e-8, validator=_FACTOR)
+    weight_decay: float = attrs.field(default=0.1, validator=_FACTOR_OR_NONE)
     grad_clip: float | None = attrs.field(default=1.0, validator=_none_or_positive)
     scheduler: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
     warmup_ratio: float = attrs.field(default=0.03, validator=_SHARE)

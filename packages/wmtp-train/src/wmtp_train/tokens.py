@@ -41,11 +41,12 @@ def document(tokenizer: Any, example: wmtp.Example, *, max_length: int, chat: bo
     prompt's tokens then, else alone.
 
     Raises:
-        ConfigError: It has no answer, no token of the answer fits, or a chat template is missing.
+        ConfigError: It has no answer, no token of the answer fits, a chat template is missing, or its text is no Unicode.
     """
     if not example.answer.strip():
         raise wmtp.ConfigError(f"example {example.id}: its answer is empty, so there is nothing to learn")
     text, special = _prompt(tokenizer, example, chat)
+    _check_text(example.id, text + example.answer)
     before = _ids(tokenizer, text, special) if text else _beginning(tokenizer)
     whole = _ids(tokenizer, text + example.answer, special) if text else before + _ids(tokenizer, example.answer, False)
     together = whole[: len(before)] == before
@@ -68,6 +69,15 @@ def document(tokenizer: Any, example: wmtp.Example, *, max_length: int, chat: bo
     )
 
 
+def _check_text(name: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise wmtp.ConfigError(
+            f"example {name}: {text[error.start]!a} is half of a character (a surrogate): no tokenizer takes it; leave it out"
+        ) from None
+
+
 def _prompt(tokenizer: Any, example: wmtp.Example, chat: bool) -> tuple[str, bool]:
     """The prompt's text, and whether the tokenizer adds its special tokens to it."""
     if isinstance(example.prompt, str) and not (chat and example.prompt):
@@ -78,7 +88,10 @@ def _prompt(tokenizer: Any, example: wmtp.Example, chat: bool) -> tuple[str, boo
             f"example {example.id} is asked in turns, and the model's tokenizer has no chat template; set data.train.chat: "
             "false, or use a tokenizer that has one"
         )
-    text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    try:
+        text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # whatever the template's author wrote
+        raise wmtp.ConfigError(f"example {example.id}: the model's chat template refuses its turns: {error}") from error
     return text, False
 
 

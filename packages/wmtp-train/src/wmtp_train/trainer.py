@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
+import torch
 
 import wmtp
 from wmtp.events import Emitter, RunFinished, StepLogged
@@ -44,7 +46,7 @@ def train(training: Training) -> TrainingResult:
     """
     request = training.request
     folder = TrainingFolder(request.folder)
-    with threads(request.config.devices.threads), joined(request.device) as processes:
+    with threads(request.config.devices.threads), joined(request.device) as processes, _memory():
         request = attrs.evolve(request, device=processes.device)
         plan = _together(processes, lambda: make_plan(request, world=processes.world))
         if not processes.same(plan.key):
@@ -57,9 +59,23 @@ def train(training: Training) -> TrainingResult:
             return _session(plan, processes, folder, training)
 
 
+@contextmanager
+def _memory() -> Iterator[None]:
+    """Says in a sentence that memory is not enough; on a CPU the library has no class for that error."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "can't allocate memory" not in str(error):
+            raise
+        raise wmtp.WmtpError(
+            f"memory is not enough for this training: {str(error).splitlines()[0]}. Lower train.micro_batch_size, max_length "
+            "or train.lora.rank, set train.activation_checkpointing, or share the weights between processes (--processes)."
+        ) from error
+
+
 def _session(plan: Plan, processes: Processes, folder: TrainingFolder, training: Training) -> TrainingResult:
     request = training.request
-    checkpoint = latest(folder, plan.key)
+    checkpoint = processes.of_first(lambda: latest(folder, plan.key))
     uploads = _uploads(plan, request, folder) if processes.first else None
     if checkpoint is not None and (ending := over(checkpoint, plan.steps)):
         _finish(uploads)
@@ -124,7 +140,10 @@ def _check_same(folder: TrainingFolder, plan: Plan) -> None:
     before: dict[str, Any] = read_json(folder.plan)
     if before.get("key") == plan.key:
         return
-    known, now = _flat(before.get("identity", {})), _flat(json.loads(json.dumps(plan.identity)))
+    identity = before.get("identity", {})
+    if not isinstance(identity, Mapping):
+        raise wmtp.ConfigError(f"{folder.plan}: damaged: its identity is no object")
+    known, now = _flat(identity), _flat(json.loads(json.dumps(plan.identity)))
     changed = [
         f"  {name}: {_short(known.get(name))} → {_short(now.get(name))}"
         for name in sorted({*known, *now})

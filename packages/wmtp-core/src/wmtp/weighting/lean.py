@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
 
 from wmtp.weighting.loss import head_scales
 from wmtp.weighting.targets import all_targets
@@ -191,14 +192,15 @@ class _Lean(torch.autograd.Function):
             wanted, own = rows.ids[index], rows.weight[index]
             with torch.enable_grad():
                 leaf = flat[index].requires_grad_(True)
-                logits = project(leaf[None])[0]
-            losses, right, of_logits = _block(logits.detach(), wanted, own * scale[head])
-            of_leaf, *of_parameters = torch.autograd.grad(logits, [leaf, *trained], of_logits, allow_unused=True)
-            del logits, of_logits
-            gradient[index] = of_leaf
-            for number, found in enumerate(of_parameters):
-                known = sums[number]
-                sums[number] = found if known is None or found is None else known.add_(found)
+                logits = project(leaf[None])
+            edge = get_gradient_edge(logits)
+            losses, right, of_logits = _block(logits.detach()[0], wanted, own * scale[head])
+            assert of_logits is not None
+            del logits  # before there is a gradient of the parameters, which is as large
+            found = torch.autograd.grad(edge, [leaf, *trained], of_logits[None], allow_unused=True)
+            del of_logits
+            gradient[index] = _added(sums, found)
+            del found
             rows.add(head, losses, own, right)
         ctx.save_for_backward(gradient.view_as(states), *(s for s in sums if s is not None))
         ctx.present = [s is not None for s in sums]
@@ -216,10 +218,20 @@ class _Lean(torch.autograd.Function):
         return (*constants, of_states * upstream, *(next(found) if one else None for one in ctx.trained))
 
 
+def _added(sums: list[Tensor | None], found: Sequence[Tensor | None]) -> Tensor:
+    """Adds the parameters' gradients to their sums; returns that of the rows, which comes first."""
+    of_rows, *of_parameters = found
+    for number, one in enumerate(of_parameters):
+        known = sums[number]
+        sums[number] = one if known is None or one is None else known.add_(one)
+    assert of_rows is not None
+    return of_rows
+
+
 def _block(logits: Tensor, ids: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """(CE of each row, whether its largest logit is the target's, the gradient of Σ w · CE): logits [rows, vocabulary]."""
     largest = logits.amax(-1, keepdim=True).float()
-    share = (logits.float() - largest).exp_()
+    share = (logits - largest).exp_()  # in float32, as `largest` is
     total = share.sum(-1, keepdim=True)
     wanted = logits.gather(-1, ids[:, None]).float()
     losses = (total.log() + largest - wanted)[:, 0]
