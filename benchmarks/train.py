@@ -6,7 +6,8 @@
   full logits of every head; interleaved rounds in one process on one thread, medians. Once with every token trained, and once
   as fine-tuning has it: half of each row is a prompt.
 - memory: peak of a whole training (weights, gradients, AdamW, activations) with four heads, beside one head of the same trunk
-  and beside four heads with full logits, at a vocabulary of 32,000; each in a process of its own, above what imports take.
+  and beside four heads with full logits, at a vocabulary of 32,000; each in a process of its own. Of tensors, and, without a
+  limit, of the process above what imports take.
 - journal: steps a second with a line of the journal each step and a tracker beside, over neither: one training logs in every
   other block of its steps, and the ratio of paired blocks is told with its interval.
 
@@ -15,6 +16,7 @@ Exit status 1 where a limit is missed.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import math
@@ -29,6 +31,7 @@ from typing import Any
 
 import attrs
 import torch
+from torch.profiler import ProfilerActivity, profile
 from transformers import PreTrainedTokenizerFast, Trainer, TrainerCallback, TrainingArguments
 
 import wmtp
@@ -176,33 +179,46 @@ def status(field: str) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
-def peak_here(folder: Path, which: str) -> float:
-    """MiB above what imports took."""
-    torch.set_num_threads(1)
-    model, rows = folder / "memory", folder / "rows-0.jsonl"
-    torch.randn(64, 64) @ torch.randn(64, 64)
-    before = status("VmRSS")
+def two_steps(folder: Path, which: str) -> None:
+    """A training of two steps with so many heads, or of Hugging Face's Trainer over full logits."""
     if which == "full logits":
-        theirs(folder, model, 0, 2)
+        theirs(folder, folder / "memory", 0, 2)
     else:
-        train(Training(request=request(folder, model, rows, max_steps=int(__import__("os").environ.get("STEPS","2")), heads={"count": int(which)})))
-    return status("VmHWM") - before
+        asked = request(folder, folder / "memory", folder / "rows-0.jsonl", max_steps=2, heads={"count": int(which)})
+        train(Training(request=asked))
+
+
+def peak_here(folder: Path, which: str, what: str) -> float:
+    """MiB: what tensors took at their peak, as torch's allocator counts them; or what the process took above imports."""
+    torch.set_num_threads(1)
+    torch.randn(64, 64) @ torch.randn(64, 64)
+    if what == "resident":
+        before = status("VmRSS")
+        two_steps(folder, which)
+        return status("VmHWM") - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        two_steps(folder, which)
+    changes = sorted(
+        (e.start_ns(), e.nbytes()) for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"
+    )
+    return max(itertools.accumulate(size for _, size in changes)) / 2**20
 
 
 def memory(folder: Path) -> dict[str, float]:
+    """Tensors have limits; what a process takes depends on how its heap is cut up, by a tenth from one call to the next."""
     model_folder(folder / "memory", 32_000, 128, 8, 4)
     rows_file(folder, 0)
-    peaks = {}
-    for which in ("4", "1", "full logits"):
-        done = subprocess.run(
-            [sys.executable, __file__, "peak", str(folder), which], capture_output=True, text=True, check=True
-        )
-        peaks[which] = float(done.stdout.splitlines()[-1])
-    print(", ".join(f"{which}: {mib:.0f} MiB" for which, mib in peaks.items()))
-    return {
-        "peak, 4 heads over 1 head": peaks["4"] / peaks["1"],
-        "peak, 4 heads over 4 heads with full logits": peaks["4"] / peaks["full logits"],
-    }
+    found = {}
+    for what, told in (("tensors", "peak"), ("resident", "resident peak")):
+        peaks = {}
+        for which in ("4", "1", "full logits"):
+            command = [sys.executable, __file__, "peak", str(folder), which, what]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            peaks[which] = float(done.stdout.splitlines()[-1])
+        print(f"{what}: " + ", ".join(f"{which}: {mib:.0f} MiB" for which, mib in peaks.items()))
+        found[f"{told}, 4 heads over 1 head"] = peaks["4"] / peaks["1"]
+        found[f"{told}, 4 heads over 4 heads with full logits"] = peaks["4"] / peaks["full logits"]
+    return found
 
 
 class Blocks:
@@ -229,7 +245,7 @@ class Blocks:
 
 
 def journal(folder: Path) -> dict[str, float]:
-    """Paired blocks of one training. CPU time is of all its threads; the tracker is a process beside, and its own is not in it."""
+    """Paired blocks of one training. CPU time is of all its threads; that of the tracker's process beside is not in it."""
     torch.set_num_threads(1)
     model, rows = model_folder(folder / "small", 2_000, 64, 2, 4), rows_file(folder, 0)
     real = Loop._one
@@ -256,7 +272,7 @@ def journal(folder: Path) -> dict[str, float]:
 def main() -> int:
     logging.disable(logging.WARNING)
     if sys.argv[1:2] == ["peak"]:
-        print(peak_here(Path(sys.argv[2]), sys.argv[3]))
+        print(peak_here(Path(sys.argv[2]), *sys.argv[3:5]))
         return 0
     missed = 0
     with tempfile.TemporaryDirectory() as place:
