@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import wmtp
+from wmtp.contracts.catalog import Registered
 from wmtp.errors import PluginError
+from wmtp.evaluation.engine import GivenModel, RunEngine
+from wmtp.plugins.calling import called, read
 
 
 def returns(value: Any) -> Callable[..., Any]:
@@ -114,3 +120,72 @@ def test_a_record_names_itself_where_a_choice_or_a_class_is_wrong() -> None:
         wmtp.Completion(**{**made, "finish_reason": "eos"})
     with pytest.raises(TypeError, match=r"^Completion\.key must be a wmtp\.SampleKey, not 'p'$"):
         wmtp.Completion(**{**made, "key": "p"})
+
+
+KEY = wmtp.SampleKey(evaluator="x-v1", problem="p", index=0)
+DONE = wmtp.Completion(key=KEY, text="", finish_reason="stop", tokens=0, seconds=0.0)
+
+
+class ScriptedEngine:
+    def __init__(self, answers: Any, identity: Any = types.MappingProxyType({"weights": "none"})) -> None:
+        self._answers, self.identity = answers, identity
+
+    def generate(self, requests: Any, sampling: wmtp.Sampling) -> Any:
+        list(requests)
+        return self._answers
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        (None, "returned None, not an iterator"),
+        ([{"text": ""}], "not a wmtp.Completion"),
+        ([DONE, DONE], "sample 0 of problem p of x-v1, which it was not asked for or has given already"),
+        ([attrs.evolve(DONE, key=attrs.evolve(KEY, index=7))], "sample 7 of problem p"),
+        ([attrs.evolve(DONE, key=attrs.evolve(KEY, evaluator="y-v1"))], "of problem p of y-v1"),
+        ([attrs.evolve(DONE, extra={"why": object()})], "extra that is no JSON, for sample 0 of problem p"),
+    ],
+)
+def test_an_engine_answers_what_it_was_asked(tmp_path: Path, answers: Any, words: str) -> None:
+    engine = RunEngine(GivenModel(ScriptedEngine(answers)), tmp_path)
+    with pytest.raises(PluginError, match=words):
+        list(engine.generate(iter([wmtp.GenerationRequest(key=KEY, prompt="x")]), wmtp.Sampling()))
+
+
+@pytest.mark.parametrize("engine", [None, object(), ScriptedEngine([], "abc")])
+def test_what_is_given_as_an_engine_is_one(engine: Any) -> None:
+    with pytest.raises(PluginError, match="an engine has `generate`, and `identity`"):
+        GivenModel(engine)
+
+
+def late(*rows: Any) -> Iterator[Any]:
+    yield from rows
+    raise KeyError("split")
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (None, "returned None, not rows"),
+        ("rows", "returned 'rows', not rows"),
+        ({"a": 1}, "returned {'a': 1}, not rows"),
+        ([{}, 3], "gave 3 as row 1"),
+        (iter([{}, 3]), "gave 3 as row 1"),
+        (late({}), "row 1, of wmtp-x 1.0 failed: KeyError: 'split'"),
+    ],
+)
+def test_rows_that_are_none_are_the_data_sets(found: Any, words: str) -> None:
+    owned = Registered(None, "wmtp-x", "1.0", None)
+    with pytest.raises(PluginError, match=words):
+        list(read(found, "DatasetSpec.load of data set 'x'", owned))
+
+
+def test_a_factorys_error_names_it_and_cores_own_stays_a_fault_of_ours() -> None:
+    def fail(distribution: str) -> None:
+        with called("LoaderSpec.load", Registered(None, distribution, "1.0", None)):
+            raise KeyError("base")
+
+    with pytest.raises(PluginError, match=r"^LoaderSpec\.load of wmtp-x 1\.0 failed: KeyError: 'base'\. "):
+        fail("wmtp-x")
+    with pytest.raises(KeyError):
+        fail("wmtp-core")

@@ -22,12 +22,14 @@ from wmtp.contracts.engines import (
     Message,
     Refreshes,
     Replays,
+    SampleKey,
     Sampling,
     ScoresHeads,
 )
 from wmtp.errors import ConfigError, PluginError
 from wmtp.kit.spreading import summed
 from wmtp.loaders import ModelLoader
+from wmtp.plugins.calling import checked_engine
 from wmtp.runs.folder import read_object, write_atomically
 
 
@@ -37,7 +39,7 @@ class GivenModel:
     reference = "in memory"
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._engine = checked_engine(engine, "what was given as engine")
         if isinstance(engine, Refreshes):
             engine.refresh()
 
@@ -50,6 +52,23 @@ class GivenModel:
 
     def stamp(self) -> dict[str, str]:
         return {key: str(value) for key, value in self._engine.identity.items()}
+
+
+def _fault(completion: object, wanted: set[SampleKey]) -> str:
+    """Why this is no completion of those that are wanted; empty where it is one."""
+    if not isinstance(completion, Completion):
+        return f"{completion!r:.80}, not a wmtp.Completion"
+    key = completion.key
+    if key not in wanted:
+        return (
+            f"sample {key.index} of problem {key.problem} of {key.evaluator}, which it was not asked for or has given already: "
+            "a completion has the key of its request"
+        )
+    try:
+        json.dumps(completion.extra) if completion.extra else None
+    except (TypeError, ValueError) as error:
+        return f"Completion.extra that is no JSON, for sample {key.index} of problem {key.problem}: {error}"
+    return ""
 
 
 class RunEngine:
@@ -132,7 +151,24 @@ class RunEngine:
             write_atomically(self._file, json.dumps(kept, indent=1, sort_keys=True) + "\n")
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
-        return self._open().generate(requests, sampling)
+        """Raises PluginError for what is no answer to a request."""
+        wanted: set[SampleKey] = set()
+
+        def asked() -> Iterator[GenerationRequest]:
+            for request in requests:
+                wanted.add(request.key)
+                yield request
+
+        found: object = self._open().generate(asked(), sampling)
+        if not isinstance(found, Iterable):
+            raise PluginError(
+                f"the engine of {self._loader.reference!r} returned {found!r:.80}, not an iterator of wmtp.Completion"
+            )
+        for completion in found:
+            if fault := _fault(completion, wanted):
+                raise PluginError(f"the engine of {self._loader.reference!r} gave {fault}")
+            wanted.remove(completion.key)
+            yield completion
 
     def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
         """Raises ConfigError where the engine has no heads to score with: it replays what is stored."""

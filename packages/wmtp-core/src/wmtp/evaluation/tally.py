@@ -153,4 +153,4 @@ def _told(errors: Sequence[Completion]) -> Iterator[str]:
         alike.setdefault((completion.key.problem, completion.error), []).append(completion.key.index)
     for (problem, error), indices in alike.items():
         listed = ", ".join(map(str, indices[:NAMED])) + (", …" if len(indices) > NAMED else "")
-        yield f"problem {problem}, sample{'s' if len(indices) > 1 else ''} {listed}: {error}"
+        yield f"problem {problem}, sample{'s' if len(indices) > 1 else ''} {listed}: {error or 'the engine gives no reason'}"

@@ -11,6 +11,7 @@ from wmtp.contracts.loading import DatasetRequest, Resource
 from wmtp.errors import ConfigError
 from wmtp.loaders.locations import ReadsStorage, Remotes
 from wmtp.loaders.settings import LoaderConfig, as_config, as_loader_config
+from wmtp.plugins.calling import called, read
 from wmtp.storage.chain import Location, NotHere, resolve
 from wmtp.storage.hub import from_hub
 from wmtp.storage.transfer import Report
@@ -30,7 +31,8 @@ class DataLoader(ReadsStorage):
         plugins = remotes.plugins
         if dataset not in plugins.datasets:
             raise ConfigError(plugins.missing("data set", dataset, plugins.datasets))
-        self._spec = plugins.datasets[dataset].spec
+        self._owned = plugins.datasets[dataset]
+        self._spec = self._owned.spec
         self._url = local if local and "://" in local else ""
         self._local = Path(local) if local and not self._url else None
         self._key = f"paths.datasets.{dataset}_local"
@@ -84,7 +86,10 @@ class DataLoader(ReadsStorage):
     def rows(self, split: str, limit: int | None = None) -> Iterable[Mapping[str, Any]]:
         """The rows of a split, as the data set's plugin reads them. limit: no more than this many will be read."""
         request = DatasetRequest(dataset=self._spec.name, split=split, fetch=self._fetch, limit=limit)
-        return self._spec.load(request)
+        what = f"DatasetSpec.load of data set {self._spec.name!r}"
+        with called(what, self._owned):
+            found: object = self._spec.load(request)
+        return read(found, what, self._owned)
 
 
 def create_data_loader(
