@@ -64,7 +64,7 @@ def steps(walls: zygote.Walls) -> dict[str, Callable[[], None]]:
 
     def own() -> None:
         rights()
-        candidate.prepare(channel, channel)
+        candidate.prepare(channel)
 
     def limited() -> None:
         own()
@@ -102,7 +102,7 @@ def inside(count: int) -> dict[str, float]:
         os.waitpid(first, 0)
         result: dict[str, float] = json.loads(text)
         return result
-    walls, _ = zygote._build_walls(outside, found)
+    walls, _ = zygote._build_walls(outside, found, lockdown.open_proc())
     gc.collect()
     gc.freeze()
     costs = {}

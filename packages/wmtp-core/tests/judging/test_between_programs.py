@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
@@ -22,6 +23,10 @@ CHANNELS = {
     ),
     "inodes": ("for n in range(9): open(str(n), 'w')", "os.stat('.').st_ino > 3"),
     "names": ("", "os.getcwd() != '/box/tmp/program'"),
+    "files without a name": (
+        "import os\nfor _ in range(9): os.close(os.open('.', os.O_TMPFILE | os.O_RDWR))",
+        "os.open('x', os.O_CREAT) and os.stat('x').st_ino != 3",
+    ),
 }
 
 
@@ -35,6 +40,27 @@ def test_a_channel_carries_no_bit_in_two_hundred_programs(channel: str, strict: 
         sent = strict.submit((send if draw.random() < 0.5 else "") + "\ndef f(): return False", look).result()
         assert sent.passed, sent
         assert strict.submit(f"import os\ndef f(): return {receive}", look).result().passed
+
+
+def test_a_folder_that_nobody_touches_does_not_tell_how_long_it_has_been_so(strict: SandboxJudge) -> None:
+    assert strict.submit("def f(): return False", CallTests(tests=("assert f() is False",))).result().passed
+    time.sleep(0.2)
+    look = "import os\ndef f(): return min(os.stat(name).st_ctime_ns for name in ('.', '/tmp'))"
+    began = time.time_ns() - 50_000_000  # files' clocks tick
+    outcome = strict.submit(look, CallTests(tests=(f"assert f() > {began}",))).result()
+    assert outcome.passed, outcome
+
+
+def test_what_tells_counts_of_the_whole_kernel_is_missing(strict: SandboxJudge) -> None:
+    look = """
+import ctypes, os
+call = ctypes.CDLL(None, use_errno=True).syscall
+numbers = {"x86_64": (332, 434), "aarch64": (291, 434)}[os.uname().machine]
+def f():
+    return [call(numbers[0], -100, b".", 0, 0xFFF, ctypes.create_string_buffer(512)), call(numbers[1], os.getpid(), 0)]
+"""
+    outcome = strict.submit(look, CallTests(tests=("assert f() == [-1, -1]",))).result()
+    assert outcome.passed, outcome
 
 
 @pytest.mark.parametrize(

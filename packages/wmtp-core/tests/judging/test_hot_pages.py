@@ -6,6 +6,8 @@ import ctypes
 import mmap
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,20 @@ def _count_faults(ring: int) -> tuple[int, int]:
     after = written_by_a_child()
     hot_pages.unpin(ring)
     return bare, after - (bare - 100)
+
+
+def test_code_in_huge_pages_is_the_same_code_at_the_same_place() -> None:
+    """In an interpreter of its own, since what is replaced stays so. Where the kernel has no huge pages, nothing is."""
+    script = (
+        "import json, re\nfrom wmtp.judging.sandbox import huge_text\n"
+        "count = huge_text.replace()\n"
+        "huge = sum(int(n) << 10 for n in re.findall(r'AnonHugePages: +(\\d+)', open('/proc/self/smaps').read()))\n"
+        "assert json.loads(json.dumps([1.5, {'a': None}])) == [1.5, {'a': None}]\n"
+        "assert count % huge_text.HUGE == 0 and huge >= count and huge_text.replace() == 0\n"
+        "print(count)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_neighbouring_pages_are_one_range() -> None:

@@ -26,13 +26,14 @@ OURS = 1 << 62  # handles from here on name functions of the checker
 FRAME_LIMIT = codec.MAX_BYTES + 4096
 
 
-def prepare(descriptor: int, kept: int) -> _socket.socket:
-    """Own session, and no descriptors but the channel, which is returned, and `kept`."""
+def prepare(descriptor: int, *kept: int) -> _socket.socket:
+    """Own session, and no descriptors but the channel, which is returned, and those to be kept."""
     os.setsid()
-    first, last = (descriptor, kept) if descriptor < kept else (kept, descriptor)
-    os.closerange(3, first)
-    os.closerange(first + 1, last)
-    os.closerange(last + 1, 256)
+    first = 3
+    for open_one in sorted((descriptor, *kept)):
+        os.closerange(first, open_one)
+        first = open_one + 1
+    os.closerange(first, 256)
     return _socket.socket(
         _socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor
     )  # the C type: every page touched is a fault

@@ -24,11 +24,12 @@ from wmtp.judging.wire import channel, codec, frames
 
 TIMES = 50
 PATIENCE_SECONDS = 5.0
-_CASES = """import os, sys
+_CASES = """import os, sys, _weakref
+class Last: pass
+last = Last()
+sys.stop = _weakref.ref(last, lambda _: os.kill(os.getpid(), 19))  # SIGSTOP, as one of the last things that happen
 first, second = map(int, input().split())
 print(first + second)
-sys.stdout.flush()
-os.kill(os.getpid(), 19)  # SIGSTOP
 """
 Frame = tuple[int, bytes]
 _ADD = "def add(first, second=1):\n    return first + second\n"
@@ -95,55 +96,63 @@ Play = Callable[[socket.socket, int, str], set[int]]
 
 
 def written(one: One, proc: int) -> set[int]:
-    """The pages that this process and its children write for most programs, by address. proc is a descriptor of /proc.
+    """The pages that this process and its children write for most programs, by address, while both live: what this one
+    writes once a child has ended costs it less than a copy. proc is a descriptor of /proc.
 
     Raises OSError where /proc does not tell.
     """
     seen = Counter[int]()
     for program in _PROGRAMS:
-        mine, childs = _watched(one, proc, functools.partial(_play_calls, _script(*program)))
-        seen.update(mine | childs)
+        seen.update(_watched(one, proc, functools.partial(_play_calls, _script(*program))))
     return {page for page, times in seen.items() if times >= len(_PROGRAMS) / 2}
 
 
 def written_by_cases(one: One, proc: int) -> set[int]:
     """The same of the keeper of a stdin program and its cases."""
-    return _watched(one, proc, _play_cases)[1]
+    return _watched(one, proc, _play_cases)
 
 
-def _watched(one: One, proc: int, play: Play) -> tuple[set[int], set[int]]:
-    """The pages that this process has written while it served one program, and those that `play` has found."""
+def _watched(one: One, proc: int, play: Play) -> set[int]:
+    """The pages that `play` has found, which sees them from a process of its own. A page that only one process holds has been
+    written by it, as long as a witness who writes nothing holds all as they were."""
+    witness = _stopped()
     control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours, childs = socket.socketpair()
-    pages, told = os.pipe()
+    told, tell = os.pipe()
     zygote = os.readlink("self", dir_fd=proc)
     player = lockdown.fork()
     if player == 0:
         try:
             try:
-                found = play(ours, proc, zygote)
-                os.write(told, struct.pack(f"={len(found)}Q", *found))
+                pages = play(ours, proc, zygote)
+                os.write(tell, struct.pack(f"={len(pages)}Q", *pages))
             finally:  # or nothing is told
                 theirs.send(b"stop")
-            while True:  # until it is killed: it shares what nobody has written meanwhile
-                signal.pause()
         finally:
             os._exit(1)
-    try:
-        for end in (theirs, ours):
-            end.close()
-        os.close(told)
-        one(control, childs.detach())
-        mine = hot_pages.own("self", proc)
-    finally:
-        os.kill(player, signal.SIGKILL)
-        os.waitpid(player, 0)
-        control.close()
-        with os.fdopen(pages, "rb") as file:
-            data = file.read()
+    for descriptor in (tell, ours.detach()):
+        os.close(descriptor)
+    one(control, childs.detach())
+    with os.fdopen(told, "rb") as file:
+        data = file.read()
+    os.kill(witness, signal.SIGKILL)
+    for process in (witness, player):
+        os.waitpid(process, 0)
+    control.close()
+    theirs.close()
     if not data:
         raise OSError("nobody saw which pages are written")
-    return mine, set(struct.unpack(f"={len(data) // 8}Q", data))
+    return set(struct.unpack(f"={len(data) // 8}Q", data))
+
+
+def _stopped() -> int:
+    """A fork of this process that never runs."""
+    pid = lockdown.fork()
+    if pid == 0:
+        while True:
+            signal.pause()
+    os.kill(pid, signal.SIGSTOP)
+    return pid
 
 
 def _children(proc: int, process: str) -> list[str]:
@@ -152,21 +161,19 @@ def _children(proc: int, process: str) -> list[str]:
 
 
 def _childs_name(proc: int, zygote: str) -> str:
-    """The program's process, by its name in /proc: the child of the zygote that is not this one."""
-    me = os.readlink("self", dir_fd=proc)
-    (found,) = (name for name in _children(proc, zygote) if name != me)
-    return found
+    """The program's process, by its name in /proc: the youngest child of the zygote, which lists them in order."""
+    return _children(proc, zygote)[-1]
 
 
 def _play_calls(script: list[Frame], sock: socket.socket, proc: int, zygote: str) -> set[int]:
     for kind, payload in script:
         channel.send(sock, kind, payload)
         channel.receive(sock, candidate.FRAME_LIMIT)
-    return hot_pages.own(_childs_name(proc, zygote), proc)
+    return hot_pages.own(zygote, proc) | hot_pages.own(_childs_name(proc, zygote), proc)
 
 
 def _play_cases(sock: socket.socket, proc: int, zygote: str) -> set[int]:
-    """Cases that print, then stop, so that they can be looked at. What the keeper has written is seen after the last."""
+    """Cases that print, then stop as they end, so that they can be looked at, and their keeper with them."""
     channel.send(sock, frames.PROGRAM, _CASES.encode())
     channel.receive(sock, candidate.FRAME_LIMIT)
     keeper = _childs_name(proc, zygote)
@@ -178,10 +185,10 @@ def _play_cases(sock: socket.socket, proc: int, zygote: str) -> set[int]:
             if time.monotonic() > until:
                 return set()
             time.sleep(0.0005)
-        found |= hot_pages.own(case, proc)
+        found |= hot_pages.own(case, proc) | hot_pages.own(keeper, proc)
         os.kill(int(_line(proc, case, "NSpid").split()[-1]), signal.SIGKILL)  # /proc may be another pid namespace's
         channel.receive(sock, candidate.FRAME_LIMIT)
-    return found | hot_pages.own(keeper, proc)
+    return found
 
 
 def _stopped_child(proc: int, keeper: str) -> str:

@@ -25,7 +25,7 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "utimensat": (280, 88), "fallocate": (285, 47), "openat": (257, 56), "mkdirat": (258, 34),
     "newfstatat": (262, 79), "unlinkat": (263, 35), "renameat": (264, 38), "linkat": (265, 37),
     "symlinkat": (266, 36), "readlinkat": (267, 78), "fchmodat": (268, 53), "faccessat": (269, 48),
-    "renameat2": (316, 276), "statx": (332, 291), "faccessat2": (439, 439), "getdents64": (217, 61),
+    "renameat2": (316, 276), "faccessat2": (439, 439), "getdents64": (217, 61),
     "dup3": (292, 24), "pipe2": (293, 59), "sendfile": (40, 71), "copy_file_range": (326, 285),
     "utimes": (235, None), "futimesat": (261, None), "utime": (132, None),
     # memory
@@ -41,7 +41,7 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     # signals, among the processes of the namespace
     "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "rt_sigpending": (127, 136),
     "rt_sigtimedwait": (128, 137), "rt_sigsuspend": (130, 133), "sigaltstack": (131, 132), "kill": (62, 129),
-    "tkill": (200, 130), "tgkill": (234, 131), "pidfd_open": (434, 434),
+    "tkill": (200, 130), "tgkill": (234, 131),
     # processes and threads; clone is filtered by its flags below
     "fork": (57, None), "vfork": (58, None), "exit": (60, 93), "exit_group": (231, 94), "wait4": (61, 260),
     "waitid": (247, 95), "set_tid_address": (218, 96), "set_robust_list": (273, 99), "get_robust_list": (274, 100),
@@ -78,14 +78,17 @@ _REFUSED: dict[str, tuple[tuple[int | None, int | None], int, int, int]] = {
     "clock_gettime": ((228, 113), 0, 0xFFFFFFF8, 0xFFFFFFF0), "clock_nanosleep": ((230, 115), 0, 0xFFFFFFF8, 0xFFFFFFF0),
     "timer_create": ((222, 107), 0, 0xFFFFFFF8, 0xFFFFFFF0),
 }  # fmt: skip
-# The zygote's, which mounts a file system for each program; nobody else has the capability.
+# The zygote's, which mounts file systems for programs and watches them; nobody else has the capability, or such a descriptor.
 _ZYGOTES: dict[str, tuple[int, int]] = {
     "mount": (165, 40), "umount2": (166, 39), "capset": (126, 91), "landlock_restrict_self": (446, 446),
+    "inotify_add_watch": (254, 27),
 }  # fmt: skip
-# libc tries these and falls back when they are missing; EPERM would make it give up.
+# libc tries these and falls back when they are missing; EPERM would make it give up. A pidfd's inode number counts
+# what the whole kernel has started, and the number of a mount, which statx tells, what it has mounted.
 _MISSING: dict[str, tuple[int | None, int | None]] = {
     "clone3": (435, 435), "openat2": (437, 437), "futex_waitv": (449, 449),
     "epoll_pwait2": (441, 441), "fchmodat2": (452, 452), "fadvise64": (221, 223), "sysinfo": (99, 179), "mincore": (27, 232),
+    "pidfd_open": (434, 434), "statx": (332, 291),
 }  # fmt: skip
 _CLONE = (56, 220)
 _CLONE_NEW = 0x7E020080  # every CLONE_NEW* flag, time namespaces included
@@ -100,7 +103,7 @@ _NOT_THE_CHECKERS = {
     "creat", "truncate", "ftruncate", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "link", "linkat",
     "unlink", "unlinkat", "symlink", "symlinkat", "chmod", "fchmod", "fchmodat", "utimensat", "utimes", "futimesat", "utime",
     "fallocate", "open", "openat", "copy_file_range", "sendfile", "fork", "vfork", "kill", "tkill", "tgkill", "setsid",
-    "setpgid", "pidfd_open",
+    "setpgid",
 }  # fmt: skip
 _WRITES = 0x643  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND
 

@@ -32,11 +32,16 @@ ERROR_TAIL = 2000  # bytes of stderr kept for the detail
 
 
 def serve(
-    sock: _socket.socket, limits: Mapping[str, Any], sweep: Callable[[], float], pin: Callable[[], None] | None
+    sock: _socket.socket,
+    limits: Mapping[str, Any],
+    deaths: watchdog.Deaths,
+    sweep: Callable[[], float],
+    pin: Callable[[], None] | None,
 ) -> None:
     """Compiles the program, then runs a case for each request until the channel closes.
 
-    sweep kills whatever a case left running and returns the CPU seconds those processes used; pin makes each fork cheaper.
+    deaths tells of cases that end; sweep kills whatever a case left running and returns the CPU seconds those processes used;
+    pin makes each fork cheaper.
     """
     _, payload = channel.receive(sock, candidate.FRAME_LIMIT)
     try:
@@ -53,7 +58,7 @@ def serve(
         pin()
     while True:
         _, data = channel.receive(sock, candidate.FRAME_LIMIT)
-        head, output = _run_case(code, main, data, limits, sweep)
+        head, output = _run_case(code, main, data, limits, deaths, sweep)
         folders.empty(folder)
         channel.send(sock, frames.RAN, json.dumps(head).encode() + b"\0" + output)
 
@@ -93,6 +98,7 @@ def _run_case(
     main: list[types.ModuleType],
     data: bytes,
     limits: Mapping[str, Any],
+    deaths: watchdog.Deaths,
     sweep: Callable[[], float],
 ) -> tuple[dict[str, Any], bytes]:
     """One run → (how it ended, what it printed). `main` holds the program's module, of which its child lets go at the end."""
@@ -108,17 +114,17 @@ def _run_case(
         os.dup2(out_end, 1)
         os.dup2(err_end, 2)
         os.closerange(3, 256)
+        deaths.unblock()
         lockdown.limit_program(limits["bounds"])
         _run_program(code, main)  # does not return
     for descriptor in (stdin, out_end, err_end):
         os.close(descriptor)
-    process = os.pidfd_open(pid)
     until = watchdog.Watchdog(pid, limits["cpu"])
-    stopped, output, errors = _drain(process, out, err, until, limits["output_mib"] << 20)
+    stopped, output, errors = _drain(pid, deaths, out, err, until, limits["output_mib"] << 20)
     os.kill(pid, signal.SIGKILL) if stopped else None
     _, status, usage = os.wait4(pid, 0)
     cpu = usage.ru_utime + usage.ru_stime + sweep()
-    for descriptor in (process, out, err):
+    for descriptor in (out, err):
         os.close(descriptor)
     if name == limits["stdin"]:
         with contextlib.suppress(OSError):
@@ -139,21 +145,26 @@ def _run_case(
     return head, output
 
 
-def _drain(process: int, out: int, err: int, until: watchdog.Watchdog, cap: int) -> tuple[str, bytes, bytes]:
+def _drain(
+    pid: int, deaths: watchdog.Deaths, out: int, err: int, until: watchdog.Watchdog, cap: int
+) -> tuple[str, bytes, bytes]:
     """Reads both pipes while the program runs → (why it has to be stopped, output, end of stderr).
 
     Ends when it has exited, not when a stray child lets go of the pipe.
     """
     poll = select.poll()
-    for descriptor in (process, out, err):
+    for descriptor in (deaths.descriptor, out, err):
         poll.register(descriptor, select.POLLIN)
-    output, errors = bytearray(), b""
+    output, errors, ended = bytearray(), b"", False
     while True:
-        events = [descriptor for descriptor, _ in until.wait(poll)]
+        # Once it has exited, only what the pipes still hold is read.
+        events = [descriptor for descriptor, _ in (poll.poll(0) if ended else until.wait(poll))]
         if not events:
-            return "spent", bytes(output), errors
-        for descriptor in (out, err):
-            if descriptor not in events:
+            return "" if ended else "spent", bytes(output), errors
+        for descriptor in events:
+            if descriptor == deaths.descriptor:
+                deaths.clear()
+                ended = watchdog.has_ended(pid)
                 continue
             piece = os.read(descriptor, 1 << 16)
             if not piece:
@@ -164,8 +175,6 @@ def _drain(process: int, out: int, err: int, until: watchdog.Watchdog, cap: int)
                     return "flooded", b"", errors
             else:
                 errors = (errors + piece)[-ERROR_TAIL:]
-        if events == [process]:  # exited, and nothing left to read
-            return "", bytes(output), errors
 
 
 def _run_program(code: types.CodeType, main: list[types.ModuleType]) -> None:

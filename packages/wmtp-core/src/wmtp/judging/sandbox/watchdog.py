@@ -1,11 +1,47 @@
-"""When a process has used up its CPU. For whoever waits for one: the zygote, and the keeper of stdin programs. Standard library
-only.
+"""When a process has ended, or has used up its CPU. For whoever waits for one: the zygote, and the keeper of stdin programs.
+Standard library only.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
 import select
+import signal
 import time
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_NONBLOCK, _CLOEXEC = 0x800, 0x80000
+
+
+class Deaths:
+    """A descriptor to poll: children of whoever polls have ended. Made once, it serves every process that is forked later, and
+    costs a program nothing; a pidfd would, and its inode number tells how many processes the kernel has started.
+    """
+
+    def __init__(self) -> None:
+        """Blocks SIGCHLD in this process and all that it forks, until `unblock`."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+        mask = ctypes.create_string_buffer((1 << signal.SIGCHLD - 1).to_bytes(8, "little"), 128)
+        self.descriptor = int(_libc.signalfd(-1, mask, _NONBLOCK | _CLOEXEC))
+        if self.descriptor < 0:
+            raise OSError(ctypes.get_errno(), "signalfd")
+
+    def clear(self) -> None:
+        """Forgets what is known of already."""
+        try:  # noqa: SIM105  (a context manager would touch more pages, for every program)
+            os.read(self.descriptor, 128)  # signals of one kind are one
+        except BlockingIOError:
+            pass
+
+    @staticmethod
+    def unblock() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a child has ended; it is still to be waited for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 class Watchdog:

@@ -24,12 +24,13 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from wmtp.judging.sandbox import (
     candidate,
     folders,
     hot_pages,
+    huge_text,
     landlock,
     libraries,
     lockdown,
@@ -57,31 +58,26 @@ FIRST_PID = b"100"
 
 
 class Zygote:
-    """One control socket, one level. `strict`: pid 1 of its own namespace; else an ordinary process with a subreaper."""
+    """One control socket, one level. `walls`: pid 1 of its own namespace; else an ordinary process with a subreaper."""
 
     def __init__(
         self,
         control: socket.socket,
         *,
-        strict: bool,
-        scratch: str,
+        folder: folders.Folder,
+        deaths: watchdog.Deaths,
         baseline: int,
-        tmpfs_mib: int,
         walls: Walls | None,
         rules: int | None,
         keepers: Keepers | None = None,
     ) -> None:
-        self._control = control
+        self._control, self._folder, self._deaths = control, folder, deaths
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
-        self._strict = strict
-        self._work = lockdown.WORK if strict else scratch
-        self._tmpfs_mib, self._walls = tmpfs_mib, walls
-        self._rules = rules
+        self._poll.register(deaths.descriptor, select.POLLIN)
+        self._walls, self._rules = walls, rules
         self._baseline = baseline
         self._keepers = keepers
-        self._fresh: os.stat_result | None = None
-        """At level process: what the program's folder is, as long as no program has touched it."""
 
     def loop(self) -> None:
         message, request = b"", {}
@@ -97,34 +93,21 @@ class Zygote:
 
     def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
         limits = request["limits"]
-        limits |= {"baseline": self._baseline, "stdin": lockdown.STDIN if self._strict else ""}
+        limits |= {"baseline": self._baseline, "stdin": lockdown.STDIN if self._walls else ""}
         limits["bounds"] = candidate.bounds(limits)
         return request
 
     def _one(self, request: dict[str, Any], descriptor: int) -> bytes:
-        folder = f"{self._work}/program"
+        self._folder.enter()
         if self._walls:
-            lockdown.mount_work(self._tmpfs_mib)
             self._walls.next_pid()
-            os.mkdir(folder, 0o700)
-        else:
-            self._fresh = folders.fresh(folder, self._fresh)
-        os.chdir(folder)
+        self._deaths.clear()
         pid = lockdown.fork()
         if pid == 0:
             self._child(request, descriptor)  # does not return
-        os.chdir("/")
         os.close(descriptor)
-        process = os.pidfd_open(pid)
-        self._poll.register(process, select.POLLIN)
         # The keeper of stdin programs goes on for as long as there are cases; it looks at the CPU of each.
-        cpu = request["limits"]["cpu"] if request["mode"] == "call" else math.inf
-        events = watchdog.Watchdog(pid, cpu).wait(self._poll)
-        self._poll.unregister(process)
-        os.close(process)
-        stopped = any(descriptor != process for descriptor, _ in events)
-        if stopped:
-            self._await_stop()
+        stopped = self._await(pid, request["limits"]["cpu"] if request["mode"] == "call" else math.inf)
         status, cpu, peak = self._sweep(pid)
         if self._keepers and request["mode"] == "stdio":
             hot_pages.unpin(self._keepers.ring)
@@ -132,6 +115,18 @@ class Zygote:
         if not stopped:
             self._await_stop()
         return report
+
+    def _await(self, pid: int, cpu: float) -> bool:
+        """Waits until a program has to end: whether it is because the checker says so, and not by itself or for its CPU."""
+        until = watchdog.Watchdog(pid, cpu)
+        while events := until.wait(self._poll):
+            if any(descriptor != self._deaths.descriptor for descriptor, _ in events):
+                self._await_stop()
+                return True
+            self._deaths.clear()
+            if watchdog.has_ended(pid):
+                break
+        return False
 
     def _await_stop(self) -> None:
         if not self._control.recv(MAX_REQUEST):
@@ -144,12 +139,11 @@ class Zygote:
             if self._rules is not None:
                 landlock.restrict(self._rules)
             limits = request["limits"]
-            keeps = request["mode"] == "stdio"
-            sock = candidate.prepare(descriptor, self._keepers.ring if keeps and self._keepers else descriptor)
-            if keeps:
-                lockdown.become_subreaper()
-                stdin_programs.serve(sock, limits, self._sweep_beside, self._keepers.pin if self._keepers else None)
-            elif request["mode"] == "probe":
+            if request["mode"] == "stdio":
+                self._keep(limits, descriptor)
+            sock = candidate.prepare(descriptor)
+            self._deaths.unblock()
+            if request["mode"] == "probe":
                 channel.send(sock, frames.VALUE, json.dumps(_probe(limits)).encode())
             else:
                 lockdown.limit_program(limits["bounds"])
@@ -159,20 +153,24 @@ class Zygote:
         finally:
             os._exit(0)
 
+    def _keep(self, limits: dict[str, Any], descriptor: int) -> NoReturn:
+        rings = [self._keepers.ring] if self._keepers else []
+        sock = candidate.prepare(descriptor, self._deaths.descriptor, *rings)
+        lockdown.become_subreaper()
+        stdin_programs.serve(
+            sock, limits, self._deaths, self._sweep_beside, self._keepers.pin if self._keepers else None
+        )
+        os._exit(0)
+
     def _clean(self) -> bool:
         """Removes what the program left in /tmp. False where something resists: then this zygote must not go on."""
-        if self._walls:
-            lockdown.unmount_work()
-            return self._walls.last_pid is not None
-        fresh, self._fresh = self._fresh, None
         try:
-            if fresh and os.listdir(self._work) == ["program"] and folders.is_fresh(f"{self._work}/program", fresh):
-                self._fresh = fresh
-            else:
-                folders.empty(self._work)
+            self._folder.clean()
         except OSError:  # it took away the folder above, say
+            if self._walls:
+                raise
             return False
-        return True
+        return not self._walls or self._walls.last_pid is not None
 
     def _sweep(self, pid: int) -> tuple[int, float, float]:
         """Kills all that runs here and reaps it. CPU is that of every process reaped, the peak that of the first.
@@ -200,7 +198,7 @@ class Zygote:
             cpu += usage.ru_utime + usage.ru_stime
 
     def _kill_round(self) -> None:
-        if not self._strict:
+        if not self._walls:
             process_tree.end_below(os.getpid())
             return
         try:  # noqa: SIM105  (a context manager would touch more pages, in every round)
@@ -215,8 +213,6 @@ class _Stage(Zygote):
     def serve(self, mode: str, descriptor: int) -> None:
         limits = {"cpu": 10, "memory_mib": 1024, "output_mib": 1, "input_file": "", "output_file": ""}
         self._one(self._complete({"mode": mode, "limits": limits}), descriptor)
-        if not self._strict:
-            folders.empty(self._work)
 
     def _sweep_beside(self) -> float:
         return 0.0
@@ -313,11 +309,15 @@ def main(descriptor: int) -> None:
     stack = STACK_BYTES if hard == resource.RLIM_INFINITY else min(STACK_BYTES, hard)
     resource.setrlimit(resource.RLIMIT_STACK, (stack, hard))  # room for deep recursion
     _become_warm()
+    huge_text.replace()
     with open("/proc/self/statm", encoding="ascii") as file:
         baseline = int(file.read().split()[0]) * resource.getpagesize()
     known = options["libraries"]
     found = libraries.Libraries(*map(tuple, known)) if known else libraries.find(options["packages"])
     rings = [hot_pages.open_ring(), hot_pages.open_ring()]
+    deaths = watchdog.Deaths()
+    strict = options["level"] == "strict"
+    folder = folders.OwnFileSystem(options["tmpfs_mib"]) if strict else folders.HostFolder(options["scratch"])
     try:
         walls, facts, proc = _settle(control, options, found)
     except OSError as error:
@@ -329,10 +329,9 @@ def main(descriptor: int) -> None:
     gc.freeze()  # children share these pages for as long as nothing touches them
     make = functools.partial(
         Zygote,
-        strict=options["level"] == "strict",
-        scratch=options["scratch"],
+        folder=folder,
+        deaths=deaths,
         baseline=baseline,
-        tmpfs_mib=options["tmpfs_mib"],
         walls=walls,
         rules=walls.rules if walls else landlock.signal_rules(),
     )
