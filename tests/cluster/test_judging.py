@@ -195,7 +195,9 @@ def test_no_cluster_is_told_before_a_sample_is_made(
     write_files: Callable[..., None], evaluate: Callable[..., Any]
 ) -> None:
     write_files()
-    with pytest.raises(wmtp.ConfigError, match=r"no Ray cluster at '127\.0\.0\.1:9'.*ray start --head"):
+    with pytest.raises(
+        wmtp.ConfigError, match=r"judging\.where\.address: no Ray cluster at '127\.0\.0\.1:9'.*ray start"
+    ):
         evaluate("judging.where.name=ray", "judging.where.address=127.0.0.1:9")
 
 

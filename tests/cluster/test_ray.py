@@ -188,6 +188,17 @@ def test_no_cluster_is_told_with_what_starts_one(files: Callable[..., None], eva
         evaluate()
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "http://127.0.0.1:9", "[::1]:9"])
+def test_a_cluster_that_the_environment_names_and_is_gone_is_told(
+    address: str, files: Callable[..., None], evaluate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job's own, say, that has ended: Ray would go on trying."""
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    files(workers=1)
+    with pytest.raises(wmtp.ConfigError, match=r"RAY_ADDRESS: no Ray cluster at .*127\.0\.0\.1|::1.*ray start --head"):
+        evaluate()
+
+
 def test_ray_is_not_imported_before_it_is_used() -> None:
     code = "import sys, wmtp; wmtp.create_plugin_manager(); assert 'ray' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -24,51 +24,50 @@ OBJECT_STORE_BYTES = 80 * 2**20
 """Of a cluster of our own: requests and completions are small, and nothing else goes through it."""
 
 
-def connect(address: str) -> None:
-    """Joins the cluster, once a process.
+def connect(address: str, key: str = "model.loaders.ray.address") -> None:
+    """Joins the cluster, once a process. key: of the configuration that says the address.
 
     Raises:
         ConfigError: There is none at this address.
     """
     if ray.is_initialized():
         return
-    _reachable(address)
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    if address == "auto" and (named := os.environ.get("RAY_ADDRESS")):
+        address, key = named, "the environment variable RAY_ADDRESS"
     try:
-        if address == "local":
-            ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **options)
-        else:
-            ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _no_cluster(address, error) from None
+        _join(address)
+    except (OSError, RuntimeError, ValueError, OverflowError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise wmtp.ConfigError(
+            f"{key}: no Ray cluster at {address!r} ({why}). Start one with 'ray start --head', or set address: local"
+        ) from None
 
 
-def _reachable(address: str) -> None:
-    """Raises ConfigError where host:port is no Ray: Ray itself goes on trying for many minutes, deaf to ctrl-C.
+def _join(address: str) -> None:
+    """Raises what Ray raises, and OSError or ValueError where no Ray listens."""
+    _check_listening(address)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    if address == "local":
+        ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **options)
+    else:
+        ray.init(address=address, **options)
+
+
+def _check_listening(address: str) -> None:
+    """Raises OSError or ValueError where host:port is no Ray: Ray itself goes on trying for many minutes, deaf to ctrl-C.
 
     Ray listens with gRPC, which is HTTP/2: whoever opens such a connection hears a frame of settings.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdecimal():
         return
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S) as connection:
-            if os.environ.get("RAY_USE_TLS", "0") != "0":
-                return
-            connection.sendall(HTTP2_OPENS)
-            heard = connection.recv(4)
-    except (OSError, OverflowError) as error:
-        raise _no_cluster(address, error) from None
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") != "0":
+            return
+        connection.sendall(HTTP2_OPENS)
+        heard = connection.recv(4)
     if len(heard) < 4 or heard[3] != HTTP2_SETTINGS:
-        raise _no_cluster(address, ValueError("something else than Ray listens there"))
-
-
-def _no_cluster(address: str, error: Exception) -> wmtp.ConfigError:
-    why = " ".join(str(error).split())[:160]
-    return wmtp.ConfigError(
-        f"model.loaders.ray.address: no Ray cluster at {address!r} ({why}). Start one with 'ray start --head', or "
-        "set address: local"
-    )
+        raise ValueError("something else than Ray listens there")
 
 
 def lacking(error: Exception) -> wmtp.ConfigError | None:

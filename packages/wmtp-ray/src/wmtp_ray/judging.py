@@ -39,7 +39,7 @@ def open_ray_judge(request: wmtp.JudgeRequest, settings: RayJudgeSettings) -> Ra
         ConfigError: No cluster, or nodes with other versions.
         JudgeError: No node with processors, or one whose sandbox does not hold.
     """
-    connect(settings.address)
+    connect(settings.address, "judging.where.address")
     judge = RayJudge(request, settings)
     try:
         judge.start()
