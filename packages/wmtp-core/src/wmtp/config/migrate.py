@@ -23,8 +23,10 @@ _COMMENT = re.compile(r"\}([ \t]+#[^\r\n]*)$", re.M)  # behind a mapping in flow
 class Migrated:
     """text: the new file. changed: there was work to do.
 
-    removed     (key path, why) of what was left out of it: credentials above all.
-    incomplete  key paths of new sections that say s3 and name no bucket. nested: of those that are not at the top level.
+    Attributes:
+        removed: (key path, why) of what was left out of it: credentials above all.
+        incomplete: Key paths of new sections that say s3 and name no bucket.
+        nested: Of those that are not at the top level.
     """
 
     text: str

@@ -30,8 +30,9 @@ _BODY = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>.*))?", re.D
 class Text(str):
     """A string of the configuration.
 
-    folder    what a relative path in it is relative to.
-    untyped   it came out of ``${…}``, which has no type of its own: it may stand for a number, a bool or null.
+    Attributes:
+        folder: What a relative path in it is relative to.
+        untyped: It came out of ``${…}``, which has no type of its own: it may stand for a number, a bool or null.
     """
 
     __slots__ = ("folder", "untyped")
@@ -64,8 +65,9 @@ class Scalar(Text):
 class Document:
     """One source of configuration, read.
 
-    root   the first word of its key paths: ``config`` or ``recipe``.
-    name   the file as the user named it, or ``""``.
+    Attributes:
+        root: The first word of its key paths: ``config`` or ``recipe``.
+        name: The file as the user named it, or ``""``.
     """
 
     root: str

@@ -16,9 +16,10 @@ from wmtp.contracts.engines import Message
 class Resource:
     """A model or data set that has been found and is on this machine now.
 
-    path     file or folder to read.
-    source   where it came from: ``local``, ``cache``, ``storage:s3``, ``hub`` …, for provenance.
-    version  what pins it: a commit, a manifest digest; ``""`` for a local path, which nothing pins.
+    Attributes:
+        path: File or folder to read.
+        source: Where it came from: ``local``, ``cache``, ``storage:s3``, ``hub`` …, for provenance.
+        version: What pins it: a commit, a manifest digest; ``""`` for a local path, which nothing pins.
     """
 
     path: Path
@@ -40,9 +41,10 @@ class Fetch(Protocol):
 class DatasetRequest:
     """What a `DatasetSpec.load` receives.
 
-    split   the split asked for (``"test"``), in the data set's own words.
-    fetch   brings the data set to this machine; `Resource.path` is a file or a folder.
-    limit   the caller will read no more than this many rows (``None``: all); a loader may stop early.
+    Attributes:
+        split: The split asked for (``"test"``), in the data set's own words.
+        fetch: Brings the data set to this machine; `Resource.path` is a file or a folder.
+        limit: The caller will read no more than this many rows (``None``: all); a loader may stop early.
     """
 
     dataset: str
@@ -72,17 +74,22 @@ class Example:
 class LoadRequest:
     """What a `LoaderSpec.load` receives.
 
-    reference   the model as the user named it: hub id, folder, ``s3://…``, ``reference:``, ``samples:FILE``.
-    n_heads     heads to draft with; ``None`` means all the checkpoint has. speculative: ``"auto"``, ``"always"``, ``"off"``.
-    batch_size  rows decoded together; ``None`` lets the engine plan from free memory.
-    device, dtype   ``"auto"`` or a torch name (``"cuda:0"``, ``"bfloat16"``).
-    threads     of the CPU, for a model that runs there; ``None`` lets the engine weigh.
-    fetch       brings the model's files to this machine.
-    fetch_of    reference and revision of another model, which this one needs → what brings that one's, by the same chain.
-    settings    an instance of `LoaderSpec.settings`, from the recipe's ``model.loaders.<name>``.
-    trust_remote_code   whether Python files that come with the model may run.
-    architectures   records of the families whose multi-token-prediction modules are known.
-    whole_digests   the engine's identity has the sha256 of whole files, however long: the run that it is for was begun so.
+    Attributes:
+        reference: The model as the user named it: hub id, folder, ``s3://…``, ``reference:``, ``samples:FILE``.
+        n_heads: Heads to draft with; ``None`` means all the checkpoint has.
+        speculative: ``"auto"``, ``"always"``, ``"off"``.
+        batch_size: Rows decoded together; ``None`` lets the engine plan from free memory.
+        device: ``"auto"`` or a torch name (``"cuda:0"``).
+        dtype: ``"auto"`` or a torch name (``"bfloat16"``).
+        threads: Of the CPU, for a model that runs there; ``None`` lets the engine weigh.
+        fetch: Brings the model's files to this machine.
+        fetch_of: Reference and revision of another model, which this one needs → what brings that one's, by the same
+            chain.
+        settings: An instance of `LoaderSpec.settings`, from the recipe's ``model.loaders.<name>``.
+        trust_remote_code: Whether Python files that come with the model may run.
+        architectures: Records of the families whose multi-token-prediction modules are known.
+        whole_digests: The engine's identity has the sha256 of whole files, however long: the run that it is for was
+            begun so.
     """
 
     reference: str

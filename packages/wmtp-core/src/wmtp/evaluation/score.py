@@ -38,9 +38,12 @@ def score(
 ) -> Results:
     """Judges the samples of a file with the evaluator `benchmark`, and reports all of its metrics but those `on_request`.
 
-    benchmark   an evaluator id, or the name of a data set that one evaluator has. data: where that data set is.
-    overrides   ``key.path=yaml``, as ``--set`` takes them: ``eval.limit=20``, ``eval.evaluators.mbpp-v1.split=train``.
-    finished    as `wmtp.evaluate` has it.
+    Args:
+        benchmark: An evaluator id, or the name of a data set that one evaluator has.
+        data: Where that data set is.
+        overrides: ``key.path=yaml``, as ``--set`` takes them: ``eval.limit=20``,
+            ``eval.evaluators.mbpp-v1.split=train``.
+        finished: As `wmtp.evaluate` has it.
 
     All samples of the file count, also where problems have different numbers of them: pass@k is reported as far as every
     problem has k. A file that lacks problems of the split, or has others, is refused (not so under ``eval.limit``).

@@ -299,12 +299,15 @@ def open_judge(
 ) -> SandboxJudge:
     """Starts a judge; use it as a context manager.
 
-    level       ``strict`` (every layer, self-tested), ``process`` (no namespaces), ``auto`` (strict where it holds).
-    workers     programs judged side by side; ``auto``: one a core.
-    time_limit  CPU seconds a program; memory_mib: MiB a program, beyond the bare interpreter's.
-    packages    names of installed distributions that programs may import beside the standard library, and what they need.
-    private     paths that no program may read (run folder, data): strict refuses to start where one could.
-    notify      called with each loud note, which `notes` also keeps.
+    Args:
+        level: ``strict`` (every layer, self-tested), ``process`` (no namespaces), ``auto`` (strict where it holds).
+        workers: Programs judged side by side; ``auto``: one a core.
+        time_limit: CPU seconds a program.
+        memory_mib: MiB a program, beyond the bare interpreter's.
+        packages: Names of installed distributions that programs may import beside the standard library, and what they
+            need.
+        private: Paths that no program may read (run folder, data): strict refuses to start where one could.
+        notify: Called with each loud note, which `notes` also keeps.
 
     Raises JudgeError naming the layer where ``strict`` cannot hold, or the package that is missing, and what to do.
     """

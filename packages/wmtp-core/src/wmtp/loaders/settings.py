@@ -21,9 +21,11 @@ Role = Literal["base", "rm", "ref"]
 class LoaderConfig:
     """What a loader needs of a config, for those who have no config.yaml.
 
-    storage      the ``storage`` section, nested form.
-    local_path   a file or folder to read first; for a model, a copy of its role's default.
-    model_paths  role (``base``, ``rm``, ``ref``) → local copy. cache_dir: where downloads are kept.
+    Attributes:
+        storage: The ``storage`` section, nested form.
+        local_path: A file or folder to read first; for a model, a copy of its role's default.
+        model_paths: Role (``base``, ``rm``, ``ref``) → local copy.
+        cache_dir: Where downloads are kept.
     """
 
     storage: Mapping[str, Any] | None = None

@@ -50,10 +50,11 @@ def create_plugin_manager(
 ) -> Plugins:
     """Loads core's own plugin, those given, and those of the installed distributions.
 
-    plugins       modules or objects with hook implementations, in use whatever `allow` says.
-    entry_points  whether to look for installed distributions at all.
-    allow         distributions to load; ``None`` takes WMTP_PLUGINS (comma-separated, empty: none), else all.
-    block         distributions not to import (``--no-plugin``).
+    Args:
+        plugins: Modules or objects with hook implementations, in use whatever `allow` says.
+        entry_points: Whether to look for installed distributions at all.
+        allow: Distributions to load; ``None`` takes WMTP_PLUGINS (comma-separated, empty: none), else all.
+        block: Distributions not to import (``--no-plugin``).
 
     A plugin that fails is left out with one warning on the logger ``wmtp.plugins``; WMTP_STRICT_PLUGINS=1 makes that an
     error. Raises `PluginError` for that, and for names in `allow` or `block` that no distribution has.

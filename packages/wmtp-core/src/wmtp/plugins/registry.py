@@ -18,9 +18,11 @@ S = TypeVar("S")
 class PluginInfo:
     """One line of ``wmtp plugins list``.
 
-    state     loaded; blocked (WMTP_PLUGINS, ``--no-plugin``); incompatible (needs another core); broken.
-    error     why it is not in use, on one line. exception: what it raised, for a traceback under ``--debug``.
-    provides  kind of thing → the names it registered: ``{"evaluator": ("mbpp-v1",), "metric": ("mbpp_exact", …)}``.
+    Attributes:
+        state: Loaded; blocked (WMTP_PLUGINS, ``--no-plugin``); incompatible (needs another core); broken.
+        error: Why it is not in use, on one line.
+        exception: What it raised, for a traceback under ``--debug``.
+        provides: Kind of thing → the names it registered: ``{"evaluator": ("mbpp-v1",), "metric": ("mbpp_exact", …)}``.
     """
 
     distribution: str

@@ -58,8 +58,11 @@ class Citizen:
 class EvaluatorContract(Citizen):
     """An evaluator: cheap import, strict settings, the metrics it promises, resume, references that pass.
 
-    evaluator  its id. rows: rows for its data set, at least two problems with reference solutions; empty if the data set
-               comes with the plugin. settings: options it needs to run on those rows.
+    Attributes:
+        evaluator: Its id.
+        rows: Rows for its data set, at least two problems with reference solutions; empty if the data set comes with
+            the plugin.
+        settings: Options it needs to run on those rows.
     """
 
     evaluator: ClassVar[str]
@@ -137,7 +140,10 @@ class EvaluatorContract(Citizen):
 class LoaderContract(Citizen):
     """A loader: what it matches, and an engine that answers each request once.
 
-    loader     its name. reference: a model reference it loads here and now. foreign: references that are not its own.
+    Attributes:
+        loader: Its name.
+        reference: A model reference it loads here and now.
+        foreign: References that are not its own.
     """
 
     loader: ClassVar[str]

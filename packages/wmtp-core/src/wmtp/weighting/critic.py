@@ -32,10 +32,10 @@ def spread_reward(
 ) -> Tensor:
     """A sequence's reward R as per-token rewards r_t that sum to it, over its T valid tokens t = 0 … T − 1.
 
-    uniform    r_t = R / T
-    length     r_t = R · (t + 1) / Σ_s (s + 1): later tokens carry more
-    attention  r_t = R · a_t / Σ_s a_s, with attention [batch, sequence] ≥ 0 that the last token pays to token t
-    gae        r_t = R at the last valid token, else 0; `gae_targets` then spreads it backwards by γ and λ
+    - ``uniform``: r_t = R / T
+    - ``length``: r_t = R · (t + 1) / Σ_s (s + 1): later tokens carry more
+    - ``attention``: r_t = R · a_t / Σ_s a_s, with attention [batch, sequence] ≥ 0 that the last token pays to token t
+    - ``gae``: r_t = R at the last valid token, else 0; `gae_targets` then spreads it backwards by γ and λ
 
     reward [batch], mask [batch, sequence]. Returns [batch, sequence], 0 where masked. A row whose attention is 0 falls
     back to uniform.

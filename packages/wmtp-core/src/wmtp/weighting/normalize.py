@@ -31,8 +31,10 @@ def normalize_weights(
 ) -> Tensor:
     """Weights from scores, row by row over valid tokens: z-score → softmax(z / T) → mean 1 within bounds.
 
-    scores  [batch, sequence], any float type. mask: [batch, sequence], true (non-zero) where a token is valid.
-    method  ``zscore`` standardises each row first; ``raw`` takes scores as they are.
+    Args:
+        scores: [batch, sequence], any float type.
+        mask: [batch, sequence], true (non-zero) where a token is valid.
+        method: ``zscore`` standardises each row first; ``raw`` takes scores as they are.
 
     Returns weights [batch, sequence] in the scores' float type (float32 for half types): over each row's valid tokens the
     mean is 1 to 1e-5 and every weight lies in [min_weight, max_weight]; elsewhere 0. A row whose scores do not differ, or
