@@ -119,7 +119,8 @@ class RunEngine:
         stored = self._stored()
         kept = (stored or {}).get("origin", {}).get("threads")
         self._whole = stored is not None and stored.get("digests") != "pieces"
-        engine = self._loader.load(threads=int(kept) if kept else None, whole_digests=self._whole)
+        loaded = self._loader.load(threads=int(kept) if kept else None, whole_digests=self._whole)
+        engine = checked_engine(loaded, f"what the loader of {self._loader.reference!r} made")
         identity = {k: str(v) for k, v in engine.identity.items()}
         if stored and stored["identity"] != identity:
             changed = [

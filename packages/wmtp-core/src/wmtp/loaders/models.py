@@ -19,7 +19,7 @@ from wmtp.contracts.specs import Check, LoaderSpec
 from wmtp.errors import ConfigError, WmtpError
 from wmtp.loaders.locations import ReadsStorage, Remotes, local_folder, model_key
 from wmtp.loaders.settings import LoaderConfig, Role, as_config, as_loader_config
-from wmtp.plugins.calling import called, checked_engine
+from wmtp.plugins.calling import called
 from wmtp.replicas import devices_of, open_replicas, threads_of
 from wmtp.storage.chain import Location, NotHere, resolve
 from wmtp.storage.hub import from_hub
@@ -180,8 +180,8 @@ class ModelLoader(ReadsStorage):
             return self._replicas(devices_of(devices.device, devices.replicas))
         request, what = self._request(spec, threads), f"LoaderSpec.load of loader {spec.name!r} for {self.reference!r}"
         with called(what, self._plugins.loaders[spec.name]):
-            engine: object = spec.load(request)
-        return checked_engine(engine, f"what {what} returned")
+            engine: Engine = spec.load(request)
+        return engine
 
     def load_model(self, *, device: str | None = None, dtype: str | None = None) -> LoadedModel:
         """The model itself and its tokenizer, found by the same chain, for whoever trains it or scores with it.
