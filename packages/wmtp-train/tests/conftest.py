@@ -7,6 +7,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tiny_training import bench, model_folder, plugins, rows_file, stop_after
+from tiny_training import bench, known, model_folder, plugins, rows_file, stop_after
 
-__all__ = ["bench", "model_folder", "plugins", "rows_file", "stop_after"]
+__all__ = ["bench", "known", "model_folder", "plugins", "rows_file", "stop_after"]

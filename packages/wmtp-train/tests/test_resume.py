@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tiny_training import Bench
+from tiny_training import Bench, Finished
 
 import wmtp
 from wmtp_train.export import export
@@ -38,16 +38,16 @@ def test_a_stopped_training_ends_with_the_same_bits(bench: Bench, stop_after: ST
     assert bench.values() == whole.values("whole")
 
 
-def test_a_finished_training_is_not_done_again(bench: Bench) -> None:
-    bench.train()
+def test_a_finished_training_is_not_done_again(bench: Bench, known: Finished) -> None:
+    bench.finished(known)
     before = bench.of().journal.read_bytes()
     assert bench.train().step == 6
     assert bench.of().journal.read_bytes() == before
 
 
-def test_lines_behind_the_checkpoint_are_done_again(bench: Bench) -> None:
-    bench.train()
-    values, digests = bench.values(), bench.digests()
+def test_lines_behind_the_checkpoint_are_done_again(bench: Bench, known: Finished) -> None:
+    digests = bench.finished(known)
+    values = bench.values()
     for step in (6, 4):  # as a kill between step 3 and its checkpoint would leave it
         shutil.rmtree(bench.of().at(step))
     bench.train()
@@ -55,9 +55,8 @@ def test_lines_behind_the_checkpoint_are_done_again(bench: Bench) -> None:
     assert bench.digests() == digests
 
 
-def test_a_half_checkpoint_is_removed_and_not_read(bench: Bench) -> None:
-    bench.train()
-    digests = bench.digests()
+def test_a_half_checkpoint_is_removed_and_not_read(bench: Bench, known: Finished) -> None:
+    digests = bench.finished(known)
     half = bench.of().at(6)
     (half / COMPLETE).unlink()
     half.rename(bench.of().partial(6))
@@ -67,10 +66,9 @@ def test_a_half_checkpoint_is_removed_and_not_read(bench: Bench) -> None:
 
 
 def test_a_checkpoint_whose_file_was_cut_or_changed_is_left_out_and_not_exported(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    bench: Bench, known: Finished, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench.train()
-    digests = bench.digests()
+    digests = bench.finished(known)
     for step, change in ((6, lambda data: data[:-10]), (4, lambda data: data[:-2000] + b"x" + data[-1999:])):
         data = next(bench.of().at(step).glob("*.distcp"))
         data.write_bytes(change(data.read_bytes()))
@@ -82,16 +80,15 @@ def test_a_checkpoint_whose_file_was_cut_or_changed_is_left_out_and_not_exported
     assert bench.digests() == digests
 
 
-def test_another_recipe_is_refused_and_says_what_changed(bench: Bench) -> None:
-    bench.train()
+def test_another_recipe_is_refused_and_says_what_changed(bench: Bench, known: Finished) -> None:
+    bench.finished(known)
     with pytest.raises(wmtp.ConfigError, match=r"(?s)What changed.*optim\.lr: 0\.01 → .*Use another run\.name"):
         bench.train(optim={"lr": 3e-3})
     assert bench.train().step == 6
 
 
-def test_never_moves_what_is_there_aside(bench: Bench) -> None:
-    bench.train()
-    digests = bench.digests()
+def test_never_moves_what_is_there_aside(bench: Bench, known: Finished) -> None:
+    digests = bench.finished(known)
     bench.train(resume="never", optim={"lr": 3e-3})
     assert bench.digests() != digests
     assert (bench.folder / "t" / "train.before-1" / "checkpoints").is_dir()
@@ -125,12 +122,11 @@ def test_old_checkpoints_go_and_the_best_stay(bench: Bench) -> None:
     assert {one.step for one in found} == {6, min(losses, key=lambda step: (losses[step], step))}
 
 
-def test_validation_changes_nothing(bench: Bench) -> None:
-    bench.train()
+def test_validation_changes_nothing(bench: Bench, known: Finished) -> None:
     other = bench.renamed("watched")
     other.recipe["data"] = {**bench.recipe["data"], "eval": bench.recipe["data"]["train"]}
     other.train(train={"eval_every": 1})
-    assert other.digests("watched") == bench.digests()
+    assert other.digests("watched") == known.digests
 
 
 def test_early_stopping_ends_the_training_for_good(bench: Bench) -> None:
@@ -143,8 +139,8 @@ def test_early_stopping_ends_the_training_for_good(bench: Bench) -> None:
     assert bench.train(**changes).step == 2
 
 
-def test_a_state_says_what_it_is(bench: Bench) -> None:
-    bench.train()
+def test_a_state_says_what_it_is(bench: Bench, known: Finished) -> None:
+    bench.finished(known)
     state = json.loads((bench.of().at(2) / "state.json").read_text(encoding="utf-8"))
     assert state["step"] == 2
     assert state["world"] == 1
@@ -167,10 +163,12 @@ def test_a_full_disk_is_said_in_a_sentence_and_the_same_command_goes_on(bench: B
             wmtp.WmtpError, match=r"(?s)of step 3 cannot be written .*: File too large.*same command again"
         ):
             bench.train(**changes)
+        with pytest.raises(wmtp.WmtpError, match=r"the export cannot be written to .*make room"):
+            export(bench.request(**changes), bench.of().whole()[-1])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [one.step for one in bench.of().whole()] == [2]
-    assert not list(bench.of().checkpoints.glob(".partial-*"))
+    assert not list(bench.of().path.rglob(".partial-*"))
     bench.train(**changes)
     assert bench.digests()[3] == whole.digests("whole")[3]
 

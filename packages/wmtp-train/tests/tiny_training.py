@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,14 @@ def plugins() -> wmtp.Plugins:
     return wmtp.create_plugin_manager()
 
 
+@attrs.frozen
+class Finished:
+    """A training of `Bench`'s own recipe to its end, made once: its run folder, and `Bench.digests` of it."""
+
+    run: Path
+    digests: dict[int, str]
+
+
 class Bench:
     """Recipes of one tiny training in one folder of runs."""
 
@@ -132,6 +141,11 @@ class Bench:
             for step, _, values in read_journal(self.of(name).journal)
         ]
 
+    def finished(self, known: Finished) -> dict[int, str]:
+        """Copies a finished training of the recipe as it stands here; returns its digests."""
+        shutil.copytree(known.run, self.folder / "t")
+        return known.digests
+
     def renamed(self, name: str) -> Bench:
         """The same training under another name."""
         other = Bench.__new__(Bench)
@@ -157,6 +171,15 @@ def _flat(prefix: str, value: Any) -> list[tuple[str, torch.Tensor]]:
     if isinstance(value, torch.Tensor):
         return [(prefix, value)]
     return [pair for name, inner in value.items() for pair in _flat(f"{prefix}/{name}", inner)]
+
+
+@pytest.fixture(scope="session")
+def known(
+    tmp_path_factory: pytest.TempPathFactory, model_folder: Path, rows_file: Path, plugins: wmtp.Plugins
+) -> Finished:
+    made = Bench(tmp_path_factory.mktemp("finished"), model_folder, rows_file, plugins)
+    made.train()
+    return Finished(made.folder / "t", made.digests())
 
 
 @pytest.fixture
@@ -202,4 +225,4 @@ def stop_after() -> Callable[[int, int], StopAfter]:
     return StopAfter
 
 
-__all__ = ["Bench", "byte_tokenizer", "plain_llama", "tensors_digest", "tiny_mtp"]
+__all__ = ["Bench", "Finished", "byte_tokenizer", "plain_llama", "tensors_digest", "tiny_mtp"]

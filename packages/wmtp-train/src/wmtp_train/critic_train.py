@@ -21,7 +21,7 @@ from wmtp.weighting import ValueHead
 from wmtp_train import models
 from wmtp_train.critic_pairs import Pair, read_pairs
 from wmtp_train.critic_settings import CriticConfig
-from wmtp_train.folder import described, faults_in, read_json, write_json
+from wmtp_train.folder import described, faults_in, read_json, write_json, written
 from wmtp_train.order import key, rows_of_step
 from wmtp_train.rows import Batch, Rows
 from wmtp_train.tokens import Document
@@ -81,7 +81,8 @@ def make_critic(loaded: wmtp.LoadedModel, settings: CriticConfig, folder: Path, 
         "held_out": len(kept),
         "accuracy": _accuracy(loaded.model, head, kept, settings),
     }
-    _save(loaded, head, record, folder)
+    with written("the critic", folder):
+        _save(loaded, head, record, folder)
     return _result(folder, record, new=True)
 
 

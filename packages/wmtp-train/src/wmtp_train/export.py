@@ -9,7 +9,16 @@ import torch
 
 import wmtp
 from wmtp_train import schedule, sequential, state
-from wmtp_train.folder import EXPORTED, Checkpoint, TrainingFolder, faults_of, read_json, write_json, write_text
+from wmtp_train.folder import (
+    EXPORTED,
+    Checkpoint,
+    TrainingFolder,
+    faults_of,
+    read_json,
+    write_json,
+    write_text,
+    written,
+)
 from wmtp_train.lora import add_adapters, merge_adapters
 from wmtp_train.plan import TrainingRequest
 from wmtp_train.processes import Processes
@@ -30,6 +39,7 @@ def export(request: TrainingRequest, checkpoint: Checkpoint, *, destination: Pat
 
     Raises:
         ConfigError: The checkpoint is damaged, or something else is in the way.
+        WmtpError: It cannot be written.
     """
     folder = TrainingFolder(request.folder)
     place = destination or folder.export(checkpoint.step)
@@ -63,7 +73,8 @@ def export(request: TrainingRequest, checkpoint: Checkpoint, *, destination: Pat
                     parameter.copy_(ema.means[name])
     if train.lora is not None:
         merge_adapters(model)
-    _write(loaded, request.plugins, place, mark)
+    with written("the export", place):
+        _write(loaded, request.plugins, place, mark)
     return place
 
 

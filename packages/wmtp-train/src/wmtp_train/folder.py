@@ -235,13 +235,39 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, and onto the disk."""
+    """Writes a file whole or not at all, and onto the disk. Raises OSError with its name."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
+def written(what: str, place: Path) -> Iterator[None]:
+    """Says in a sentence that a model could not be written to a place.
+
+    Raises:
+        WmtpError: For what the system, the format of weights, or torch says of it.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "StreamWriter" not in str(
+            error
+        ):  # torch's own writer has no class for it
+            raise
+        said = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise wmtp.WmtpError(
+            f"{what} cannot be written to {place}: {said}. Nothing is left of it; make room, and run the same command again."
+        ) from error
 
 
 def _sync_folder(path: Path) -> None:

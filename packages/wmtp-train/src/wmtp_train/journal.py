@@ -21,12 +21,20 @@ class Journal:
         self._path = path
         _cut(path, step)
         self._file = path.open("ab", buffering=0)
+        self._size = path.stat().st_size
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """One line. Numbers that JSON has no word for are written as strings: ``"nan"``, ``"inf"``."""
+        """One line, whole or not at all. Numbers that JSON has no word for are written as strings: ``"nan"``, ``"inf"``."""
         plain = {name: value if math.isfinite(value) else str(value) for name, value in values.items()}
         line = json.dumps({"step": step, "time": round(time.time(), 3), "values": plain})
-        self._file.write(f"{line}\n".encode())
+        data = f"{line}\n".encode()
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            os.truncate(self._path, self._size)
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+        self._size = self._file.tell()
 
     def sync(self) -> None:
         """Puts what was written onto the disk."""

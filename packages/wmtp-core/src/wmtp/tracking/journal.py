@@ -85,6 +85,7 @@ class Journal:
             end = upto
         self._file = self.path.open("ab", buffering=0)
         self._file.truncate(end)  # a line that was torn
+        self._size = end
         self._synced = 0.0
 
     def add(self, entry: Entry) -> None:
@@ -93,14 +94,14 @@ class Journal:
         if fresh is None:
             return
         data = (json.dumps({"what": _NAMES[type(fresh)], **_plain(fresh)}, separators=(",", ":")) + "\n").encode()
-        size = self.path.stat().st_size
         try:
             written = self._file.write(data)
             while written < len(data):
                 written += self._file.write(data[written:])
         except OSError:
-            os.truncate(self.path, size)
+            os.truncate(self.path, self._size)
             raise
+        self._size += len(data)
         self._learn(fresh)
         if not isinstance(fresh, Numbers) or time.monotonic() - self._synced > SYNC_EVERY_S:
             os.fsync(self._file.fileno())
@@ -116,7 +117,9 @@ class Journal:
             values = {k: v for k, v in entry.values.items() if not _same(self._results.get((k, entry.step)), v)}
         else:
             values = {k: v for k, v in entry.values.items() if entry.step > self._highest.get(k, -1)}
-        return attrs.evolve(entry, values=values) if values else None
+        if not values:
+            return None
+        return entry if len(values) == len(entry.values) else attrs.evolve(entry, values=values)
 
     def _learn(self, entry: Entry) -> None:
         if isinstance(entry, Link):
@@ -135,10 +138,11 @@ def _same(one: float | None, other: float) -> bool:
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
-    row = attrs.asdict(entry)
-    if isinstance(entry, Numbers):  # JSON has no NaN and no infinities: as text, which every reader takes
-        row["values"] = {k: v if math.isfinite(v) else repr(float(v)) for k, v in entry.values.items()}
-    return row
+    if not isinstance(entry, Numbers):
+        return attrs.asdict(entry)
+    # JSON has no NaN and no infinities: as text, which every reader takes.
+    values = {k: v if math.isfinite(v) else repr(float(v)) for k, v in entry.values.items()}
+    return {"values": values, "step": entry.step, "time": entry.time, "result": entry.result}
 
 
 def read_journal(path: Path, offset: int = 0) -> Iterator[tuple[int, Entry]]:
