@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import pytest
@@ -13,7 +13,9 @@ import torch
 import wmtp
 from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
 from wmtp.errors import ConfigError, GenerationError
+from wmtp.generation.stepping import accepted_arguments
 from wmtp.models import load_model
+from wmtp.testing.architectures import NumberTokenizer, engine_tokens, tiny_model
 
 
 @pytest.fixture
@@ -111,6 +113,42 @@ def test_each_module_is_in_its_own_mode_again(loaded: Any, tmp_path: Path) -> No
     assert [module.training for module in model.modules()] == modes
     assert model.training
     assert not frozen.training
+
+
+class Numbers(NumberTokenizer):
+    special_tokens_map: ClassVar[dict[str, str]] = {}
+
+    def get_vocab(self) -> dict[str, int]:
+        return {}
+
+
+@pytest.mark.parametrize("kind", ["llama", "mamba2"])
+def test_a_wrapped_model_writes_what_the_one_within_does(kind: str) -> None:
+    """What a wrapper's forward takes is anything, and tells nobody how the model's own calls its positions and its cache."""
+    import peft
+
+    def written(model: Any) -> dict[Any, Any]:
+        return engine_tokens(wmtp.engine(model, tokenizer, batch_size=2), tokens=6)
+
+    tokenizer, model = Numbers(), tiny_model(kind)
+    before = written(model)
+    config = peft.LoraConfig(target_modules={"llama": ["q_proj"], "mamba2": ["in_proj"]}[kind], task_type="CAUSAL_LM")
+    wrapped = peft.get_peft_model(model, config)
+    assert accepted_arguments(wrapped) == accepted_arguments(model)
+    assert written(wrapped) == before, "adapters begin as nothing"
+    tuned = peft.get_peft_model(
+        tiny_model("llama"), peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    )
+    with pytest.raises(ConfigError, match="prompts that were trained"):
+        wmtp.engine(tuned, tokenizer)
+
+
+def test_a_model_without_an_output_is_told() -> None:
+    trunk = tiny_model("llama").model
+    with pytest.raises(
+        ConfigError, match=r"a LlamaModel has nothing that scores tokens\. Load it with .*AutoModelForCausalLM"
+    ):
+        wmtp.engine(trunk, Numbers())
 
 
 def test_what_is_no_tokenizer_is_told(loaded: Any) -> None:

@@ -29,7 +29,8 @@ def end_tokens(model: Any, tokenizer: Any) -> tuple[frozenset[int], tuple[Any, .
     Returns:
         Their ids, and what is named there and is no token id.
     """
-    named: Any = model.generation_config.eos_token_id if model.generation_config else None
+    config = getattr(model, "generation_config", None)
+    named: Any = config.eos_token_id if config else None
     named = named.tolist() if hasattr(named, "tolist") else named  # a model in memory may have a tensor there
     told = [tokenizer.eos_token_id, *(named if isinstance(named, list | tuple) else [named])]
     ends = [end for end in told if end is not None]

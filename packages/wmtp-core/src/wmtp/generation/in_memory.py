@@ -57,6 +57,13 @@ def engine(
         )
     if why := refusal(model.config):
         raise ConfigError(why)
+    if not getattr(model, "can_generate", lambda: True)():
+        raise ConfigError(
+            f"wmtp.engine takes a causal language model; a {type(model).__name__} has nothing that scores tokens. Load it with "
+            "transformers.AutoModelForCausalLM"
+        )
+    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
+        raise ConfigError("prompts that were trained (peft's prompt learning) stand beside a model and are not decoded")
     return InMemoryEngine(model, tokenizer, n_heads=n_heads, speculative=speculative, batch_size=batch_size)
 
 

@@ -50,7 +50,7 @@ class OwnCache:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._accepts = set(inspect.signature(model.forward).parameters)
+        self._accepts = accepted_arguments(model)
         self._cache_name = cache_name(self._accepts)
         self._holders = [
             (module, name)
@@ -107,6 +107,18 @@ class OwnCache:
         return State(kept, tuple(getattr(module, name) for module, name in self._holders)), out.logits[:, -keep:]
 
 
+def accepted_arguments(model: Any) -> set[str]:
+    """What a model's own forward takes. One that is wrapped (by peft, by torch.compile) takes anything, and says nothing."""
+    inner = model
+    while True:
+        if (within := getattr(inner, "_orig_mod", None)) is not None:
+            inner = within
+        elif hasattr(inner, "get_base_model"):
+            inner = inner.get_base_model()
+        else:
+            return set(inspect.signature(type(inner).forward).parameters)
+
+
 def cache_name(accepted: Container[str]) -> str:
     """What a forward that takes these arguments calls its cache: ``cache`` from transformers 5.24 on."""
     if "cache" in accepted:
@@ -119,7 +131,7 @@ class NoCache:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._accepts = set(inspect.signature(model.forward).parameters)
+        self._accepts = accepted_arguments(model)
         self._rotary = [m for m in model.modules() if _is_dynamic(m)]
 
     def start(self, ids: Tensor) -> tuple[State, Tensor]:

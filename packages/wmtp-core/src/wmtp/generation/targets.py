@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +13,7 @@ from wmtp.errors import GenerationError
 from wmtp.generation.drafting import NoDrafts, ParallelHeads, whole_text
 from wmtp.generation.paths import RECURRENT_KINDS, STATE_KINDS, context_of, layer_kinds, text_config, windows_of
 from wmtp.generation.sequential import SequentialHeads
-from wmtp.generation.stepping import cache_name
+from wmtp.generation.stepping import accepted_arguments, cache_name
 from wmtp.models.architectures.load import StoredModules
 from wmtp.models.architectures.trunk import Trunk
 
@@ -32,7 +31,7 @@ class CausalTarget:
         self.rows = embedding_rows(model) or self.vocabulary
         self.context = context_of(config)
         self._windows = windows_of(config)
-        accepted = inspect.signature(model.forward).parameters
+        accepted = accepted_arguments(model)
         self._cache_name, self._positions = cache_name(accepted), "position_ids" in accepted
         kinds = layer_kinds(config)
         self._recurrent, self._attends = bool(kinds & RECURRENT_KINDS), not kinds or bool(kinds - STATE_KINDS)
