@@ -18,7 +18,7 @@ from wmtp.judging import open_judge
 from wmtp.judging.checker.compare import same_output
 from wmtp_eval_codecontests.benchmark import CodeContests
 from wmtp_eval_codecontests.rows import read
-from wmtp_eval_codecontests.schema import Language, Source, cases, solutions
+from wmtp_eval_codecontests.schema import Language, cases, solutions
 from wmtp_eval_codecontests.settings import CodeContestsSettings
 
 
@@ -99,7 +99,7 @@ def test_verdicts_equal_those_of_a_plain_interpreter(rows: list[Any], tmp_path: 
 
 def small_row(**changes: Any) -> dict[str, Any]:
     row = {
-        "name": "sum", "description": "Add the numbers.", "source": int(Source.CODEFORCES), "difficulty": 1,
+        "name": "sum", "description": "Add the numbers.", "source": 2, "difficulty": 1,
         "public_tests": {"input": ["1 2\n"], "output": ["3\n"]},
         "private_tests": {"input": ["5 5\n"], "output": ["10\n"]},
         "generated_tests": {"input": ["0 0\n"], "output": ["0\n"]},

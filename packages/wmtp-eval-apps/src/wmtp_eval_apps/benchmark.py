@@ -12,7 +12,6 @@ from wmtp import kit
 from wmtp_eval_apps.plugin import AppsSettings
 from wmtp_eval_apps.rows import Question
 
-MOST_CALLS = 10
 # What every program may use without importing it (eval/testing_util.py of hendrycks/apps); numpy only with judging.packages.
 LENT = """\
 import sys, time, itertools, collections, math, fractions, random, heapq
@@ -24,14 +23,9 @@ from math import sqrt, sin, cos, tan, ceil, fabs, floor, gcd, exp, log, log2
 from typing import List, Tuple
 from heapq import heapify, heappop, heappush, heappushpop, heapreplace, merge, nlargest, nsmallest
 """
-# The program gets a setup's imports as well, so that there are none: it may have an `inf` of its own.
-HEAD = """\
+SAME = """\
 inf, nan = float("inf"), float("nan")
-try:
-    _apps_target = Solution().{name}
-except NameError:
-    _apps_target = {name}
-def _apps_same(out, wanted):
+def _same(out, wanted):
     out = list(out) if isinstance(out, tuple) else out
     first = wanted[0] if isinstance(wanted, list) and wanted else wanted
     if isinstance(out, list) and out and isinstance(out[0], tuple):
@@ -81,18 +75,12 @@ class Apps(wmtp.CodeBenchmark):
         return kit.competition_prompt(question.text, starter_code=begun, chat=self.settings.chat)
 
     def wanted(self, problem: wmtp.Problem) -> kit.Wanted:
-        """A class ``Solution`` or the function itself; or a program that reads and writes."""
-        function = problem.row["question"].function
-        return kit.Wanted(names={"Solution", function} if function else (), prompt=LENT)
+        return kit.competition_wanted(problem.row["question"].function, LENT)
 
-    def program(self, problem: wmtp.Problem, code: str) -> wmtp.CallTests | wmtp.StdioTests:
+    def tests(self, problem: wmtp.Problem) -> wmtp.CallTests | wmtp.StdioTests:
         question: Question = problem.row["question"]
+        limit = self.settings.time_limit
         if question.function is None:
-            return wmtp.StdioTests(
-                cases=kit.LateCases(question.pairs), compare="tokens", time_limit=self.settings.time_limit
-            )
-        tests = tuple(
-            f"assert _apps_same(_apps_target(*{given!r}), {wanted!r})\n" for given, wanted in question.pairs()
-        )
-        limit = self.settings.time_limit * min(len(tests), MOST_CALLS)
-        return wmtp.CallTests(tests=tests, setup=HEAD.format(name=question.function), time_limit=limit)
+            return wmtp.StdioTests(cases=kit.LateCases(question.pairs), compare="tokens", time_limit=limit)
+        calls = ((repr(given), repr(wanted)) for given, wanted in question.pairs())
+        return kit.competition_calls(question.function, calls, SAME, limit)

@@ -10,8 +10,6 @@ from attrs import validators
 import wmtp
 from wmtp import kit
 
-EVALUATOR = "apps-v1"
-
 
 @attrs.frozen(kw_only=True)
 class AppsSettings(kit.ChatSettings, kit.PartialCredit):
@@ -45,7 +43,7 @@ def wmtp_datasets() -> list[wmtp.DatasetSpec]:
 def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
     return [
         wmtp.EvaluatorSpec(
-            id=EVALUATOR,
+            id="apps-v1",
             summary="APPS, functions that are called and programs that read",
             metrics=("apps_pass@{k}", "apps_tests_passed"),
             on_request=("apps_tests_passed",),

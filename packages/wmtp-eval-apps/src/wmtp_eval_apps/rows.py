@@ -63,8 +63,7 @@ def read(request: wmtp.DatasetRequest) -> Iterator[Mapping[str, Any]]:
     Raises:
         ConfigError: naming file and line.
     """
-    patterns = (f"{request.split}.jsonl", f"{request.split}*.parquet", f"*/{request.split}*.parquet")
-    for path in kit.files_of_split(request.fetch().path, patterns, f"APPS data for split {request.split!r}"):
+    for path in kit.split_files(request, ("{split}.jsonl", "{split}*.parquet", "*/{split}*.parquet"), "APPS"):
         file = kit.RowFile(path)
         for row in file.rows(FIELDS, columns=("problem_id", "id")):
             number = row.data.get("problem_id", row.data.get("id"))

@@ -10,13 +10,12 @@ from typing import Any
 
 import wmtp
 from wmtp import kit
-from wmtp_eval_codecontests.rows import LateRow
+from wmtp.kit.competition import READS
 from wmtp_eval_codecontests.schema import Language, cases, seconds, solutions
 from wmtp_eval_codecontests.settings import CodeContestsSettings
 
-LEAST_SECONDS = 2.0
-LEAST_MIB = 256
-INSTRUCTION = "Write a Python 3 program that solves the problem. Read from {source} and write to {target}."
+LEAST_SECONDS, LEAST_MIB = 2.0, 256
+INSTRUCTION = READS
 
 
 class CodeContests(wmtp.CodeBenchmark):
@@ -41,45 +40,41 @@ class CodeContests(wmtp.CodeBenchmark):
         return next((text for language, text in solutions(problem.row) if language is Language.PYTHON3), None)
 
     def prompt(self, problem: wmtp.Problem) -> str | list[wmtp.Message]:
-        row = problem.row
-        if self.settings.chat:
-            return [{"role": "user", "content": f"{row['description']}\n\n{_instruction(row)}"}]
-        return _question(row)
+        return _asked(problem.row, chat=self.settings.chat)
 
     def wanted(self, problem: wmtp.Problem) -> kit.Wanted:
         """A program that reads and writes."""
         return kit.Wanted()
 
-    def program(self, problem: wmtp.Problem, code: str) -> wmtp.StdioTests:
+    def tests(self, problem: wmtp.Problem) -> wmtp.StdioTests:
         row = problem.row
-        limit = max(LEAST_SECONDS, (seconds(row) or LEAST_SECONDS) * self.settings.time_factor)
-        memory = max(LEAST_MIB, math.ceil((row["memory_limit_bytes"] or 0) / 2**20))
         return wmtp.StdioTests(
             cases=kit.LateCases(partial(_cases, row, self.settings.max_tests)),
             compare="tokens",
             input_file=row["input_file"] or "",
             output_file=row["output_file"] or "",
-            time_limit=limit,
-            memory_mib=memory,
+            time_limit=max(LEAST_SECONDS, (seconds(row) or LEAST_SECONDS) * self.settings.time_factor),
+            memory_mib=max(LEAST_MIB, math.ceil((row["memory_limit_bytes"] or 0) / 2**20)),
         )
 
 
+def _whole(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With tests and solutions, read from the file once."""
+    return row.whole() if isinstance(row, kit.LateRow) else row
+
+
 def _cases(row: Mapping[str, Any], most: int | None) -> Iterator[tuple[str, str]]:
-    return islice(cases(row.whole() if isinstance(row, LateRow) else row), most)
+    return islice(cases(_whole(row)), most)
 
 
-def _instruction(row: Mapping[str, Any]) -> str:
-    source, target = row["input_file"] or "standard input", row["output_file"] or "standard output"
-    return INSTRUCTION.format(source=source, target=target)
-
-
-def _question(row: Mapping[str, Any]) -> str:
-    return f"### Problem\n{row['description']}\n\n{_instruction(row)}\n\n### Python 3 solution\n"
+def _asked(row: Mapping[str, Any], *, chat: bool) -> str | list[wmtp.Message]:
+    places = {"source": row["input_file"] or "standard input", "target": row["output_file"] or "standard output"}
+    return kit.competition_prompt(row["description"], chat=chat, last="", **places)
 
 
 def examples_of(row: Mapping[str, Any]) -> Iterator[wmtp.Example]:
     """A row's Python 3 solutions, to train on."""
-    whole = row.whole() if isinstance(row, LateRow) else row  # its solutions are read from the file once
-    texts = (text for language, text in solutions(whole) if language is Language.PYTHON3)
+    asked: Any = _asked(row, chat=False)
+    texts = (text for language, text in solutions(_whole(row)) if language is Language.PYTHON3)
     for number, text in enumerate(texts):
-        yield wmtp.Example(id=f"{row['name']}#{number}", prompt=_question(row), answer=text)
+        yield wmtp.Example(id=f"{row['name']}#{number}", prompt=asked, answer=text)

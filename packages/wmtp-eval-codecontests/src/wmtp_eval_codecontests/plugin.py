@@ -6,8 +6,6 @@ import wmtp
 from wmtp import kit
 from wmtp_eval_codecontests.settings import CodeContestsSettings
 
-EVALUATOR = "codecontests-v1"
-
 
 @wmtp.hookimpl
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
@@ -27,7 +25,7 @@ def wmtp_datasets() -> list[wmtp.DatasetSpec]:
 def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
     return [
         wmtp.EvaluatorSpec(
-            id=EVALUATOR,
+            id="codecontests-v1",
             summary="CodeContests, judged on standard input and output",
             metrics=("contest_pass@{k}", "contest_tests_passed"),
             on_request=("contest_tests_passed",),

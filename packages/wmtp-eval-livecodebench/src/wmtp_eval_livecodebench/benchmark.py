@@ -14,21 +14,13 @@ from wmtp import kit
 from wmtp_eval_livecodebench.plugin import LiveCodeBenchSettings
 from wmtp_eval_livecodebench.rows import Question
 
-MOST_CALLS = 10
 # Every program may use these without importing them (import_string of lcb_runner/evaluation/testing_util.py); what is imported
 # last under a name counts, and a name of Python's own stays Python's own.
 STARS = (
     "string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics", "itertools",
     "functools", "operator", "io", "sys", "json", "typing",
 )  # fmt: skip
-HEAD = """\
-try:
-    _lcb_target = Solution().{name}
-except NameError:
-    _lcb_target = {name}
-def _lcb_same(out, wanted):
-    return (list(out) if isinstance(out, tuple) else out) == wanted
-"""
+SAME = "def _same(out, wanted):\n    return (list(out) if isinstance(out, tuple) else out) == wanted\n"
 
 
 def lent() -> str:
@@ -73,12 +65,11 @@ class LiveCodeBench(wmtp.CodeBenchmark):
         self._lent, self._seen = lent(), 0
         self._months: dict[str, str] = {}
         self._days = ("9999", "")
-        first, last = self.settings.start_date, self.settings.end_date or "9999"
         for row in rows:
             question: Question = row["question"]
             self._seen += 1
             self._days = min(self._days[0], question.day), max(self._days[1], question.day)
-            if first <= question.day <= last:
+            if self.settings.holds(question.day):
                 self._months[question.id] = question.day[:7]
                 yield wmtp.Problem(id=question.id, row=row, digest=question.digest)
 
@@ -88,25 +79,21 @@ class LiveCodeBench(wmtp.CodeBenchmark):
         return kit.competition_prompt(question.text, starter_code=begun, chat=self.settings.chat)
 
     def wanted(self, problem: wmtp.Problem) -> kit.Wanted:
-        """A class ``Solution`` or the function itself; or a program that reads and writes."""
-        function = problem.row["question"].function
-        return kit.Wanted(names={"Solution", function} if function else (), prompt=self._lent)
+        return kit.competition_wanted(problem.row["question"].function, self._lent)
 
-    def program(self, problem: wmtp.Problem, code: str) -> wmtp.CallTests | wmtp.StdioTests:
+    def tests(self, problem: wmtp.Problem) -> wmtp.CallTests | wmtp.StdioTests:
         question: Question = problem.row["question"]
+        limit = self.settings.time_limit
         if question.function is None:
-            return wmtp.StdioTests(
-                cases=kit.LateCases(question.tests), compare="decimals", time_limit=self.settings.time_limit
-            )
-        tests = tuple(_call(question, *test) for test in question.tests())
-        limit = self.settings.time_limit * min(len(tests), MOST_CALLS)
-        return wmtp.CallTests(tests=tests, setup=HEAD.format(name=question.function), time_limit=limit)
+            return wmtp.StdioTests(cases=kit.LateCases(question.tests), compare="decimals", time_limit=limit)
+        calls = (_call(question, *test) for test in question.tests())
+        return kit.competition_calls(question.function, calls, SAME, limit)
 
 
-def _call(question: Question, given: str, wanted: str) -> str:
-    """One call as a test: an argument a line, in JSON."""
+def _call(question: Question, given: str, wanted: str) -> tuple[str, str]:
+    """Source of the arguments, one a line of JSON, and of the answer."""
     try:
         args, value = json.dumps([json.loads(line) for line in given.split("\n")]), json.dumps(json.loads(wanted))
     except ValueError as error:
         raise wmtp.ConfigError(f"problem {question.id}: a test of {question.function} is no JSON: {error}") from None
-    return f"assert _lcb_same(_lcb_target(*json.loads({args!r})), json.loads({value!r}))\n"
+    return f"json.loads({args!r})", f"json.loads({value!r})"

@@ -5,10 +5,7 @@ The form: lcb_runner/benchmarks/code_generation.py of LiveCodeBench/LiveCodeBenc
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import zlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -74,9 +71,7 @@ def read(request: wmtp.DatasetRequest) -> Iterator[Mapping[str, Any]]:
     Raises:
         ConfigError: naming file and line.
     """
-    if request.split != "test":
-        raise wmtp.ConfigError(f"livecodebench has no split {request.split!r}; it has test")
-    for path in kit.files_of_split(request.fetch().path, FILES, "LiveCodeBench data"):
+    for path in kit.split_files(request, FILES, "LiveCodeBench", splits=("test",)):
         file = kit.RowFile(path)
         for row in file.rows(FIELDS):
             try:
@@ -100,11 +95,4 @@ def private_tests(text: str) -> Any:
     """
     if text.lstrip()[:1] in ("[", "{"):
         return json.loads(text)
-    try:
-        unpacking = zlib.decompressobj()
-        pickled = unpacking.decompress(base64.b64decode(text, validate=True), TESTS_BYTES)
-    except (binascii.Error, zlib.error) as error:
-        raise ValueError(f"neither JSON nor compressed: {error}") from None
-    if not unpacking.eof:
-        raise ValueError(f"cut off, or more than {TESTS_BYTES >> 20} MiB")
-    return json.loads(kit.pickled_text(pickled))
+    return json.loads(kit.pickled_text(kit.packed_bytes(text, TESTS_BYTES)))

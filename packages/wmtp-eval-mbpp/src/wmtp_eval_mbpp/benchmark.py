@@ -77,7 +77,7 @@ class Mbpp(wmtp.CodeBenchmark):
         """What the asserts call, between the marks of the few-shot prompt."""
         return kit.Wanted(names=kit.called_names(problem.row["test_list"]), begin="[BEGIN]", end="[DONE]")
 
-    def program(self, problem: wmtp.Problem, code: str) -> wmtp.CallTests:
+    def tests(self, problem: wmtp.Problem) -> wmtp.CallTests:
         row = problem.row
         tests = [*row["test_list"], *(row["challenge_test_list"] if self.settings.challenge_tests else ())]
         return wmtp.CallTests(tests=tuple(tests), setup=row["test_setup_code"], reference=row["code"])

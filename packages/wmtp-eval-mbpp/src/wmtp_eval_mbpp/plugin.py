@@ -6,8 +6,6 @@ import wmtp
 from wmtp import kit
 from wmtp_eval_mbpp.settings import MbppSettings
 
-EVALUATOR = "mbpp-v1"
-HEADS = "mbpp-heads-v1"
 JUDGED = {
     "mbpp_exact": "share of problems whose first sample is the reference solution, compared as syntax trees, docstrings and "
     "comments aside",
@@ -35,7 +33,7 @@ def wmtp_datasets() -> list[wmtp.DatasetSpec]:
 def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
     return [
         wmtp.EvaluatorSpec(
-            id=EVALUATOR,
+            id="mbpp-v1",
             summary="MBPP, judged on all of its asserts",
             metrics=tuple(JUDGED),
             on_request=("mbpp_tests_passed",),
@@ -45,7 +43,7 @@ def wmtp_evaluators() -> list[wmtp.EvaluatorSpec]:
             evaluate=kit.late_benchmark("wmtp_eval_mbpp.benchmark:Mbpp"),
         ),
         wmtp.EvaluatorSpec(
-            id=HEADS,
+            id="mbpp-heads-v1",
             summary="how each head predicts MBPP's reference solutions: cross-entropy, and the share of first choices that are "
             "right",
             metrics=tuple(OF_HEADS),

@@ -9,7 +9,11 @@ import wmtp
 from wmtp import kit
 
 SPLITS = {"prompt": (1, 10), "test": (11, 510), "validation": (511, 600), "train": (601, 974)}
-WHOLE = ("mbpp.jsonl", "sanitized-mbpp.json", "mbpp.json")  # files that hold every split, by id
+FILES = (
+    "{split}.jsonl", "{split}.json", "{split}-*.jsonl", "{split}*.parquet",
+    "mbpp.jsonl", "sanitized-mbpp.json", "mbpp.json",  # these hold every split, by id
+    "full/{split}*.parquet", "sanitized/{split}*.parquet",
+)  # fmt: skip
 FIELDS = {"task_id": int, "code": str, "test_list": list}
 COLUMNS = ("text", "prompt", "test_setup_code", "challenge_test_list", "test_imports")
 LISTS = ("test_list", "challenge_test_list", "test_imports")
@@ -21,13 +25,9 @@ def read(request: wmtp.DatasetRequest) -> Iterator[Mapping[str, Any]]:
     Raises:
         ConfigError: naming file and line.
     """
-    if request.split not in SPLITS:
-        raise wmtp.ConfigError(f"mbpp has no split {request.split!r}; it has {', '.join(SPLITS)}")
+    files = kit.split_files(request, FILES, "MBPP", splits=SPLITS)
     first, last = SPLITS[request.split]
-    split = request.split
-    names = (f"{split}.jsonl", f"{split}.json", f"{split}-*.jsonl", f"{split}*.parquet", *WHOLE)
-    patterns = (*names, f"full/{split}*.parquet", f"sanitized/{split}*.parquet")
-    for row in kit.read_rows(kit.files_of_split(request.fetch().path, patterns, "MBPP data"), FIELDS, columns=COLUMNS):
+    for row in kit.read_rows(files, FIELDS, columns=COLUMNS):
         made = checked(row.data, row.where)
         if first <= made["task_id"] <= last:
             yield made

@@ -10,6 +10,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from wmtp.contracts.engines import Completion, Message, SampleKey
@@ -24,6 +25,8 @@ from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat
 from wmtp.kit.scores import PartialCredit, without_known_bad
 from wmtp.kit.wanted import Extraction, Wanted
 
+MOST_KEPT_TESTS = 8
+
 
 def thinking(extra: Mapping[str, Any]) -> dict[str, Any]:
     """What an engine said of a completion's thinking, as `extract` takes it."""
@@ -34,7 +37,13 @@ def thinking(extra: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_ATTRIBUTES = {"stop": stop_texts, "pass_metric": any_text, "tests_metric": any_text, "known_bad": mapping}
+_ATTRIBUTES = {
+    "stop": stop_texts,
+    "pass_metric": any_text,
+    "first_metric": any_text,
+    "tests_metric": any_text,
+    "known_bad": mapping,
+}
 
 
 class _End:
@@ -45,16 +54,18 @@ _END = _End()
 
 
 class CodeBenchmark:
-    """Override `problems`, `prompt`, `code`, `program`, and `score` for metrics of your own; then ``evaluate(task)``.
+    """Override `problems`, `prompt`, `wanted` or `code`, `tests`, and `score` for metrics of your own; then ``evaluate(task)``.
 
     Class attributes: `split`, the split to read; `stop`, strings that end a completion; `pass_metric`, the name before
-    ``@k`` of the pass@k metric; `tests_metric`, the name of the mean share of tests passed, where the settings are a
+    ``@k`` of the pass@k metric; `first_metric`, the same of pass@k on the first test alone, where it is a benchmark of its own
+    (EvalPlus' base inputs); `tests_metric`, the name of the mean share of tests passed, where the settings are a
     `wmtp.kit.PartialCredit`; `known_bad`, problems that are known to be bad and why: they stay in the score, and the report
     gives the one without them. While `evaluate` runs, ``self.task`` is the task and ``self.settings`` its settings.
     """
 
     stop: tuple[str, ...] = ()
     pass_metric = ""
+    first_metric = ""
     tests_metric = ""
     known_bad: Mapping[str, str] = types.MappingProxyType({})
 
@@ -105,9 +116,21 @@ class CodeBenchmark:
             return None
         return extract(completion.text, wanted, **thinking(completion.extra))
 
-    def program(self, problem: Problem, code: str) -> CallTests | StdioTests:
-        """How the program is judged."""
+    def tests(self, problem: Problem) -> CallTests | StdioTests:
+        """How every program of a problem is judged. Asked once while the problem's samples are judged together."""
         raise NotImplementedError
+
+    def program(self, problem: Problem, code: str) -> CallTests | StdioTests:
+        """How one program is judged; by default by its problem's `tests`."""
+        if problem.id not in self._kept_tests:
+            if len(self._kept_tests) >= MOST_KEPT_TESTS:
+                self._kept_tests.pop(next(iter(self._kept_tests)), None)
+            self._kept_tests[problem.id] = self.tests(problem)
+        return self._kept_tests[problem.id]
+
+    @cached_property
+    def _kept_tests(self) -> dict[str, CallTests | StdioTests]:
+        return {}
 
     def score(self, problem: Problem, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> Mapping[str, float]:
         """Per-problem values of metrics other than pass@k. Samples and verdicts are all of the problem's."""
@@ -156,6 +179,7 @@ class CodeBenchmark:
         """Takes the task on and reads its problems: id → problem, in order, as far as the task's limit."""
         self.task, self.settings = task, task.settings
         self._check_attributes()
+        self._kept_tests.clear()
         if self.tests_metric in task.metrics and not self.all_tests:
             raise ConfigError(
                 f"{self.tests_metric} counts all tests of every program, and one that fails a test is not run on the others; "

@@ -115,7 +115,7 @@ class BenchmarkRun:
         fewest = min(counts, key=counts.__getitem__)
         for name in self._task.metrics:
             base, _, k = name.rpartition("@")
-            if base and base == self._benchmark.pass_metric and int(k) > counts[fewest]:
+            if base and base in (self._benchmark.pass_metric, self._benchmark.first_metric) and int(k) > counts[fewest]:
                 raise ConfigError(
                     f"{name} needs {k} samples of every problem; of problem {fewest} there are {counts[fewest]}"
                 )

@@ -18,7 +18,7 @@ from wmtp.evaluation.failing_tests import failing_tests
 from wmtp.evaluation.failures import Failures
 from wmtp.evaluation.metrics import summarise
 from wmtp.evaluation.taken_out import TakenOut
-from wmtp.kit.scores import pass_at_k, share_of_tests
+from wmtp.kit.scores import pass_at_k, passed_first, share_of_tests
 
 if TYPE_CHECKING:
     from wmtp.evaluation.benchmark import CodeBenchmark
@@ -122,6 +122,9 @@ class Tally:
             base, _, k = name.rpartition("@")
             if base == self._benchmark.pass_metric and base:
                 found[name] = pass_at_k(len(verdicts), sum(v.outcome.passed for v in verdicts), int(k))
+                continue
+            if base == self._benchmark.first_metric and base:
+                found[name] = pass_at_k(len(verdicts), sum(map(passed_first, verdicts)), int(k))
                 continue
             if name == self._benchmark.tests_metric:
                 found[name] = share_of_tests(verdicts)

@@ -1,23 +1,25 @@
 """For authors of benchmarks: rows from files, programs out of answers, prompt forms. Public; needs no torch.
 
-Rows: `read_rows`, `RowFile`, `pickled_text`. Answers: `extract`, `Wanted`, `Extraction`, `cut_at_stop`.
-Asking: `PromptForm` and its forms, `competition_prompt`, `LateCases`.
+Rows: `split_files`, `read_rows`, `RowFile`, `LateRow`, `packed_bytes`, `pickled_text`, `assigned`, `tested_function`.
+Asking: `PromptForm` and its forms, `competition_prompt`, `DateWindow`. Answers: `extract`, `Wanted`, `cut_at_stop`.
 For engines: `rendered` and `encoded`, a prompt as the model's tokenizer has it; `opened_by`, `thinking_tokens`.
-Tests: `reference_answers`, `near`. Hooks: `late`, `late_benchmark`.
+Tests: `competition_calls`, `LateCases`, `reference_tests`, `near`. Hooks: `late`, `late_benchmark`.
 Scores: `pass_at_k`, `without_known_bad`, `PartialCredit`, `share_of_tests`, `same_program`, `table_by_group`.
 """
 
 from __future__ import annotations
 
 from wmtp.kit import near
-from wmtp.kit.competition import LateCases, competition_prompt
+from wmtp.kit.competition import LateCases, competition_calls, competition_prompt, competition_wanted
+from wmtp.kit.dates import DateWindow
 from wmtp.kit.extraction import extract
-from wmtp.kit.files import files_of_split
+from wmtp.kit.files import files_of_split, split_files
 from wmtp.kit.late import late, late_benchmark
-from wmtp.kit.pickles import pickled_text
+from wmtp.kit.late_row import LateRow
+from wmtp.kit.pickles import packed_bytes, pickled_text
 from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat, cut_at_stop, few_shot
 from wmtp.kit.python import called_names, parse
-from wmtp.kit.reference import ReferenceAnswers, reference_answers
+from wmtp.kit.reference import ReferenceAnswers, ReferenceLimits, reference_answers, reference_tests
 from wmtp.kit.rows import Row, RowFile, check_fields, read_rows
 from wmtp.kit.same_program import same_program
 from wmtp.kit.scores import (
@@ -30,6 +32,7 @@ from wmtp.kit.scores import (
     without_known_bad,
 )
 from wmtp.kit.spreading import Spread
+from wmtp.kit.test_source import assigned, tested_function
 from wmtp.kit.thinking import FAMILIES, Marks, opened_by, split_thinking
 from wmtp.kit.tokenizing import encoded, rendered, thinking_tokens
 from wmtp.kit.wanted import RULES, Extraction, Wanted
@@ -40,13 +43,16 @@ __all__ = [
     "RULES",
     "TESTS_PASSED",
     "ChatSettings",
+    "DateWindow",
     "EngineStream",
     "Extraction",
     "LateCases",
+    "LateRow",
     "Marks",
     "PartialCredit",
     "PromptForm",
     "ReferenceAnswers",
+    "ReferenceLimits",
     "Row",
     "RowFile",
     "Spread",
@@ -54,11 +60,14 @@ __all__ = [
     "Wanted",
     "WorkerFacts",
     "WorkerLostError",
+    "assigned",
     "bare_completion",
     "called_names",
     "chat",
     "check_fields",
+    "competition_calls",
     "competition_prompt",
+    "competition_wanted",
     "cut_at_stop",
     "encoded",
     "extract",
@@ -69,17 +78,21 @@ __all__ = [
     "late_benchmark",
     "near",
     "opened_by",
+    "packed_bytes",
     "parse",
     "pass_at_k",
     "pickled_text",
     "raised",
     "read_rows",
     "reference_answers",
+    "reference_tests",
     "rendered",
     "same_program",
     "share_of_tests",
+    "split_files",
     "split_thinking",
     "table_by_group",
+    "tested_function",
     "thinking_tokens",
     "without_known_bad",
 ]

@@ -7,25 +7,62 @@ from collections.abc import Callable, Iterable, Iterator
 import attrs
 
 from wmtp.contracts.engines import Message
-from wmtp.contracts.judging import StdioCase
+from wmtp.contracts.judging import CallTests, StdioCase
+from wmtp.kit.wanted import Wanted
 
-READS = "Write a Python 3 program that solves the problem. Read from standard input and write to standard output."
+MOST_CALLS = 10
+READS = "Write a Python 3 program that solves the problem. Read from {source} and write to {target}."
 CALLED = "Solve the problem in Python 3. Begin with this code:\n\n```python\n{}\n```"
 LAST = "Answer with the whole program in one code block."
 
 
-def competition_prompt(text: str, *, starter_code: str | None, chat: bool) -> str | list[Message]:
+def competition_prompt(
+    text: str,
+    *,
+    chat: bool,
+    starter_code: str | None = None,
+    source: str = "standard input",
+    target: str = "standard output",
+    last: str = LAST,
+) -> str | list[Message]:
     """A problem that is answered by a function, or by a program that reads and writes.
 
     Args:
         text: The problem's statement.
-        starter_code: What the function's program begins with; ``None`` asks for a program that reads standard input.
         chat: Whether the model is asked in turns.
+        starter_code: What the function's program begins with; ``None`` asks for a program that reads.
+        source: What a program reads from.
+        target: What it writes to.
+        last: What a chat's turn ends with; ``""``: the kind of answer is said and nothing else.
     """
-    asked = READS if starter_code is None else CALLED.format(starter_code)
+    asked = READS.format(source=source, target=target) if starter_code is None else CALLED.format(starter_code)
     if chat:
-        return [{"role": "user", "content": f"{text}\n\n{asked} {LAST}"}]
+        return [{"role": "user", "content": f"{text}\n\n{asked} {last}" if last else f"{text}\n\n{asked}"}]
     return f"### Problem\n{text}\n\n{asked}\n\n### Python 3 solution\n"
+
+
+def competition_wanted(function: str | None, lent: str = "") -> Wanted:
+    """What the tests of a problem need of a program.
+
+    Args:
+        function: What they call, alone or in a class ``Solution``; ``None``: the program reads and writes.
+        lent: Source of the imports that programs may use without writing them.
+    """
+    return Wanted(names={"Solution", function} if function else (), prompt=lent)
+
+
+def competition_calls(function: str, calls: Iterable[tuple[str, str]], same: str, seconds: float) -> CallTests:
+    """Tests of a function that a program defines, alone or in a class ``Solution``; each call is a test.
+
+    Args:
+        function: Its name.
+        calls: Source of the list of arguments, and source of the answer, of every call.
+        same: Source that defines ``_same(out, wanted)``. A program gets a setup's imports as well, so that it has none.
+        seconds: CPU time for each of at most ten calls; further ones share it.
+    """
+    tests = tuple(f"assert _same(_target(*{args}), {wanted})\n" for args, wanted in calls)
+    setup = f"try:\n    _target = Solution().{function}\nexcept NameError:\n    _target = {function}\n{same}"
+    return CallTests(tests=tests, setup=setup, time_limit=seconds * min(len(tests), MOST_CALLS))
 
 
 @attrs.frozen

@@ -9,10 +9,11 @@ import shutil
 import tempfile
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from wmtp.contracts.loading import DatasetRequest
 from wmtp.errors import ConfigError, ResourceError
 
 COPY_BYTES = 2**20
@@ -37,6 +38,27 @@ _BOMS = (  # UTF-32 before UTF-16, whose mark its own begins with
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+
+def split_files(
+    request: DatasetRequest, patterns: Sequence[str], title: str, *, splits: Collection[str] = ()
+) -> list[Path]:
+    """The files of the split that is asked for, fetched if need be.
+
+    Args:
+        request: what `DatasetSpec.load` receives.
+        patterns: see `files_of_split`; ``{split}`` in them stands for the split's name.
+        title: the data set's name for people: ``"MBPP"``.
+        splits: those that there are; empty: whatever the files are named.
+
+    Raises:
+        ConfigError: there is no such split, or its files are not all there.
+    """
+    split = request.split
+    if splits and split not in splits:
+        raise ConfigError(f"{request.dataset} has no split {split!r}; it has {', '.join(splits)}")
+    found = [pattern.replace("{split}", split) for pattern in patterns]
+    return files_of_split(request.fetch().path, found, f"{title} data for split {split!r}")
 
 
 def files_of_split(path: Path, patterns: Sequence[str], what: str) -> list[Path]:

@@ -5,6 +5,7 @@ since an exception in a test is the test's fault.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 
@@ -21,6 +22,14 @@ def near_same(out: Any, wanted: Any, atol: float) -> bool:
     several = isinstance(wanted, (list, tuple)) and len(wanted) > 0 and all(isinstance(item, float) for item in wanted)
     allowed = atol or (1e-6 if several or isinstance(wanted, float) else 0)
     return bool(allowed) and type(out) is type(wanted) and _near_values(out, wanted, allowed)
+
+
+def near_held(rule: Callable[..., Any], *given: Any) -> bool:
+    """Whether a rule holds of an answer. One that cannot be asked of it, since it is of another kind, does not."""
+    try:
+        return bool(rule(*given))
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _near_values(out: Any, wanted: Any, atol: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from attrs import validators
 
+from wmtp.contracts.judging import CallTests
 from wmtp.errors import ConfigError
 from wmtp.kit import reference_process
 
@@ -27,6 +30,19 @@ from fractions import Fraction
 from math import inf, nan
 """
 """Source of the names that the answers' sources use, for a test."""
+
+
+@attrs.frozen(kw_only=True, slots=False)  # stands beside another base
+class ReferenceLimits:
+    """The settings of a benchmark whose programs answer what a reference answers; its own settings derive from it.
+
+    Attributes:
+        time_limit: CPU seconds that a program has for all inputs of a problem together, at least.
+        time_factor: Where the reference takes long itself, a program has so many times its CPU seconds.
+    """
+
+    time_limit: float = attrs.field(default=10.0, validator=validators.gt(0))
+    time_factor: float = attrs.field(default=4.0, validator=validators.gt(0))
 
 
 @attrs.frozen(kw_only=True)
@@ -95,6 +111,35 @@ def reference_answers(
         found = _computed(text, problem)
         _keep(kept, found)
         return found
+
+
+def reference_tests(
+    code: str,
+    entry_point: str,
+    groups: Sequence[Sequence[Sequence[Any]]],
+    right: str,
+    limits: ReferenceLimits,
+    *,
+    problem: str,
+    head: str = "",
+) -> CallTests:
+    """How programs are judged that shall answer what a reference answers, see `reference_answers`.
+
+    Args:
+        code: The reference.
+        entry_point: The function of it that answers.
+        groups: The inputs; each group that is not empty is a test.
+        right: Source of an expression, see `ReferenceAnswers.tests`.
+        limits: The benchmark's settings.
+        problem: The problem's name, for messages.
+        head: Source that defines what `right` uses.
+
+    Raises:
+        ConfigError: the reference fails.
+    """
+    found = reference_answers(code, entry_point, [given for group in groups for given in group], problem=problem)
+    seconds = max(limits.time_limit, math.ceil(limits.time_factor * found.seconds))
+    return CallTests(tests=found.tests(groups, right, head), time_limit=seconds)
 
 
 def _folder() -> Path:

@@ -65,6 +65,12 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
+def passed_first(verdict: Verdict) -> bool:
+    """Whether a program passed the first of its tests: one that failed later had."""
+    outcome = verdict.outcome
+    return outcome.passed or (outcome.tests_passed > 0 and 1 not in outcome.failed_tests)
+
+
 def head_metrics(prefix: str, most: int) -> dict[str, str]:
     """Names of `wmtp.HeadMetrics` with what they measure, for a benchmark's record.
 
