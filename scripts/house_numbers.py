@@ -3,7 +3,8 @@
     python scripts/house_numbers.py [--check] [FOLDER]
 
 FOLDER is a checkout (this one). A line counts whatever is in it; decorators are not a function's lines. ``--check`` prints
-only the modules and functions that are longer than one may be, and exits 1 where there are any: split those by role.
+only the modules, functions and benchmarks that are longer than one may be, and exits 1 where there are any: split the first
+two by role; what of a benchmark others need as well is `wmtp.kit`'s.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 MODULE_LINES = 400
 FUNCTION_LINES = 60
+BENCHMARK_LINES = 250
 WORDS = (
     "Ends", "_Turns", "ThinLinear", "read_once", "FIRST_WEIGHING", "Environment", "Gather", "Invalid", "Owned", "Part",
     "Content", "Changed", "Direct", "NOTES", "NAMED", "PATIENCE", "MANY", "KS", "Place",
@@ -63,6 +65,15 @@ def too_long(found: dict[str, tuple[Path, ast.Module]], lines: dict[str, int]) -
     ]
 
 
+def benchmarks(root: Path) -> dict[str, int]:
+    """Lines of the src of every benchmark's package, as ``wc -l`` counts them, those of the example included."""
+    folders = [*root.glob("packages/wmtp-eval-*"), root / "packages/wmtp-sample-plugin"]
+    return {
+        folder.name: sum(file.read_bytes().count(b"\n") for file in (folder / "src").rglob("*.py"))
+        for folder in sorted(folders)
+    }
+
+
 def main(arguments: list[str]) -> int:
     folders = [one for one in arguments if one != "--check"]
     root = Path(folders[0]) if folders else Path(__file__).resolve().parent.parent
@@ -70,11 +81,17 @@ def main(arguments: list[str]) -> int:
     lines = {name: len(file.read_text(encoding="utf-8").splitlines()) for name, (file, _) in found.items()}
     if "--check" in arguments:
         faults = too_long(found, lines)
+        faults += [
+            f"{name}: {n} lines (limit {BENCHMARK_LINES})"
+            for name, n in benchmarks(root).items()
+            if n > BENCHMARK_LINES
+        ]
         print("\n".join(faults), end="\n" if faults else "")
         return 1 if faults else 0
     print(f"src: {len(found)} modules, {sum(lines.values()):,} lines")
     print(f"over 300 lines: {sum(n > 300 for n in lines.values())} · longest modules:", top(lines))
     print("longest functions:", functions(found)[:5])
+    print("benchmarks:", benchmarks(root))
     outgoing = {name: imported(name, tree, set(found)) for name, (_, tree) in found.items()}
     incoming = Counter(target for targets in outgoing.values() for target in targets)
     busy = sorted(found, key=lambda name: -(incoming[name] + len(outgoing[name])))[:5]

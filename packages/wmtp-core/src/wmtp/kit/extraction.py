@@ -49,10 +49,17 @@ def extract(
     Returns:
         The program, which rule found it, and what became of thinking.
     """
+    if choose != "ours":
+        return _extracted(text, wanted, choose, thinking_opened, reasoning)
+    with python.trees_alone():  # the audit's rules come behind ours, to the same text: they find its trees
+        return _extracted(text, wanted, choose, thinking_opened, reasoning)
+
+
+def _extracted(text: str, wanted: Wanted, choose: Choice, thinking_opened: bool, reasoning: str) -> Extraction:
     if reasoning:
         if not text.strip():  # all of it was thought
             return Extraction(code=None, rule="unclosed thinking", thinking="unclosed")
-        apart = extract(text, wanted, choose=choose)
+        apart = _extracted(text, wanted, choose, False, "")
         return attrs.evolve(apart, thinking=apart.thinking or "closed")
     text = laid_out(_trimmed(text, wanted))
     if not text.strip():
@@ -67,7 +74,7 @@ def extract(
         found = _plainly(answer, blocks(answer), wanted, choose)
     else:
         found = _found(answer, wanted, unchanged=answer == text and not thinking_opened)
-    return attrs.evolve(found, thinking=thought.thinking)
+    return attrs.evolve(found, thinking=thought.thinking) if thought.thinking else found
 
 
 def _said(answer: str, thinking: str) -> str:

@@ -70,7 +70,6 @@ OTHER = frozenset(
 )
 STRING_ATTEMPTS = 16
 
-_ANY = re.compile(r"```|~~~")
 _AT_START = re.compile(
     r"(?P<lead>[ \t]*(?:>[ \t]?)*(?:(?:[-*+]|\d{1,3}[.)])[ \t]+)?)(?P<mark>`{3,}|~{3,})(?P<info>.*)\Z", re.S
 )
@@ -121,13 +120,18 @@ def _language(info: str) -> str:
 
 def _fence_lines(text: str) -> Iterator[tuple[int, int, int]]:
     """(start, end without its end of line, start of the next) of every line that holds a fence."""
-    position = 0
-    while match := _ANY.search(text, position):
-        start = text.rfind("\n", position, match.start()) + 1 or position
-        end = text.find("\n", match.start())
+    ticks, tildes, position = text.find("```"), text.find("~~~"), 0
+    while ticks >= 0 or tildes >= 0:
+        found = min(ticks, tildes) if ticks >= 0 and tildes >= 0 else max(ticks, tildes)
+        start = text.rfind("\n", position, found) + 1 or position
+        end = text.find("\n", found)
         end = len(text) if end < 0 else end
         yield start, end, end + 1
         position = end + 1
+        if 0 <= ticks < position:
+            ticks = text.find("```", position)
+        if 0 <= tildes < position:
+            tildes = text.find("~~~", position)
 
 
 def first_fence(text: str) -> tuple[int, str] | None:
@@ -155,6 +159,8 @@ class _Strings:
 
     def end_of_string(self, place: int) -> int | None:
         """Where the string ends that `place` lies in; ``None`` if it lies in none, or in one without an end."""
+        if not any(self._text.find(quotes, self._position, place) >= 0 for quotes in ('"""', "'''")):
+            self._position = max(self._position, place)  # a search of literals is many times faster than the expression
         while self._position < place:
             match = _LEXED.search(self._text, self._position, place)
             if match is None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import builtins
+import gc
 import io
 import keyword
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 
 PREFIX_ATTEMPTS = 24
@@ -35,6 +37,20 @@ def attempt(source: str) -> tuple[ast.Module | None, int | None]:
         return None, error.lineno
     except (ValueError, RecursionError, MemoryError):
         return None, None
+
+
+@contextmanager
+def trees_alone() -> Iterator[None]:
+    """Drops the trees of the answer before, and makes new ones without the collector: syntax trees are many thousands of
+    objects and no cycles, so it would go over them again and again and free nothing. That costs a quarter of parsing."""
+    attempt.cache_clear()
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def _no_statement(source: str) -> int | None:
