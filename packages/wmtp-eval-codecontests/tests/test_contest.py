@@ -151,6 +151,36 @@ def test_problems_with_files_are_told_so_and_judged_by_them(tmp_path: Path) -> N
         assert judge.submit(silent, made.program(problem, silent)).result().status == "failed"
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"time_limit": {"seconds": "1", "nanos": "500000000"}, "memory_limit_bytes": "64000000"},
+        {"time_limit": {"seconds": 1.5}},
+        {"time_limit": "1.5s"},
+        {
+            "solutions": {
+                "language": ["PYTHON2", "Python3", 9],
+                "solution": ["x", "print(sum(map(int, input().split())))", "x"],
+            }
+        },
+    ],
+)
+def test_limits_and_languages_as_exports_write_them(tmp_path: Path, changes: dict[str, Any]) -> None:
+    (row,) = read(request(written(tmp_path / "data", small_row(**changes))))
+    problem = wmtp.Problem(id="sum", row=row)
+    tests = benchmark().program(problem, "")
+    assert (tests.time_limit, tests.memory_mib) == (7.5, 256)
+    assert benchmark().reference(problem) == "print(sum(map(int, input().split())))"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"time_limit": "soon"}, {"memory_limit_bytes": "much"}, {"memory_limit_bytes": [1]}]
+)
+def test_a_limit_that_is_none_is_refused_when_rows_are_read(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(wmtp.ConfigError, match="line 1: time_limit or memory_limit_bytes: "):
+        list(read(request(written(tmp_path / "data", small_row(**changes)))))
+
+
 @pytest.mark.parametrize("name", ["../in.txt", "/etc/passwd", ".", "..", "a/b", "a\0b", 3])
 @pytest.mark.parametrize("field", ["input_file", "output_file"])
 def test_a_file_name_that_is_none_is_refused_when_rows_are_read(tmp_path: Path, name: Any, field: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
@@ -11,7 +10,7 @@ from typing import Any
 import wmtp
 from wmtp import kit
 from wmtp.kit.competition import READS
-from wmtp_eval_codecontests.schema import Language, cases, seconds, solutions
+from wmtp_eval_codecontests.schema import Language, cases, limits, solutions
 from wmtp_eval_codecontests.settings import CodeContestsSettings
 
 LEAST_SECONDS, LEAST_MIB = 2.0, 256
@@ -48,13 +47,14 @@ class CodeContests(wmtp.CodeBenchmark):
 
     def tests(self, problem: wmtp.Problem) -> wmtp.StdioTests:
         row = problem.row
+        own_seconds, own_mib = limits(row)
         return wmtp.StdioTests(
             cases=kit.LateCases(partial(_cases, row, self.settings.max_tests)),
             compare="tokens",
             input_file=row["input_file"] or "",
             output_file=row["output_file"] or "",
-            time_limit=max(LEAST_SECONDS, (seconds(row) or LEAST_SECONDS) * self.settings.time_factor),
-            memory_mib=max(LEAST_MIB, math.ceil((row["memory_limit_bytes"] or 0) / 2**20)),
+            time_limit=max(LEAST_SECONDS, (own_seconds or LEAST_SECONDS) * self.settings.time_factor),
+            memory_mib=max(LEAST_MIB, own_mib),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import wmtp
 from wmtp import kit
-from wmtp_eval_codecontests.schema import SUITES, cases
+from wmtp_eval_codecontests.schema import SUITES, cases, limits
 
 BULKY = (*SUITES, "solutions", "incorrect_solutions")
 COLUMNS = (
@@ -31,7 +31,7 @@ def read(request: wmtp.DatasetRequest) -> Iterator[kit.LateRow]:
         for row in file.rows(HEAD if there else {}, columns=COLUMNS):
             if not there:
                 _check_tests(row.data, row.where)
-            _check_files(row.data, row.where)
+            _check_limits(row.data, row.where)
             head = {name: row.data.get(name) for name in COLUMNS}
             yield kit.LateRow({**head, "digest": row.digest}, BULKY, file, row.place)
 
@@ -44,9 +44,9 @@ def _check_tests(row: Mapping[str, Any], where: str) -> None:
         raise wmtp.ConfigError(f"{where}: it has no tests, so every program would pass")
 
 
-def _check_files(row: Mapping[str, Any], where: str) -> None:
-    """Raises ConfigError for the name of a file that would not lie in the program's working directory."""
-    for name in ("input_file", "output_file"):
-        found = row.get(name) or ""
-        if not isinstance(found, str) or "/" in found or "\0" in found or found in (".", ".."):
-            raise wmtp.ConfigError(f"{where}: {name} must be a plain file name, not {found!r}")
+def _check_limits(row: Mapping[str, Any], where: str) -> None:
+    kit.check_file_names(row, ("input_file", "output_file"), where)
+    try:
+        limits(row)
+    except (TypeError, ValueError) as error:
+        raise wmtp.ConfigError(f"{where}: time_limit or memory_limit_bytes: {error}") from None

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import Any
 
 import wmtp
+from wmtp import kit
 
 
 class Language(IntEnum):
-    """``solutions.language``."""
+    """``solutions.language``, as far as it matters here."""
 
     UNKNOWN = 0
-    PYTHON2 = 1
-    CPP = 2
     PYTHON3 = 3
-    JAVA = 4
 
 
+NAMED = {text: language for language in Language for text in (language.name, str(language.value))}
 SUITES = ("public_tests", "private_tests", "generated_tests")
 """In the order in which they are judged."""
 
@@ -41,13 +41,14 @@ def cases(row: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, str]]:
 
 
 def solutions(row: Mapping[str, Any], field: str = "solutions") -> Iterator[tuple[Language, str]]:
-    """(language, source) of every solution."""
+    """(language, source) of every solution; languages are numbers, or names as exports have them."""
     listed = row.get(field) or {}
-    for language, source in zip(listed.get("language") or (), listed.get("solution") or (), strict=True):
-        yield Language(language), source
+    if not isinstance(listed, Mapping):
+        raise wmtp.ConfigError(f"problem {row['name']}: {field} is no {{language: […], solution: […]}}")
+    for language, source in zip(listed.get("language") or (), listed.get("solution") or (), strict=False):
+        yield NAMED.get(str(language).upper(), Language.UNKNOWN), source
 
 
-def seconds(row: Mapping[str, Any]) -> float | None:
-    """The problem's own time limit, or ``None``."""
-    limit = row.get("time_limit")
-    return None if limit is None else limit["seconds"] + limit["nanos"] / 1e9
+def limits(row: Mapping[str, Any]) -> tuple[float | None, int]:
+    """The problem's own limits: seconds, or ``None``, and MiB, or 0. Raises TypeError or ValueError for what is none."""
+    return kit.seconds_of(row.get("time_limit")), math.ceil(int(row.get("memory_limit_bytes") or 0) / 2**20)

@@ -21,4 +21,6 @@ def read(request: wmtp.DatasetRequest) -> Iterator[Mapping[str, Any]]:
     for row in kit.read_rows(kit.split_files(request, FILES, "HumanEval", splits=("test",)), FIELDS):
         if "check" not in row.data["test"]:
             raise wmtp.ConfigError(f"{row.where}: test defines no check, so every program would pass")
+        if not kit.can_fail([row.data["test"]], "", {"check", "candidate", row.data["entry_point"]}):
+            raise wmtp.ConfigError(f"{row.where}: test asserts nothing, so every program would pass")
         yield row.data

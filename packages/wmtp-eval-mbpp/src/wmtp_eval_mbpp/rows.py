@@ -43,6 +43,8 @@ def checked(given: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise wmtp.ConfigError(f"{where}: missing or of the wrong type: {', '.join(wrong)}")
     if not any(test.strip() for test in row["test_list"]):
         raise wmtp.ConfigError(f"{where}: test_list is empty, so every program would pass")
+    if not kit.can_fail(row["test_list"], row["code"]):
+        raise wmtp.ConfigError(f"{where}: test_list asserts nothing, so every program would pass")
     setup = [*(row.get("test_imports") or ()), row.get("test_setup_code") or ""]
     row["test_setup_code"] = "\n".join(part for part in setup if part)
     row["challenge_test_list"] = list(row.get("challenge_test_list") or ())

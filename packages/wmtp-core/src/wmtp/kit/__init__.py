@@ -10,7 +10,14 @@ Scores: `pass_at_k`, `without_known_bad`, `PartialCredit`, `share_of_tests`, `sa
 from __future__ import annotations
 
 from wmtp.kit import near
-from wmtp.kit.competition import LateCases, competition_calls, competition_prompt, competition_wanted
+from wmtp.kit.competition import (
+    LateCases,
+    check_file_names,
+    competition_calls,
+    competition_prompt,
+    competition_wanted,
+    seconds_of,
+)
 from wmtp.kit.dates import DateWindow
 from wmtp.kit.extraction import extract
 from wmtp.kit.files import files_of_split, split_files
@@ -32,7 +39,7 @@ from wmtp.kit.scores import (
     without_known_bad,
 )
 from wmtp.kit.spreading import Spread
-from wmtp.kit.test_source import assigned, tested_function
+from wmtp.kit.test_source import assigned, can_fail, tested_function
 from wmtp.kit.thinking import FAMILIES, Marks, opened_by, split_thinking
 from wmtp.kit.tokenizing import encoded, rendered, thinking_tokens
 from wmtp.kit.wanted import RULES, Extraction, Wanted
@@ -63,8 +70,10 @@ __all__ = [
     "assigned",
     "bare_completion",
     "called_names",
+    "can_fail",
     "chat",
     "check_fields",
+    "check_file_names",
     "competition_calls",
     "competition_prompt",
     "competition_wanted",
@@ -88,6 +97,7 @@ __all__ = [
     "reference_tests",
     "rendered",
     "same_program",
+    "seconds_of",
     "share_of_tests",
     "split_files",
     "split_thinking",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import re
 import textwrap
 from collections.abc import Sequence
@@ -49,6 +50,8 @@ def parts_of(fenced: Sequence[Block]) -> list[_Part]:
             code, tree = dedented, python.parse(dedented)
         if tree is None and (plain := unmarked(code, "")) != code:
             code, tree = plain, python.parse(plain)
+        if tree is None and "&" in code and (unescaped := html.unescape(code)) != code:
+            code, tree = unescaped, python.parse(unescaped)
         if tree is None and code.lstrip().startswith(">>>"):
             code = next(iter(unwrapped(code)), code)
             tree = python.parse(code)

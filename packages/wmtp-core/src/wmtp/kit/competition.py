@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 
 from wmtp.contracts.engines import Message
 from wmtp.contracts.judging import CallTests, StdioCase
+from wmtp.errors import ConfigError
 from wmtp.kit.wanted import Wanted
 
 MOST_CALLS = 10
@@ -77,3 +80,34 @@ class LateCases:
 
     def __iter__(self) -> Iterator[StdioCase]:
         return (StdioCase(input=given, expected=expected) for given, expected in self.read())
+
+
+def seconds_of(limit: Any) -> float | None:
+    """A limit of time in any form that rows have: a number, ``{"seconds": 2, "nanos": 500000000}`` or ``"2.5s"``.
+
+    Returns:
+        Seconds; ``None`` for ``None``.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if limit is None:
+        return None
+    try:
+        if isinstance(limit, Mapping):
+            found = float(limit.get("seconds") or 0) + float(limit.get("nanos") or 0) / 1e9
+        else:
+            found = float(limit.removesuffix("s") if isinstance(limit, str) else limit)
+    except TypeError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise ValueError(f"no limit of time: {limit!r}")
+    return found
+
+
+def check_file_names(row: Mapping[str, Any], names: Sequence[str], where: str) -> None:
+    """Sees that fields, where they are set, name files in a program's working directory. Raises ConfigError."""
+    for name in names:
+        found = row.get(name) or ""
+        if not isinstance(found, str) or "/" in found or "\0" in found or found in (".", ".."):
+            raise ConfigError(f"{where}: {name} must be a plain file name, not {found!r}")

@@ -76,6 +76,10 @@ _AT_START = re.compile(
 _BEHIND_WORDS = re.compile(r"(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[\w+#.{}-]*)[ \t\r]*\Z")
 _AT_END = re.compile(r"(?P<mark>`{3,}|~{3,})[ \t\r]*\Z")
 _LANGUAGE = re.compile(r"[\s{.]*([\w+#-]*)")
+_ATTRIBUTE = re.compile(  # what stands behind the language and is no code: what the block is called, how its lines are shown
+    r"[{}:,;(]|(?:title|caption|label|file|filename|filepath|path|name|id|class|lines?|linenums|startline|start|hl_lines|highlight"
+    r"|showLineNumbers|copy|lineno\w*)\b(?:=\S|[ \t]*$)"
+)
 _LEXED = re.compile(
     r"#[^\n]*|\"\"\"|'''|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?",
     re.S,
@@ -237,11 +241,7 @@ def _opening(line: str, following: int, found: list[Block], start: int) -> _Open
                 )
             return None
         language = _language(info)
-        if (
-            language in PYTHON
-            and (code := info.strip()[len(language) :].strip())
-            and not code.startswith(("{", "}", "title", ":"))
-        ):
+        if language in PYTHON and (code := info.strip()[len(language) :].strip()) and not _ATTRIBUTE.match(code):
             return _Open(
                 mark, language, match["lead"], following - 1 - len(code)
             )  # the code begins on the fence's line

@@ -27,7 +27,7 @@ def among_words(answer: str, wanted: Wanted) -> Extraction | None:
     for start, indent in _starts(answer, wanted):
         text = answer[start:]
         if indent:
-            text = _dedented(text, indent)
+            text = _dedented(_within(text, indent), indent)
         code = python.longest_prefix(text, lambda tree: fits(tree, wanted))
         if code is None:
             continue
@@ -80,6 +80,12 @@ def _first_line(answer: str, start: int, indent: str) -> int:
         if python.parse(code + "def _():\n    pass\n") is not None:
             return line
     return start
+
+
+def _within(text: str, width: int) -> str:
+    """As far as lines are indented by `width` characters or are blank: what is written further left is no part of it."""
+    left = re.search(rf"\n(?![ \t]{{{width}}})(?=[ \t]*\S)", text)
+    return text[: left.start() + 1] if left else text
 
 
 def _dedented(text: str, width: int) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+import builtins
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from wmtp.kit.python import called_names, parse
+from wmtp.kit.python import called_names, names_bound, parse, statements
 
 
 class _WithInfinity(ast.NodeTransformer):
@@ -40,3 +41,32 @@ def tested_function(code: str, tests: Iterable[str]) -> str | None:
     defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)} if tree else set()
     called = called_names(tests) & defined
     return next(iter(called)) if len(called) == 1 else None
+
+
+def can_fail(tests: Iterable[str], reference: str, own: Collection[str] = ()) -> bool:
+    """Whether some program fails these tests otherwise than by an exception of its own.
+
+    They raise, assert what is no constant, or call what may do so: neither the program nor Python itself. Tests that do not
+    parse are not judged here: they fail where they are run.
+
+    Args:
+        tests: Their sources.
+        reference: A right program; what it defines is the program's.
+        own: Further names of the program's, and those that the tests have for it.
+    """
+    tree = parse(reference)
+    own = {*own, *(name for node in statements(tree.body) for name in names_bound(node))} if tree else own
+    for test in tests:
+        tree = parse(test)
+        if tree is None or any(_may_fail(node, own) for node in ast.walk(tree)):
+            return True
+    return False
+
+
+def _may_fail(node: ast.AST, own: Collection[str]) -> bool:
+    if isinstance(node, ast.Assert):  # a tuple that is not empty is true, whatever is in it
+        return not isinstance(node.test, ast.Constant | ast.Tuple) or not getattr(node.test, "value", True)
+    if isinstance(node, ast.Call):
+        called = node.func.id if isinstance(node.func, ast.Name) else None
+        return called is None or (called not in own and not hasattr(builtins, called))
+    return isinstance(node, ast.Raise)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
+
+COMMENT_CHARACTERS = 200  # a comment is looked for so far in front of a mark
 
 
 @attrs.frozen
@@ -106,14 +108,23 @@ def split_thinking(text: str, *, opened: bool = False) -> Thought:
         return Thought(text[call.end() :], "closed") if call else Thought(None, "unclosed")
     if not closing and opened:
         return Thought(None, "unclosed")
-    openings = (marks.search(text, start) for first, marks in _OPENING.items() if first in text)
-    opening = min((found for found in openings if found), key=re.Match.start, default=None)
+    opening = min(_openings(text, start), key=re.Match.start, default=None)
     if opening is None:
         return Thought(text[start:], "closed" if closing else "")
     before = text[start : opening.start()]
     if before.strip():  # an answer, and then the model began to think again
         return Thought(before, "unclosed")
     return Thought(None, "unclosed")
+
+
+def _openings(text: str, start: int) -> Iterator[re.Match[str]]:
+    """Marks that open thinking, those left out that stand in a comment of code."""
+    for first, marks in _OPENING.items():
+        for match in marks.finditer(text, start) if first in text else ():
+            line = text[text.rfind("\n", max(0, match.start() - COMMENT_CHARACTERS), match.start()) + 1 : match.start()]
+            if "#" not in line:
+                yield match
+                break
 
 
 def _spoken(text: str) -> re.Match[str] | None:

@@ -36,12 +36,15 @@ _NEXT_TURN = re.compile(r"(?<=\n)### ?(?:Instruction|Input|User|Human|Question)\
 _TURNS = (("\nHuman: ", "\nAssistant:"), ("\nUser: ", "\nAssistant:"), ("\nQuestion: ", "\nAnswer:"))
 _NUMBERED = re.compile(r"^[ \t]*(\d{1,5})(?:[ \t]?[|:│]|[.)](?=[ \t]|$))?(?:[ \t]|$)", re.M)
 _CELL = re.compile(r"^In \[\d*\]: ?|^[ \t]+\.\.\.: ?", re.M)
+_HEREDOC = re.compile(r"<<-?[ \t]*(['\"]?)(\w+)\1[^\n]*\n")
 _PYTHON_TAG = "<|python_tag|>"
 _PROMPTED = re.compile(r"^(?:>>> ?|\.\.\. ?)", re.M)
 _ODD_SPACES = dict.fromkeys(
     map(ord, "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u202f\u205f\u3000"), " "
 )
-_UNSEEN = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
+_UNSEEN = dict.fromkeys(  # of no width, soft hyphens, marks of direction
+    [0x00AD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2065), *range(0x2066, 0x206A), 0xFEFF]
+)
 _KEYS = ("code", "python", "content", "source", "program", "solution", "answer", "script", "input", "query", "text")
 
 
@@ -106,6 +109,10 @@ def unwrapped(text: str) -> Iterator[str]:
         yield inside.strip("\r\n")
     if (at := text.rfind(_PYTHON_TAG)) >= 0:
         yield text[at + len(_PYTHON_TAG) :]
+    if "<<" in text and (heredoc := _HEREDOC.search(text)):
+        yield text[heredoc.end() :].partition(f"\n{heredoc[2]}")[0]
+    if "*** Begin Patch" in text or "\n@@ -" in text:
+        yield unmarked(text[text.find("\n+") + 1 :].partition("\n*** ")[0], "patch")
     yield from _from_json(text)
     yield from called_with(text)
     if text.lstrip()[:1] == '"':
