@@ -19,8 +19,8 @@ EVENT_BYTES = 1 << 16
 class Folder(Protocol):
     """Where the program runs that comes next."""
 
-    def enter(self) -> None:
-        """Goes to an empty folder, as good as new."""
+    def enter(self, *, keeping: bool) -> None:
+        """Goes to an empty folder, as good as new. keeping: it may be left untouched, and is worth looking after."""
 
     def clean(self) -> None:
         """Once nothing of the program runs any more. Raises OSError where something resists."""
@@ -33,7 +33,7 @@ class HostFolder:
         self._scratch, self._folder = scratch, f"{scratch}/{PROGRAM}"
         self._fresh: os.stat_result | None = None
 
-    def enter(self) -> None:
+    def enter(self, *, keeping: bool) -> None:
         if self._fresh is None:
             os.mkdir(self._folder, 0o700)
         os.utime(self._folder)
@@ -73,21 +73,25 @@ class OwnFileSystem:
         self._mounted = False
         self._events = int(_libc.inotify_init1(_NONBLOCK | _CLOEXEC))
 
-    def enter(self) -> None:
+    def enter(self, *, keeping: bool) -> None:
+        if self._mounted and not keeping:  # whoever uses it is not to pay for being watched
+            self._unmount()
         if not self._mounted:
             lockdown.mount_work(self._mib)
             os.mkdir(self._folder, 0o700)
             os.chdir(self._folder)
             self._mounted = True
-            self._watched = self._watch(lockdown.WORK) and self._watch(self._folder)
+            self._watched = keeping and self._watch(lockdown.WORK) and self._watch(self._folder)
         if self._watched:  # its times are now, so that they do not tell who touched it last
             os.utime(lockdown.WORK)
             os.utime(self._folder)
             self._happened()
 
     def clean(self) -> None:
-        if self._watched and not self._happened():
-            return
+        if not self._watched or self._happened():
+            self._unmount()
+
+    def _unmount(self) -> None:
         self._mounted = False
         os.chdir("/")
         lockdown.unmount_work()

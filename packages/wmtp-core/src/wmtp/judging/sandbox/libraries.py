@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import json
 import os
 import sys
@@ -145,6 +144,8 @@ def warm(libraries: Libraries) -> None:
 
 def modules() -> str:
     """A digest of the names of all modules that a program can import without `judging.packages`."""
+    import hashlib  # which loads libcrypto: every child of a zygote that had it would pay for its areas
+
     names = set(sys.builtin_module_names)
     for folder in standard_folders():
         names |= {name.partition(".")[0] for name in os.listdir(folder) if name.endswith((".py", ".so"))}

@@ -98,7 +98,7 @@ class Zygote:
         return request
 
     def _one(self, request: dict[str, Any], descriptor: int) -> bytes:
-        self._folder.enter()
+        self._folder.enter(keeping=request["mode"] == "call")
         if self._walls:
             self._walls.next_pid()
         self._deaths.clear()
