@@ -8,9 +8,9 @@
 - memory: peak of a whole training (weights, gradients, AdamW, activations) with four heads, beside one head of the same trunk
   and beside four heads with full logits, at a vocabulary of 32,000; each in a process of its own. Of tensors, and, without a
   limit, of the process above what imports take.
-- journal: steps a second with a line of the journal each step and a tracker beside, over neither: from the CPU time of a small
-  step, and of everything that is done to tell of it, on whatever thread. One training logs in every other block of its steps;
-  the ratio of paired blocks is printed with its interval, which a hundred blocks would not make narrow enough for a limit.
+- journal: steps a second with a line of the journal each step and a tracker beside, over neither: from the CPU time of a
+  step of the same model, and of everything that is done to tell of it, on whatever thread. One training logs in every other
+  block of its steps; the ratio of paired blocks is printed with its interval, which is about as wide as what is looked for.
 
 Exit status 1 where a limit is missed.
 """
@@ -49,7 +49,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from train_demo_model import tokenizer
 
 LENGTH, BATCH, STEPS, ROUNDS, SKIPPED = 128, 4, 5, 3, 1
-BLOCK, BLOCKS, SETTLE_S = 10, 44, 0.02
+BLOCK, BLOCKS, SETTLE_S = 3, 80, 0.02
+SPEED = (16_000, 128, 4, 4)
+"""Vocabulary, width, layers, heads."""
 LIMITS = {
     "tokens/s over HF Trainer, full logits, half of each row a prompt": (1.15, "least"),
     "peak, 4 heads over 1 head": (1.15, "most"),
@@ -163,7 +165,7 @@ def theirs(folder: Path, model: Path, prompt: int, steps: int) -> list[float]:
 
 def speed(folder: Path) -> dict[str, float]:
     torch.set_num_threads(1)
-    model = model_folder(folder / "speed", 16_000, 128, 4, 4)
+    model = model_folder(folder / "speed", *SPEED)
     found = {}
     for prompt, told in ((0, "every token trained"), (LENGTH // 2, "half of each row a prompt")):
         rows = rows_file(folder, prompt)
@@ -271,7 +273,7 @@ class Blocks:
 def journal(folder: Path) -> dict[str, float]:
     """CPU time is of all threads of the training; that of the tracker's process beside is not in it."""
     torch.set_num_threads(1)
-    model, rows = model_folder(folder / "small", 2_000, 64, 2, 4), rows_file(folder, 0)
+    model, rows = model_folder(folder / "speed", *SPEED), rows_file(folder, 0)
     spent, patch = Spent(), ExitStack()
     blocks = Blocks(Loop._one, spent)
     asked = request(folder, model, rows, max_steps=BLOCK * BLOCKS, tracked=True)
