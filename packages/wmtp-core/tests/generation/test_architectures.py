@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import Cache
 
 import wmtp.generation.paths
 from wmtp.contracts.engines import GenerationRequest, SampleKey, Sampling
 from wmtp.errors import GenerationError
+from wmtp.generation.compared import RECURRENT
 from wmtp.generation.engine import DecodingEngine
 from wmtp.generation.paths import choose_path, compare
 from wmtp.generation.stepping import OwnCache, State, join_rows, select_rows
@@ -47,7 +49,10 @@ IN_CI = {
 @pytest.mark.parametrize("name", IN_CI)
 def test_a_dozen_types_write_what_generate_writes(name: str) -> None:
     found = examine(name)
-    assert (found.path, found.wrong) == (IN_CI[name], ())
+    known = name not in RECURRENT or hasattr(
+        Cache, "get_conv_state"
+    )  # an older transformers has no word for such states
+    assert (found.path, found.wrong) == (IN_CI[name] if known else "aligned", ())
 
 
 @pytest.mark.slow

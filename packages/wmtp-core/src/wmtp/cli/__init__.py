@@ -208,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = command.main(arguments, prog_name="wmtp", standalone_mode=False)
         sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt) as exc:
-        return _interrupted(arguments, terminated=isinstance(exc.__cause__ or exc, Terminated))
+        return _interrupted(arguments, terminated=isinstance(exc.__cause__ or exc.__context__ or exc, Terminated))
     except click.ClickException as exc:
         exc.show()
         return exc.exit_code

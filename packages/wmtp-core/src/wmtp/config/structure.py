@@ -112,12 +112,12 @@ def strict_converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(attrs.has, lambda cls: record_hook(cls, converter))
     converter.register_structure_hook_func(_is_mapping, lambda value, tp: _structure_mapping(value, tp, converter))
     converter.register_structure_hook_func(_is_sequence, lambda value, tp: _structure_sequence(value, tp, converter))
-    converter.register_structure_hook_func(_is_enum, _structure_enum)
     converter.register_structure_hook_func(lambda tp: tp is Any, lambda value, _: as_plain(value))
     converter.register_structure_hook_func(_is_path_or_scalar, _structure_path_or_scalar)
     converter.register_structure_hook_func(_is_scalar, structure_scalar)
     for scalar in _SCALARS:  # cattrs has hooks for these very classes, which predicates do not outrank
         converter.register_structure_hook(scalar, structure_scalar)
+    converter.register_structure_hook(enum.Enum, _structure_enum)  # the same, in cattrs 24.1
     converter.register_structure_hook(Path, lambda value, _: Path(absolute(value)))
     return converter
 
@@ -270,10 +270,6 @@ def _hint(value: Any, members: Sequence[Any]) -> str:
 
 
 # collections and enums
-
-
-def _is_enum(tp: Any) -> bool:
-    return isinstance(tp, type) and issubclass(tp, enum.Enum)
 
 
 def _structure_enum(value: Any, tp: type[enum.Enum]) -> Any:
