@@ -49,9 +49,8 @@ IN_CI = {
 @pytest.mark.parametrize("name", IN_CI)
 def test_a_dozen_types_write_what_generate_writes(name: str) -> None:
     found = examine(name)
-    known = name not in RECURRENT or hasattr(
-        Cache, "get_conv_state"
-    )  # an older transformers has no word for such states
+    # An older transformers has no word for recurrent states.
+    known = name not in RECURRENT or hasattr(Cache, "get_conv_state")
     assert (found.path, found.wrong) == (IN_CI[name] if known else "aligned", ())
 
 
