@@ -256,6 +256,8 @@ CALLS += [
     ('a timer', 'import threading\ndef f():\n e = threading.Event()\n threading.Timer(0.01, e.set).start()\n return e.wait(5)', 'assert f() is True', ''),
     ('sleep', 'import time\ndef f():\n t = time.time()\n time.sleep(0.02)\n return time.time() - t', 'assert f() >= 0.019', ''),
     ('perf_counter', 'import time\ndef f(): return time.perf_counter_ns() - time.monotonic_ns() != 1', 'assert f()', ''),
+    ('no signal is blocked', "import signal\ndef f(): return signal.pthread_sigmask(signal.SIG_BLOCK, []) == set() and signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL", "assert f() is True", ''),
+    ('a child waited for by its signal', "import os, signal\ndef f():\n signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})\n p = os.fork()\n if p == 0: os._exit(0)\n signal.sigwait({signal.SIGCHLD})\n return os.waitpid(p, 0)[1]", "assert f() == 0", ''),
     ('a fork', "import os\ndef f():\n r, w = os.pipe()\n if os.fork() == 0:\n  os.write(w, b'x'); os._exit(0)\n os.wait()\n return os.read(r, 1)", "assert f() == b'x'", ''),
     ('a file in its folder', "def f():\n with open('x.txt', 'w') as file: file.write('a')\n return open('x.txt').read()", "assert f() == 'a'", ''),
     ('a temporary file, again', "import tempfile\ndef f():\n with tempfile.TemporaryFile('w+') as t:\n  t.write('x'); t.seek(0)\n  return t.read()", "assert f() == 'x'", ''),

@@ -125,3 +125,22 @@ def f():
 """
     outcome = strict.submit(program, CallTests(tests=("assert f() == (-1, [], [])",))).result()
     assert outcome.passed, outcome
+
+
+def test_programs_get_none_of_the_zygotes_descriptors(judge: SandboxJudge) -> None:
+    """Its ring, what tells of ended children, and what tells whether a folder was touched."""
+    program = """
+import ctypes, os
+libc = ctypes.CDLL(None)
+def f():
+    watched = [n for n in range(300) if libc.inotify_add_watch(n, b"/tmp", 0xFFF) >= 0]
+    found = []
+    for n in range(3, 300):
+        try:
+            found.append(os.fstat(n).st_mode >> 12)
+        except OSError:
+            pass
+    return watched, found
+"""
+    outcome = judge.submit(program, CallTests(tests=("assert f() == ([], [0o14])",))).result()
+    assert outcome.passed, outcome
