@@ -98,6 +98,7 @@ def test_the_hubs_form_gives_inputs_and_tolerance_out_of_the_tests_source(tmp_pa
     ("row", "says"),
     [
         (released(base_input=[], plus_input=[]), "line 1: it has no inputs, so every program would pass"),
+        (released(plus_input=[5]), "line 1: arguments of a call: 5 is no list"),
         (released(atol=None), "line 1: missing or of the wrong type: atol"),
         ({**HUB_HUMANEVAL, "test": "def check(candidate):\n    pass\n"}, "no inputs can be read from its test"),
         ({**HUB_HUMANEVAL, "test": "inputs = [open('x')]"}, "no inputs can be read from its test"),

@@ -254,6 +254,8 @@ def test_a_pickle_that_holds_anything_but_one_text_is_refused(pickled: bytes, sa
         ({"public_test_cases": "[]", "private_test_cases": "[]"}, "problem add has no tests, so every program would pass"),
         ({"public_test_cases": "{}", "private_test_cases": '[{"input": "1"}]'}, "problem add: its tests cannot be read"),
         ({"metadata": '{"func_name": "f"}'}, "tests of type stdin in a functional problem"),
+        ({"metadata": '{"func_name": 5}'}, "line 1: contest_date or metadata: no name of a function: 5"),
+        ({"public_test_cases": '[{"input": null, "output": "3", "testtype": "stdin"}]'}, "problem add: .* that is no text"),
     ],
 )  # fmt: skip
 def test_a_bad_row_is_named(changes: dict[str, Any], says: str, tmp_path: Path) -> None:

@@ -67,19 +67,19 @@ def read(request: wmtp.DatasetRequest) -> Iterator[Mapping[str, Any]]:
         file = kit.RowFile(path)
         for row in file.rows(FIELDS, columns=("problem_id", "id")):
             number = row.data.get("problem_id", row.data.get("id"))
-            try:
+            with kit.row_faults(row.where, "input_output or solutions"):
                 tests = json.loads(row.data["input_output"] or "{}")
                 solutions = json.loads(row.data["solutions"] or "[]")
                 inputs, outputs = tests.get("inputs", []), tests.get("outputs", [])
                 if len(inputs) != len(outputs):
                     raise ValueError(f"{len(inputs)} inputs and {len(outputs)} outputs")
-            except (ValueError, AttributeError, TypeError) as error:
-                raise wmtp.ConfigError(f"{row.where}: input_output or solutions: {error}") from None
+                function = kit.function_name(tests.get("fn_name"))
+                kit.check_fields({"solutions": next(iter(solutions), "")}, {"solutions": str}, row.where)
             if number is None:
                 raise wmtp.ConfigError(f"{row.where}: missing: problem_id (or id)")
             question = Question(
                 id=str(number), text=row.data["question"], difficulty=row.data["difficulty"],
-                starter_code=row.data["starter_code"], function=tests.get("fn_name"), tests=len(inputs),
+                starter_code=row.data["starter_code"], function=function, tests=len(inputs),
                 solution=next(iter(solutions), None), digest=row.digest, file=file, place=row.place,
             )  # fmt: skip
             yield {"question": question, "where": row.where}

@@ -46,7 +46,5 @@ def _check_tests(row: Mapping[str, Any], where: str) -> None:
 
 def _check_limits(row: Mapping[str, Any], where: str) -> None:
     kit.check_file_names(row, ("input_file", "output_file"), where)
-    try:
+    with kit.row_faults(where, "time_limit or memory_limit_bytes"):
         limits(row)
-    except (TypeError, ValueError) as error:
-        raise wmtp.ConfigError(f"{where}: time_limit or memory_limit_bytes: {error}") from None

@@ -33,7 +33,8 @@ def read(request: wmtp.DatasetRequest) -> Iterator[Mapping[str, Any]]:
         if "plus_input" in row.data:
             kit.check_fields(row.data, RELEASED, row.where)
             found = dict(row.data)
-            found |= {name: [as_called(found["task_id"], args) for args in found[name]] for name in inputs if mbpp}
+            with kit.row_faults(row.where, "arguments of a call"):
+                found |= {name: [as_called(found["task_id"], args) for args in found[name]] for name in inputs}
         else:
             kit.check_fields(row.data, HUB_MBPP if mbpp else {**TEXTS, "test": str}, row.where)
             found = _from_hub(row.data, row.where)
@@ -44,10 +45,8 @@ def read(request: wmtp.DatasetRequest) -> Iterator[Mapping[str, Any]]:
 
 def _from_hub(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The inputs and the tolerance are read out of the test's source, which is not run."""
-    try:
+    with kit.row_faults(where, "no inputs can be read from its test"):
         inputs = kit.assigned(ast.parse(row["test"]), "inputs")
-    except (SyntaxError, ValueError, RecursionError) as error:
-        raise wmtp.ConfigError(f"{where}: no inputs can be read from its test: {error!r}") from None
     near = TOLERANCE.search(row["test"])
     found = {"base_input": None, "plus_input": inputs, "atol": float(near[1]) if near else 0}
     if "entry_point" in row:
@@ -90,4 +89,6 @@ _FORM_OF = {f"Mbpp/{number}": form for form, numbers in _FORMS for number in num
 
 def as_called(task_id: str, args: list[Any]) -> list[Any]:
     """The arguments of one call, in the types that MBPP+ calls with."""
+    if not isinstance(args, list):
+        raise TypeError(f"{args!r:.80} is no list")
     return list(_FORM_OF.get(task_id, list)(args))

@@ -53,13 +53,13 @@ class Question:
         """(input, output) of the public tests, then of the private ones. Raises ConfigError that names the problem."""
         row = self.file.at(self.place)
         kind = "stdin" if self.function is None else "functional"
-        try:
+        with kit.row_faults(f"{self.file.path}: problem {self.id}", "its tests cannot be read"):
             listed = [*json.loads(row["public_test_cases"]), *private_tests(row["private_test_cases"])]
             if other := {test["testtype"] for test in listed} - {kind}:
                 raise ValueError(f"tests of type {', '.join(sorted(other))} in a {kind} problem")
             found = [(test["input"], test["output"]) for test in listed]
-        except (ValueError, KeyError, TypeError) as error:
-            raise wmtp.ConfigError(f"{self.file.path}: problem {self.id}: its tests cannot be read: {error}") from None
+            if not all(isinstance(text, str) for test in found for text in test):
+                raise ValueError("an input or output that is no text")
         if not found:
             raise wmtp.ConfigError(f"{self.file.path}: problem {self.id} has no tests, so every program would pass")
         return found
@@ -74,11 +74,9 @@ def read(request: wmtp.DatasetRequest) -> Iterator[Mapping[str, Any]]:
     for path in kit.split_files(request, FILES, "LiveCodeBench", splits=("test",)):
         file = kit.RowFile(path)
         for row in file.rows(FIELDS):
-            try:
+            with kit.row_faults(row.where, "contest_date or metadata"):
                 day = datetime.fromisoformat(row.data["contest_date"]).date().isoformat()
-                function = json.loads(row.data["metadata"] or "{}").get("func_name")
-            except (ValueError, AttributeError) as error:
-                raise wmtp.ConfigError(f"{row.where}: contest_date or metadata: {error}") from None
+                function = kit.function_name(json.loads(row.data["metadata"] or "{}").get("func_name"))
             yield {
                 "question": Question(
                     id=row.data["question_id"], text=row.data["question_content"], day=day,

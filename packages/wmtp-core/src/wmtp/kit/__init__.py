@@ -16,6 +16,7 @@ from wmtp.kit.competition import (
     competition_calls,
     competition_prompt,
     competition_wanted,
+    function_name,
     seconds_of,
 )
 from wmtp.kit.dates import DateWindow
@@ -27,7 +28,7 @@ from wmtp.kit.pickles import packed_bytes, pickled_text
 from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat, cut_at_stop, few_shot
 from wmtp.kit.python import called_names, parse
 from wmtp.kit.reference import ReferenceAnswers, ReferenceLimits, reference_answers, reference_tests
-from wmtp.kit.rows import Row, RowFile, check_fields, read_rows
+from wmtp.kit.rows import Row, RowFile, check_fields, read_rows, row_faults
 from wmtp.kit.same_program import same_program
 from wmtp.kit.scores import (
     TESTS_PASSED,
@@ -82,6 +83,7 @@ __all__ = [
     "extract",
     "few_shot",
     "files_of_split",
+    "function_name",
     "head_metrics",
     "late",
     "late_benchmark",
@@ -96,6 +98,7 @@ __all__ = [
     "reference_answers",
     "reference_tests",
     "rendered",
+    "row_faults",
     "same_program",
     "seconds_of",
     "share_of_tests",

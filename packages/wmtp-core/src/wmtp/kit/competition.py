@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from keyword import iskeyword
 from typing import Any
 
 import attrs
@@ -52,6 +53,15 @@ def competition_wanted(function: str | None, lent: str = "") -> Wanted:
         lent: Source of the imports that programs may use without writing them.
     """
     return Wanted(names={"Solution", function} if function else (), prompt=lent)
+
+
+def function_name(found: Any) -> str | None:
+    """The function that a row's tests call; ``None`` for ``None`` and an empty text. Raises ValueError for what is no name."""
+    if not found:
+        return None
+    if not isinstance(found, str) or not found.isidentifier() or iskeyword(found):
+        raise ValueError(f"no name of a function: {found!r}")
+    return found
 
 
 def competition_calls(function: str, calls: Iterable[tuple[str, str]], same: str, seconds: float) -> CallTests:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -176,6 +177,23 @@ def check_fields(row: Mapping[str, Any], fields: Mapping[str, type | tuple[type,
     wrong = [name for name, kind in fields.items() if not isinstance(row.get(name), kind)]
     if wrong:
         raise ConfigError(f"{where}: missing or of the wrong type: {', '.join(wrong)}")
+
+
+@contextmanager
+def row_faults(where: str, what: str) -> Iterator[None]:
+    """Tells what goes wrong in reading a row as the row's fault: a row is anybody's data, of any type.
+
+    Args:
+        where: The row's.
+        what: What is read of it, for the message.
+
+    Raises:
+        ConfigError: in place of what Python raises for values of another type or form.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, AttributeError, SyntaxError, RecursionError, OverflowError) as error:
+        raise ConfigError(f"{where}: {what}: {error}") from None
 
 
 def _parsed(data: bytes, where: str) -> Any:
