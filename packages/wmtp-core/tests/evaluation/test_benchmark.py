@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 import pytest
 
 import wmtp
+from wmtp import kit
 from wmtp.events import ProgressTotals, SampleGenerated
 
 
@@ -267,3 +268,46 @@ def test_an_engine_that_fails_leaves_no_program_waiting(bench: Any) -> None:
     waiting.go_on.set()
     assert bench.run(["passed"] * 40, n=10).counts == {"passed": 400}
     assert len(bench.requests) == 400, "what was stored is not asked for again"
+
+
+def test_completions_that_come_together_are_stored_together_and_none_is_lost_to_one_that_fails(bench: Any) -> None:
+    class Picky(bench.benchmark):  # type: ignore[misc]
+        def code(self, problem: wmtp.Problem, completion: wmtp.Completion) -> str:
+            if problem.id == "p5":
+                raise ValueError("not this one")
+            return completion.text
+
+    def engine(requests: Iterable[wmtp.GenerationRequest], sampling: wmtp.Sampling) -> Iterator[wmtp.Completion]:
+        def batches() -> Generator[list[wmtp.Completion], None, None]:
+            completions = bench.generate(requests, sampling)
+            while batch := list(itertools.islice(completions, 4)):
+                yield batch
+
+        return kit.InBatches(batches())
+
+    plain, bench.benchmark = bench.benchmark, Picky
+    with pytest.raises(wmtp.PluginError):
+        bench.run(["passed"] * 10, engine=engine)
+    assert [e.sample.key.problem for e in bench.events if isinstance(e, SampleGenerated)] == [f"p{i}" for i in range(5)]
+    bench.benchmark = plain
+    assert bench.run(["passed"] * 10, engine=engine).counts == {"passed": 10}
+    assert [request.key.problem for request in bench.requests][8:] == [f"p{i}" for i in range(5, 10)]
+
+
+def test_completions_in_batches_are_an_iterator_as_any_other() -> None:
+    closed: list[bool] = []
+
+    def batches() -> Generator[list[int], None, None]:
+        try:
+            yield from ([1, 2, 3], [], [4, 5])
+        finally:
+            closed.append(True)
+
+    together: Any = kit.InBatches(batches())  # type: ignore[arg-type]
+    assert (next(together), next(together)) == (1, 2)
+    assert [list(batch) for batch in together.together()] == [[3], [], [4, 5]]
+    assert list(kit.InBatches(batches())) == [1, 2, 3, 4, 5]  # type: ignore[arg-type]
+    started = kit.InBatches(batches())  # type: ignore[arg-type]
+    next(started)
+    started.close()
+    assert closed == [True] * 3

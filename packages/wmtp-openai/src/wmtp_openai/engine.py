@@ -8,13 +8,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import attrs
 
 import wmtp
+from wmtp import kit
 from wmtp_openai.client import open_client
 from wmtp_openai.copies import Copies
 from wmtp_openai.oddities import Oddities
@@ -129,6 +130,11 @@ class OpenAIEngine:
         self, requests: Iterable[wmtp.GenerationRequest], sampling: wmtp.Sampling
     ) -> Iterator[wmtp.Completion]:
         """Completions as they come. Raises GenerationError where no request can be served any more."""
+        return kit.InBatches(self._batches(requests, sampling))
+
+    def _batches(
+        self, requests: Iterable[wmtp.GenerationRequest], sampling: wmtp.Sampling
+    ) -> Generator[Sequence[wmtp.Completion], None, None]:
         if sampling.temperature > 0 and not self._drawn:
             self._drawn = True
             self._pool.prove_draws()
@@ -145,12 +151,16 @@ class OpenAIEngine:
                     under_way += len(batch)
                 if not under_way:
                     return
-                for completion in work.done.get():
-                    under_way -= 1
-                    if isinstance(completion, Exception):
-                        raise completion
+                came = work.done.get()
+                under_way -= len(came)
+                completions = [item for item in came if not isinstance(item, Exception)]
+                for completion in completions:
                     self._count(completion, sampling)
-                    yield completion
+                if completions:
+                    yield completions
+                for item in came:
+                    if isinstance(item, Exception):
+                        raise item
         finally:
             if under_way and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(work.cancel)

@@ -210,7 +210,7 @@ def _no_model(prompt: str | Sequence[Message], text: str) -> HeadScores:
 class EvaluatorStore(Protocol):
     """One evaluator's part of the run folder: what is there already, and where new lines go.
 
-    Lines are flushed one at a time, so a killed run loses at most the line being written.
+    Lines are on disk when a call returns, so a killed run loses at most what was being written.
     """
 
     def samples(self) -> Iterator[Sample]: ...
@@ -234,6 +234,10 @@ class EvaluatorStore(Protocol):
         ...
 
     def add_sample(self, sample: Sample) -> None: ...
+
+    def add_samples(self, samples: Sequence[Sample]) -> None:
+        """Several, in one write."""
+        ...
 
     def add_verdict(self, verdict: Verdict) -> None: ...
 

@@ -16,6 +16,7 @@ from wmtp.errors import ConfigError
 from wmtp.evaluation.asking import Asking, Prompt, TooLongCount, sha256
 from wmtp.evaluation.programs import Key, Programs
 from wmtp.evaluation.tally import Tally
+from wmtp.kit.batches import InBatches
 
 if TYPE_CHECKING:
     from wmtp.evaluation.benchmark import CodeBenchmark
@@ -58,7 +59,7 @@ class BenchmarkRun:
             task.evaluator, len(problems), "" if len(problems) == 1 else "s", len(have), wanted, len(judged), wanted,
         )  # fmt: skip
         reached: Counter[str] = Counter()
-        with Programs(benchmark, problems, keys, judged) as work:
+        with Programs(benchmark, problems, keys, judged, waits=task.available is not None) as work:
             for sample in task.store.samples() if len(judged) < len(have) else ():
                 key = (sample.key.problem, sample.key.index)
                 if key in have and key not in judged and self._asking.belongs(sample):
@@ -185,17 +186,22 @@ class BenchmarkRun:
             judge.give_way(False)
 
     def _stored(self, completions: Iterable[Completion], work: Programs) -> list[Completion]:
-        """Stores completions as they come, and has their programs judged; see `_generate`."""
+        """Stores completions as they come, those that come together in one write, and has their programs judged."""
         unfit = []
-        for completion in completions:
-            if completion.finish_reason == "error":
-                self._errors.append(completion)
-            elif completion.finish_reason == "too-long" and self._task.too_long != "fail":
-                unfit.append(completion)
-            else:
-                problem = self._problems[completion.key.problem]
-                sample = self._sample(problem, completion)
-                self._task.store.add_sample(sample)
+        together = completions.together() if isinstance(completions, InBatches) else ([c] for c in completions)
+        for batch in together:
+            samples: list[Sample] = []
+            try:
+                for completion in batch:
+                    if completion.finish_reason == "error":
+                        self._errors.append(completion)
+                    elif completion.finish_reason == "too-long" and self._task.too_long != "fail":
+                        unfit.append(completion)
+                    else:
+                        samples.append(self._sample(self._problems[completion.key.problem], completion))
+            finally:  # a plugin that fails on one loses none of those before it
+                self._task.store.add_samples(samples)
+            for sample in samples:
                 work.submit(sample)
         return unfit
 

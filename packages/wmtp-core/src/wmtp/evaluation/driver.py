@@ -213,6 +213,8 @@ class RunDriver:
             owner = self._plugins.metric(name, section.metric_prefix)
             owners.setdefault(owner.evaluator.spec.id, (owner.evaluator, {}))[1][owner.base_name] = name
         if self._config.judging.where.name == "local" and any(owned.spec.samples for owned, _ in owners.values()):
+            import wmtp.judging.judge  # noqa: F401  (here: who rewrites imports, as pytest does, may not parse in two threads)
+
             self._judge.begin()  # it mostly waits for its processes, while we read rows and open the model
             threading.Thread(target=_import_ahead, name="imports ahead").start()
         owner_runs = []
@@ -307,9 +309,9 @@ class RunDriver:
 
 
 def _import_ahead() -> None:
-    """Imports what a run ends with while its judge starts, so that nobody waits for it behind the last verdict."""
-    import wmtp.evaluation.until_decided
-    import wmtp.reports.html  # noqa: F401
+    """Imports what a run's report takes while its judge starts, so that nobody waits for it behind the last verdict."""
+    import jinja2  # noqa: F401
+    import numpy  # noqa: F401
 
 
 def _source(resource: Resource | None) -> dict[str, str]:

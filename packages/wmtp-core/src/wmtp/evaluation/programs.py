@@ -54,7 +54,7 @@ class _Cases:
 class Programs:
     """Has programs judged beside whoever makes them, and writes their verdicts in the thread that owns the run.
 
-    Nobody waits for the judge but `finish`. Use it as a context manager: what still waits is dropped at the end of it.
+    Nobody waits for the judge but `finish`, unless told to. It is a context manager: what still waits is dropped at its end.
     """
 
     def __init__(
@@ -63,9 +63,12 @@ class Programs:
         problems: Mapping[str, Problem],
         keys: Mapping[str, str],
         judged: dict[Key, bool],
+        *,
+        waits: bool = False,
     ) -> None:
+        """waits: whoever makes the programs costs nothing, so `submit` waits for room rather than read them again."""
         self._benchmark, self._task, self._problems = benchmark, benchmark.task, problems
-        self._keys, self._judged = keys, judged
+        self._keys, self._judged, self._waits = keys, judged, waits
         self._feeder = Feeder(self._task.judge)
         self._behind: deque[Key] = deque()
         self._under_way = 0
@@ -84,12 +87,12 @@ class Programs:
             why = sample.extra.get("rule", "")
             detail = f"the completion holds no program ({why})" if why else "the completion holds no program"
             self._write(sample, Outcome(status="no-code", detail=detail))
-        elif self._under_way >= AT_HAND:
+        elif self._under_way >= AT_HAND and not self._waits:
             self._behind.append((sample.key.problem, sample.key.index))
         else:
             self._begin(sample)
         # Whatever has ended is written at once, in whatever order: what is not on disk is lost to a kill.
-        while not self._ended.empty():
+        while not self._ended.empty() or self._under_way > AT_HAND:
             self._settle(self._ended.get())
 
     def finish(self) -> None:

@@ -2,7 +2,8 @@
 
 Rows: `split_files`, `read_rows`, `RowFile`, `LateRow`, `packed_bytes`, `pickled_text`, `assigned`, `tested_function`.
 Asking: `PromptForm` and its forms, `competition_prompt`, `DateWindow`. Answers: `extract`, `Wanted`, `cut_at_stop`.
-For engines: `rendered` and `encoded`, a prompt as the model's tokenizer has it; `opened_by`, `thinking_tokens`.
+For engines: `InBatches`, completions that come together; `rendered` and `encoded`, a prompt as the model's tokenizer has it;
+`opened_by`, `thinking_tokens`.
 Tests: `competition_calls`, `LateCases`, `reference_tests`, `near`. Hooks: `late`, `late_benchmark`.
 Scores: `pass_at_k`, `without_known_bad`, `PartialCredit`, `share_of_tests`, `same_program`, `table_by_group`.
 """
@@ -10,6 +11,7 @@ Scores: `pass_at_k`, `without_known_bad`, `PartialCredit`, `share_of_tests`, `sa
 from __future__ import annotations
 
 from wmtp.kit import near
+from wmtp.kit.batches import InBatches
 from wmtp.kit.competition import (
     LateCases,
     check_file_names,
@@ -54,6 +56,7 @@ __all__ = [
     "DateWindow",
     "EngineStream",
     "Extraction",
+    "InBatches",
     "LateCases",
     "LateRow",
     "Marks",

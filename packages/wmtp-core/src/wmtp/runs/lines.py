@@ -1,14 +1,15 @@
 """The lines of a run folder: samples and verdicts, one record a line, flat.
 
-A file is only ever appended to, a whole line in one write, so that a killed process loses at most the line it was writing.
+A file is only ever appended to, whole lines in one write, so that a killed process loses at most the lines it was writing.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import FileIO
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -147,9 +148,14 @@ class Lines(Generic[R]):
     def empty(self) -> bool:
         return self._size == 0
 
-    def add(self, record: R) -> int:
-        """Append a record. Returns the offset of its line."""
-        data, offset = self._format.to_line(record), self._size
+    def add(self, record: R) -> None:
+        """Append a record."""
+        self.add_all([record])
+
+    def add_all(self, records: Sequence[R]) -> list[int]:
+        """Append records, all in one write. Returns the offsets of their lines."""
+        lines, offset = [self._format.to_line(record) for record in records], self._size
+        data = b"".join(lines)
         try:
             written = self._file.write(data)
             while written < len(data):  # a disk that fills up takes part of a write
@@ -159,7 +165,7 @@ class Lines(Generic[R]):
             error.filename = str(self.path)
             raise
         self._size += len(data)
-        return offset
+        return list(accumulate(map(len, lines), initial=offset))[:-1]
 
     def read(self) -> Iterator[tuple[int, R]]:
         """(offset in bytes, record) of every line. Raises ConfigError naming file and line where one is damaged."""
@@ -195,8 +201,9 @@ class PlacedLines(Generic[R]):
             yield record
         self._all_placed = True
 
-    def add(self, record: R) -> None:
-        self._place(record, self._lines.add(record))
+    def add(self, records: Sequence[R]) -> None:
+        for record, offset in zip(records, self._lines.add_all(records), strict=True):
+            self._place(record, offset)
 
     def of_problem(self, problem: str) -> list[R]:
         """The last record of each of its samples, by index. They are parsed here: none is kept in memory."""

@@ -55,11 +55,15 @@ class EvaluatorFiles:
         return self._placed_samples.one(problem, index)
 
     def add_sample(self, sample: Sample) -> None:
-        self._placed_samples.add(sample)
-        self._emit(SampleGenerated(sample=sample))
+        self.add_samples([sample])
+
+    def add_samples(self, samples: Sequence[Sample]) -> None:
+        self._placed_samples.add(samples)
+        for sample in samples:
+            self._emit(SampleGenerated(sample=sample))
 
     def add_verdict(self, verdict: Verdict) -> None:
-        self._placed_verdicts.add(verdict)
+        self._placed_verdicts.add([verdict])
 
     def expect(self, total: int, *, samples: int = 0, verdicts: int = 0) -> None:
         self._emit(ProgressTotals(evaluator=self._evaluator, total=total, samples=samples, verdicts=verdicts))
