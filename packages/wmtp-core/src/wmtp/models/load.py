@@ -72,7 +72,8 @@ def choose_device(name: str) -> str:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r} (devices.device) cannot be used here: {first_line(error)}") from None
+        why = first_line(error).partition(". ")[0]  # behind it, torch lists all that it was built for
+        raise ConfigError(f"device {name!r} (devices.device) cannot be used here: {why}") from None
     return name
 
 
