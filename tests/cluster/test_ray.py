@@ -21,6 +21,7 @@ pytest.importorskip("ray", reason="needs wmtp-ray")
 
 import wmtp
 from wmtp_ray.cluster import connect
+from wmtp_ray.engine import inner_loader, inner_options
 from wmtp_ray.settings import RaySettings
 
 SAMPLES = "samples/mbpp-v1.jsonl"
@@ -216,6 +217,26 @@ def test_ray_is_not_imported_before_it_is_used() -> None:
 def test_settings_are_checked(setting: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         RaySettings(**setting)
+
+
+def test_a_server_is_asked_by_its_own_loader_on_a_worker() -> None:
+    """The loader of checkpoints takes any address of files."""
+    assert inner_loader("openai:http://127.0.0.1:9/v1#m", RaySettings()).name == "openai"
+    assert inner_loader("reference:", RaySettings()).name == "reference"
+
+
+@pytest.mark.parametrize(
+    ("reference", "options", "says"),
+    [
+        ("reference:", {"nonsense": 1}, "the loader reference has no options"),
+        ("openai:http://127.0.0.1:9/v1", {"concurency": 3}, "of the loader openai: .*concurency"),
+        ("openai:http://127.0.0.1:9/v1", {"concurrency": 0}, "of the loader openai: .*concurrency"),
+    ],
+)
+def test_options_of_the_inner_loader_are_checked(reference: str, options: dict[str, Any], says: str) -> None:
+    settings = RaySettings(inner_settings=options)
+    with pytest.raises(wmtp.ConfigError, match=rf"model\.loaders\.ray\.inner_settings.*{says}"):
+        inner_options(inner_loader(reference, settings), settings)
 
 
 @pytest.mark.parametrize(

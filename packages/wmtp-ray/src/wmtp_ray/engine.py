@@ -27,10 +27,9 @@ def open_engine(request: wmtp.LoadRequest, settings: RaySettings) -> Spread:
     """
     connect(settings.address)
     inner = attrs.evolve(request, settings=None)
-    advice = (
-        f"A worker wants {settings.num_cpus:g} CPU and {settings.num_gpus:g} GPU (model.loaders.ray): 'ray status' says what "
-        "the cluster has."
-    )
+    wanted = {"CPU": settings.num_cpus, "GPU": settings.num_gpus, **settings.resources}
+    each = ", ".join(f"{quantity:g} {name}" for name, quantity in wanted.items())
+    advice = f"A worker wants {each} (model.loaders.ray): 'ray status' says what the cluster has."
     makers: Sequence[Callable[[], RayWorker]] = [partial(RayWorker, inner, settings)] * settings.workers
     return Spread(makers, window=settings.window, patience_s=settings.patience_s, advice=advice)
 
@@ -54,7 +53,7 @@ class EngineActor:
 
     def _opened(self) -> WorkerFacts:
         spec = inner_loader(self._request.reference, self._settings)
-        options = spec.settings(**self._settings.inner_settings) if spec.settings else None
+        options = inner_options(spec, self._settings)
         engine = spec.load(attrs.evolve(self._request, settings=options, threads=max(1, int(self._settings.num_cpus))))
         self._stream = EngineStream(engine, versions(), node())
         return self._stream.facts()
@@ -144,9 +143,29 @@ def inner_loader(reference: str, settings: RaySettings) -> wmtp.LoaderSpec:
             )
         return loaders[settings.inner].spec
     matching = [owned.spec for owned in loaders.values() if owned.spec.matches(reference)]
-    if len(matching) != 1:
-        names = ", ".join(spec.name for spec in matching) or "none"
+    if len(matching) > 1:  # one that reads files takes any address: whoever knows this one goes first
+        matching = [spec for spec in matching if not spec.fetches] or matching
+    if not matching:
+        raise wmtp.ConfigError(
+            f"model {reference!r}: no loader on {node()} knows it: a path must be there on every node, and what loads the "
+            "model be installed; model.loaders.ray.inner names a loader"
+        )
+    if len(matching) > 1:
+        names = ", ".join(spec.name for spec in matching)
         raise wmtp.ConfigError(
             f"model {reference!r}: loaders that match it on {node()}: {names}; choose with model.loaders.ray.inner"
         )
     return matching[0]
+
+
+def inner_options(spec: wmtp.LoaderSpec, settings: RaySettings) -> Any:
+    """The inner loader's own options. Raises ConfigError where it has none, or not these."""
+    given = dict(settings.inner_settings)
+    if spec.settings is None:
+        if given:
+            raise wmtp.ConfigError(f"model.loaders.ray.inner_settings: the loader {spec.name} has no options")
+        return None
+    try:
+        return spec.settings(**given)
+    except (TypeError, ValueError) as error:
+        raise wmtp.ConfigError(f"model.loaders.ray.inner_settings, of the loader {spec.name}: {error}") from None
