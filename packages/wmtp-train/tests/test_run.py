@@ -149,6 +149,13 @@ def test_ended_behind_every_stage_the_same_command_goes_on_and_does_none_twice(
         assert numbers.count(once) == 1, once
 
 
+def test_the_stage_reference_alone_makes_what_a_training_then_looks_at(files: Files) -> None:
+    files.recipe["train"] |= {"algo": "rho1-wmtp", "max_steps": 1}
+    files.recipe["reference"] = {name: files.recipe[name] for name in ("data", "optim")} | {"train": {"max_steps": 1}}
+    assert "/reference/train/export/step-00000001" in files.invoke("train", "--stage", "reference").output
+    assert "all steps are done" in files.invoke("train").output
+
+
 def test_what_it_leaves_behind_names_the_checkpoint_and_compares_it_with_the_model_before(files: Files) -> None:
     said = files.invoke("run").output
     assert "step 0: mbpp_pass@1" in said

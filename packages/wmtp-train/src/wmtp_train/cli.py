@@ -90,6 +90,10 @@ def train_command(
     result = train_here(request, resume=resume)
     if os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK") == "0":
         click.echo(said(result))
+        if stage == "reference" and result.ending != "stopped":
+            from wmtp_train.reference import export_reference
+
+            click.echo(f"reference: {export_reference(request)}")
     if result.ending == "stopped":
         os.kill(os.getpid(), signal.SIGTERM)  # the signal's own message and exit status, now that all is saved
     return None

@@ -109,10 +109,6 @@ class TrainingFolder:
         """Where the export of a step is."""
         return self.exports / f"step-{step:08d}"
 
-    def exported(self, step: int) -> bool:
-        """Whether it is finished."""
-        return (self.export(step) / EXPORTED).is_file()
-
     def publish(self, step: int, state: dict[str, Any]) -> Checkpoint:
         """Gives a checkpoint that is written its name: sizes and digests, then the mark, then the rename."""
         partial, path = self.partial(step), self.at(step)

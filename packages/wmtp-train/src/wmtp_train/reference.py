@@ -35,6 +35,13 @@ def reference_request(request: TrainingRequest) -> TrainingRequest:
     )
 
 
+def export_reference(request: TrainingRequest) -> Path:
+    """The export of what that training ended with, made where it is not there. request: that training's own."""
+    from wmtp_train.export import export
+
+    return export(request, TrainingFolder(request.folder).whole()[-1])
+
+
 def reference_export(request: TrainingRequest) -> Path | None:
     """The newest finished export of that training, if there is one."""
     exports = TrainingFolder(request.folder / STAGE).exports

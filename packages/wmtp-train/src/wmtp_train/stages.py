@@ -13,12 +13,11 @@ from contextlib import contextmanager
 import wmtp
 from wmtp.events import StageFinished
 from wmtp_train.critic_settings import CriticConfig
-from wmtp_train.export import export
 from wmtp_train.folder import TrainingFolder, held_alone
 from wmtp_train.judging import Judging, session
 from wmtp_train.plan import TrainingRequest, make_plan
 from wmtp_train.presets import scorer_of
-from wmtp_train.reference import STAGE, reference_request
+from wmtp_train.reference import STAGE, export_reference, reference_export, reference_request
 from wmtp_train.settings import sections_of
 
 
@@ -80,11 +79,9 @@ class Stages:
 
     def _reference(self) -> None:
         request, began = reference_request(self._request), time.monotonic()
-        folder = TrainingFolder(request.folder)
+        fresh = reference_export(self._request) is None
         self._train(request)
-        last = folder.whole()[-1]
-        fresh = not folder.exported(last.step)
-        place = export(request, last)
+        place = export_reference(request)
         self._say(f"{STAGE}: {place}, {'made' if fresh else 'there already'}")
         if fresh:
             self._ended(STAGE, time.monotonic() - began)
