@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import torch
 from torch import Tensor, nn
@@ -145,7 +146,9 @@ def test_it_is_compiled_for_a_few_rows_and_never_where_gradients_are_wanted(
         calls.append(arguments[4])
         product.multiply(*arguments)
 
-    monkeypatch.setattr(wmtp.generation.kernels.skinny_linear, "skinny_product", lambda: Product(counted, product.most))
+    monkeypatch.setattr(
+        wmtp.generation.kernels.skinny_linear, "skinny_product", lambda: attrs.evolve(product, multiply=counted)
+    )
     thin = nn.Sequential(large())
     layers = large_layers(thin)
     with torch.inference_mode(), skinny_products(layers):

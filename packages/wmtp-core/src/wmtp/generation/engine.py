@@ -26,6 +26,7 @@ from wmtp.generation.aligned_drafting import DraftingDecoder
 from wmtp.generation.asked import end_tokens, not_applied
 from wmtp.generation.decoder import RaggedDecoder
 from wmtp.generation.departures import Tracer
+from wmtp.generation.kernels.fused_layer import fused, fused_layers
 from wmtp.generation.kernels.skinny_linear import large_layers, skinny_products
 from wmtp.generation.likelihood import KnownText, head_scores, known_text
 from wmtp.generation.paths import ChosenPath, choose_path, compare_blocks
@@ -75,7 +76,7 @@ class DecodingEngine:
         Raises:
             GenerationError: for more heads than there are.
         """
-        self._model, self._large = model, large_layers(model)
+        self._model, self._large, self._fused = model, large_layers(model), fused_layers(model)
         self._tokenizer = tokenizer
         self._device = input_device(model)
         self._parts = parts = parts or decoding_parts(model, stored)
@@ -144,6 +145,7 @@ class DecodingEngine:
             return self._parts.drafter(0)
         if isinstance(drafter, SequentialHeads):
             self._large = [*self._large, *large_layers(drafter.modules)]
+            self._fused = [*self._fused, *fused_layers(drafter.modules)]
         return drafter
 
     def _scoring_drafter(self, depth: int | None) -> Drafter:
@@ -232,6 +234,7 @@ class DecodingEngine:
                 in_eval_mode(self._model),
                 running_on(self._threads),
                 skinny_products(self._large),
+                fused(self._fused),
             ):
                 completion = next(steps, None)
             if completion is None:

@@ -81,7 +81,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
         self.capacity = capacity
         self._steady = steady
         self.positions = torch.empty(0, 0, dtype=torch.int64)
-        self.length, self._last = 0, -1
+        self.length, self.last = 0, -1
         self.first: int | None = (
             None  # where one row's positions begin, on the CPU; a graph of CUDA's would keep the number
         )
@@ -135,7 +135,7 @@ class RaggedCache(Cache):  # type: ignore[misc]
     def set_positions(self, positions: Tensor, end: int) -> None:
         """Positions [rows, width] of the coming forward, which follow each other in a row; `end` is one behind the last."""
         self.of_forward = {}
-        self._last = end - 1
+        self.last = end - 1
         rows, width = positions.shape
         self.first = end - width if rows == 1 and positions.device.type == "cpu" else None
         self.positions = self.scratch("positions", positions)
@@ -181,9 +181,9 @@ class RaggedCache(Cache):  # type: ignore[misc]
                 self._scratch[key] = mask
         mask = mask[..., : self.length]  # one piece of memory for every length
         if rows == width == 1:  # its place is known as a number: nothing is to be compared
-            first = 0 if window is None else max(0, self._last + 1 - window)
+            first = 0 if window is None else max(0, self.last + 1 - window)
             self.of_forward[name] = mask.fill_(float("-inf"))
-            mask[..., first : self._last + 1] = 0
+            mask[..., first : self.last + 1] = 0
             return mask
         entries, at = torch.arange(self.length, device=self.positions.device), self.positions[:, None, :, None]
         hidden = entries > at if window is None else (entries > at) | (entries <= at - window)

@@ -1,6 +1,6 @@
-"""The one function of ours that is written in C: compiled on the machine that runs it, once, and kept in the user's cache.
+"""Our functions in C: compiled on the machine that runs them, once, and kept in the user's cache.
 
-Nothing needs it. Where no compiler is, or it does not serve, `skinny_product` says so in the log and `wmtp doctor`, and torch
+Nothing needs them. Where no compiler is, or it does not serve, `skinny_product` says so in the log and `wmtp doctor`, and torch
 multiplies.
 """
 
@@ -23,7 +23,8 @@ import attrs
 
 log = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_name("skinny_gemm.c")
+SOURCE = Path(__file__).with_name("decoder_layer.c")  # which takes in the other
+SOURCES = (SOURCE, SOURCE.with_name("skinny_gemm.c"))
 # Contracted to fused multiply-adds, which every row gets alike; nothing else about the arithmetic is left to the compiler.
 FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fopenmp", "-fPIC")
 COMPILER_TIMEOUT_S = 60  # seconds; it takes one
@@ -32,15 +33,19 @@ MAX_MESSAGE_CHARACTERS = 300  # characters of what a compiler said
 
 @attrs.frozen
 class Product:
-    """``skinny_gemm.c``.
+    """What was compiled.
 
     Attributes:
         multiply: addresses of x, w, bias (``None``: none) and y; rows, width, outs; bytes of an element; threads.
         most: rows of x, from which on a product that repacks the matrix is as fast.
+        layer: addresses of the two records of ``decoder_layer.c``.
+        scratch: bytes that `layer` takes for the same two.
     """
 
     multiply: Callable[[int, int, int | None, int, int, int, int, int, int], None]
     most: int
+    layer: Callable[[int, int], None] = attrs.field(eq=False)
+    scratch: Callable[[int, int], int] = attrs.field(eq=False)
 
 
 class CompilerError(Exception):
@@ -49,7 +54,7 @@ class CompilerError(Exception):
 
 @functools.cache
 def skinny_product() -> Product | None:
-    """The product of ``skinny_gemm.c``, or ``None``. torch has been imported: its threads are the ones that compute."""
+    """The functions in C, or ``None``. torch has been imported: its threads are the ones that compute."""
     try:
         return load()
     except CompilerError as reason:
@@ -81,7 +86,8 @@ def _folder() -> Path:
 
 def _key(compiler: list[str]) -> str:
     """Of this source, compiler and processor: a home folder may serve machines of several kinds."""
-    pinned = "\0".join([SOURCE.read_text(encoding="utf-8"), *FLAGS, *compiler, platform.machine(), _features()])
+    sources = [source.read_text(encoding="utf-8") for source in SOURCES]
+    pinned = "\0".join([*sources, *FLAGS, *compiler, platform.machine(), _features()])
     return hashlib.sha256(pinned.encode()).hexdigest()[:16]
 
 
@@ -114,7 +120,10 @@ def _open_library(library: Path) -> Product:
     multiply = loaded.wmtp_skinny_gemm
     multiply.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_ssize_t] * 3 + [ctypes.c_int] * 2
     multiply.restype = None
-    return Product(multiply, ctypes.c_int.in_dll(loaded, "wmtp_skinny_gemm_most").value)
+    layer, scratch = loaded.wmtp_decoder_layer, loaded.wmtp_layer_scratch
+    layer.argtypes = scratch.argtypes = [ctypes.c_void_p] * 2
+    layer.restype, scratch.restype = None, ctypes.c_ssize_t
+    return Product(multiply, ctypes.c_int.in_dll(loaded, "wmtp_skinny_gemm_most").value, layer, scratch)
 
 
 def _run(*command: str) -> None:

@@ -122,26 +122,34 @@ INLINE void tile(
     }
 }
 
-INLINE void product(
+INLINE void product_tile(
     const int bytes, const char *x, const char *w, const char *bias, char *y, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t outs,
-    int threads)
+    ptrdiff_t t, ptrdiff_t tiles)
 {
-    const ptrdiff_t tiles = outs / TALL, row = width * bytes, below = outs * bytes;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (ptrdiff_t t = 0; t < tiles; t++) {
-        const char *matrix = w + t * TALL * row;
-        const ptrdiff_t ahead = t + 1 < tiles ? TALL * row : 0;
-        const four added = bias ? four_of(bias + t * TALL * bytes, bytes) : (four){0};
-        char *out = y + t * TALL * bytes;
-        ptrdiff_t r = 0;
-        for (; r + WIDE <= rows; r += WIDE)
-            tile(bytes, WIDE, x + r * row, matrix, added, out + r * below, width, outs, ahead);
-        switch (rows - r) {
-        case 3: tile(bytes, 3, x + r * row, matrix, added, out + r * below, width, outs, ahead); break;
-        case 2: tile(bytes, 2, x + r * row, matrix, added, out + r * below, width, outs, ahead); break;
-        case 1: tile(bytes, 1, x + r * row, matrix, added, out + r * below, width, outs, ahead); break;
-        }
+    const ptrdiff_t row = width * bytes, below = outs * bytes;
+    const char *matrix = w + t * TALL * row;
+    const ptrdiff_t ahead = t + 1 < tiles ? TALL * row : 0;
+    const four added = bias ? four_of(bias + t * TALL * bytes, bytes) : (four){0};
+    char *out = y + t * TALL * bytes;
+    ptrdiff_t r = 0;
+    for (; r + WIDE <= rows; r += WIDE)
+        tile(bytes, WIDE, x + r * row, matrix, added, out + r * below, width, outs, ahead);
+    switch (rows - r) {
+    case 3: tile(bytes, 3, x + r * row, matrix, added, out + r * below, width, outs, ahead); break;
+    case 2: tile(bytes, 2, x + r * row, matrix, added, out + r * below, width, outs, ahead); break;
+    case 1: tile(bytes, 1, x + r * row, matrix, added, out + r * below, width, outs, ahead); break;
     }
+}
+
+/* Tile t of as many as there are, all rows: a function of its own, for it is long and called from many places. */
+static __attribute__((noinline)) void part(
+    const int bytes, const char *x, const char *w, const char *bias, char *y, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t outs,
+    ptrdiff_t t, ptrdiff_t tiles)
+{
+    if (bytes == 4)
+        product_tile(4, x, w, bias, y, rows, width, outs, t, tiles);
+    else
+        product_tile(2, x, w, bias, y, rows, width, outs, t, tiles);
 }
 
 /* Rows of x from which on a product that repacks w is as fast. */
@@ -152,8 +160,8 @@ void wmtp_skinny_gemm(
     const void *x, const void *w, const void *bias, void *y, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t outs, int bytes,
     int threads)
 {
-    if (bytes == 4)
-        product(4, x, w, bias, y, rows, width, outs, threads);
-    else
-        product(2, x, w, bias, y, rows, width, outs, threads);
+    const ptrdiff_t tiles = outs / TALL;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (ptrdiff_t t = 0; t < tiles; t++)
+        part(bytes, x, w, bias, y, rows, width, outs, t, tiles);
 }
