@@ -214,7 +214,7 @@ def test_two_processes_killed_twenty_times_at_random_end_with_the_same_bits(benc
     for _ in range(20):
         process, began = killed.start(2), time.time()
         steps = newest(killed.run) + chance.randint(1, 3)
-        wait_for(lambda p=process, t=began, n=steps: p.poll() is not None or logged(killed.run, t) >= n)
+        wait_for(lambda p=process, t=began, n=steps: p.poll() is not None or logged(killed.run, t) >= n, 400)
         time.sleep(chance.random() * 0.1)
         there = ranks(killed.run)
         for one in chance.choice([there, there[:1], there[1:]]):
