@@ -18,6 +18,7 @@ from wmtp.errors import ConfigError, ResourceError
 from wmtp.generation.engine import DecodingEngine
 from wmtp.models import load_model
 from wmtp.models.formats import is_meta, is_transformers
+from wmtp.models.weight_files import weight_files, weight_patterns
 
 LINES = [
     "def add(left, right):",
@@ -225,3 +226,25 @@ def test_metas_files_below_a_model_in_transformers_format_are_passed_over(folder
     assert not is_meta(str(folder))
     (folder / "model.safetensors").unlink()
     assert is_meta(str(folder))
+
+
+def test_weights_are_what_the_index_names_or_the_one_file_and_modules_beside_them(tmp_path: Path) -> None:
+    def touch(*names: str) -> None:
+        for name in names:
+            (tmp_path / name).write_bytes(b"")
+
+    def found() -> list[str]:
+        return [path.name for path in weight_files(tmp_path)]
+
+    touch("pytorch_model.bin")
+    assert found() == ["pytorch_model.bin"]
+    touch("consolidated.safetensors", "a-00001-of-00002.safetensors")
+    assert found() == ["a-00001-of-00002.safetensors", "consolidated.safetensors"]  # nothing says which
+    touch("model.safetensors", "model_mtp.safetensors")
+    assert found() == ["model.safetensors", "model_mtp.safetensors"]
+    assert weight_patterns(tmp_path) == ("model.safetensors", "*mtp*.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    weight_map = {"x": "a-00001-of-00002.safetensors", "y": "absent.safetensors"}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}), encoding="utf-8")
+    assert found() == ["a-00001-of-00002.safetensors", "model_mtp.safetensors"]
+    assert weight_patterns(tmp_path) == (*weight_map.values(), "*mtp*.safetensors")

@@ -16,11 +16,12 @@ import attrs
 from wmtp.contracts.loading import Fetch, LoadRequest
 from wmtp.errors import PluginError, ResourceError
 from wmtp.models.formats import is_meta
+from wmtp.models.weight_files import INDEX, weight_patterns
 
 if TYPE_CHECKING:
     from wmtp.models.load import LoadedModel
 
-_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+_FILES = ("*.json", "*.model", "*.txt", "*.jinja")
 
 
 def transformers_model(request: LoadRequest) -> LoadedModel:
@@ -44,43 +45,45 @@ def transformers_model(request: LoadRequest) -> LoadedModel:
                 return _loaded_model(request, wanted)
         if not (small / "config.json").is_file():
             return meta_model(request)
-    _check_early(request, request.fetch)
-    found = request.fetch(_wanted(request)).path
+    files = _wanted(request, _check_early(request, request.fetch))
+    found = request.fetch(files).path
     if not (found / "config.json").is_file() and is_meta(str(found)):
         from wmtp.models import meta
 
         variant = meta.variant_name(meta.choose(found, None), found, None)
         return meta_model(attrs.evolve(request, variant=variant or None))
-    return _loaded_model(request, _wanted(request, found))
+    return _loaded_model(request, _wider(files, found))
 
 
-def _whole_folder(request: LoadRequest, fetch: Fetch) -> Path:
-    """A folder in transformers format with its weights, of whichever kind they are."""
-    found = fetch(_wanted(request)).path
-    return fetch(_wanted(request, found)).path
+def _wanted(request: LoadRequest, early: Path) -> tuple[str, ...]:
+    """Which files are wanted of a folder in transformers format; `early`: its small files that came first."""
+    wanted = (*_FILES, *weight_patterns(early))
+    return (*wanted, "*.py") if request.trust_remote_code else wanted
 
 
-def _wanted(request: LoadRequest, found: Path | None = None) -> tuple[str, ...]:
-    """Which files are wanted of a folder in transformers format; `found`: what came of it so far."""
-    patterns = (*_FILES, "*.py") if request.trust_remote_code else _FILES
-    if found is None or any(found.glob("*.safetensors")):
-        return patterns
-    # larger than what most folders have beside them
-    return (*patterns, "pytorch_model*.bin", "adapter_model.bin", "*.gguf")
+def _wider(wanted: tuple[str, ...], found: Path) -> tuple[str, ...]:
+    """`found`: what came of them. Other weights are larger than what most folders have beside them."""
+    if any(found.glob("*.safetensors")):
+        return wanted
+    return (*wanted, "*.safetensors", "pytorch_model*.bin", "adapter_model.bin", "*.gguf")
 
 
-def _check_early(request: LoadRequest, fetch: Fetch) -> None:
-    """Refuses what small files tell, before anything large comes: of the model, and of the one that an adapter belongs to."""
+def _check_early(request: LoadRequest, fetch: Fetch) -> Path:
+    """Refuses what small files tell, before anything large comes: of the model, and of the one that an adapter belongs to.
+
+    Returns the folder that holds them, an index of weights among them.
+    """
     from wmtp.models.adapter import Adapter
     from wmtp.models.causal import check_early
 
-    folder = fetch(("config.json", "adapter_config.json", "*params.json")).path
+    folder = fetch(("config.json", "adapter_config.json", "*params.json", INDEX)).path
     if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
         adapter = Adapter.look(folder)
         adapter.find(lambda reference, revision: _base(request, reference, revision, early=True))
-        return
+        return folder
     handled = {kind for spec in request.architectures if spec.trunk for kind in spec.model_types}
     check_early(folder, trust_remote_code=request.trust_remote_code, handled=handled)
+    return folder
 
 
 def _base(request: LoadRequest, reference: str, revision: str | None, *, early: bool = False) -> Path:
@@ -88,10 +91,11 @@ def _base(request: LoadRequest, reference: str, revision: str | None, *, early: 
     if request.fetch_of is None:
         raise ResourceError(f"nothing here finds {reference}")
     fetch = request.fetch_of(reference, revision)
+    small = _check_early(request, fetch)
     if early:
-        _check_early(request, fetch)
-        return Path()
-    return _whole_folder(request, fetch)
+        return small
+    wanted = _wanted(request, small)
+    return fetch(_wider(wanted, fetch(wanted).path)).path
 
 
 def meta_model(request: LoadRequest) -> LoadedModel:

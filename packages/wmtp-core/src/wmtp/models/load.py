@@ -28,6 +28,7 @@ from wmtp.models.placement import input_device
 from wmtp.models.quantised import method_of
 from wmtp.models.stored_weights import check_pickles, check_unscaled
 from wmtp.models.tokenizer import load_tokenizer
+from wmtp.models.weight_files import weight_files
 
 log = logging.getLogger("wmtp.models")
 _DECISIVE = ("config.json", "generation_config.json", "*token*", "*vocab*", "merges.txt", "chat_template*")
@@ -268,7 +269,7 @@ def _from_transformers(
     if trunk := checkpoint.trunk_type():
         _register(next(iter(model_types(checkpoint.config))), trunk)
     check_config(path, trust_remote_code=trust_remote_code)
-    weights = sorted(path.glob("*.safetensors")) or sorted(path.glob("pytorch_model*.bin"))
+    weights = weight_files(path)
     if not weights:
         raise ResourceError(f"{path} has a config.json but no weights: no *.safetensors and no pytorch_model*.bin")
     kind = "model.safetensors" if weights[0].suffix == ".safetensors" else "pytorch_model.bin"

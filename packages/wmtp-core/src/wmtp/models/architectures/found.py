@@ -9,16 +9,15 @@ from typing import Any
 
 import attrs
 
-from wmtp import json_text
 from wmtp.contracts.architectures import ArchitectureSpec
 from wmtp.errors import ResourceError
 from wmtp.models.architectures.reading import names_in
+from wmtp.models.weight_files import indexed, weight_files
 
 _MODULE = re.compile(r"(^|\.)(mtp|nextn)[._\d]|(^|\.)mtp$")
 _LAYER = re.compile(r"(^|\.)layers\.(\d+)\.")
 _MARKS = ("eh_proj", "enorm", "hnorm")
 _I, _DIGITS = re.escape("{i}"), r"\d+"
-INDEX = "model.safetensors.index.json"
 
 
 @attrs.frozen
@@ -76,10 +75,10 @@ def stored_tensors(folder: Path) -> Stored:
     """
     from safetensors import SafetensorError
 
-    named = _index(folder)
+    named = indexed(folder)
     files: dict[str, Path] = {}
     damaged: dict[str, str] = {}
-    for path in sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin")):
+    for path in weight_files(folder):
         try:
             files.update(dict.fromkeys(names_in(path), path))
         except (SafetensorError, OSError) as error:
@@ -88,22 +87,6 @@ def stored_tensors(folder: Path) -> Stored:
                 raise ResourceError(f"{path} cannot be loaded: it {damaged[path.name]}; fetch it again") from None
     absent = {file: names for file, names in named.items() if file in damaged or not (folder / file).is_file()}
     return Stored(files, absent, damaged)
-
-
-def _index(folder: Path) -> dict[str, tuple[str, ...]]:
-    """File → the names that it holds, as the index has it; empty where there is none."""
-    path = folder / INDEX
-    if not path.is_file():
-        return {}
-    try:
-        named = json_text.loads(path.read_bytes())["weight_map"]
-        pairs = [(str(name), str(file)) for name, file in named.items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResourceError(f"{path} is no index of safetensors ({type(error).__name__}); fetch it again") from None
-    found: dict[str, list[str]] = {}
-    for name, file in pairs:
-        found.setdefault(file, []).append(name)
-    return {file: tuple(sorted(names)) for file, names in found.items()}
 
 
 def find_modules(names: Iterable[str], config: Mapping[str, Any], specs: Sequence[ArchitectureSpec]) -> Found:

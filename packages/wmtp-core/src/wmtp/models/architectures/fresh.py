@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from wmtp import json_text
 from wmtp.contracts.architectures import ArchitectureSpec
 from wmtp.errors import ResourceError
-from wmtp.models.architectures.found import INDEX, stored_tensors
+from wmtp.models.architectures.found import stored_tensors
 from wmtp.models.architectures.module import MtpModule, SequentialModules, copied_layer
 from wmtp.models.architectures.trunk import Trunk
+from wmtp.models.weight_files import INDEX
 
 FILE = "model-mtp.safetensors"
 

@@ -18,7 +18,6 @@ from torch import Tensor
 from wmtp.contracts.architectures import ArchitectureSpec, HeadsFound
 from wmtp.errors import ResourceError
 from wmtp.models.architectures.found import (
-    INDEX,
     Found,
     Stored,
     declared_modules,
@@ -31,6 +30,7 @@ from wmtp.models.architectures.found import (
 from wmtp.models.architectures.module import SequentialModules, build_modules
 from wmtp.models.architectures.reading import look_at_tensor, read_tensor, whole_numbers
 from wmtp.models.architectures.trunk import Trunk
+from wmtp.models.weight_files import INDEX
 
 
 @attrs.frozen(eq=False)
