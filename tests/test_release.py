@@ -66,7 +66,7 @@ def test_a_package_out_of_step_is_named(copy: Path) -> None:
 @pytest.mark.parametrize("path", PROJECTS, ids=lambda p: p.parent.name)
 def test_metadata_is_complete(path: Path) -> None:
     project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
-    for key in ("description", "readme", "requires-python", "license", "authors", "keywords", "classifiers", "urls"):
+    for key in ("description", "readme", "requires-python", "license", "authors", "keywords", "classifiers"):
         assert project.get(key), f"{key} is missing"
     assert "Typing :: Typed" in project["classifiers"]
     assert (path.parent / project["readme"]).is_file()

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -310,8 +310,9 @@ class RunDriver:
 
 def _import_ahead() -> None:
     """Imports what a run's report takes while its judge starts, so that nobody waits for it behind the last verdict."""
-    import jinja2  # noqa: F401
-    import numpy  # noqa: F401
+    with suppress(ImportError):  # said where it is used
+        import jinja2  # noqa: F401
+        import numpy  # noqa: F401
 
 
 def _source(resource: Resource | None) -> dict[str, str]:

@@ -11,6 +11,7 @@ Scores: `pass_at_k`, `without_known_bad`, `PartialCredit`, `share_of_tests`, `sa
 from __future__ import annotations
 
 from wmtp.kit import near
+from wmtp.kit.assertions import assigned, can_fail, tested_function
 from wmtp.kit.batches import InBatches
 from wmtp.kit.competition import (
     LateCases,
@@ -42,7 +43,6 @@ from wmtp.kit.scores import (
     without_known_bad,
 )
 from wmtp.kit.spreading import Spread
-from wmtp.kit.test_source import assigned, can_fail, tested_function
 from wmtp.kit.thinking import FAMILIES, Marks, opened_by, split_thinking
 from wmtp.kit.tokenizing import encoded, rendered, thinking_tokens
 from wmtp.kit.wanted import RULES, Extraction, Wanted
