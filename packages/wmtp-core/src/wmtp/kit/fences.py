@@ -118,7 +118,7 @@ class _Open:
 
 
 def _language(info: str) -> str:
-    match = _LANGUAGE.match(info)
+    match = _LANGUAGE.match(info) if info else None
     return match[1].lower() if match else ""
 
 
@@ -163,8 +163,9 @@ class _Strings:
 
     def end_of_string(self, place: int) -> int | None:
         """Where the string ends that `place` lies in; ``None`` if it lies in none, or in one without an end."""
-        if not any(self._text.find(quotes, self._position, place) >= 0 for quotes in ('"""', "'''")):
-            self._position = max(self._position, place)  # a search of literals is many times faster than the expression
+        find, position = self._text.find, self._position
+        if position < place and find('"""', position, place) < 0 and find("'''", position, place) < 0:
+            self._position = place  # a search of literals is many times faster than the expression
         while self._position < place:
             match = _LEXED.search(self._text, self._position, place)
             if match is None:
