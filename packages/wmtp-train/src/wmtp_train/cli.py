@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 import wmtp
+from wmtp_train.signals import heard
 
 if TYPE_CHECKING:
     from wmtp_train.loop import TrainingResult
@@ -22,15 +23,8 @@ if TYPE_CHECKING:
 @contextmanager
 def between_steps() -> Iterator[None]:
     """Within, a SIGUSR1 that meets no step ends nothing: all that was done is saved."""
-    try:
-        before = signal.signal(signal.SIGUSR1, lambda *_: None)
-    except ValueError:  # not the main thread: signals are somebody else's
+    with heard(signal.SIGUSR1, lambda *_: None):
         yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGUSR1, before)
 
 
 @click.command("train")

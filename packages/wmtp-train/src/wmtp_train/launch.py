@@ -13,6 +13,7 @@ from pathlib import Path
 import wmtp
 from wmtp_train.plan import TrainingRequest, check_processes
 from wmtp_train.settings import sections_of
+from wmtp_train.signals import heard
 
 SHUTDOWN_S = 600
 """How long processes that are told to stop may take to save."""
@@ -72,15 +73,8 @@ def _passed_on() -> Iterator[None]:
                 if int(_status(child, "SigCgt"), 16) >> (number - 1) & 1:
                     os.kill(child, number)
 
-    try:
-        before = signal.signal(signal.SIGUSR1, pass_on)
-    except ValueError:  # not the main thread: signals are somebody else's
+    with heard(signal.SIGUSR1, pass_on):
         yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGUSR1, before)
 
 
 def _children() -> list[int]:

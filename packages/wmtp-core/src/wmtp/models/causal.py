@@ -94,8 +94,12 @@ def _check_layers(path: Path, raw: Mapping[str, Any]) -> None:
 
 def _check_generation(path: Path) -> None:
     """transformers would do without a damaged one and say nothing, and with it without the tokens that end an answer."""
-    if not path.is_file():
-        return
+    if path.is_file():
+        check_object(path)
+
+
+def check_object(path: Path) -> None:
+    """Raises ResourceError where a file holds no JSON object."""
     try:
         whole = isinstance(json_text.loads(path.read_bytes()), dict)
     except ValueError:

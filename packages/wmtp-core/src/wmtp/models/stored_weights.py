@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
-from wmtp import json_text
 from wmtp.errors import ResourceError
 from wmtp.models.architectures.load import Checkpoint
+from wmtp.models.weight_files import indexed
 
 _PICKLE = b"\x80"  # what torch wrote before it wrote zip files
 _SCALES = re.compile(
@@ -32,15 +32,11 @@ def check_pickles(files: Sequence[Path]) -> None:
             raise ResourceError(
                 f"{path} cannot be loaded: it holds Python objects, or is damaged or cut off. Fetch it again"
             )
-    index = folder / "pytorch_model.bin.index.json"
-    if (folder / "pytorch_model.bin").is_file() or not index.is_file():
+    if (folder / "pytorch_model.bin").is_file():
         return
-    try:
-        named = sorted(set(map(str, json_text.loads(index.read_bytes())["weight_map"].values())))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResourceError(f"{index} is no index of weights ({type(error).__name__}); fetch it again") from None
-    if absent := [name for name in named if not (folder / name).is_file()]:
-        raise ResourceError(f"{folder / absent[0]} is missing: {index.name} names it. Fetch it as well")
+    index = "pytorch_model.bin.index.json"
+    if absent := [name for name in sorted(indexed(folder, index)) if not (folder / name).is_file()]:
+        raise ResourceError(f"{folder / absent[0]} is missing: {index} names it. Fetch it as well")
 
 
 def check_unscaled(checkpoint: Checkpoint, unexpected: Iterable[str], model: Any) -> None:

@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from wmtp import json_text
 from wmtp.errors import ResourceError, first_line
+from wmtp.models.causal import check_object
 from wmtp.models.sentencepiece import (
     OWN_TEXT,
     class_name,
@@ -67,15 +67,8 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
 def _check_small_files(folder: Path) -> None:
     """Raises ResourceError for what says how a tokenizer is used and cannot be read: nobody would know what it said."""
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
-        path = folder / name
-        if not path.is_file():
-            continue
-        try:
-            whole = isinstance(json_text.loads(path.read_bytes()), dict)
-        except ValueError:
-            whole = False
-        if not whole:
-            raise ResourceError(f"{path} is damaged: it holds no JSON object. Fetch it again")
+        if (path := folder / name).is_file():
+            check_object(path)
     longest = read_object(folder / "tokenizer_config.json").get("model_max_length")
     if longest is not None and (isinstance(longest, bool) or not isinstance(longest, (int, float))):
         raise ResourceError(f"{folder / 'tokenizer_config.json'}: model_max_length is {longest!r}, which is no number")

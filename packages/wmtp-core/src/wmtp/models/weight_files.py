@@ -17,19 +17,20 @@ MODULES = "*mtp*.safetensors"
 """Modules in a file of their own, which the index may not name (``model_mtp.safetensors``)."""
 
 
-def indexed(folder: Path) -> dict[str, tuple[str, ...]]:
-    """File → the names that it holds, as the index has it; empty where there is none.
+def indexed(folder: Path, index: str = INDEX) -> dict[str, tuple[str, ...]]:
+    """File → the names that it holds, as an index has it; empty where there is none.
 
     Raises ResourceError for a damaged index.
     """
-    path = folder / INDEX
+    path = folder / index
     if not path.is_file():
         return {}
     try:
         named = json_text.loads(path.read_bytes())["weight_map"]
         pairs = [(str(name), str(file)) for name, file in named.items()]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResourceError(f"{path} is no index of safetensors ({type(error).__name__}); fetch it again") from None
+        kind = "safetensors" if index == INDEX else "weights"
+        raise ResourceError(f"{path} is no index of {kind} ({type(error).__name__}); fetch it again") from None
     found: dict[str, list[str]] = {}
     for name, file in pairs:
         found.setdefault(file, []).append(name)
