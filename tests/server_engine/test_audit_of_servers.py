@@ -86,6 +86,22 @@ def test_scores_of_both_servers_explain_a_near_tie(server: StandIn, other: Stand
     assert not found["notes"]
 
 
+def test_a_server_that_writes_the_other_s_text_when_it_is_asked_again_is_told_of_its_own(
+    server: StandIn, other: StandIn, audits: Audits
+) -> None:
+    """Its scores move with what it serves beside: by how much, and by what margin it wrote the other word, it says itself."""
+    now, before = words("12", " x y END"), words("12", " x z END")
+    server.write, other.write = now, lambda body: (now if body.get("logprobs") else before)(body)
+    server.scores, other.scores = rivals(" z", 0.01, 0.02), rivals(" z", 0.01, 0.02)
+    found, told = audits()
+    (difference,) = found["differences"]
+    assert (found["passed"], difference["near_tie"]) == (True, True), told
+    assert (difference["a"]["engine"], difference["a"]["other"], difference["a"]["asked"]) == (" y", " z", "b")
+    other.scores = rivals(" z", 1.5, 0.02)
+    found, told = audits(concurrency=7)  # another run: settings are part of its name
+    assert (found["passed"], found["faults"]) == (False, 1), told
+
+
 def test_a_server_that_wrote_what_it_does_not_prefer_is_at_fault(
     server: StandIn, other: StandIn, audits: Audits
 ) -> None:

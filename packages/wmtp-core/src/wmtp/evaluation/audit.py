@@ -53,8 +53,9 @@ class Difference:
         key: Which.
         character: Of both texts, the first that is not the same.
         written: What either side wrote from there on, its first `SHOWN` characters.
-        a: Where the first side's text leaves what an engine writes that can tell: the other side's, or else its own. ``None``
-            where it does not, or none could tell.
+        a: Where the first side's text leaves what an engine writes that can tell: the other side's, or else its own. Where it
+            does not, since that engine writes this very text when it is asked once more, where the second side's leaves it.
+            ``None`` where neither does, or none could tell.
         b: The same of the second side's.
         asked: For `a` and `b`, the side whose engine told; ``""`` where none could.
         blind: One side's engine could not tell, so nobody knows what it computes in.
@@ -284,6 +285,9 @@ def _difference(
         side = next((s for s in order if by_side.get(s) is not None), "")
         if view := by_side.get(side):
             told[index], asked[index] = view[index], side
+            if told[index] is None and side != "ab"[index]:
+                # A server whose scores move may write the other side's text now: where its own of before parts from that.
+                told[index] = view[1 - index]
     return Difference(
         key=key, character=character, written=written, a=told[0], b=told[1], asked=(asked[0], asked[1]), blind=blind
     )
