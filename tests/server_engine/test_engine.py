@@ -5,15 +5,18 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import random
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import pytest
 from openai_server import FAULTS, Handler, StandIn, _status, drawn
 
 import wmtp
+from wmtp_openai.connections import proxy_of
 from wmtp_openai.engine import OpenAIEngine, open_engine
 from wmtp_openai.pool import Server
 from wmtp_openai.seeds import SEEDS, request_seed
@@ -479,6 +482,48 @@ def test_a_gzipped_answer_is_an_answer(server: StandIn, opened: Opened) -> None:
     server.faults = [lambda h, b: h.send(200, gzip.compress(json.dumps(h.answer(b)).encode()), Content_Encoding="gzip")]
     (found,) = opened(server).generate([request], GREEDY)
     assert (found.text, len(server.seen)) == (right(request, GREEDY), 1)
+
+
+@pytest.mark.parametrize(("packed", "told"), [("gzip", "256 KiB, compressed"), ("br", "not asked for")])
+def test_what_is_compressed_is_no_longer_than_it_may_be(
+    packed: str, told: str, server: StandIn, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client unpacks an answer whole, so a small one can fill the memory."""
+    monkeypatch.setattr("wmtp_openai.requests.FIRST_PAUSE_S", 0.001)
+    noise = random.Random(1).randbytes(300_000)
+    server.faults = [lambda h, b: h.send(200, gzip.compress(noise), Content_Encoding=packed)] * 10
+    (found,) = opened(server).generate(wanted(1), GREEDY)
+    assert (found.finish_reason, told in found.error) == ("error", True), found.error
+
+
+@pytest.mark.parametrize("named", ["http_proxy", "ALL_PROXY"])
+def test_a_proxy_that_the_environment_names_is_asked(
+    named: str, server: StandIn, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(named, server.url.removesuffix("/v1").removeprefix("http://"))
+    requests = wanted(3)
+    engine = open_engine("openai:http://model.example:8000/v1", OpenAISettings(timeout_s=5.0))
+    try:
+        assert {c.key: c.text for c in engine.generate(requests, GREEDY)} == {r.key: right(r, GREEDY) for r in requests}
+    finally:
+        engine.close()
+    assert len(server.answered) == len(requests)
+    assert set(server.proxied) >= {"http://model.example:8000/v1/completions"}
+    server.proxied.clear()
+    list(opened(server).generate(requests, GREEDY))
+    assert not server.proxied, "an address of this machine is behind no proxy"
+    monkeypatch.setenv("NO_PROXY", "model.example")
+    assert proxy_of(httpx2.URL("http://model.example:8000/v1")) is None
+
+
+def test_a_proxy_that_cannot_be_used_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "ftp://proxy.example")
+    with pytest.raises(wmtp.ConfigError, match=r"a proxy for http://model\.example.*unset HTTP_PROXY"):
+        open_engine("openai:http://model.example:8000/v1", OpenAISettings())
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ class StandIn(ThreadingHTTPServer):
         scores: (body, place) → scores of words that may stand there beside the one written, where logprobs are given; a word's
             token is it with the space before.
         template: body → what turns end in, as a prompt.
+        proxied: addresses that it was asked for as a proxy is. It answers for whoever they name.
     """
 
     daemon_threads = True
@@ -44,6 +45,7 @@ class StandIn(ThreadingHTTPServer):
         self.template: Callable[[dict[str, Any]], str] = lambda body: "<assistant>"
         self.key: str | None = None
         self.delay_s = 0.0
+        self.proxied: list[str] = []
         self.most_at_once = 0
         self._active = 0
         self.lock = threading.Lock()
@@ -82,6 +84,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         return
+
+    def parse_request(self) -> bool:
+        whole = super().parse_request()
+        if whole and self.path.startswith("http://"):
+            self.server.proxied.append(self.path)
+            self.path = "/" + self.path.split("/", 3)[3]
+        return whole
 
     def send(self, status: int, body: bytes, kind: str = "application/json", **headers: str) -> None:
         self.send_response(status)

@@ -9,14 +9,17 @@ import httpx2
 import openai
 
 import wmtp
-from wmtp_openai.connections import Connections
+from wmtp_openai.connections import PACKED, Connections, proxy_of
 from wmtp_openai.settings import OpenAISettings
 
 CONNECT_S = 30.0
 """Whoever takes no connection for so long is away, however long an answer may take."""
 TOLD = ("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version", "Async")
-UNSENT: dict[str, Any] = {f"X-Stainless-{name}": openai.Omit() for name in TOLD}
-"""What the library tells of this machine. No server asks for it, and each header is copied and checked on its way."""
+HEADERS: dict[str, Any] = {
+    **{f"X-Stainless-{name}": openai.Omit() for name in TOLD},
+    "Accept-Encoding": ", ".join(PACKED),
+}
+"""Without what the library tells of this machine: no server asks for it, and each header is copied and checked on its way."""
 UNSENT_OF_A_REQUEST = {"x-stainless-retry-count": openai.Omit(), "x-stainless-read-timeout": openai.Omit()}
 
 
@@ -28,15 +31,23 @@ def open_client(url: str, settings: OpenAISettings) -> openai.AsyncOpenAI:
     """
     key = _key(settings)
     try:
-        httpx2.URL(url)
+        address = httpx2.URL(url)
     except httpx2.InvalidURL as error:
         raise wmtp.ConfigError(
             f"{url} is no address ({error}); mend it in model.base_id, or model.loaders.openai.urls"
         ) from None
-    http = openai.DefaultAsyncHttpxClient(transport=Connections())
+    proxy = proxy_of(address)
+    try:
+        connections = Connections(proxy)
+    except (httpx2.InvalidURL, ValueError, ImportError) as error:
+        raise wmtp.ConfigError(
+            f"the environment names a proxy for {url} that cannot be used ({error}): mend or unset HTTP_PROXY, HTTPS_PROXY and "
+            "ALL_PROXY, or except the server in NO_PROXY"
+        ) from None
+    http = openai.DefaultAsyncHttpxClient(transport=connections)
     timeout = httpx2.Timeout(settings.timeout_s, connect=min(CONNECT_S, settings.timeout_s))
     return openai.AsyncOpenAI(
-        base_url=url, api_key=key, max_retries=0, timeout=timeout, http_client=http, default_headers=UNSENT
+        base_url=url, api_key=key, max_retries=0, timeout=timeout, http_client=http, default_headers=HEADERS
     )
 
 
