@@ -106,6 +106,21 @@ def test_code_in_huge_pages_is_the_same_code_at_the_same_place() -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+def test_a_library_is_two_areas_and_nothing_is_both_written_and_run() -> None:
+    """In an interpreter of its own, since what is joined stays so."""
+    script = (
+        "import collections, decimal, json, re\nfrom wmtp.judging.sandbox import areas\n"
+        "found = lambda: re.findall(r'^[0-9a-f]+-[0-9a-f]+ (....) .* (/.*)$', open('/proc/self/maps').read(), re.M)\n"
+        "before, joined, after = found(), areas.join(), found()\n"
+        "assert joined >= 4 and len(after) <= len(before) - joined, (joined, len(before), len(after))\n"
+        "assert set(collections.Counter(f for _, f in after if '.cpython-' in f).values()) <= {2}\n"
+        "assert not [mode for mode, _ in after if 'w' in mode and 'x' in mode] and areas.join() == 0\n"
+        "assert json.loads(json.dumps([str(decimal.Decimal(1) / 3)])) and __import__('_queue')"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_neighbouring_pages_are_one_range() -> None:
     page = hot_pages.PAGE
     assert hot_pages.ranges([3 * page, page, 2 * page, 7 * page]) == [(page, 3 * page), (7 * page, page)]

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 from wmtp.judging.sandbox import (
+    areas,
     candidate,
     folders,
     hot_pages,
@@ -310,6 +311,7 @@ def main(descriptor: int) -> None:
     resource.setrlimit(resource.RLIMIT_STACK, (stack, hard))  # room for deep recursion
     _become_warm()
     huge_text.replace()
+    areas.join()
     with open("/proc/self/statm", encoding="ascii") as file:
         baseline = int(file.read().split()[0]) * resource.getpagesize()
     known = options["libraries"]
