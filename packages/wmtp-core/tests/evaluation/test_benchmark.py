@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -311,3 +312,29 @@ def test_completions_in_batches_are_an_iterator_as_any_other() -> None:
     next(started)
     started.close()
     assert closed == [True] * 3
+
+
+def test_verdicts_that_come_close_together_are_stored_and_one_that_the_judge_lost_costs_none_of_them(
+    bench: Any,
+) -> None:
+    begun, futures = threading.Event(), []
+
+    def submit(code: str, tests: Any) -> Future[wmtp.Outcome]:
+        futures.append(Future())
+        if len(futures) == 20:
+            begun.set()
+        return futures[-1]
+
+    def answer() -> None:
+        assert begun.wait(60)
+        for future in futures[:-1]:
+            future.set_result(wmtp.Outcome(status="passed"))
+        futures[-1].set_exception(wmtp.JudgeError("it broke"))
+
+    bench.judge.submit = submit
+    answers = threading.Thread(target=answer)
+    answers.start()
+    with pytest.raises(wmtp.JudgeError, match="it broke"):
+        bench.run(["passed"], n=20)
+    answers.join()
+    assert len((bench.folder / "verdicts" / "text-v1.jsonl").read_text().splitlines()) == 19

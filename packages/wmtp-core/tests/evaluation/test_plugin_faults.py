@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 import wmtp
+from wmtp import kit
 from wmtp.contracts.catalog import Registered
 from wmtp.errors import PluginError
 from wmtp.evaluation.engine import GivenModel, RunEngine
@@ -150,6 +151,19 @@ def test_an_engine_answers_what_it_was_asked(tmp_path: Path, answers: Any, words
     engine = RunEngine(GivenModel(ScriptedEngine(answers)), tmp_path)
     with pytest.raises(PluginError, match=words):
         list(engine.generate(iter([wmtp.GenerationRequest(key=KEY, prompt="x")]), wmtp.Sampling()))
+
+
+def test_completions_that_come_together_stay_together_and_a_fault_costs_none_before_it(tmp_path: Path) -> None:
+    keys = [attrs.evolve(KEY, index=i) for i in range(3)]
+    first, second, third = (attrs.evolve(DONE, key=key) for key in keys)
+    found = kit.InBatches(batch for batch in ([first], [second, first, third]))
+    engine = RunEngine(GivenModel(ScriptedEngine(found)), tmp_path)
+    given = engine.generate((wmtp.GenerationRequest(key=key, prompt="x") for key in keys), wmtp.Sampling())
+    assert isinstance(given, kit.InBatches)
+    batches = given.together()
+    assert [next(batches), next(batches)] == [[first], [second]]
+    with pytest.raises(PluginError, match="sample 0 of problem p of x-v1, which it was not asked for or has given"):
+        next(batches)
 
 
 @pytest.mark.parametrize("engine", [None, object(), ScriptedEngine([], "abc")])

@@ -241,6 +241,10 @@ class EvaluatorStore(Protocol):
 
     def add_verdict(self, verdict: Verdict) -> None: ...
 
+    def add_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+        """Several, in one write."""
+        ...
+
     def generation_key(self, parts: Mapping[str, Any]) -> str:
         """The key of samples: engine identity, sampling and `parts` (the prompt form). Raises if it changed."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from wmtp.contracts.engines import (
     ScoresHeads,
 )
 from wmtp.errors import ConfigError, PluginError
+from wmtp.kit.batches import InBatches
 from wmtp.kit.spreading import summed
 from wmtp.loaders import ModelLoader
 from wmtp.plugins.calling import checked_engine
@@ -152,7 +153,7 @@ class RunEngine:
             write_atomically(self._file, json.dumps(kept, indent=1, sort_keys=True) + "\n")
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
-        """Raises PluginError for what is no answer to a request."""
+        """In batches, if the engine has several at a time. Raises PluginError for what is no answer to a request."""
         wanted: set[SampleKey] = set()
 
         def asked() -> Iterator[GenerationRequest]:
@@ -165,11 +166,30 @@ class RunEngine:
             raise PluginError(
                 f"the engine of {self._loader.reference!r} returned {found!r:.80}, not an iterator of wmtp.Completion"
             )
-        for completion in found:
-            if fault := _fault(completion, wanted):
-                raise PluginError(f"the engine of {self._loader.reference!r} gave {fault}")
-            wanted.remove(completion.key)
-            yield completion
+        if isinstance(found, InBatches):
+            return InBatches(self._checked_batches(found, wanted))
+        return (self._checked(completion, wanted) for completion in found)
+
+    def _checked_batches(self, found: InBatches, wanted: set[SampleKey]) -> Generator[Sequence[Completion], None, None]:
+        """Each batch as far as it is right: a fault costs none of those before it."""
+        try:
+            for batch in found.together():
+                right: list[Completion] = []
+                try:
+                    for completion in batch:
+                        right.append(self._checked(completion, wanted))
+                except PluginError:
+                    yield right
+                    raise
+                yield right
+        finally:
+            found.close()
+
+    def _checked(self, completion: Any, wanted: set[SampleKey]) -> Completion:
+        if fault := _fault(completion, wanted):
+            raise PluginError(f"the engine of {self._loader.reference!r} gave {fault}")
+        wanted.remove(completion.key)
+        return completion  # type: ignore[no-any-return]
 
     def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
         """Raises ConfigError where the engine has no heads to score with: it replays what is stored."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from queue import SimpleQueue
@@ -23,6 +24,9 @@ NO_TESTS = "the problem has no tests, so every program would pass"
 AS_THE_REFERENCE = "the reference solution ends in the same way, so the tests lack something"
 AT_HAND = 128
 """Programs that wait for the judge in memory. Of those behind them only the keys are kept: they are on disk."""
+MOMENT_S = 0.05
+"""How long the verdict of a program may wait for others to be written with; a kill in this time loses it."""
+TOGETHER = 32  # verdicts that wait for no more
 Key = tuple[str, int]
 
 
@@ -73,6 +77,8 @@ class Programs:
         self._behind: deque[Key] = deque()
         self._under_way = 0
         self._ended: SimpleQueue[_Judged] = SimpleQueue()
+        self._enough = threading.Event()
+        self._awaited = 1
         self._references: dict[str, Future[Outcome] | None] = {}
 
     def __enter__(self) -> Programs:
@@ -86,25 +92,37 @@ class Programs:
         if not sample.code:
             why = sample.extra.get("rule", "")
             detail = f"the completion holds no program ({why})" if why else "the completion holds no program"
-            self._write(sample, Outcome(status="no-code", detail=detail))
+            self._write([(sample, Outcome(status="no-code", detail=detail))])
         elif self._under_way >= AT_HAND and not self._waits:
             self._behind.append((sample.key.problem, sample.key.index))
         else:
             self._begin(sample)
-        # Whatever has ended is written at once, in whatever order: what is not on disk is lost to a kill.
-        while not self._ended.empty() or self._under_way > AT_HAND:
-            self._settle(self._ended.get())
+        # Whatever has ended is written soon, in whatever order: what is not on disk is lost to a kill.
+        if self._ended.qsize() >= (TOGETHER if self._waits else 1):
+            self._settle()
+        while self._under_way > AT_HAND:
+            self._gather()
 
     def finish(self) -> None:
         """Waits for all that was submitted."""
         while self._under_way or self._behind:
-            self._settle(self._ended.get())
+            self._gather()
+
+    def _gather(self) -> None:
+        """Waits for a program to end, and a moment longer for those close behind it: their verdicts are written together, and
+        the judge's threads are not held up for each."""
+        first = self._ended.get()
+        self._enough.clear()
+        self._awaited = min(TOGETHER, self._under_way) - 1
+        if self._ended.qsize() < self._awaited:
+            self._enough.wait(MOMENT_S)
+        self._settle(first)
 
     def _begin(self, sample: Sample) -> None:
         problem = self._problems[sample.key.problem]
         tests = self._tests(problem, sample)
         if isinstance(tests, CallTests) and not any(test.strip() for test in tests.tests):
-            self._write(sample, Outcome(status="infrastructure", detail=NO_TESTS))
+            self._write([(sample, Outcome(status="infrastructure", detail=NO_TESTS))])
             return
         self._under_way += 1
         self._feeder.submit(sample.code or "", tests, partial(self._note, problem, sample))
@@ -112,6 +130,8 @@ class Programs:
     def _note(self, problem: Problem, sample: Sample, future: Future[Outcome]) -> None:
         """Called on some thread of the judge's."""
         self._ended.put(_Judged(problem, sample, future))
+        if self._ended.qsize() >= self._awaited:
+            self._enough.set()
 
     def _tests(self, problem: Problem, sample: Sample) -> CallTests | StdioTests:
         with self._benchmark._own("program", f"problem {problem.id}, sample {sample.key.index}"):
@@ -122,8 +142,24 @@ class Programs:
             tests = attrs.evolve(tests, cases=_Cases(tests.cases, self._benchmark, sample))
         return attrs.evolve(tests, all_tests=True) if self._benchmark.all_tests else tests
 
-    def _settle(self, judged: _Judged) -> None:
-        """Writes the verdict; where that hangs on how the reference ends, once that is known."""
+    def _settle(self, *first: _Judged) -> None:
+        """Writes the verdicts of what has ended, and has as many programs judged that waited behind."""
+        settled: list[tuple[Sample, Outcome]] = []
+        ended = deque(first)
+        try:
+            while ended or not self._ended.empty():
+                judged = ended.popleft() if ended else self._ended.get()
+                outcome = self._outcome(judged)
+                if outcome is not None:
+                    settled.append((judged.sample, outcome))
+        finally:  # what fails on one loses none of those before it
+            self._under_way -= len(settled)
+            self._write(settled)
+        while self._behind and self._under_way < AT_HAND:
+            self._begin(self._task.store.sample(*self._behind.popleft()))
+
+    def _outcome(self, judged: _Judged) -> Outcome | None:
+        """How a program ended. ``None`` where that hangs on how the reference ends, which is not known yet: it ends again."""
         problem, outcome = judged.problem, judged.future.result()
         if outcome.status in ("error", "blocked") and outcome.detail:
             if problem.id not in self._references:
@@ -131,14 +167,11 @@ class Programs:
             reference = self._references[problem.id]
             if reference is not None and not reference.done():
                 reference.add_done_callback(lambda _: self._ended.put(judged))
-                return
+                return None
             if reference is not None and _same_end(reference.result(), outcome):
                 detail = f"{outcome.detail} ({AS_THE_REFERENCE})"
-                outcome = attrs.evolve(outcome, status="infrastructure", detail=detail)
-        self._under_way -= 1
-        self._write(judged.sample, outcome)
-        while self._behind and self._under_way < AT_HAND:
-            self._begin(self._task.store.sample(*self._behind.popleft()))
+                return attrs.evolve(outcome, status="infrastructure", detail=detail)
+        return outcome
 
     def _judged_reference(self, problem: Problem) -> Future[Outcome] | None:
         """How the reference solution ends: then an exception that ended a program as well is the tests' own, or of something
@@ -155,22 +188,29 @@ class Programs:
         self._feeder.submit(code, tests, partial(_hand_on, found))
         return found
 
-    def _write(self, sample: Sample, outcome: Outcome) -> None:
-        verdict = Verdict(
-            key=sample.key,
-            code_sha256=sha256(sample.code or ""),
-            outcome=attrs.evolve(
-                outcome,
-                cpu_seconds=round(outcome.cpu_seconds, 4),
-                wall_seconds=round(outcome.wall_seconds, 4),
-                peak_mib=round(outcome.peak_mib, 1),
-            ),
-            judge_key=self._keys[sample.key.problem],
-        )
-        self._task.store.add_verdict(verdict)
-        if outcome.status != "infrastructure":
-            self._judged[sample.key.problem, sample.key.index] = outcome.passed
-        self._task.judged(sample, verdict)
+    def _write(self, settled: Sequence[tuple[Sample, Outcome]]) -> None:
+        verdicts = [
+            Verdict(
+                key=sample.key,
+                code_sha256=sha256(sample.code or ""),
+                outcome=_rounded(outcome),
+                judge_key=self._keys[sample.key.problem],
+            )
+            for sample, outcome in settled
+        ]
+        self._task.store.add_verdicts(verdicts)
+        for (sample, outcome), verdict in zip(settled, verdicts, strict=True):
+            if outcome.status != "infrastructure":
+                self._judged[sample.key.problem, sample.key.index] = outcome.passed
+            self._task.judged(sample, verdict)
+
+
+def _rounded(outcome: Outcome) -> Outcome:
+    """As it is stored."""
+    cpu, wall, peak = round(outcome.cpu_seconds, 4), round(outcome.wall_seconds, 4), round(outcome.peak_mib, 1)
+    if (cpu, wall, peak) == (outcome.cpu_seconds, outcome.wall_seconds, outcome.peak_mib):
+        return outcome
+    return attrs.evolve(outcome, cpu_seconds=cpu, wall_seconds=wall, peak_mib=peak)
 
 
 def _same_end(one: Outcome, other: Outcome) -> bool:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import attrs
 
 from wmtp import json_text
 from wmtp.contracts.engines import Completion, FinishReason, GenerationRequest, Sampling
 from wmtp.errors import ConfigError, ResourceError
+from wmtp.kit.batches import InBatches
 from wmtp.kit.files import open_text
 
 SHOWN = 60
+TOGETHER = 32  # completions of a file that are handed over at once, and stored with one write
 
 
-def _completion(request: GenerationRequest, text: str, finish: FinishReason = "stop", error: str = "") -> Completion:
+def _completion(
+    request: GenerationRequest,
+    text: str,
+    finish: FinishReason = "stop",
+    error: str = "",
+    extra: Mapping[str, Any] = {},
+) -> Completion:
     return Completion(
         key=request.key,
         text=text,
@@ -26,6 +36,7 @@ def _completion(request: GenerationRequest, text: str, finish: FinishReason = "s
         tokens=0,
         seconds=0.0,
         error=error,
+        extra=extra,
     )
 
 
@@ -48,6 +59,27 @@ class ReferenceEngine:
                 yield _completion(request, request.reference)
 
 
+@attrs.define(eq=False)
+class _Index:
+    """What a samples file holds.
+
+    Attributes:
+        digest: Its SHA-256.
+        offsets: (problem, index) → where its line begins.
+        lists: Texts by problem, of a generations.json.
+        prefix: What every problem's name has in front.
+    """
+
+    digest: str
+    offsets: dict[tuple[str, int], int] = attrs.field(factory=dict)
+    lists: list[list[str]] = attrs.field(factory=list)
+    prefix: str = ""
+
+
+_INDEXED: WeakValueDictionary[tuple[Any, ...], _Index] = WeakValueDictionary()
+"""Path and stamp of a file → its index, as long as an engine has it: who has counted a file's samples replays them next."""
+
+
 class SamplesEngine:
     """Replays stored completions, whatever wrote them.
 
@@ -59,40 +91,47 @@ class SamplesEngine:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._offsets: dict[tuple[str, int], int] = {}
-        self._lists: list[list[str]] = []
-        self._prefix = ""
         try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            status = path.stat()
+            stamp = (str(path), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            self._file = open_text(path)
+            found = _INDEXED.get(stamp)
+            if found is None:
+                with path.open("rb") as file:
+                    found = _Index(hashlib.file_digest(file, "sha256").hexdigest())
         except OSError as error:
             raise ResourceError(f"cannot read the samples file {path}: {error.strerror}") from None
-        self._file = open_text(path)
+        self._index = found
+        self.identity: Mapping[str, str] = {"id": "samples:", "file": path.name, "sha256": found.digest}
+        if stamp not in _INDEXED:
+            self._read()
+            _INDEXED[stamp] = found
+
+    def _read(self) -> None:
         start, first = self._file.tell(), b""
         while not first and (block := self._file.read(4096)):
             first = block.lstrip()[:1]
         self._file.seek(start)
-        self.identity: Mapping[str, str] = {"id": "samples:", "file": path.name, "sha256": digest}
         self._index_lists() if first == b"[" else self._index_lines()
 
     def counts(self) -> dict[str, int]:
         """Problem → how many samples the file has of it. For generations.json, problems are ``#0``, ``#1`` …"""
         counts: dict[str, int] = {}
-        for problem, _ in self._offsets:
+        for problem, _ in self._index.offsets:
             counts[problem] = counts.get(problem, 0) + 1
-        return counts or {f"#{i}": len(texts) for i, texts in enumerate(self._lists)}
+        return counts or {f"#{i}": len(texts) for i, texts in enumerate(self._index.lists)}
 
     def available(self, problems: Sequence[str], *, whole: bool) -> dict[str, int]:
         """How many samples there are of each of `problems`, the split's in order. Raises ConfigError where the file does not
         fit them: it lacks some, or (if they are the `whole` split) has others, so that its scores would mean something else.
         """
-        if self._lists:
-            if len(self._lists) < len(problems) or (whole and len(self._lists) > len(problems)):
+        if self._index.lists:
+            if len(self._index.lists) < len(problems) or (whole and len(self._index.lists) > len(problems)):
                 raise ConfigError(
-                    f"{self._path}: {len(self._lists)} lists for {len(problems)} problems. generations.json goes by "
+                    f"{self._path}: {len(self._index.lists)} lists for {len(problems)} problems. generations.json goes by "
                     "position, so it must have one list for each problem of the split."
                 )
-            found = {problem: len(texts) for problem, texts in zip(problems, self._lists, strict=False)}
+            found = {problem: len(texts) for problem, texts in zip(problems, self._index.lists, strict=False)}
         else:
             found, others = self._matched(problems)
             if others and whole:
@@ -111,11 +150,11 @@ class SamplesEngine:
     def _matched(self, problems: Sequence[str]) -> tuple[dict[str, int], list[str]]:
         """(problem → number of samples, problems of the file that are not among `problems`)."""
         indices: dict[str, set[int]] = {}
-        for name, index in self._offsets:
+        for name, index in self._index.offsets:
             indices.setdefault(name, set()).add(index)
         found: dict[str, int] = {}
         for problem in problems:
-            of = indices.pop(problem, None) or indices.pop(f"{self._prefix}{problem}", None) or set()
+            of = indices.pop(problem, None) or indices.pop(f"{self._index.prefix}{problem}", None) or set()
             gap = next((i for i in range(len(of)) if i not in of), None)
             if gap is not None:
                 raise ConfigError(f"{self._path}: problem {problem} has {len(of)} samples, but none of index {gap}")
@@ -132,7 +171,7 @@ class SamplesEngine:
         )
         if not shaped:
             raise ConfigError(f"{self._path}: expected a list of texts for each problem (bigcode's generations.json)")
-        self._lists = lists
+        self._index.lists = lists
 
     def _index_lines(self) -> None:
         seen: dict[str, int] = {}
@@ -143,18 +182,18 @@ class SamplesEngine:
                 if index is None:
                     index = seen.get(problem, 0)
                     seen[problem] = index + 1
-                self._offsets[problem, index] = offset
+                self._index.offsets[problem, index] = offset
             offset += len(line)
-        benchmarks = {name.rpartition("/")[0] for name, _ in self._offsets}
+        benchmarks = {name.rpartition("/")[0] for name, _ in self._index.offsets}
         # Where every name has the benchmark's own in front, the data set may have the rest alone: 2 for EvalPlus' Mbpp/2.
-        self._prefix = f"{benchmarks.pop()}/" if len(benchmarks) == 1 and "" not in benchmarks else ""
+        self._index.prefix = f"{benchmarks.pop()}/" if len(benchmarks) == 1 and "" not in benchmarks else ""
 
     def _check_prefix(self, evaluator: str) -> None:
         """Raises ConfigError where the name in front of the file's problems is another benchmark's."""
-        if not evaluator.casefold().startswith(self._prefix.rstrip("/").casefold()):
+        if not evaluator.casefold().startswith(self._index.prefix.rstrip("/").casefold()):
             raise ConfigError(
-                f"{self._path} has samples of {self._prefix}…, and {evaluator} is no evaluator of that name. Is it another "
-                "benchmark (--benchmark)?"
+                f"{self._path} has samples of {self._index.prefix}…, and {evaluator} is no evaluator of that name. Is it "
+                "another benchmark (--benchmark)?"
             )
 
     def _checked(self, line: bytes, number: int) -> tuple[str, int | None]:
@@ -186,21 +225,26 @@ class SamplesEngine:
         return name if isinstance(name, str) else str(number_of), _whole(index)
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
-        for request in requests:
-            found = self._find(request)
-            if found is None:
-                error = f"{self._path} has no sample {request.key.index} of problem {request.key.problem}"
-                yield _completion(request, "", "error", error)
-            else:
-                yield found
+        return InBatches(self._batches(iter(requests)))
+
+    def _batches(self, requests: Iterator[GenerationRequest]) -> Generator[Sequence[Completion], None, None]:
+        while batch := [self._answer(request) for request in itertools.islice(requests, TOGETHER)]:
+            yield batch
+
+    def _answer(self, request: GenerationRequest) -> Completion:
+        found = self._find(request)
+        if found is None:
+            error = f"{self._path} has no sample {request.key.index} of problem {request.key.problem}"
+            return _completion(request, "", "error", error)
+        return found
 
     def _find(self, request: GenerationRequest) -> Completion | None:
-        if self._lists:
-            texts = self._lists[request.ordinal] if request.ordinal < len(self._lists) else []
+        if self._index.lists:
+            texts = self._index.lists[request.ordinal] if request.ordinal < len(self._index.lists) else []
             return _completion(request, texts[request.key.index]) if request.key.index < len(texts) else None
-        offset = self._offsets.get((request.key.problem, request.key.index))
-        if offset is None and self._prefix:
-            offset = self._offsets.get((f"{self._prefix}{request.key.problem}", request.key.index))
+        offset = self._index.offsets.get((request.key.problem, request.key.index))
+        if offset is None and self._index.prefix:
+            offset = self._index.offsets.get((f"{self._index.prefix}{request.key.problem}", request.key.index))
             if offset is not None:
                 self._check_prefix(request.key.evaluator)
         if offset is None:
@@ -217,7 +261,7 @@ class SamplesEngine:
             extra["thinking_opened"] = True
         if isinstance(told.get("reasoning"), str):  # what a server took out of the answer
             extra["reasoning"] = told["reasoning"]
-        return attrs.evolve(_completion(request, text, finish), extra=extra)
+        return _completion(request, text, finish, extra=extra)
 
     def close(self) -> None:
         """Closes the file."""

@@ -63,7 +63,10 @@ class EvaluatorFiles:
             self._emit(SampleGenerated(sample=sample))
 
     def add_verdict(self, verdict: Verdict) -> None:
-        self._placed_verdicts.add([verdict])
+        self.add_verdicts([verdict])
+
+    def add_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+        self._placed_verdicts.add(verdicts)
 
     def expect(self, total: int, *, samples: int = 0, verdicts: int = 0) -> None:
         self._emit(ProgressTotals(evaluator=self._evaluator, total=total, samples=samples, verdicts=verdicts))
