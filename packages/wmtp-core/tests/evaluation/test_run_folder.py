@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +39,32 @@ def lines(path: Path) -> Lines:
     return Lines(path, SAMPLES)
 
 
+SAID = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.tuples(st.integers())
+ADDED = st.tuples(st.integers(0, 3), st.text(max_size=50), st.dictionaries(st.text(max_size=3), SAID, max_size=2))
+
+
+@given(st.lists(st.lists(ADDED, max_size=4), max_size=6), st.integers(0, 2000))
+def test_what_is_kept_in_memory_is_what_the_file_holds(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[list[Any]], keep_bytes: int
+) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    made: dict[str, Any] = {"generation": dict, "judging": dict}
+    files = EvaluatorFiles(folder, "text-v1", keep_bytes=keep_bytes, **made)
+    for batch in batches:
+        samples = [attrs.evolve(sample(index, text), extra=extra) for index, text, extra in batch]
+        files.add_samples(samples)
+        files.add_verdicts([verdict(one.key, text) for one, (_, text, _) in zip(samples, batch, strict=True)])
+    read = EvaluatorFiles(folder, "text-v1", **made)
+    assert repr(list(files.by_problem(["p"]))) == repr(list(read.by_problem(["p"])))  # of NaN, too
+    files.close()
+    read.close()
+
+
+def verdict(key: wmtp.SampleKey, detail: str) -> wmtp.Verdict:
+    outcome = wmtp.Outcome(status="failed", detail=detail)
+    return wmtp.Verdict(key=key, code_sha256="0", outcome=outcome, judge_key="0")
+
+
 @given(st.lists(st.text(st.characters(), max_size=20), max_size=5), st.integers(0, 60))
 def test_what_is_written_is_read_and_a_torn_tail_is_dropped(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], torn: int
@@ -53,7 +80,9 @@ def test_what_is_written_is_read_and_a_torn_tail_is_dropped(
     again = lines(path)
     assert [record for _, record in again.read()] == [sample(i, text) for i, text in enumerate(texts)]
     places = [place for place, _ in again.read()]
-    assert again.at(reversed(places)) == [sample(i, text) for i, text in reversed(list(enumerate(texts)))]
+    assert [again.at(place) for place in reversed(places)] == [
+        sample(i, t) for i, t in reversed(list(enumerate(texts)))
+    ]
     again.close()
     assert path.read_bytes() == whole
 

@@ -37,6 +37,9 @@ from wmtp.runs.folder import locked, write_atomically
 from wmtp.runs.store import EvaluatorFiles
 
 log = logging.getLogger("wmtp")
+KEPT_BYTES = 16 << 20
+"""Of the lines of replayed samples, and of their verdicts: to parse them again for the metrics would cost more than to replay
+them. While a model is asked that is nothing, and memory does not grow with the samples."""
 
 
 def create_evaluator(recipe: Recipe, *, plugins: Plugins | None = None) -> MetaMtpEvaluator | ProtocolEvaluator:
@@ -264,7 +267,12 @@ class RunDriver:
 
         every = self._engine.replays and self._recipe.eval.sampling.n == "auto"
         files = EvaluatorFiles(
-            self._folder, evaluator, generation=generation, judging=lambda: self._judge.identity, emit=self._emit
+            self._folder,
+            evaluator,
+            generation=generation,
+            judging=lambda: self._judge.identity,
+            emit=self._emit,
+            keep_bytes=KEPT_BYTES if self._engine.replays else 0,
         )
         stack.callback(files.close)
         return EvaluationTask(

@@ -17,6 +17,7 @@ from wmtp.comparison.texts import Texts, read_texts
 from wmtp.contracts.evaluation import MetricValue
 from wmtp.contracts.runs import GenerationRecord, RunRecord
 from wmtp.errors import ConfigError
+from wmtp.runs.health import missing
 from wmtp.runs.reader import Run
 from wmtp.runs.record import command
 from wmtp.runs.tables import failed_tests
@@ -100,7 +101,7 @@ def read_runs(paths: Sequence[Path], *, ours: bool = False) -> list[ReportRun]:
     alone = len(evaluators) < 2
     shown = iter(alike([one for one in opened if isinstance(one, RunData)]))  # as they are compared
     return [
-        _of_file(next(shown), read_texts(one)) if isinstance(one, RunData) else _of_folder(*one, alone=alone)
+        _of_file(next(shown), read_texts(one)) if isinstance(one, RunData) else _of_folder(*one, alone=alone, ours=ours)
         for one in opened
     ]
 
@@ -117,8 +118,9 @@ def _with_problems(run: Run) -> set[str]:
     return {who for kind in ("samples", "values") for who in run.evaluators_with(kind)}
 
 
-def _of_folder(run: Run, record: RunRecord, *, alone: bool) -> ReportRun:
-    """alone: only one evaluator has problems, so they need not be told from those of another."""
+def _of_folder(run: Run, record: RunRecord, *, alone: bool, ours: bool) -> ReportRun:
+    """alone: only one evaluator has problems, so they need not be told from those of another. ours: what lies there was just
+    written by this process, and is not checked line by line."""
     model = record.provenance.model
 
     def shown(evaluator: str, problem: str) -> str:
@@ -144,7 +146,7 @@ def _of_folder(run: Run, record: RunRecord, *, alone: bool) -> ReportRun:
         said=run.details,
         facts=list(_facts(record)),
         texts=[("command", command(record)), *_files(run.folder)],
-        lacks=run.missing,
+        lacks=missing(run, record) if ours else run.missing,
         notes=[
             *(f"{who}: {note}" for who, notes in record.notes.items() for note in notes),
             *record.generation.notes, *record.judging.notes,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import FileIO
 from itertools import accumulate
 from pathlib import Path
@@ -127,7 +127,7 @@ class Lines(Generic[R]):
         self.path, self._format = path, format
         self._drop_torn_line()
         self._file = FileIO(path, "a+")
-        self._size = path.stat().st_size  # the run folder is held by one process, so nobody else makes it longer
+        self.size = path.stat().st_size  # the run folder is held by one process, so nobody else makes it longer
 
     def _drop_torn_line(self) -> None:
         """A last line without its newline is from a crash: it is cut off and done again."""
@@ -146,7 +146,7 @@ class Lines(Generic[R]):
             file.truncate(0)
 
     def empty(self) -> bool:
-        return self._size == 0
+        return self.size == 0
 
     def add(self, record: R) -> None:
         """Append a record."""
@@ -154,7 +154,7 @@ class Lines(Generic[R]):
 
     def add_all(self, records: Sequence[R]) -> list[int]:
         """Append records, all in one write. Returns the offsets of their lines."""
-        lines, offset = [self._format.to_line(record) for record in records], self._size
+        lines, offset = [self._format.to_line(record) for record in records], self.size
         data = b"".join(lines)
         try:
             written = self._file.write(data)
@@ -164,16 +164,16 @@ class Lines(Generic[R]):
             os.truncate(self.path, offset)  # leave whole lines only, so that the run can go on
             error.filename = str(self.path)
             raise
-        self._size += len(data)
+        self.size += len(data)
         return list(accumulate(map(len, lines), initial=offset))[:-1]
 
     def read(self) -> Iterator[tuple[int, R]]:
         """(offset in bytes, record) of every line. Raises ConfigError naming file and line where one is damaged."""
         return read_lines(self.path, self._format) if self.path.exists() else iter(())
 
-    def at(self, offsets: Iterable[int]) -> list[R]:
-        """The records of lines that begin there."""
-        return [_parse(self.path, self._format, self._line(offset), 0) for offset in offsets]
+    def at(self, offset: int) -> R:
+        """The record of the line that begins there."""
+        return _parse(self.path, self._format, self._line(offset), 0)
 
     def _line(self, offset: int) -> bytes:
         line, size = b"", _LINE_BYTES
@@ -188,10 +188,23 @@ class Lines(Generic[R]):
 class PlacedLines(Generic[R]):
     """Lines of samples or verdicts, and where each sample's last one stands: a later line takes an earlier one's place."""
 
-    def __init__(self, lines: Lines[R], key: Callable[[R], SampleKey]) -> None:
-        self._lines, self._key = lines, key
+    def __init__(
+        self, lines: Lines[R], key: Callable[[R], SampleKey], *, keep_bytes: int = 0, same: Callable[[R], bool] = bool
+    ) -> None:
+        """Take the lines on.
+
+        Args:
+            lines: Of samples or verdicts.
+            key: Which sample a record is about.
+            keep_bytes: Records of so many bytes that are added are kept in memory, and need not be parsed to be had again.
+            same: Whether a record is the same once it was written and parsed. Only such are kept.
+        """
+        self._lines, self._key, self._same = lines, key, same
         self._places: dict[str, dict[int, int]] = {}
         """Problem → index of the sample → offset."""
+        self._kept: dict[int, R] = {}
+        """Offset → record."""
+        self._keep_before = lines.size + keep_bytes
         self._all_placed = lines.empty()
 
     def read(self) -> Iterator[R]:
@@ -204,19 +217,24 @@ class PlacedLines(Generic[R]):
     def add(self, records: Sequence[R]) -> None:
         for record, offset in zip(records, self._lines.add_all(records), strict=True):
             self._place(record, offset)
+            if offset < self._keep_before and self._same(record):
+                self._kept[offset] = record
 
     def of_problem(self, problem: str) -> list[R]:
-        """The last record of each of its samples, by index. They are parsed here: none is kept in memory."""
+        """The last record of each of its samples, by index. Those that are not kept are parsed here."""
         if not self._all_placed:
             for _ in self.read():
                 pass
         of = self._places.get(problem, {})
-        return self._lines.at(of[index] for index in sorted(of))
+        return [self._at(of[index]) for index in sorted(of)]
 
     def one(self, problem: str, index: int) -> R:
         """A record that was read or added."""
-        (record,) = self._lines.at([self._places[problem][index]])
-        return record
+        return self._at(self._places[problem][index])
+
+    def _at(self, offset: int) -> R:
+        kept = self._kept.get(offset)
+        return self._lines.at(offset) if kept is None else kept
 
     def _place(self, record: R, offset: int) -> None:
         key = self._key(record)

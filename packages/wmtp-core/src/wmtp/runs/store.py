@@ -23,6 +23,11 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _plain_extra(sample: Sample) -> bool:
+    """Whether a sample says nothing that a file would give back as something else: a tuple as a list."""
+    return all(value is None or type(value) in (str, int, float, bool) for value in sample.extra.values())
+
+
 class EvaluatorFiles:
     """One evaluator's part of a run directory. See `wmtp.contracts.evaluation.EvaluatorStore`."""
 
@@ -34,7 +39,9 @@ class EvaluatorFiles:
         generation: Callable[[], Mapping[str, Any]],
         judging: Callable[[], Mapping[str, Any]],
         emit: Callable[[Event], None] = lambda event: None,
+        keep_bytes: int = 0,
     ) -> None:
+        """keep_bytes: how much of what is added is kept in memory as well, for who counts it at the end."""
         self._folder, self._evaluator, self._emit = folder, evaluator, emit
         self._generation, self._judging = generation, judging
         self._keys = folder / "keys.json"
@@ -42,8 +49,10 @@ class EvaluatorFiles:
             (folder / kind).mkdir(exist_ok=True)
         self._samples = Lines(folder / "samples" / f"{evaluator}.jsonl", SAMPLES)
         self._verdicts = Lines(folder / "verdicts" / f"{evaluator}.jsonl", VERDICTS)
-        self._placed_samples = PlacedLines(self._samples, lambda sample: sample.key)
-        self._placed_verdicts = PlacedLines(self._verdicts, lambda verdict: verdict.key)
+        self._placed_samples = PlacedLines(
+            self._samples, lambda sample: sample.key, keep_bytes=keep_bytes, same=_plain_extra
+        )
+        self._placed_verdicts = PlacedLines(self._verdicts, lambda verdict: verdict.key, keep_bytes=keep_bytes)
 
     def samples(self) -> Iterator[Sample]:
         return self._placed_samples.read()
