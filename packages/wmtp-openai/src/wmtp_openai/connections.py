@@ -1,17 +1,20 @@
-"""Connections to one server: a transport for each, answers that end, and nothing of one answer in the next."""
+"""Connections to one server: answers that end, and nothing of one answer in the next."""
 
 from __future__ import annotations
 
+import importlib
 import ipaddress
-import ssl
 import time
 import urllib.request
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator
 from typing import Any
 
 import attrs
+import httpcore2
 import httpx2
+
+from wmtp_openai.streams import Network, Stream
 
 LARGEST = 64 * 2**20
 """Bytes of an answer as they come over the line. Nobody asks for more; a server that sends on and on is cut off."""
@@ -20,10 +23,18 @@ LARGEST_PACKED = 2**18
 PACKED = ("gzip", "deflate")
 REST_S = 0.02
 """So long a connection rests before it is used again: what a server sends behind an answer is there by then, and is seen."""
-READ_BYTES = 2**16
-"""The client reads so much at once. Of a longer answer, what follows may lie where nobody can look."""
-PARSER = ("_httpcore_stream", "_stream", "_connection", "_h11_state")
+KEPT_S = 5.0
+"""After so long without a request a connection is not used again: a server may be about to end it."""
+PARSER = ("_connection", "_h11_state")
 """From the stream of an answer to the parser of its connection, which the library shows to nobody."""
+FAILURES = (
+    httpcore2.TimeoutException,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.ProxyError,
+    httpcore2.UnsupportedProtocol,
+)
+"""What the library raises where a request gets no answer. `httpx2` has the same, of the same names."""
 
 
 def proxy_of(url: httpx2.URL) -> str | None:
@@ -51,17 +62,24 @@ class TooLargeError(httpx2.ReadError):
 
 @attrs.define(eq=False)
 class _Connection:
-    """A transport that holds one connection at most. free_at: when its last answer ended."""
+    """One connection. free: those to the same address that rest; free_at: since when it does."""
 
-    transport: httpx2.AsyncHTTPTransport
+    free: deque[_Connection]
+    http: httpcore2.AsyncConnectionInterface
     free_at: float = 0.0
+
+    def rest(self) -> None:
+        """Its answer has ended: it may be used again, if it is open still."""
+        if self.http.is_available():
+            self.free_at = time.monotonic()
+            self.free.append(self)
 
 
 class Connections(httpx2.AsyncBaseTransport):
     """As many connections as there are requests at once, and a few that rest.
 
-    Each has a transport of its own: a pool of the client looks at all of its connections before and after every request, which
-    costs more than the request where there are hundreds.
+    A pool of the library makes them, and knows of none: it would look at all of its connections before and after every request,
+    which costs more than the request where there are hundreds.
 
     Raises:
         ValueError: The proxy is of no kind that can be used.
@@ -69,62 +87,83 @@ class Connections(httpx2.AsyncBaseTransport):
     """
 
     def __init__(self, proxy: str | None = None) -> None:
-        self._tls = httpx2.create_ssl_context()
-        self._proxy = proxy
-        self._free = deque([self._new()])
+        self._maker = _maker(httpx2.Proxy(proxy) if proxy else None)
+        self._free: defaultdict[tuple[bytes, bytes, int | None], deque[_Connection]] = defaultdict(deque)
 
-    def _new(self) -> _Connection:
-        limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
-        return _Connection(httpx2.AsyncHTTPTransport(verify=self._tls, limits=limits, proxy=self._proxy))
-
-    def _next(self) -> _Connection:
-        """The one that rests longest, or a new one."""
-        if self._free and time.monotonic() - self._free[0].free_at >= REST_S:
-            return self._free.popleft()
-        return self._new()
-
-    def done(self, connection: _Connection) -> None:
-        """It may be used again."""
-        connection.free_at = time.monotonic()
-        self._free.append(connection)
+    async def _next(self, url: httpcore2.URL) -> _Connection:
+        """The one that rests longest, or a new one. None on which something waits that belongs to no request."""
+        free = self._free[url.scheme, url.host, url.port]
+        while free and time.monotonic() - free[0].free_at >= REST_S:
+            resting = free.popleft()
+            if resting.http.is_available() and not resting.http.has_expired():
+                return resting
+            await resting.http.aclose()
+        return _Connection(free, self._maker.create_connection(url.origin))
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        connection = self._next()
+        url = request.url
+        asked = httpcore2.Request(
+            method=request.method,
+            url=httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        connection = await self._next(asked.url)
         try:
-            response = await connection.transport.handle_async_request(request)
-        except BaseException:
-            self.done(connection)
-            raise
-        tls = response.extensions["network_stream"] if request.url.scheme == "https" else None
+            answer = await connection.http.handle_async_request(asked)
+        except FAILURES as error:
+            raise _of_the_client(error) from None
+        body = _Body(connection, answer.stream, answer.extensions["network_stream"])
+        response = httpx2.Response(
+            status_code=answer.status, headers=answer.headers, stream=body, extensions=answer.extensions
+        )
         packed = response.headers.get("content-encoding", "identity").strip().lower()
-        largest = LARGEST if packed == "identity" else LARGEST_PACKED if packed in PACKED else 0
-        response.stream = _Body(self, connection, response.stream, tls, largest)
+        body.largest = LARGEST if packed == "identity" else LARGEST_PACKED if packed in PACKED else 0
         return response
 
     async def aclose(self) -> None:
-        while self._free:
-            await self._free.popleft().transport.aclose()
+        for free in self._free.values():
+            while free:
+                await free.popleft().http.aclose()
+
+
+def _maker(proxy: httpx2.Proxy | None) -> httpcore2.AsyncConnectionPool:
+    """What makes connections, through a proxy where there is one."""
+    known: dict[str, Any] = {
+        "ssl_context": httpx2.create_ssl_context(), "keepalive_expiry": KEPT_S, "network_backend": Network(),
+    }  # fmt: skip
+    if proxy is None:
+        return httpcore2.AsyncConnectionPool(**known)
+    known |= {"proxy_url": str(proxy.url), "proxy_auth": proxy.raw_auth}
+    if proxy.url.scheme.startswith("socks"):
+        importlib.import_module("socksio")  # the library would look for it at the first request
+
+        return httpcore2.AsyncSOCKSProxy(**known)
+    return httpcore2.AsyncHTTPProxy(**known)
 
 
 class _Body(httpx2.AsyncByteStream):
     """An answer's bytes, as many as an answer may have. Its connection is free once it is closed."""
 
-    def __init__(self, owner: Connections, connection: _Connection, stream: Any, tls: Any, largest: int) -> None:
-        self._owner, self._connection, self._stream, self._tls = owner, connection, stream, tls
-        self._largest = largest
-        self._size, self._closed = 0, False
+    def __init__(self, connection: _Connection, parts: Any, stream: Stream) -> None:
+        self._connection, self._parts, self._stream = connection, parts, stream
+        self.largest, self._size, self._closed = LARGEST, 0, False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for part in self._stream:
-            self._size += len(part)
-            if self._size > self._largest:
-                raise TooLargeError(self._too_large())
-            yield part
+        try:
+            async for part in self._parts:
+                self._size += len(part)
+                if self._size > self.largest:
+                    raise TooLargeError(self._too_large())
+                yield part
+        except FAILURES as error:
+            raise _of_the_client(error) from None
 
     def _too_large(self) -> str:
-        if self._largest == LARGEST:
+        if self.largest == LARGEST:
             return f"the answer is larger than {LARGEST >> 20} MiB"
-        if self._largest:
+        if self.largest:
             return f"the answer is larger than {LARGEST_PACKED >> 10} KiB, compressed"
         return "the answer is compressed in a way that it was not asked for"
 
@@ -132,35 +171,26 @@ class _Body(httpx2.AsyncByteStream):
         if self._closed:
             return
         self._closed = True
-        try:
-            alone = self._alone()
-            await self._stream.aclose()
-            if not alone:
-                await self._connection.transport.aclose()
-        finally:
-            self._owner.done(self._connection)
+        alone = self._alone()
+        await self._parts.aclose()
+        if alone:
+            self._connection.rest()
+        else:
+            await self._connection.http.aclose()
 
     def _alone(self) -> bool:
-        """Whether nothing has been read beyond this answer, as far as can be known.
+        """Whether nothing has come beyond this answer, as far as can be known.
 
         HTTP/1.1 has no number on an answer: what a server or proxy sends behind one would be taken for the answer to the next
-        request on the connection. What comes later is seen by the client: a connection that rests and has something to read is
-        closed.
+        request on the connection. What comes later is seen before the connection is used again.
         """
-        parser: Any = self._stream
+        parser: Any = self._parts
         for name in PARSER:
             parser = getattr(parser, name, None)
-        if parser is None or parser.trailing_data[0] or self._size >= READ_BYTES // 2:
-            return False
-        return self._tls is None or _all_read(self._tls.get_extra_info("ssl_object"))
+        return parser is not None and not parser.trailing_data[0] and not self._stream.unread
 
 
-def _all_read(tls: ssl.SSLObject) -> bool:
-    """Whether a connection under TLS holds nothing more of what has come in."""
-    try:
-        tls.read(1)
-    except ssl.SSLWantReadError:
-        return True
-    except ssl.SSLError:
-        return False
-    return False
+def _of_the_client(error: Exception) -> Exception:
+    """The client's error of the same name, and nothing behind it: people are told the innermost one."""
+    kind: type[Exception] = getattr(httpx2, type(error).__name__)
+    return kind(str(error))
