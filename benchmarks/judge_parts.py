@@ -14,12 +14,13 @@ import gc
 import json
 import os
 import resource
+import signal
 import socket
 import sys
 import tempfile
 from collections.abc import Callable
 
-from wmtp.judging.sandbox import candidate, landlock, libraries, lockdown, zygote
+from wmtp.judging.sandbox import candidate, first_steps, libraries, lockdown, zygote
 
 
 def used() -> float:
@@ -58,17 +59,18 @@ def steps(walls: zygote.Walls) -> dict[str, Callable[[], None]]:
         os.chdir("/")
         lockdown.unmount_work()
 
+    confining = [first_steps.no_capabilities(), first_steps.restricted(walls.rules)]
+    owning = [*confining, first_steps.own_session(), *first_steps.no_descriptors(channel)]
+    limiting = [*owning, first_steps.unblocked(signal.SIGCHLD), *first_steps.limits(limits)]
+
     def rights() -> None:
-        lockdown.drop_capabilities()
-        landlock.restrict(walls.rules)
+        first_steps.take(confining)
 
     def own() -> None:
-        rights()
-        candidate.prepare(channel)
+        first_steps.take(owning)
 
     def limited() -> None:
-        own()
-        lockdown.limit_program(limits)
+        first_steps.take(limiting)
 
     def compiled() -> None:
         limited()

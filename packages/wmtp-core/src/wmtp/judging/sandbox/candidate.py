@@ -12,7 +12,6 @@ import collections
 import contextlib
 import io
 import operator
-import os
 import resource
 import sys
 import types
@@ -24,19 +23,6 @@ from wmtp.judging.wire import channel, codec, frames
 
 OURS = 1 << 62  # handles from here on name functions of the checker
 FRAME_LIMIT = codec.MAX_BYTES + 4096
-
-
-def prepare(descriptor: int, *kept: int) -> _socket.socket:
-    """Own session, and no descriptors but the channel, which is returned, and those to be kept."""
-    os.setsid()
-    first = 3
-    for open_one in sorted((descriptor, *kept)):
-        os.closerange(first, open_one)
-        first = open_one + 1
-    os.closerange(first, 256)
-    return _socket.socket(
-        _socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor
-    )  # the C type: every page touched is a fault
 
 
 def bounds(limits: Mapping[str, int]) -> lockdown.Bounds:
@@ -69,6 +55,7 @@ class Source:
 
 def new_main(name: str) -> types.ModuleType:
     """A fresh module for the program, which is ``__main__`` to whoever asks, so that classes it defines find their module."""
+    sys.modules.pop("program", None)  # the one that a `Server` has made ahead
     module = types.ModuleType(name)
     module.__dict__["__builtins__"] = builtins
     module.__dict__["__file__"] = NAME
@@ -111,8 +98,8 @@ def _is_small(value: Any) -> bool:
 class _Objects:
     """Objects of the program that the checker knows by number, and functions of the checker's that the program may call."""
 
-    def __init__(self, sock: _socket.socket) -> None:
-        self._sock = sock
+    def __init__(self) -> None:
+        self.sock: _socket.socket | None = None
         self._objects: list[Any] = []
         self._numbers: dict[int, int] = {}  # one number an object, so that the checker can tell the same from another
 
@@ -128,8 +115,9 @@ class _Objects:
         return _Callback(self, number) if number >= OURS else self._objects[number]
 
     def call_back(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        channel.send(self._sock, frames.CALLBACK, codec.Encoder(self.handle).encode([number, list(args), kwargs]))
-        kind, payload = channel.receive(self._sock, FRAME_LIMIT)
+        assert self.sock
+        channel.send(self.sock, frames.CALLBACK, codec.Encoder(self.handle).encode([number, list(args), kwargs]))
+        kind, payload = channel.receive(self.sock, FRAME_LIMIT)
         answer = codec.Decoder(self.resolve).decode(payload)
         if kind == frames.THREW:
             raise getattr(builtins, answer[0], Exception)(answer[1])
@@ -206,17 +194,31 @@ def _kind(space: dict[str, Any], name: str) -> str | list[str]:
     return "function" if callable(value) else "value"
 
 
-class _Server:
-    """The program, as the checker asks for it: one frame in, one frame out."""
+class Server:
+    """A program, as the checker asks for it: one frame in, one frame out. Made before the fork: what is there costs a child
+    nothing."""
 
-    def __init__(self, sock: _socket.socket) -> None:
+    def __init__(self) -> None:
         # Its functions are wanted, as by an import: nothing under ``__name__ == "__main__"`` runs.
         self._module = new_main("program")
-        self._objects = _Objects(sock)
+        self._objects = _Objects()
         self._encoder, self._decoder = codec.Encoder(self._objects.handle), codec.Decoder(self._objects.resolve)
         self._own: dict[type, str] = {}
 
-    def answer(self, kind: int, payload: bytes) -> tuple[int, bytes]:
+    def serve(self, sock: _socket.socket) -> None:
+        """Runs the program, then answers calls until the channel closes."""
+        self._objects.sock = sock
+        while True:
+            kind, payload = channel.receive(sock, FRAME_LIMIT)
+            try:
+                reply = self._answer(kind, payload)
+            except codec.Refused as refused:
+                reply = frames.REFUSED, str(refused)[:200].encode()
+            except BaseException as error:  # the program's, whatever it is  # noqa: BLE001
+                reply = frames.RAISED, self._describe(error)
+            channel.send(sock, *reply)
+
+    def _answer(self, kind: int, payload: bytes) -> tuple[int, bytes]:
         """Raises whatever the program raises."""
         space = self._module.__dict__
         if kind == frames.PROGRAM:
@@ -260,7 +262,7 @@ class _Server:
         value = encoder.encode(result)
         return frames.VALUE, value if not changed else _with_arguments(value, changed)
 
-    def describe(self, error: BaseException) -> bytes:
+    def _describe(self, error: BaseException) -> bytes:
         number = self._objects.handle(error) if any(kind in self._own for kind in type(error).__mro__) else -1
         return describe(error, self._own, number)
 
@@ -284,20 +286,6 @@ def _printed() -> str:
         text = sys.stdout.getvalue()
         sys.stdout = io.StringIO()
     return text
-
-
-def serve(sock: _socket.socket) -> None:
-    """Runs the program, then answers calls until the channel closes."""
-    server = _Server(sock)
-    while True:
-        kind, payload = channel.receive(sock, FRAME_LIMIT)
-        try:
-            reply = server.answer(kind, payload)
-        except codec.Refused as refused:
-            reply = frames.REFUSED, str(refused)[:200].encode()
-        except BaseException as error:  # the program's, whatever it is  # noqa: BLE001
-            reply = frames.RAISED, server.describe(error)
-        channel.send(sock, *reply)
 
 
 CHANGED = b"\0changed\0"

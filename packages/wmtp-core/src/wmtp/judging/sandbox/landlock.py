@@ -7,15 +7,13 @@ import os
 import struct
 from collections.abc import Iterable
 
-_CREATE, _ADD, _RESTRICT = 444, 445, 446
+_CREATE, _ADD, RESTRICT = 444, 445, 446
 READ_FILE, READ_FOLDER, EXECUTE = 1 << 2, 1 << 3, 1 << 0
 READ = EXECUTE | READ_FILE | READ_FOLDER
 DEVICE = (1 << 1) | READ_FILE
 EVERYTHING = (1 << 16) - 1
 _OF_FILE = EXECUTE | (1 << 1) | READ_FILE | (1 << 14) | (1 << 15)
 _libc = ctypes.CDLL(None, use_errno=True)
-_restrict = ctypes.CDLL(None, use_errno=True).syscall
-_restrict.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_long)
 
 
 def syscall(number: int, *arguments: object) -> int:
@@ -64,7 +62,7 @@ def _ruleset(can: int, files: int, *, network: int) -> int:
 
 def restrict(ruleset: int) -> None:
     """Takes on rules, for good."""
-    check(_restrict(_RESTRICT, ruleset, 0), "landlock_restrict_self")
+    check(syscall(RESTRICT, ruleset, 0), "landlock_restrict_self")
 
 
 def signal_rules() -> int | None:

@@ -175,7 +175,7 @@ def unmount_work() -> None:
 
 
 def file_rules(found: libraries.Libraries) -> int:
-    """A Landlock ruleset, as a descriptor: read libraries and devices, write below /tmp. For `landlock.restrict`; nobody under
+    """A Landlock ruleset, as a descriptor: read libraries and devices, write below /tmp. Nobody under
     such rules may mount, so each program takes them on by itself."""
     folders = sorted({*found.folders, *map(os.path.dirname, found.shared_objects)})
     allowed = [(path, landlock.READ) for path in (*folders, "/proc", PACKAGES)]
@@ -184,8 +184,8 @@ def file_rules(found: libraries.Libraries) -> int:
 
 
 _SYS_ADMIN = 21
-_CAP_HEADER = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0), 8)
-_NO_CAPS = ctypes.create_string_buffer(24)
+CAP_HEADER = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0), 8)
+NO_CAPS = ctypes.create_string_buffer(24)
 
 
 def keep_mounting() -> None:
@@ -193,12 +193,7 @@ def keep_mounting() -> None:
     _drop_bounds()
     bit = 1 << _SYS_ADMIN
     data = ctypes.create_string_buffer(struct.pack("=6I", bit, bit, 0, 0, 0, 0), 24)
-    check(_libc.capset(_CAP_HEADER, data), "capset")
-
-
-def drop_capabilities() -> None:
-    """Empties the permitted, effective and inheritable sets; `keep_mounting` has emptied the bounding one."""
-    check(_libc.capset(_CAP_HEADER, _NO_CAPS), "capset")
+    check(_libc.capset(CAP_HEADER, data), "capset")
 
 
 def open_proc() -> int | None:
@@ -296,8 +291,3 @@ def bounds(*, cpu: int, memory: int) -> Bounds:
             soft, hard = min(soft, ceiling), min(hard, ceiling)
         wanted.append((which, (soft, hard)))
     return wanted
-
-
-def limit_program(wanted: Bounds) -> None:
-    for which, pair in wanted:
-        resource.setrlimit(which, pair)

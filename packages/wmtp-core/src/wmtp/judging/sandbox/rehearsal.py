@@ -85,7 +85,7 @@ def adapt() -> None:
     main, script = sys.modules["__main__"], _Channel()
     for _ in range(TIMES):
         with contextlib.suppress(channel.Closed):
-            candidate.serve(script)  # type: ignore[arg-type]
+            candidate.Server().serve(script)  # type: ignore[arg-type]
     sys.modules["__main__"] = main
 
 

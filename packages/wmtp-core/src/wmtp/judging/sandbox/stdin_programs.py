@@ -23,7 +23,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wmtp.judging.sandbox import candidate, folders, lockdown, watchdog
+from wmtp.judging.sandbox import candidate, first_steps, folders, lockdown, watchdog
 from wmtp.judging.wire import channel, frames
 
 _finalize = ctypes.pythonapi.PyObject_CallFinalizer
@@ -108,14 +108,11 @@ def _run_case(
         os.unlink(name)  # the program reads it as descriptor 0, and its folder looks empty
     out, out_end = os.pipe()
     err, err_end = os.pipe()
+    steps = [first_steps.copied(*pair) for pair in ((stdin, 0), (out_end, 1), (err_end, 2))]
+    steps += [*first_steps.no_descriptors(), *limits["steps"]]
     pid = lockdown.fork()
     if pid == 0:
-        os.dup2(stdin, 0)
-        os.dup2(out_end, 1)
-        os.dup2(err_end, 2)
-        os.closerange(3, 256)
-        deaths.unblock()
-        lockdown.limit_program(limits["bounds"])
+        first_steps.take(steps)
         _run_program(code, main)  # does not return
     for descriptor in (stdin, out_end, err_end):
         os.close(descriptor)

@@ -20,7 +20,7 @@ class Deaths:
     """
 
     def __init__(self) -> None:
-        """Blocks SIGCHLD in this process and all that it forks, until `unblock`."""
+        """Blocks SIGCHLD in this process and all that it forks, until they unblock it."""
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
         mask = ctypes.create_string_buffer((1 << signal.SIGCHLD - 1).to_bytes(8, "little"), 128)
         self.descriptor = int(_libc.signalfd(-1, mask, _NONBLOCK | _CLOEXEC))
@@ -33,10 +33,6 @@ class Deaths:
             os.read(self.descriptor, 128)  # signals of one kind are one
         except BlockingIOError:
             pass
-
-    @staticmethod
-    def unblock() -> None:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
 
 
 def has_ended(pid: int) -> bool:

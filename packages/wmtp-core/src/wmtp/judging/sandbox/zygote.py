@@ -8,6 +8,7 @@ it runs no line of any program itself. Standard library only.
 from __future__ import annotations
 
 import _sitebuiltins
+import _socket
 import builtins
 import contextlib
 import ctypes
@@ -24,11 +25,12 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from wmtp.judging.sandbox import (
     areas,
     candidate,
+    first_steps,
     folders,
     hot_pages,
     huge_text,
@@ -70,15 +72,22 @@ class Zygote:
         baseline: int,
         walls: Walls | None,
         rules: int | None,
+        server: candidate.Server,
         keepers: Keepers | None = None,
     ) -> None:
         self._control, self._folder, self._deaths = control, folder, deaths
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._poll.register(deaths.descriptor, select.POLLIN)
-        self._walls, self._rules = walls, rules
+        self._walls = walls
         self._baseline = baseline
+        self._server = server
         self._keepers = keepers
+        self._own: list[first_steps.Step] = [first_steps.own_session()]
+        if rules is not None:
+            self._own.insert(0, first_steps.restricted(rules))
+        if walls:
+            self._own.insert(0, first_steps.no_capabilities())
 
     def loop(self) -> None:
         message, request = b"", {}
@@ -95,18 +104,28 @@ class Zygote:
     def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
         limits = request["limits"]
         limits |= {"baseline": self._baseline, "stdin": lockdown.STDIN if self._walls else ""}
-        limits["bounds"] = candidate.bounds(limits)
+        limits["steps"] = [first_steps.unblocked(signal.SIGCHLD), *first_steps.limits(candidate.bounds(limits))]
         return request
+
+    def _steps(self, request: dict[str, Any], descriptor: int) -> list[first_steps.Step]:
+        """What the child does first. The keeper of a stdin program watches over children of its own, and has no limits."""
+        if request["mode"] != "stdio":
+            return [*self._own, *first_steps.no_descriptors(descriptor), *request["limits"]["steps"]]
+        rings = [self._keepers.ring] if self._keepers else []
+        return [*self._own, *first_steps.no_descriptors(descriptor, self._deaths.descriptor, *rings)]
 
     def _one(self, request: dict[str, Any], descriptor: int) -> bytes:
         self._folder.enter(keeping=request["mode"] == "call")
         if self._walls:
             self._walls.next_pid()
         self._deaths.clear()
+        # The C type: every page that a child touches is a fault.
+        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
+        steps = self._steps(request, descriptor)
         pid = lockdown.fork()
         if pid == 0:
-            self._child(request, descriptor)  # does not return
-        os.close(descriptor)
+            self._child(request, sock, steps)  # does not return
+        sock.close()
         # The keeper of stdin programs goes on for as long as there are cases; it looks at the CPU of each.
         stopped = self._await(pid, request["limits"]["cpu"] if request["mode"] == "call" else math.inf)
         status, cpu, peak = self._sweep(pid)
@@ -133,35 +152,25 @@ class Zygote:
         if not self._control.recv(MAX_REQUEST):
             os._exit(0)
 
-    def _child(self, request: dict[str, Any], descriptor: int) -> None:
+    def _child(self, request: dict[str, Any], sock: _socket.socket, steps: list[first_steps.Step]) -> None:
         try:
-            if self._walls:
-                lockdown.drop_capabilities()
-            if self._rules is not None:
-                landlock.restrict(self._rules)
-            limits = request["limits"]
-            if request["mode"] == "stdio":
-                self._keep(limits, descriptor)
-            sock = candidate.prepare(descriptor)
-            self._deaths.unblock()
-            if request["mode"] == "probe":
-                channel.send(sock, frames.VALUE, json.dumps(_probe(limits)).encode())
+            first_steps.take(steps)
+            if request["mode"] == "call":
+                self._server.serve(sock)
+            elif request["mode"] == "stdio":
+                self._keep(request["limits"], sock)
             else:
-                lockdown.limit_program(limits["bounds"])
-                candidate.serve(sock)
+                channel.send(sock, frames.VALUE, json.dumps(selftest.probe(request["limits"])).encode())
         except channel.Closed:
             pass  # the checker has what it wanted
         finally:
             os._exit(0)
 
-    def _keep(self, limits: dict[str, Any], descriptor: int) -> NoReturn:
-        rings = [self._keepers.ring] if self._keepers else []
-        sock = candidate.prepare(descriptor, self._deaths.descriptor, *rings)
+    def _keep(self, limits: dict[str, Any], sock: _socket.socket) -> None:
         lockdown.become_subreaper()
         stdin_programs.serve(
             sock, limits, self._deaths, self._sweep_beside, self._keepers.pin if self._keepers else None
         )
-        os._exit(0)
 
     def _clean(self) -> bool:
         """Removes what the program left in /tmp. False where something resists: then this zygote must not go on."""
@@ -217,11 +226,6 @@ class _Stage(Zygote):
 
     def _sweep_beside(self) -> float:
         return 0.0
-
-
-def _probe(limits: dict[str, Any]) -> dict[str, str]:
-    lockdown.limit_program(limits["bounds"])
-    return selftest.probe(limits)
 
 
 def _become_warm() -> None:
@@ -336,6 +340,7 @@ def main(descriptor: int) -> None:
         baseline=baseline,
         walls=walls,
         rules=walls.rules if walls else landlock.signal_rules(),
+        server=candidate.Server(),
     )
     keepers = _pin(rings, proc, functools.partial(_Stage, **make.keywords))
     control.send(json.dumps({"ready": facts, "libraries": found}).encode())
