@@ -38,11 +38,13 @@ def batch(texts: list[str]) -> Tensor:
     return torch.tensor([row + [coder.eos_token_id] * (length - len(row)) for row in rows])
 
 
-def new_trunk(vocabulary: int, size: int = 64) -> Qwen2ForCausalLM:
+def new_trunk(vocabulary: int, size: int = 64, **shape: int) -> Qwen2ForCausalLM:
+    """shape: of its attention, where that is to be another."""
     torch.manual_seed(0)
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 4, **shape}
     config = Qwen2Config(
-        vocab_size=vocabulary, hidden_size=size, intermediate_size=2 * size, num_hidden_layers=3, num_attention_heads=4,
-        num_key_value_heads=4, max_position_embeddings=1024, bos_token_id=0, eos_token_id=1, tie_word_embeddings=False,
+        vocab_size=vocabulary, hidden_size=size, intermediate_size=2 * size, num_hidden_layers=3, **heads,
+        max_position_embeddings=1024, bos_token_id=0, eos_token_id=1, tie_word_embeddings=False,
     )  # fmt: skip
     model = Qwen2ForCausalLM(config)
     # Those of large models are far from 1, and few steps do not take them there. Were they 1, a state before the norm and one
@@ -72,8 +74,8 @@ def fit(parameters: list[Tensor], loss: object, steps: int, rate: float = 3e-3) 
     return value.item()
 
 
-def train_trunk(ids: Tensor, steps: int) -> Qwen2ForCausalLM:
-    model = new_trunk(len(tokenizer()))
+def train_trunk(ids: Tensor, steps: int, **shape: int) -> Qwen2ForCausalLM:
+    model = new_trunk(len(tokenizer()), **shape)
     fit(list(model.parameters()), lambda: cross_entropy(model(ids).logits[:, :-1], ids[:, 1:]), steps)
     return model.eval().requires_grad_(False)
 

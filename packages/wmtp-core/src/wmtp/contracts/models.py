@@ -111,7 +111,7 @@ class Drafter(Protocol):
 
         Args:
             prompts: [rows, …], what `prefill` returned for each row's prompt.
-            slots: [rows], where they are in the cache.
+            slots: [rows], where they are in the cache, ascending.
             last: [rows], their first tokens.
             positions: [all slots], where each slot's next input goes; it may be written there, nowhere before it.
         """

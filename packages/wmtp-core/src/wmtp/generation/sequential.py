@@ -78,7 +78,8 @@ class SequentialHeads:
             ahead = torch.arange(step + 1 - joined.shape[1], step + 1, device=positions.device)
             count = len(positions)
             places = positions[:, None] + ahead
-            found = self._run(step, _spread(inputs, slots, count), _spread(joined, slots, count), places, cache)[slots]
+            found = self._run(step, _spread(inputs, slots, count), _spread(joined, slots, count), places, cache)
+            found = found if len(slots) == count else found[slots]
             tokens = torch.cat([tokens, pick(self.project(found[:, -1], step)[None], step)])
         return tokens  # type: ignore[no-any-return]
 
@@ -110,20 +111,29 @@ class SequentialHeads:
     def _run(self, step: int, hidden: Tensor, tokens: Tensor, places: Tensor, cache: DecodingCache) -> Tensor:
         # Only rows that have ended are beyond the cache's end.
         places = places.clamp(max=cache.capacity - 1)
-        cache.set_positions(places, int(places.max()) + 1)
-        return self.modules(step, hidden, tokens, cache.positions, self._mask(step, hidden.dtype, cache), cache)  # type: ignore[no-any-return]
+        end = int(places.max()) + 1
+        cache.set_positions(places, end)
+        first = end - places.shape[1] if len(places) == 1 else 0  # or behind it
+        return self.modules(step, hidden, tokens, cache.positions, self._mask(step, hidden.dtype, cache, first), cache)  # type: ignore[no-any-return]
 
-    def _mask(self, step: int, dtype: torch.dtype, cache: DecodingCache) -> Tensor:
-        """The cache's own, less what is before the module's first entry and behind its window. A position sees itself."""
-        mask = cache.mask(dtype)
+    def _mask(self, step: int, dtype: torch.dtype, cache: DecodingCache, first: int) -> Tensor:
+        """The cache's own, less what is before the module's first entry and behind its window. A position sees itself.
+
+        first: no position is before that one.
+        """
+        mask, none = cache.mask(dtype), min(step, self.layers - 1) + 1
+        window = self.modules.trunk.window(self.modules.module(step).kind)
+        if first >= none and window is None:  # no position is to be compared
+            mask[..., :none].fill_(float("-inf"))
+            return mask  # type: ignore[no-any-return]
         at = cache.positions[:, None, :, None]
         entries = torch.arange(mask.shape[-1], device=mask.device)
-        none = min(step, self.layers - 1) + 1
         mask[..., :none].masked_fill_(entries[:none] != at, float("-inf"))
-        window = self.modules.trunk.window(self.modules.module(step).kind)
         return mask if window is None else mask.masked_fill_(entries <= at - window, float("-inf"))  # type: ignore[no-any-return]
 
 
 def _spread(values: Tensor, slots: Tensor, count: int) -> Tensor:
     """Rows of some slots among those of all, the others zero."""
+    if len(slots) == count:  # slots ascend
+        return values
     return values.new_zeros(count, *values.shape[1:]).index_copy(0, slots, values)
