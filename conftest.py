@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -16,10 +17,25 @@ _INSTALLED = {point.dist.name for point in metadata.entry_points(group="wmtp") i
 if _INSTALLED - _OURS:
     os.environ["WMTP_PLUGINS"] = ",".join(sorted(_INSTALLED & _OURS))
 
+# Coverage doubles what a test costs, and three rooms have a floor (scripts/coverage_floors.py): it is measured in the tests of
+# these rooms and in those of whole commands, and nowhere else.
+_CORE = "packages/wmtp-core/tests"
+_MEASURED = re.compile(
+    rf"tests/test_\w+\.py|{_CORE}/(cli|comparison|evaluation|judging|runs|tracking)/|{_CORE}/test_\w+\.py|packages/wmtp-eval-"
+)
+
 # Tests run side by side, and so do the commands they start: torch's own threads would only fight over the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test asks the real hub. huggingface_hub reads this once, when it is imported, which may be before any fixture runs.
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("cov_source", None):
+        return
+    for item in items:
+        if not _MEASURED.match(item.path.relative_to(ROOT).as_posix()):
+            item.add_marker("no_cover")
 
 
 @pytest.fixture(scope="session")

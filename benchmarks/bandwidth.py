@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _closing import missed_limits
 from decode import EXAMPLES, requests
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -144,9 +145,7 @@ def main() -> int:
     missed = []
     for name in arguments.dtype or ("float32", "bfloat16"):
         missed += compare(getattr(torch, name), arguments.threads)
-    for line in missed:
-        print(f"MISSED: {line}")
-    return 1 if missed else 0
+    return missed_limits(missed)
 
 
 if __name__ == "__main__":

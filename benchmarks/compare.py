@@ -32,6 +32,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from _closing import beyond_limits
 
 from wmtp.comparison.compare import compare
 from wmtp.contracts.evaluation import MetricValue
@@ -291,11 +292,7 @@ def main() -> int:
         "size": lambda: size(generator, runs, options.cell),
     }
     found = [cell for name in options.only or PARTS for cell in parts[name]()]
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    wrong = [f["cell"] for f in found if f["wrong"]]
-    print(f"{len(found)} cells, {len(wrong)} beyond their limits" + "".join(f"\n  {cell}" for cell in wrong))
-    return 1 if wrong else 0
+    return beyond_limits(found, [f["cell"] for f in found if f["wrong"]], "cells", options.json)
 
 
 if __name__ == "__main__":

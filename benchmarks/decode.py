@@ -29,6 +29,7 @@ from typing import Any
 
 import torch
 import widened
+from _closing import missed_limits
 
 import wmtp.generation.decoder
 from wmtp.contracts.engines import GenerationRequest, GenerationStats, SampleKey, Sampling
@@ -276,9 +277,7 @@ def main() -> int:
             wmtp.generation.decoder.DRAFTING_CHECK_AFTER = 1 << 60
         missed += part(prompts, arguments.quick)
         wmtp.generation.decoder.DRAFTING_CHECK_AFTER = first_weighing
-    for line in missed:
-        print(f"MISSED: {line}")
-    return 1 if missed else 0
+    return missed_limits(missed)
 
 
 if __name__ == "__main__":

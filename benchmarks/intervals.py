@@ -15,7 +15,6 @@ standard errors of the simulation.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _closing import beyond_limits
 
 from wmtp.statistics.intervals import bootstrap_t, mean_interval, share_limits
 
@@ -124,11 +124,7 @@ def main() -> int:
         started = time.perf_counter()
         interval = mean_interval(values, share=share)
         print(f"974 problems: {interval.method} takes {(time.perf_counter() - started) * 1000:.1f} ms")
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    wrong = [f for f in found if f["faults"]]
-    print(f"{len(found)} lines, {len(wrong)} beyond their limits" + "".join(f"\n  {f['cell']}" for f in wrong))
-    return 1 if wrong else 0
+    return beyond_limits(found, [f["cell"] for f in found if f["faults"]], "lines", options.json)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import wmtp
+from wmtp.testing.byte_tokenizer import byte_tokenizer
 
 LEAST = 0.9
 SAMPLING = wmtp.Sampling(temperature=0.8, max_new_tokens=48)
@@ -27,14 +28,9 @@ SAMPLING = wmtp.Sampling(temperature=0.8, max_new_tokens=48)
 def make_model(folder: Path) -> None:
     """A Llama over bytes, large enough that decoding it is most of the work."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE(vocab={"<s>": 0, "</s>": 1, **{c: i for i, c in enumerate(letters, 2)}}, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>").save_pretrained(folder)
+    byte_tokenizer(bos_token="<s>", eos_token="</s>").save_pretrained(folder)
     torch.manual_seed(0)
     shape = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 6, "num_attention_heads": 4}
     config = LlamaConfig(vocab_size=258, max_position_embeddings=512, bos_token_id=0, eos_token_id=1, **shape)

@@ -23,7 +23,6 @@ three standard errors.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from _closing import beyond_limits
 
 from wmtp.statistics.paired import compare_values, difference_limits, score_limits
 from wmtp.statistics.quantiles import student_quantile
@@ -184,11 +184,7 @@ def main() -> int:
     options = parser.parse_args()
     part, g = 10 if options.quick else 1, np.random.default_rng(20261128)
     found = [*coverage(g, 4000 // part, 400 // part), *size(g, 1000 // part)]
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    wrong = [f["cell"] for f in found if f["wrong"]]
-    print(f"{len(found)} lines, {len(wrong)} beyond their limits" + "".join(f"\n  {cell}" for cell in wrong))
-    return 1 if wrong else 0
+    return beyond_limits(found, [f["cell"] for f in found if f["wrong"]], "lines", options.json)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from _closing import missed_limits
 from decode import EXAMPLES, generate, ours, per_token, requests, rounds
 from transformers import AutoModelForCausalLM, utils
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -86,9 +87,7 @@ def main() -> int:
         many = measure(kind, texts, 10, 32, 0.8, 32, 1)
         missed += [f"{kind}: {one:.2f} at batch 1, limit {ONE}"] if one < ONE else []
         missed += [f"{kind}: {many:.2f} for many prompts, limit {MANY}"] if many < MANY else []
-    for line in missed:
-        print(f"MISSED: {line}")
-    return 1 if missed else 0
+    return missed_limits(missed)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def run(benchmark: Path, arguments: list[str]) -> tuple[int, list[str]]:
 def main() -> int:
     """Runs what was named, or every benchmark."""
     wanted, _, arguments = (list(part) for part in _split(sys.argv[1:]))
-    known = {p.stem: p for p in sorted((ROOT / "benchmarks").glob("*.py"))}
+    known = {p.stem: p for p in sorted((ROOT / "benchmarks").glob("[!_]*.py"))}
     if unknown := [name for name in wanted if name not in known]:
         print(f"no benchmark {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2

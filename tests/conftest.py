@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from wmtp import Plugins, Results, create_plugin_manager
 sys.path.insert(0, str(Path(__file__).parent / "servers"))
 
 from server_fixtures import hub, moto, online, proxy, rclone, rclone_folder, swift
+from warm_start import WarmStart
 
 __all__ = ["hub", "moto", "online", "proxy", "rclone", "rclone_folder", "swift"]
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,10 +34,7 @@ def plugins() -> Plugins:
     return create_plugin_manager()
 
 
-@pytest.fixture
-def wmtp_env(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The environment of a subprocess: one thread for torch, no network, and of plugins those of this repository: whoever runs
-    the tests may have installed some of their own."""
+def _clean_environment() -> dict[str, str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("WMTP_")}
     ours = {p.parent.name for p in ROOT.glob("packages/*/pyproject.toml")}
     installed = {point.dist.name for point in metadata.entry_points(group="wmtp") if point.dist}
@@ -45,14 +43,31 @@ def wmtp_env(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 @pytest.fixture
-def wmtp(tmp_path: Path, wmtp_env: dict[str, str]) -> Command:
+def wmtp_env(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment of a subprocess: one thread for torch, no network, and of plugins those of this repository: whoever runs
+    the tests may have installed some of their own."""
+    return _clean_environment()
+
+
+@pytest.fixture(scope="session")
+def warm_start() -> Iterator[WarmStart]:
+    started = WarmStart(_clean_environment())
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def wmtp(tmp_path: Path, wmtp_env: dict[str, str], warm_start: WarmStart) -> Command:
     """Runs ``wmtp ARGUMENTS`` in tmp_path, as a user would: ``wmtp("eval", "config.yaml", "recipe.yaml")``."""
 
     def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        environment = {**wmtp_env, **env}
+        if warm_start.serves(environment):
+            return warm_start.run(arguments, tmp_path, environment, timeout=300)
         return subprocess.run(
             [sys.executable, "-m", "wmtp", *arguments],
             cwd=tmp_path,
-            env={**wmtp_env, **env},
+            env=environment,
             capture_output=True,
             text=True,
             timeout=300,

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import wmtp
 from wmtp.models.load import load_model
+from wmtp.testing.byte_tokenizer import byte_tokenizer
 from wmtp.testing.mtp_models import write_mtp_model
 
 PAGE = Path(__file__).parents[1] / "docs/architectures.md"
@@ -43,7 +44,7 @@ def test_the_family_of_the_page_is_found_built_and_run(tmp_path: Path) -> None:
     config |= {"model_type": "stranger", "draft_modules": 1}
     del config["num_nextn_predict_layers"]
     (tiny.folder / "config.json").write_text(json.dumps(config))
-    _tokenizer(tiny.folder)
+    byte_tokenizer(("</s>",), eos_token="</s>").save_pretrained(tiny.folder)
 
     loaded = load_model(tiny.folder, device="cpu", dtype="float32", architectures=records)
     assert str(loaded.heads) == "1 stranger module"
@@ -55,14 +56,3 @@ def test_the_family_of_the_page_is_found_built_and_run(tmp_path: Path) -> None:
         embedded = tiny.modules.embed_tokens(ids[:, 1:])
         wanted = tiny.modules.forward_layer(0, before[:, :-1], torch.arange(1, 5)[None], None, inputs_embeds=embedded)
     assert torch.allclose(loaded.modules.normed(0, found)[:, :-1], wanted, atol=2e-5)
-
-
-def _tokenizer(folder: Path) -> None:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE(vocab={"</s>": 0, **{c: i for i, c in enumerate(letters, 1)}}, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>").save_pretrained(folder)

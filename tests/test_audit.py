@@ -16,8 +16,10 @@ from wmtp.generation.aligned_drafting import DraftingDecoder
 from wmtp.generation.decoder import RaggedDecoder
 from wmtp.generation.ragged_cache import RaggedCache
 from wmtp.generation.stepping import OwnCache, State
+from wmtp.testing.byte_tokenizer import byte_tokenizer
 
 PROBLEMS = 40
+SPECIAL = ("<pad>", "<s>", "</s>")
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +28,7 @@ def tiny_mtp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from wmtp.models.mtp_llama import MtpLlamaConfig, MtpLlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("tiny-mtp")
-    byte_tokenizer().save_pretrained(folder)
+    byte_tokenizer(SPECIAL, bos_token="<s>", eos_token="</s>", pad_token="<pad>").save_pretrained(folder)
     torch.manual_seed(0)
     config = MtpLlamaConfig(
         vocab_size=259, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
@@ -40,18 +42,6 @@ def tiny_mtp(tmp_path_factory: pytest.TempPathFactory) -> Path:
         only_printable(model.get_output_embeddings().weight)
     model.save_pretrained(folder)
     return folder
-
-
-def byte_tokenizer() -> Any:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2, **{c: i for i, c in enumerate(letters, 3)}}
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
 
 
 def only_printable(weight: torch.Tensor) -> None:
@@ -72,7 +62,7 @@ def tiny_hybrid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from wmtp.testing.mtp_models import write_mtp_model
 
     folder = write_mtp_model(tmp_path_factory.mktemp("hybrid") / "model", "qwen3.5").folder
-    byte_tokenizer().save_pretrained(folder)
+    byte_tokenizer(SPECIAL, bos_token="<s>", eos_token="</s>", pad_token="<pad>").save_pretrained(folder)
     tensors = load_file(folder / "model.safetensors")
     only_printable(tensors["lm_head.weight"])
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})

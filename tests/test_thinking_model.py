@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import wmtp
+from wmtp.testing.byte_tokenizer import byte_tokenizer
 
 WIDTH, POSITIONS = 768, 2048
 SPECIAL = ("<pad>", "<s>", "</s>", "<|end|>")
@@ -32,18 +33,7 @@ def row(name: str, number: int) -> dict[str, Any]:
 
 
 def tokenizer_of_bytes() -> Any:
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: number for number, token in enumerate([*SPECIAL, *letters])}
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<s>", eos_token="<|end|>", pad_token="<pad>", chat_template=TEMPLATE
-    )
+    return byte_tokenizer(SPECIAL, bos_token="<s>", eos_token="<|end|>", pad_token="<pad>", chat_template=TEMPLATE)
 
 
 def model_that_writes(where: Path, tokenizer: Any, answers: Sequence[tuple[int, list[int]]]) -> None:

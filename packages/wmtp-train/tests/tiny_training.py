@@ -12,10 +12,10 @@ from typing import Any
 import attrs
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import wmtp
+from wmtp.testing import byte_tokenizer as testing
 from wmtp_train.folder import TrainingFolder
 from wmtp_train.journal import read_journal
 from wmtp_train.loop import TrainingResult
@@ -37,14 +37,7 @@ SIZES: dict[str, Any] = {
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {"<s>": 0, "</s>": 1, **{letter: i for i, letter in enumerate(alphabet, 2)}}
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", clean_up_tokenization_spaces=False
-    )
+    return testing.byte_tokenizer(bos_token="<s>", eos_token="</s>", clean_up_tokenization_spaces=False)
 
 
 def tiny_mtp(heads: int = 4, seed: int = 0) -> wmtp.MtpLlamaForCausalLM:

@@ -136,10 +136,96 @@ class ScriptedEngine:
         return self._answers
 
 
+class FailingEngine(ScriptedEngine):
+    """Fails in one of its parts, with an error of its own."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__([])
+        self._part = part
+        self.identity = {"weights": "none"}
+
+    def _fails(self, part: str) -> None:
+        if part == self._part:
+            raise KeyError("ask")
+
+    def generate(self, requests: Any, sampling: wmtp.Sampling) -> Any:
+        self._fails("generate")
+        return self._completions(requests)
+
+    def _completions(self, requests: Any) -> Iterator[wmtp.Completion]:
+        self._fails("first completion")
+        for _ in requests:
+            yield DONE
+
+    @property
+    def stats(self) -> Any:
+        self._fails("stats")
+        return wmtp.GenerationStats()
+
+    def head_scores(self, prompt: Any, text: str) -> Any:
+        self._fails("head_scores")
+
+    def available(self, problems: Any, *, whole: bool) -> Any:
+        self._fails("available")
+        return {}
+
+    def close(self) -> None:
+        self._fails("close")
+
+
+def _of_loader(engine: Any, folder: Path) -> RunEngine:
+    """The engine as a plugin's loader gives it."""
+
+    class Plugin:
+        __version__ = "2.1"
+
+        @wmtp.hookimpl
+        def wmtp_loaders(self) -> list[wmtp.LoaderSpec]:
+            return [
+                wmtp.LoaderSpec(
+                    name="own", summary="ours", matches=lambda reference: reference == "own:x", load=lambda _: engine
+                )
+            ]
+
+    plugins = wmtp.create_plugin_manager(plugins=[Plugin()], allow=[])
+    recipe = wmtp.load_recipe({"model": {"base_id": "own:x"}, "eval": {"metrics": []}}, plugins=plugins)
+    config = wmtp.load_config({"paths": {"cache": str(folder / "cache")}}, plugins=plugins)
+    return RunEngine(wmtp.create_model_loader(config, recipe, plugins=plugins), folder)
+
+
+def _run_through(engine: RunEngine) -> None:
+    list(engine.generate([wmtp.GenerationRequest(key=KEY, prompt="x")], wmtp.Sampling()))
+    engine.head_scores("x", "y")
+    engine.available(["p"], whole=True)
+    engine.close()
+
+
+@pytest.mark.parametrize("part", ["generate", "first completion", "stats", "head_scores", "available", "close"])
+def test_an_engines_own_error_names_the_engine_and_its_owner(tmp_path: Path, part: str) -> None:
+    method = "generate" if part == "first completion" else part
+    words = f"^Engine.{method} of model 'own:x' of plugin 2.1 failed: KeyError: 'ask'"
+    with pytest.raises(PluginError, match=words):
+        _run_through(_of_loader(FailingEngine(part), tmp_path))
+    given = rf"^Engine.{method} of model 'in memory' of .*\.FailingEngine failed: KeyError: 'ask'"
+    if part != "close":  # what a program opened it closes itself
+        with pytest.raises(PluginError, match=given):
+            _run_through(RunEngine(GivenModel(FailingEngine(part)), tmp_path))
+
+
+def test_what_an_evaluators_requests_raise_is_not_told_as_the_engines(tmp_path: Path) -> None:
+    def requests() -> Iterator[wmtp.GenerationRequest]:
+        raise KeyError("of the evaluator")
+        yield
+
+    with pytest.raises(KeyError, match="of the evaluator"):
+        list(_of_loader(FailingEngine(""), tmp_path).generate(requests(), wmtp.Sampling()))
+
+
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
         (None, "returned None, not an iterator"),
+        ([None], "gave None, not a wmtp.Completion"),
         ([{"text": ""}], "not a wmtp.Completion"),
         ([DONE, DONE], "sample 0 of problem p of x-v1, which it was not asked for or has given already"),
         ([attrs.evolve(DONE, key=attrs.evolve(KEY, index=7))], "sample 7 of problem p"),

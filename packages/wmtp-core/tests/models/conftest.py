@@ -31,16 +31,9 @@ def tiny() -> Callable[..., MtpLlamaForCausalLM]:
 @pytest.fixture
 def folder(tmp_path: Path, tiny: Callable[..., MtpLlamaForCausalLM]) -> Path:
     """That model and a byte tokenizer, saved."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+    from wmtp.testing.byte_tokenizer import byte_tokenizer
 
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(
-        models.BPE(vocab={"<pad>": 0, "<s>": 1, "</s>": 2, **{c: i for i, c in enumerate(letters, 3)}}, merges=[])
-    )
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.decoder = decoders.ByteLevel()
     path = tmp_path / "model"
     tiny().save_pretrained(path)
-    PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>").save_pretrained(path)
+    byte_tokenizer(("<pad>", "<s>", "</s>"), bos_token="<s>", eos_token="</s>").save_pretrained(path)
     return path

@@ -10,6 +10,7 @@ import pytest
 
 import wmtp
 from wmtp.plugins import create_plugin_manager, hookspecs
+from wmtp.plugins.checks import PluginFault, check_plugin, new_manager
 
 GOOD = """
     import wmtp
@@ -169,6 +170,17 @@ BROKEN = {
         "descriptions holds 'e_y', which is none of the metrics",
     ),
 }
+
+
+HOOKS = sorted(name for name in vars(new_manager().hook) if name.startswith("wmtp_"))
+
+
+@pytest.mark.parametrize("option", ["wrapper", "hookwrapper"])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_wrapper_is_refused_on_every_hook(hook, option, plugin_module):
+    source = f"import wmtp\n@wmtp.hookimpl({option}=True)\ndef {hook}():\n    return (yield)\n"
+    with pytest.raises(PluginFault, match=f"^{hook} is a hook wrapper; wrappers are refused"):
+        check_plugin(plugin_module("wmtp-wrapping", source))
 
 
 @pytest.mark.parametrize("case", BROKEN)

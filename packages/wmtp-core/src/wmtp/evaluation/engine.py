@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from wmtp.contracts.catalog import Registered
 from wmtp.contracts.engines import (
     Closes,
     Completion,
@@ -26,12 +28,14 @@ from wmtp.contracts.engines import (
     Sampling,
     ScoresHeads,
 )
-from wmtp.errors import ConfigError, PluginError
+from wmtp.errors import ConfigError, PluginError, WmtpError
 from wmtp.kit.batches import InBatches
 from wmtp.kit.spreading import summed
 from wmtp.loaders import ModelLoader
-from wmtp.plugins.calling import checked_engine
+from wmtp.plugins.calling import CORE, called, checked_engine
 from wmtp.runs.folder import read_object, write_atomically
+
+_END = object()
 
 
 class GivenModel:
@@ -43,6 +47,14 @@ class GivenModel:
         self._engine = checked_engine(engine, "what was given as engine")
         if isinstance(engine, Refreshes):
             engine.refresh()
+
+    @property
+    def owned(self) -> Registered[Engine]:
+        """The engine under the name of its class: an engine of ours is core's, any other whoever's program it is."""
+        kind = type(self._engine)
+        ours = kind.__module__.partition(".")[0] == "wmtp"
+        name = CORE if ours else f"{kind.__module__}.{kind.__qualname__}"
+        return Registered(spec=self._engine, distribution=name, version="", plugin=None)
 
     @property
     def replays(self) -> bool:
@@ -72,6 +84,24 @@ def _fault(completion: object, wanted: set[SampleKey]) -> str:
     return ""
 
 
+class _Requests:
+    """The requests of an evaluator on their way to an engine: what is out, and what ended them."""
+
+    def __init__(self, requests: Iterable[GenerationRequest]) -> None:
+        self._requests = requests
+        self.wanted: set[SampleKey] = set()
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[GenerationRequest]:
+        try:
+            for request in self._requests:
+                self.wanted.add(request.key)
+                yield request
+        except Exception as error:
+            self.error = error
+            raise
+
+
 class RunEngine:
     """Opens the model when a sample is missing. A run that only adds a metric never loads it.
 
@@ -90,10 +120,22 @@ class RunEngine:
         stored = self._stored()
         self._earlier = GenerationStats(**stored["stats"]) if stored and stored.get("stats") else None
 
+    @contextmanager
+    def _calling(self, what: str) -> Iterator[None]:
+        """Names the engine and whose it is, where a part of it fails: the evaluator that asked it has no fault in that."""
+        try:
+            yield
+        except (WmtpError, OSError):
+            raise
+        except Exception:  # whose it is takes a look at all loaders: only now
+            with called(f"Engine.{what} of model {self._loader.reference!r}", self._loader.owned):
+                raise
+
     @property
     def stats(self) -> GenerationStats | None:
         """Totals over every session of the run that ended by itself; ``None`` if no engine has counted anything."""
-        now = self._engine.stats if isinstance(self._engine, HasStats) else None
+        with self._calling("stats"):
+            now = self._engine.stats if isinstance(self._engine, HasStats) else None
         return summed(self._earlier, now) if self._earlier and now else now or self._earlier
 
     def identity(self) -> Mapping[str, str]:
@@ -121,8 +163,9 @@ class RunEngine:
         kept = (stored or {}).get("origin", {}).get("threads")
         self._whole = stored is not None and stored.get("digests") != "pieces"
         loaded = self._loader.load(threads=int(kept) if kept else None, whole_digests=self._whole)
-        engine = checked_engine(loaded, f"what the loader of {self._loader.reference!r} made")
-        identity = {k: str(v) for k, v in engine.identity.items()}
+        with self._calling("identity"):
+            engine = checked_engine(loaded, f"what the loader of {self._loader.reference!r} made")
+            identity = {k: str(v) for k, v in engine.identity.items()}
         if stored and stored["identity"] != identity:
             changed = [
                 f"  {k}: {stored['identity'].get(k, 'absent')} → {identity.get(k, 'absent')}"
@@ -154,30 +197,25 @@ class RunEngine:
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         """In batches, if the engine has several at a time. Raises PluginError for what is no answer to a request."""
-        wanted: set[SampleKey] = set()
-
-        def asked() -> Iterator[GenerationRequest]:
-            for request in requests:
-                wanted.add(request.key)
-                yield request
-
-        found: object = self._open().generate(asked(), sampling)
+        asked = _Requests(requests)
+        with self._generating(asked):
+            found: object = self._open().generate(iter(asked), sampling)
         if not isinstance(found, Iterable):
             raise PluginError(
                 f"the engine of {self._loader.reference!r} returned {found!r:.80}, not an iterator of wmtp.Completion"
             )
         if isinstance(found, InBatches):
-            return InBatches(self._checked_batches(found, wanted))
-        return (self._checked(completion, wanted) for completion in found)
+            return InBatches(self._checked_batches(found, asked))
+        return (self._checked(completion, asked.wanted) for completion in self._each(found, asked))
 
-    def _checked_batches(self, found: InBatches, wanted: set[SampleKey]) -> Generator[Sequence[Completion], None, None]:
+    def _checked_batches(self, found: InBatches, asked: _Requests) -> Generator[Sequence[Completion], None, None]:
         """Each batch as far as it is right: a fault costs none of those before it."""
         try:
-            for batch in found.together():
+            for batch in self._each(found.together(), asked):
                 right: list[Completion] = []
                 try:
                     for completion in batch:
-                        right.append(self._checked(completion, wanted))
+                        right.append(self._checked(completion, asked.wanted))
                 except PluginError:
                     yield right
                     raise
@@ -185,11 +223,33 @@ class RunEngine:
         finally:
             found.close()
 
+    def _each(self, found: Iterable[Any], asked: _Requests) -> Iterator[Any]:
+        """What an engine gives, and what keeps it from giving more told as its own."""
+        with self._generating(asked):
+            coming = iter(found)
+        while True:
+            with self._generating(asked):
+                one = next(coming, _END)
+            if one is _END:
+                return
+            yield one
+
     def _checked(self, completion: Any, wanted: set[SampleKey]) -> Completion:
         if fault := _fault(completion, wanted):
             raise PluginError(f"the engine of {self._loader.reference!r} gave {fault}")
         wanted.remove(completion.key)
         return completion  # type: ignore[no-any-return]
+
+    @contextmanager
+    def _generating(self, asked: _Requests) -> Iterator[None]:
+        """As `_calling`, but for what the evaluator's own requests raised: that came through the engine only."""
+        try:
+            with self._calling("generate"):
+                yield
+        except PluginError as error:
+            if asked.error is not None and error.__cause__ is asked.error:
+                raise asked.error from None
+            raise
 
     def head_scores(self, prompt: str | Sequence[Message], text: str) -> HeadScores:
         """Raises ConfigError where the engine has no heads to score with: it replays what is stored."""
@@ -198,7 +258,8 @@ class RunEngine:
             raise ConfigError(
                 f"model.base_id: {self._loader.reference!r} predicts nothing; metrics of heads need a model"
             )
-        return engine.head_scores(prompt, text)
+        with self._calling("head_scores"):
+            return engine.head_scores(prompt, text)
 
     @property
     def replays(self) -> bool:
@@ -212,10 +273,12 @@ class RunEngine:
             raise PluginError(
                 f"the loader of {self._loader.reference!r} says that it replays; its engine has no available()"
             )
-        return engine.available(problems, whole=whole)
+        with self._calling("available"):
+            return engine.available(problems, whole=whole)
 
     def close(self) -> None:
         self.save()
         engine: object = self._engine
         if isinstance(engine, Closes) and not isinstance(self._loader, GivenModel):
-            engine.close()
+            with self._calling("close"):
+                engine.close()

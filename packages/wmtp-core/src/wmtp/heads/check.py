@@ -44,7 +44,7 @@ class Variant:
             **attrs.asdict(self.convention),
             "loss": loss.value,
             "top1": top1.value,
-            "intervals": {"loss": _span(loss), "top1": _span(top1)},
+            "intervals": {"loss": loss.interval, "top1": top1.interval},
         }
 
 
@@ -220,10 +220,6 @@ def _difference(higher: Sequence[float], lower: Sequence[float]) -> Share:
 
 def _mean(values: Sequence[float]) -> Share:
     return Share.of([(value, 1.0) for value in values])
-
-
-def _span(share: Share) -> list[float] | None:
-    return None if share.low is None or share.high is None else [share.low, share.high]
 
 
 def _json(share: Share) -> Json:

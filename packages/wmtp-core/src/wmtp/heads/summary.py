@@ -33,8 +33,8 @@ def by_depth(texts: Sequence[Measured]) -> list[Json]:
             "acceptance": _values(shares),
             "conditional": _values(conditional),
             "intervals": {
-                "loss": _span(own["loss"]),
-                "top1": _span(own["top1"]),
+                "loss": own["loss"].interval,
+                "top1": own["top1"].interval,
                 "acceptance": _spans(shares),
                 "conditional": _spans(conditional),
             },
@@ -66,9 +66,5 @@ def _values(shares: Mapping[str, Share]) -> Json:
     return {rule: share.value for rule, share in shares.items()}
 
 
-def _span(share: Share) -> list[float] | None:
-    return None if share.low is None or share.high is None else [share.low, share.high]
-
-
 def _spans(shares: Mapping[str, Share]) -> Json:
-    return {rule: _span(share) for rule, share in shares.items()}
+    return {rule: share.interval for rule, share in shares.items()}

@@ -14,6 +14,7 @@ from wmtp.config import load_section
 from wmtp.config.config import Config, ModelPath
 from wmtp.config.recipe import DEFAULT_MODEL_IDS, DEFAULT_VARIANT, ModelConfig, Recipe
 from wmtp.config.recipe_sections import model_reference
+from wmtp.contracts.catalog import Registered
 from wmtp.contracts.loading import Fetch, LoadRequest, Resource
 from wmtp.contracts.specs import Check, LoaderSpec
 from wmtp.errors import ConfigError, WmtpError
@@ -120,6 +121,11 @@ class ModelLoader(ReadsStorage):
             return bool(self._loader().replays)
         except WmtpError:  # told when the model is opened
             return False
+
+    @property
+    def owned(self) -> Registered[LoaderSpec]:
+        """The loader, and whose it is. Raises ConfigError where none matches."""
+        return self._plugins.loaders[self._loader().name]
 
     def checks(self) -> Iterable[Check]:
         """What whoever runs the model can do, as far as its loader can tell. Raises ConfigError where no loader matches."""

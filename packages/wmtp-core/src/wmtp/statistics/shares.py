@@ -50,6 +50,11 @@ class Share:
         half = student_quantile(0.975, count - 1) * math.sqrt(spread + math.fsum(e for _, _, e in kept)) / total
         return cls(value, value - half, value + half, count)
 
+    @property
+    def interval(self) -> list[float] | None:
+        """``[low, high]``, as JSON has it."""
+        return None if self.low is None or self.high is None else [self.low, self.high]
+
     def within(self, low: float, high: float) -> Share:
         """The same, with the interval cut to what is possible: shares of 1, say."""
         if self.low is None or self.high is None:
