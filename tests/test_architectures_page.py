@@ -52,7 +52,7 @@ def test_the_family_of_the_page_is_found_built_and_run(tmp_path: Path) -> None:
     ids = torch.tensor([[1, 7, 9, 20, 33]])
     with torch.inference_mode():
         before, behind = loaded.modules.trunk.run(input_ids=ids, use_cache=False)
-        (found,) = loaded.modules.whole(ids, loaded.modules.first_hidden(before, behind), 1)
+        (found,) = loaded.modules.all_states(ids, loaded.modules.first_hidden(before, behind), 1)
         embedded = tiny.modules.embed_tokens(ids[:, 1:])
         wanted = tiny.modules.forward_layer(0, before[:, :-1], torch.arange(1, 5)[None], None, inputs_embeds=embedded)
     assert torch.allclose(loaded.modules.normed(0, found)[:, :-1], wanted, atol=2e-5)

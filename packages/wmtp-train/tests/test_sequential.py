@@ -137,12 +137,12 @@ def test_a_step_has_the_gradient_of_each_document_by_itself(family: Bench, sever
 
 
 def document_by_document(plan: Any, below: Tensor) -> Tensor:
-    """The same loss over full logits, each document alone, its module run by `whole` without masks of ours."""
+    """The same loss over full logits, each document alone, its module run by `all_states` without masks of ours."""
     modules, total = plan.model.mtp_modules, torch.zeros(())
     for one in plan.rows.documents:
         ids = torch.tensor([one.ids])
         before, behind = modules.trunk.run(input_ids=ids, use_cache=False)
-        (states,) = modules.whole(ids, modules.first_hidden(before, behind), 1)
+        (states,) = modules.all_states(ids, modules.first_hidden(before, behind), 1)
         for head, logits in enumerate((modules.trunk.project(behind), modules.project(0, states))):
             shift = head + 1
             losses = torch.nn.functional.cross_entropy(logits[0, :-shift], ids[0, shift:], reduction="none")

@@ -219,7 +219,7 @@ def test_drafts_are_what_a_whole_text_of_true_tokens_says(
         text = torch.tensor([ids])
         with torch.inference_mode():
             hidden = run.first_hidden(*run.trunk.run(input_ids=text, use_cache=False))
-            return [run.project(d, states)[0] for d, states in enumerate(run.whole(text, hidden, 3))]
+            return [run.project(d, states)[0] for d, states in enumerate(run.all_states(text, hidden, 3))]
 
     compared = [0, 0, 0]
     for rows, logits, drafts in spy.seen:
@@ -349,7 +349,7 @@ def test_scores_of_modules_are_those_of_the_whole_text(make: Make) -> None:
     assert modules is not None
     with torch.inference_mode():
         hidden = modules.first_hidden(*modules.trunk.run(input_ids=tokens, use_cache=False))
-        whole = [modules.project(d, s)[0].log_softmax(-1) for d, s in enumerate(modules.whole(tokens, hidden, 3))]
+        whole = [modules.project(d, s)[0].log_softmax(-1) for d, s in enumerate(modules.all_states(tokens, hidden, 3))]
     for depth, logits in enumerate(whole):
         wanted = -sum(float(logits[p - 2 - depth, ids[p]]) for p in range(start, len(ids)))
         assert found.loss[depth + 1] == pytest.approx(wanted, rel=1e-5)

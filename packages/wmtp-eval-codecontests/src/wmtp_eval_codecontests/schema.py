@@ -18,7 +18,7 @@ class Language(IntEnum):
     PYTHON3 = 3
 
 
-NAMED = {text: language for language in Language for text in (language.name, str(language.value))}
+BY_NAME = {text: language for language in Language for text in (language.name, str(language.value))}
 SUITES = ("public_tests", "private_tests", "generated_tests")
 """In the order in which they are judged."""
 
@@ -46,7 +46,7 @@ def solutions(row: Mapping[str, Any], field: str = "solutions") -> Iterator[tupl
     if not isinstance(listed, Mapping):
         raise wmtp.ConfigError(f"problem {row['name']}: {field} is no {{language: […], solution: […]}}")
     for language, source in zip(listed.get("language") or (), listed.get("solution") or (), strict=False):
-        yield NAMED.get(str(language).upper(), Language.UNKNOWN), source
+        yield BY_NAME.get(str(language).upper(), Language.UNKNOWN), source
 
 
 def limits(row: Mapping[str, Any]) -> tuple[float | None, int]:

@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError
 from botocore.response import StreamingBody
 
-PATIENCE = 0.5
+PATIENCE_S = 0.5
 """Seconds after which what has come of a piece is handed on: a slow connection is seen to move, and a cut one loses little."""
 _PROBE = "k"
 _SHORT = 1 << 16  # bytes of an answer that are read, so that its connection serves the next request
@@ -70,7 +70,7 @@ def direct(client: Any, session: Any, bucket: str) -> RangeReader | None:
 
 
 def filled(body: StreamingBody, buffer: memoryview) -> Iterator[int]:
-    """Puts a body into `buffer`, piece over piece, and yields the length of each: all of it, or what came in `PATIENCE`.
+    """Puts a body into `buffer`, piece over piece, and yields the length of each: all of it, or what came in `PATIENCE_S`.
 
     http.client puts it there itself, where it can be reached and the length is known; urllib3 and botocore, which stand before
     it, read into new memory. Raises OSError, HTTPException, BotoCoreError, after what had come before.
@@ -89,7 +89,7 @@ def filled(body: StreamingBody, buffer: memoryview) -> Iterator[int]:
         return
     while answer.length:
         failure: OSError | HTTPException | None = None
-        count, until = 0, time.monotonic() + PATIENCE
+        count, until = 0, time.monotonic() + PATIENCE_S
         while count < min(len(buffer), answer.length) and time.monotonic() < until:
             try:
                 came = answer.fp.readinto1(buffer[count : min(len(buffer), answer.length)])

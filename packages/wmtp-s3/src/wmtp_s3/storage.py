@@ -21,7 +21,7 @@ import wmtp
 from wmtp_s3.direct import RangeReader, direct, filled
 from wmtp_s3.settings import S3Settings
 
-CHUNK = 192 << 10
+CHUNK_BYTES = 192 << 10
 """Bytes of a chunk of `read`, at most. Core reads into a block of its own."""
 MOVED_ON = frozenset({"PreconditionFailed", "412", "InvalidRange", "416", "NoSuchKey", "404", "NoSuchVersion"})
 
@@ -154,7 +154,7 @@ class S3Storage:
 
     def read(self, entry: wmtp.Entry, start: int, stop: int) -> Iterator[bytes]:
         """Bytes ``[start, stop)`` of the pinned version. Raises ObjectChanged, S3Error."""
-        buffer = memoryview(bytearray(min(CHUNK, stop - start)))
+        buffer = memoryview(bytearray(min(CHUNK_BYTES, stop - start)))
         for count in self.read_into(entry, start, stop, buffer):
             yield bytes(buffer[:count])
 

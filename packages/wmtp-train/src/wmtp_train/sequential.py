@@ -63,7 +63,7 @@ def head_states(
     )
     depth = n_heads - 1
     hidden = modules.first_hidden(before, behind)
-    found = modules.whole(input_ids, hidden, depth, positions=position_ids, seen=attention_mask) if depth else []
+    found = modules.all_states(input_ids, hidden, depth, positions=position_ids, seen=attention_mask) if depth else []
     return torch.stack([behind, *(modules.normed(step, states) for step, states in enumerate(found))])
 
 

@@ -74,7 +74,7 @@ class TargetModel(Protocol):
         """As `verify` for one prompt [1, width], but the states are those of its last position alone, [1, 1, …]."""
         ...
 
-    def whole(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+    def all_states(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """As `verify` for a whole text [1, width], without a cache."""
         ...
 
@@ -142,7 +142,7 @@ class Drafter(Protocol):
         """
         ...
 
-    def whole(self, ids: Tensor, hidden: Tensor) -> Tensor:
+    def all_states(self, ids: Tensor, hidden: Tensor) -> Tensor:
         """The states of every depth on a whole text [1, width], without a cache: [depth, 1, width, …].
 
         State d at position p predicts token p + 2 + d.

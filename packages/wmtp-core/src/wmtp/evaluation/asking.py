@@ -11,7 +11,7 @@ from wmtp.contracts.engines import Message
 from wmtp.contracts.evaluation import Sample, TooLong
 
 Prompt = str | list[Message]
-NAMED = 5
+MAX_NAMED_PROBLEMS = 5
 DONE: Mapping[str, str] = {
     "error": "not there (eval.too_long: fail would count them as failed; fewer-shots asks with fewer solved examples)",
     "fail": "counted as failed (eval.too_long: fail)",
@@ -118,7 +118,7 @@ class TooLongCount:
         """A line for each thing that was done."""
         for what, count in self._samples.items():
             problems = list(self._problems[what])
-            named = ", ".join(problems[:NAMED]) + (", …" if len(problems) > NAMED else "")
+            named = ", ".join(problems[:MAX_NAMED_PROBLEMS]) + (", …" if len(problems) > MAX_NAMED_PROBLEMS else "")
             yield (
                 f"{count} sample{'s' if count > 1 else ''} of {len(problems)} problem{'s' if len(problems) > 1 else ''} "
                 f"({named}): the prompt does not fit the model's context; {DONE[what]}"

@@ -19,7 +19,7 @@ from wmtp.evaluation.results import Results
 from wmtp.generation.replay import SamplesEngine
 from wmtp.plugins import Plugins, create_plugin_manager
 
-KS = (1, 10, 100)
+REPORTED_K = (1, 10, 100)
 """The k of pass@k that is reported, as far as there are samples for it."""
 
 
@@ -96,5 +96,5 @@ def find_benchmark(name: str, plugins: Plugins) -> Registered[EvaluatorSpec]:
 def _metrics(spec: EvaluatorSpec, n: int) -> list[str]:
     names: list[str] = []
     for template in (name for name in spec.metrics if name not in spec.on_request):
-        names += [template.replace("{k}", str(k)) for k in KS if k <= n] if "{k}" in template else [template]
+        names += [template.replace("{k}", str(k)) for k in REPORTED_K if k <= n] if "{k}" in template else [template]
     return names

@@ -23,8 +23,8 @@ from wmtp.kit.scores import pass_at_k, passed_first, share_of_tests
 if TYPE_CHECKING:
     from wmtp.evaluation.benchmark import CodeBenchmark
 
-NOTES = 20  # of what is missing, named one by one
-NAMED = 10  # samples of a problem
+MAX_NOTES = 20  # of what is missing, named one by one
+MAX_NAMED_SAMPLES = 10  # samples of a problem
 log = logging.getLogger("wmtp.evaluation")
 
 
@@ -83,7 +83,7 @@ class Tally:
     def result(self) -> EvaluationResult:
         """Metrics and counts of what was added."""
         missing = [*_told(self._errors), *self._unjudged, *self._silent]
-        more = [f"… and {len(missing) - NOTES} more"] if len(missing) > NOTES else []
+        more = [f"… and {len(missing) - MAX_NOTES} more"] if len(missing) > MAX_NOTES else []
         metrics: dict[str, MetricValue] = {
             name: summarise(list(found.values()) if self._complete else None, self._problems, self._present)
             for name, found in self._values.items()
@@ -92,7 +92,7 @@ class Tally:
             evaluator=self._task.evaluator,
             metrics=metrics,
             counts=dict(self._counts),
-            notes=(*missing[:NOTES], *more, *self._too_long.notes()),
+            notes=(*missing[:MAX_NOTES], *more, *self._too_long.notes()),
             report=(*self._greedy_note(), *self._failures.markdown(), *self._taken_out.markdown()),
             values=self._values,
             too_long=self._too_long.counts,
@@ -155,5 +155,5 @@ def _told(errors: Sequence[Completion]) -> Iterator[str]:
     for completion in errors:
         alike.setdefault((completion.key.problem, completion.error), []).append(completion.key.index)
     for (problem, error), indices in alike.items():
-        listed = ", ".join(map(str, indices[:NAMED])) + (", …" if len(indices) > NAMED else "")
+        listed = ", ".join(map(str, indices[:MAX_NAMED_SAMPLES])) + (", …" if len(indices) > MAX_NAMED_SAMPLES else "")
         yield f"problem {problem}, sample{'s' if len(indices) > 1 else ''} {listed}: {error or 'the engine gives no reason'}"

@@ -100,7 +100,7 @@ class Tracer:
 
     def _logits(self, ids: Sequence[int], last: int, rows: int = 1) -> Tensor:
         """Logits behind the last positions of a text, [last, vocabulary]. rows: beside how many copies of itself."""
-        _, states = self.target.whole(torch.tensor([list(ids)] * rows, device=self.device))
+        _, states = self.target.all_states(torch.tensor([list(ids)] * rows, device=self.device))
         logits: Tensor = self.target.project(states[0, -last:])
         return logits
 

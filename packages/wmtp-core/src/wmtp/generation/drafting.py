@@ -28,7 +28,7 @@ class NoDrafts:
     ) -> Tensor:
         return last.new_empty(0, len(last))
 
-    def whole(self, ids: Tensor, hidden: Tensor) -> Tensor:
+    def all_states(self, ids: Tensor, hidden: Tensor) -> Tensor:
         return hidden.new_empty(0, *hidden.shape)
 
     def project(self, states: Tensor, depth: int) -> Tensor:
@@ -65,7 +65,7 @@ class ParallelHeads:
         tokens: Tensor = pick(self.project(state.transpose(0, 1), 0), 0)
         return tokens
 
-    def whole(self, ids: Tensor, hidden: Tensor) -> Tensor:
+    def all_states(self, ids: Tensor, hidden: Tensor) -> Tensor:
         positions, mask = whole_text(ids, hidden.dtype)
         return self._model.run_heads(hidden, range(1, self.depth + 1), positions, mask, None)  # type: ignore[no-any-return]
 

@@ -58,10 +58,10 @@ def known_text(
 ) -> KnownText:
     """Runs all heads over a text whose tokens from `start` on are to be predicted."""
     tokens = torch.tensor([list(ids)], device=device)
-    hidden, states = target.whole(tokens)
+    hidden, states = target.all_states(tokens)
     found, project = [states[0]], [target.project]
     if drafter.depth:
-        found += [state[0] for state in drafter.whole(tokens, hidden)]
+        found += [state[0] for state in drafter.all_states(tokens, hidden)]
         project += [partial(drafter.project, depth=depth) for depth in range(drafter.depth)]
     return KnownText(tokens[0], start, target.vocabulary, tuple(found), tuple(project))
 

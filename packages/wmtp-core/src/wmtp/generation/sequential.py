@@ -83,8 +83,8 @@ class SequentialHeads:
             tokens = torch.cat([tokens, pick(self.project(found[:, -1], step)[None], step)])
         return tokens  # type: ignore[no-any-return]
 
-    def whole(self, ids: Tensor, hidden: Tensor) -> Tensor:
-        return torch.stack(self.modules.whole(ids, hidden, self.depth))
+    def all_states(self, ids: Tensor, hidden: Tensor) -> Tensor:
+        return torch.stack(self.modules.all_states(ids, hidden, self.depth))
 
     def project(self, states: Tensor, depth: int) -> Tensor:
         return self.modules.project(depth, states)

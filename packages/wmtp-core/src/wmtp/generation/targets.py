@@ -63,7 +63,7 @@ class CausalTarget:
         mask: Tensor = cache.mask(dtype, self._windows)
         return mask
 
-    def whole(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+    def all_states(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         logits = self._model(input_ids=ids, use_cache=False).logits
         return logits[..., :0], logits
 
@@ -84,7 +84,7 @@ class TrunkTarget(CausalTarget):
         trunk, states = self.verify(ids, cache)
         return trunk, states[:, -1:]
 
-    def whole(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+    def all_states(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         positions, mask = whole_text(ids, self._model.dtype)
         trunk = self._model.trunk_states(ids, positions, mask, None)
         return trunk, self._model.run_heads(trunk, range(1), positions, mask, None)[0]
@@ -118,9 +118,9 @@ class ListenedTarget(CausalTarget):
             _, logits = super()._forward(ids, cache, **options)
         return heard[-1][self._which], logits
 
-    def whole(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+    def all_states(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         with self._trunk.listening() as heard:
-            _, logits = super().whole(ids)
+            _, logits = super().all_states(ids)
         return heard[-1][self._which], logits
 
 

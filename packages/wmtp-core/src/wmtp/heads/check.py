@@ -180,7 +180,7 @@ def _scored(
         try:
             for way in ways:
                 modules.convention = way
-                whole = modules.whole(tokens, modules.first_hidden(*states), steps)
+                whole = modules.all_states(tokens, modules.first_hidden(*states), steps)
                 found = [_score(modules, step, state[0], tokens[0], start) for step, state in enumerate(whole)]
                 yield number, way, tuple(math.fsum(f[i] for f in found) / steps for i in range(3))  # type: ignore[misc]
         finally:

@@ -44,7 +44,7 @@ from wmtp.runs.folder import write_atomically
 FILE = "report.html"
 OF_SEVERAL = "compared.html"  # not report.html, which is the page of that run alone
 KINDS = ("all", "never", "failed", "solved", "unjudged")
-NAMED = 3  # runs that a title names
+MAX_NAMED_RUNS = 3  # runs that a title names
 MOST_TEXT = 32 << 20  # bytes from which on speed of compression counts for more than 5 % of size
 MOST_PACKED = 6_800_000  # bytes of gzip a run: in base64, and with the tables of 974 problems, a page stays below 10 MB
 LEFT_OUT = (
@@ -116,7 +116,7 @@ def render(runs: Sequence[ReportRun], found: Comparison | None) -> str:
     data, left_out = _data(runs, names)
     notes = [*(remarks(found) if found else ()), *(note for run in runs for note in run.notes), *left_out]
     return page.render(
-        title=" · ".join(run.name for run in runs) if len(runs) <= NAMED else f"{len(runs)} runs",
+        title=" · ".join(run.name for run in runs) if len(runs) <= MAX_NAMED_RUNS else f"{len(runs)} runs",
         runs=runs,
         metrics=metrics,
         metrics_chart=metrics_chart(metrics, runs),

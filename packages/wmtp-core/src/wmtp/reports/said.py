@@ -15,7 +15,7 @@ Point = tuple[str, float, float, float]
 
 
 @attrs.frozen(kw_only=True)
-class Part:
+class Block:
     """One part: a paragraph, a heading, a program, or a table.
 
     Attributes:
@@ -29,35 +29,35 @@ class Part:
     rows: tuple[tuple[str, ...], ...] = ()
 
 
-def parts(lines: Sequence[str]) -> Iterator[Part]:
+def parts(lines: Sequence[str]) -> Iterator[Block]:
     """Yield the parts of these lines."""
     at = 0
     while at < len(lines):
         line = lines[at]
         if line.startswith("```"):
             end = next((i for i in range(at + 1, len(lines)) if lines[i].startswith("```")), len(lines))
-            yield Part(kind="pre", text="\n".join(lines[at + 1 : end]))
+            yield Block(kind="pre", text="\n".join(lines[at + 1 : end]))
             at = end + 1
         elif line.startswith("|") and at + 1 < len(lines) and lines[at + 1].startswith("|") and "---" in lines[at + 1]:
             end = next((i for i in range(at, len(lines)) if not lines[i].startswith("|")), len(lines))
             head, rows = _cells(line), tuple(_cells(row) for row in lines[at + 2 : end])
-            yield Part(kind="table", head=head, rows=tuple((*row, *[""] * len(head))[: len(head)] for row in rows))
+            yield Block(kind="table", head=head, rows=tuple((*row, *[""] * len(head))[: len(head)] for row in rows))
             at = end
         else:
             at += 1
             if line.startswith("#"):
-                yield Part(kind="h", text=line.lstrip("# "))
+                yield Block(kind="h", text=line.lstrip("# "))
             elif line.startswith("- "):
-                yield Part(kind="li", text=line[2:])
+                yield Block(kind="li", text=line[2:])
             elif line.strip():
-                yield Part(kind="p", text=line)
+                yield Block(kind="p", text=line)
 
 
 def _cells(line: str) -> tuple[str, ...]:
     return tuple(cell.strip().strip("`") for cell in line.strip().strip("|").split("|"))
 
 
-def curves(table: Part) -> Iterator[tuple[str, list[Point]]]:
+def curves(table: Block) -> Iterator[tuple[str, list[Point]]]:
     """Yield (column, points) of each column of shares in a table of months.
 
     Where the table says how many problems a month has, and no intervals, a point's is the widest that so many problems can

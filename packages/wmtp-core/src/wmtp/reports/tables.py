@@ -14,7 +14,7 @@ from wmtp.comparison.table import amount, p_value, signed
 from wmtp.contracts.runs import GenerationRecord, SpeculationRecord
 from wmtp.reports.charts import bars, columns, intervals, short_names
 from wmtp.reports.rundata import ReportRun
-from wmtp.reports.said import Part, curves, parts
+from wmtp.reports.said import Block, curves, parts
 
 TIMINGS = ("samples", "tokens", "truncated", "tokens_per_second", "tokens_per_forward", "seconds")
 UNJUDGED = frozenset({"infrastructure", "not judged", "scored"})
@@ -220,7 +220,7 @@ def said_parts(runs: Sequence[ReportRun]) -> list[Row]:
     return found
 
 
-def _curves(told: Sequence[Part]) -> list[Row]:
+def _curves(told: Sequence[Block]) -> list[Row]:
     return [
         {"metric": name, "svg": columns(points, title=f"{name} by month")}
         for part in told

@@ -24,7 +24,7 @@ SCORE_WEIGHT = 0.6  # of the score interval beside Student's; chosen by simulati
 SHARE_METHOD = "newcombe-student"
 SCORE_METHOD = "newcombe-student-scaled"
 REACH = 2.0  # how far beyond the largest difference seen one that was not seen may lie; decision 0163
-MANY = 40.0  # problems that carry the differences, from which on Student's limits need no help; decision 0163
+MANY_CARRIERS = 40.0  # problems that carry the differences, from which on Student's limits need no help; decision 0163
 DETECTABLE = Z95 + normal_quantile(POWER)
 
 
@@ -237,8 +237,8 @@ def score_limits(d: Array) -> tuple[Array, Array]:
 
     `difference_limits` leaves room for a problem that was not seen and differs by 1. Scores seldom differ as much: here such a
     problem differs by the largest difference seen and a little more, by REACH / m of it, where m is the number of problems that
-    carry the differences (that of their squares, as Kish counts weights). Where m is far beyond MANY, Student's limits stand
-    alone. Chosen by simulation (``benchmarks/scores.py``, decision 0163).
+    carry the differences (that of their squares, as Kish counts weights). Where m is far beyond MANY_CARRIERS, Student's
+    limits stand alone. Chosen by simulation (``benchmarks/scores.py``, decision 0163).
     """
     squares = d * d
     fourth = (squares * squares).sum(1)
@@ -249,7 +249,7 @@ def score_limits(d: Array) -> tuple[Array, Array]:
     problems = d.shape[1]
     if problems == 1:
         return low, high
-    weight, middle = 1 / (1 + (carriers / MANY) ** 2), d.mean(1)
+    weight, middle = 1 / (1 + (carriers / MANY_CARRIERS) ** 2), d.mean(1)
     half = student_quantile(0.975, problems - 1) * d.std(1, ddof=1) / math.sqrt(problems)
     return (
         np.maximum(weight * low + (1 - weight) * (middle - half), -1),

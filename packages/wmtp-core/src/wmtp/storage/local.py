@@ -13,7 +13,7 @@ from wmtp.contracts.storage import Entry, ObjectChanged
 from wmtp.errors import ConfigError
 from wmtp.storage.keys import relative
 
-CHUNK = 1 << 20
+CHUNK_BYTES = 1 << 20
 
 
 def open_local(settings: Any) -> LocalStorage:
@@ -57,7 +57,7 @@ class LocalStorage:
             if self._entry(path).version != entry.version:
                 raise ObjectChanged(entry.key)
             file.seek(start)
-            while start < stop and (data := file.read(min(CHUNK, stop - start))):
+            while start < stop and (data := file.read(min(CHUNK_BYTES, stop - start))):
                 start += len(data)
                 yield data
 

@@ -30,7 +30,7 @@ WORKERS = 8
 SMALL_WORKERS = 16
 """Threads where no object is larger than `SMALL_BYTES`: those wait for answers, not for bytes."""
 SMALL_BYTES = 1 << 20
-BLOCK = 256 << 10
+BLOCK_BYTES = 256 << 10
 """Bytes that are read, written and hashed at a time: more leave the processor's cache in between (512 KiB are a tenth better
 on a quiet machine, and a fifth worse beside neighbours), fewer are more calls."""
 WRITE_BACK = 8 << 20
@@ -212,7 +212,7 @@ def _views(storage: Storage, entry: Entry, start: int, stop: int) -> Iterator[me
         for data in storage.read(entry, start, stop):
             yield memoryview(data)
         return
-    buffer = memoryview(bytearray(min(BLOCK, stop - start)))
+    buffer = memoryview(bytearray(min(BLOCK_BYTES, stop - start)))
     for count in storage.read_into(entry, start, stop, buffer):
         if not isinstance(count, int) or not 0 < count <= len(buffer):
             raise ResourceError(

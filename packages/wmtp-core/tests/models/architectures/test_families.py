@@ -75,7 +75,7 @@ def test_a_whole_text_is_what_transformers_modules_make_of_it(make: Make, family
     with torch.inference_mode():
         before, behind = modules.trunk.run(input_ids=ids, use_cache=False)
         assert torch.allclose(modules.trunk.project(behind), tiny.trunk(ids).logits, atol=1e-5)
-        found = modules.normed(0, modules.whole(ids, modules.first_hidden(before, behind), 1)[0])[:, :-1]
+        found = modules.normed(0, modules.all_states(ids, modules.first_hidden(before, behind), 1)[0])[:, :-1]
         layer = tiny.modules.layers[0]
         hidden = before if family == "ernie4.5" else behind
         embedded = tiny.modules.embed_tokens(ids[:, 1:])
@@ -95,7 +95,7 @@ def test_a_whole_text_is_equal_to_one_position_at_a_time(make: Make, family: str
     steps = 3
     with torch.inference_mode():
         hidden = modules.first_hidden(*modules.trunk.run(input_ids=ids, use_cache=False))
-        whole = modules.whole(ids, hidden, steps)
+        whole = modules.all_states(ids, hidden, steps)
         memory = _OneByOne()
         for p in range(ids.shape[1] - steps):
             state, kept = hidden[:, p : p + 1], memory.length
@@ -396,7 +396,7 @@ def test_conventions_are_not_the_same_function(make: Make) -> None:
             Convention(chain="pre"),
         ):
             modules.convention = convention
-            found.append(modules.whole(ids, modules.first_hidden(*states), 2)[1])
+            found.append(modules.all_states(ids, modules.first_hidden(*states), 2)[1])
     assert all(not torch.allclose(a, b) for i, a in enumerate(found) for b in found[:i])
 
 

@@ -37,7 +37,7 @@ def test_new_modules_are_written_and_found_again(tmp_path: Path, byte_tokenizer:
         assert one is not None
         with torch.inference_mode():
             hidden = one.first_hidden(*one.trunk.run(input_ids=ids, use_cache=False))
-            found.append([one.project(d, states) for d, states in enumerate(one.whole(ids, hidden, 3))])
+            found.append([one.project(d, states) for d, states in enumerate(one.all_states(ids, hidden, 3))])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
@@ -46,8 +46,8 @@ def test_gradients_reach_every_parameter_and_rows_are_independent(tmp_path: Path
     modules = wmtp.new_modules(trunk, next(s for s in FAMILIES if s.name == "mimo"), 2)
     ids = torch.randint(3, 250, (3, 12), generator=torch.Generator().manual_seed(1))
     hidden = modules.first_hidden(*modules.trunk.run(input_ids=ids, use_cache=False))
-    whole = [modules.project(d, states) for d, states in enumerate(modules.whole(ids, hidden, 2))]
-    alone = modules.whole(ids[1:2], hidden[1:2], 2)
+    whole = [modules.project(d, states) for d, states in enumerate(modules.all_states(ids, hidden, 2))]
+    alone = modules.all_states(ids[1:2], hidden[1:2], 2)
     for d, logits in enumerate(whole):
         assert torch.allclose(logits[1:2], modules.project(d, alone[d]), atol=1e-5)
     sum(logits[:, :-3].square().mean() for logits in whole).backward()  # type: ignore[union-attr]

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 _BUILTINS = frozenset(vars(builtins))
-Place = tuple["int | None", ...]
+Position = tuple["int | None", ...]
 
 
 def is_tests_own(
@@ -39,7 +39,7 @@ def is_tests_own(
         return False
     if not asked:
         return True
-    node = _node(source, _place(error, label))
+    node = _node(source, _position(error, label))
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         return True
     if isinstance(error, ZeroDivisionError) and isinstance(node, ast.BinOp):
@@ -68,9 +68,9 @@ def builtin_in_place(source: str, lacking: Collection[str]) -> bool:
 _IMPORTS = (ast.Import, ast.ImportFrom)
 
 
-def _place(error: BaseException, label: str) -> Place:
+def _position(error: BaseException, label: str) -> Position:
     """Where in the test the innermost of its frames was: (line, end line, column, end column)."""
-    found: Place = ()
+    found: Position = ()
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
@@ -80,9 +80,9 @@ def _place(error: BaseException, label: str) -> Place:
     return found
 
 
-def _node(source: str, place: Place) -> ast.AST | None:
+def _node(source: str, position: Position) -> ast.AST | None:
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, (ast.expr, ast.stmt)) and place == (
+        if isinstance(node, (ast.expr, ast.stmt)) and position == (
             node.lineno,
             node.end_lineno,
             node.col_offset,

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from wmtp.contracts.judging import StdioCase
 from wmtp.errors import JudgeError
 from wmtp.judging.host.packages import Package
-from wmtp.judging.host.watch import PATIENCE, Watch
+from wmtp.judging.host.watch import PATIENCE_FACTOR, Watch
 from wmtp.judging.sandbox import process_tree
 from wmtp.judging.sandbox.libraries import Libraries
 from wmtp.judging.wire import channel, frames
@@ -28,8 +28,8 @@ WATCH_SECONDS = 0.05
 WATCH_BEHIND_SECONDS = (
     0.25  # where programs have what others leave of a processor, and are slow through no fault of theirs
 )
-PATIENCE_BEHIND = 1000
-"""`PATIENCE` with those."""
+PATIENCE_FACTOR_BEHIND = 1000
+"""`PATIENCE_FACTOR` with those."""
 # What every program has in common.
 TMPFS_MIB = 64
 FILE_MIB = 32
@@ -210,7 +210,7 @@ class Pair:
 
     @property
     def _patience(self) -> int:
-        return PATIENCE_BEHIND if self.behind else PATIENCE
+        return PATIENCE_FACTOR_BEHIND if self.behind else PATIENCE_FACTOR
 
     def fall_behind(self) -> None:
         """From now on its processes run only where nobody else wants their processor, unless we have a policy of our own."""

@@ -12,7 +12,7 @@ import time
 
 from wmtp.judging.sandbox import process_tree
 
-PATIENCE = 20
+PATIENCE_FACTOR = 20
 """Times its wall limit that a program may take in all, whatever it waited for."""
 GRACE_SECONDS = 10.0  # for the checker to answer once the program is gone
 ALARM_SECONDS = 2.0  # beyond the wall limit; the checker's alarm goes off after one
@@ -66,7 +66,7 @@ class Watch:
         self._last |= found
         return found
 
-    def look(self, *, wall: float, cpu: float, memory_mib: int, patience: int = PATIENCE) -> str:
+    def look(self, *, wall: float, cpu: float, memory_mib: int, patience: int = PATIENCE_FACTOR) -> str:
         """Why the program must be stopped now (``"memory"``, ``"cpu"``, ``"wall"``), or ``""``."""
         self._note_waiting()
         if self._used() > cpu + CPU_SLACK:
@@ -111,7 +111,7 @@ class Watch:
         """Whether the checker has computed for longer than its own alarm allows: it is deep in C, where no alarm is heard."""
         return process_tree.cpu_seconds(self._checker) - self._checker_before > wall + ALARM_SECONDS
 
-    def checker_is_silent(self, wall: float, patience: int = PATIENCE) -> bool:
+    def checker_is_silent(self, wall: float, patience: int = PATIENCE_FACTOR) -> bool:
         """Whether an answer is overdue even though the program must have been stopped long ago. A checker that still computes
         gets its time, which on a busy machine comes late."""
         waits = process_tree.state(self._checker) not in ("R", "D")

@@ -25,7 +25,7 @@ FILE = "model-mtp.safetensors"
 def new_modules(model: Any, spec: ArchitectureSpec, count: int = 1, *, seed: int = 0) -> SequentialModules:
     """Modules that start from the trunk's last layer of full attention, in training mode, with gradients.
 
-    `SequentialModules.whole` is their forward over a text, and `project` gives logits. The trunk is not changed.
+    `SequentialModules.all_states` is their forward over a text, and `project` gives logits. The trunk is not changed.
 
     Args:
         model: a causal language model of transformers. spec: the family's record. count: how many modules.

@@ -122,7 +122,7 @@ class SequentialModules(nn.Module):
         normed, head = self.normed(step, states), self.module(step).head
         return self.trunk.project(normed) if head is None else nn.functional.linear(normed, head)
 
-    def whole(
+    def all_states(
         self,
         ids: Tensor,
         hidden: Tensor,
