@@ -18,10 +18,10 @@ if _INSTALLED - _OURS:
     os.environ["WMTP_PLUGINS"] = ",".join(sorted(_INSTALLED & _OURS))
 
 # Coverage doubles what a test costs, and three rooms have a floor (scripts/coverage_floors.py): it is measured in the tests of
-# these rooms and in those of whole commands, and nowhere else.
+# these rooms and of runs as a whole, and nowhere else.
 _CORE = "packages/wmtp-core/tests"
 _MEASURED = re.compile(
-    rf"tests/test_\w+\.py|{_CORE}/(cli|comparison|evaluation|judging|runs|tracking)/|{_CORE}/test_\w+\.py|packages/wmtp-eval-"
+    rf"tests/(test_|server_engine/|cluster/)|{_CORE}/(test_|cli/|comparison/|evaluation/|judging/|runs/|tracking/)|packages/wmtp-eval-"
 )
 
 # Tests run side by side, and so do the commands they start: torch's own threads would only fight over the cores.

@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def _limits() -> None:
 def plainly() -> Callable[..., bool]:
     """``plainly(code, tests, setup="")``: do the asserts hold in a fresh interpreter that simply runs everything?"""
 
+    @cache  # both levels are held against the same answer
     def run(code: str, tests: tuple[str, ...], setup: str = "") -> bool:
         script = f"exec(compile({code.removeprefix(chr(0xFEFF))!r}, 'program', 'exec'))\n"
         script += "".join(f"exec(compile({part!r}, 'test', 'exec'))\n" for part in (setup, *tests))
