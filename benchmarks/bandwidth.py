@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _closing import missed_limits
+from closing import missed_limits
 from decode import EXAMPLES, requests
 from transformers import LlamaConfig, LlamaForCausalLM
 

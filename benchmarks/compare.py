@@ -32,7 +32,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from _closing import beyond_limits
+from closing import beyond_limits
 
 from wmtp.comparison.compare import compare
 from wmtp.contracts.evaluation import MetricValue

@@ -29,7 +29,7 @@ from typing import Any
 
 import torch
 import widened
-from _closing import missed_limits
+from closing import missed_limits
 
 import wmtp.generation.decoder
 from wmtp.contracts.engines import GenerationRequest, GenerationStats, SampleKey, Sampling

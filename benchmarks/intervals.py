@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _closing import beyond_limits
+from closing import beyond_limits
 
 from wmtp.statistics.intervals import bootstrap_t, mean_interval, share_limits
 

@@ -31,7 +31,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from _closing import beyond_limits
+from closing import beyond_limits
 
 from wmtp.statistics.paired import compare_values, difference_limits, score_limits
 from wmtp.statistics.quantiles import student_quantile

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from _closing import missed_limits
+from closing import missed_limits
 from decode import EXAMPLES, generate, ours, per_token, requests, rounds
 from transformers import AutoModelForCausalLM, utils
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
