@@ -7,7 +7,8 @@ the `openai` client: the engine of wmtp-openai, and a loop of tasks that does no
 
 * **requests/s** of the engine, as a ratio of the bare client's (limit at least 0.97);
 * **CPU seconds a request**, as a ratio (limit at most 1.3);
-* **memory** of the process from request 2,000 to the last of --memory (limit 8 MiB more).
+* **memory** of the process from request 2,000 to the last of --memory (limit 8 MiB more). With ``--through eval`` what it is at
+  the end of the run, when all samples have been put into a page, is told as well.
 
 With ``--through eval`` a whole run stands in the engine's place: 500 problems in MBPP's form, samples and verdicts on disk,
 every program judged. Its requests/s are counted at the stand-in, from the first to the last; its CPU is the command's own,
@@ -194,22 +195,25 @@ def resident_mib() -> float:
 
 
 def memory_of_a_run(url: str, count: int) -> float:
-    """MiB more at the end than after the first 2,000 requests, of ``wmtp eval``."""
-    seen: list[float] = []
+    """MiB more at the last request than after the first 2,000, of ``wmtp eval``. What its end adds (verdicts, tally and the
+    page with every sample in it) is told, and is not what requests cost."""
+    seen: list[tuple[int, float]] = []
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.5):
             with urllib.request.urlopen(f"{url.removesuffix('/v1')}/count") as answer:
-                if json.loads(answer.read()) >= 2000:
-                    seen.append(resident_mib())
+                seen.append((json.loads(answer.read()), resident_mib()))
 
     thread = threading.Thread(target=watch)
     thread.start()
     whole_run(url, count)
     ended.set()
     thread.join()
-    return seen[-1] - seen[0]
+    first = next(mib for asked, mib in seen if asked >= 2000)
+    last = next(mib for asked, mib in seen if asked >= count)
+    print(f"memory at the end of the run: {resident_mib() - first:+.1f} MiB")
+    return last - first
 
 
 def memory(url: str, count: int) -> float:

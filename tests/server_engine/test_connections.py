@@ -1,12 +1,10 @@
-"""Connections to a server: how many, what is sent in one piece, and that a stray answer stays alone, under TLS as well."""
+"""Connections to a server: how many, what is sent in one piece, and that a stray answer stays alone."""
 
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -30,61 +28,16 @@ class Counted(StandIn):
         super().process_request(request, client_address)
 
 
-class Secret(Counted):
-    """The same under TLS."""
-
-    @property
-    def url(self) -> str:
-        return super().url.replace("http:", "https:")
-
-
 @pytest.fixture(autouse=True)
 def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wmtp_openai.connections.REST_S", 0.0)
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for this machine that nobody has signed."""
-    pytest.importorskip("cryptography")
-    import datetime
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "stand-in")])
-    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
-        .add_extension(here, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    path = tmp_path_factory.mktemp("tls") / "key-and-certificate.pem"
-    plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(key.private_bytes(pem, *plain) + made.public_bytes(pem))
-    return path
-
-
-def under_tls(certificate: Path) -> Secret:
-    server, tls = Secret(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate)
-    server.socket = tls.wrap_socket(server.socket, server_side=True)
-    return server
-
-
-@pytest.fixture(params=["http", "https"])
-def counted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+@pytest.fixture
+def counted() -> Iterator[Counted]:
     server = Counted()
-    if request.param == "https":
-        certificate: Path = request.getfixturevalue("certificate")
-        server = under_tls(certificate)
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    yield server.started()
+    server.started()
+    yield server
     server.stop()
 
 
@@ -137,12 +90,3 @@ def test_a_request_is_sent_in_one_piece(opened: Opened) -> None:
     posts = [piece for piece in pieces if piece.startswith(b"POST")]
     assert len(posts) == 3
     assert all(piece.endswith(b"}") for piece in posts)
-
-
-def test_a_certificate_that_nobody_trusts_is_told(certificate: Path, opened: Opened) -> None:
-    server = under_tls(certificate).started()
-    try:
-        with pytest.raises(wmtp.GenerationError, match="a certificate that nobody here trusts"):
-            opened(server)
-    finally:
-        server.stop()

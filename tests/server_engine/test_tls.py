@@ -7,6 +7,7 @@ import ipaddress
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -86,3 +87,25 @@ def test_answers_under_tls_are_each_their_own_requests(fault: str | None, secure
         engine.close()
     assert found == {r.key: drawn({"prompt": r.prompt, "temperature": 0.0}) for r in requests}
     assert not secure.asked_again()
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_connection_under_tls_serves_one_request_after_another(
+    secure: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wmtp_openai.connections.REST_S", 0.0)
+    accepted, begin = [], secure.process_request
+
+    def counting(request: Any, client: Any) -> None:
+        accepted.append(client)
+        begin(request, client)
+
+    monkeypatch.setattr(secure, "process_request", counting)
+    key = wmtp.SampleKey(evaluator="e", problem="0", index=0)
+    engine = open_engine(address(secure), OpenAISettings(timeout_s=5.0, concurrency=1))
+    try:
+        for _ in range(4):
+            list(engine.generate([wmtp.GenerationRequest(key=key, prompt="p")], wmtp.Sampling()))
+    finally:
+        engine.close()
+    assert len(accepted) == 1
