@@ -18,7 +18,9 @@ from wmtp.generation.kernels.native import CompilerError, Product
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty one. What is compiled for it is not made fast: that takes six times as long."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(native, "FLAGS", ("-O0", *native.FLAGS[1:]))
     return tmp_path / "home"
 
 
@@ -72,7 +74,10 @@ def test_a_torn_library_is_made_again(product: Product, home: Path, size: int) -
     (library,) = (home / "wmtp/compiled").iterdir()
     whole = library.read_bytes()
     library.write_bytes(whole[:size])
-    code = "import torch\nfrom wmtp.generation.kernels.native import load\nprint(load().most)"
+    code = (
+        "import torch\nfrom wmtp.generation.kernels import native\n"
+        f"native.FLAGS = {native.FLAGS!r}\nprint(native.load().most)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == str(product.most), done.stderr
     assert library.read_bytes() == whole
@@ -115,7 +120,8 @@ def test_narrower_vectors_give_the_same_products(product: Product, home: Path, m
 def test_it_runs_on_the_threads_of_torch(product: Product, home: Path) -> None:
     """A second set of threads would fight with torch's for the processors."""
     code = (
-        "import re, torch\nfrom wmtp.generation.kernels.native import load\nload()\n"
+        "import re, torch\nfrom wmtp.generation.kernels import native\n"
+        f"native.FLAGS = {native.FLAGS!r}\nnative.load()\n"
         "maps = open('/proc/self/maps').read()\n"
         "print(len({line.split()[-1] for line in maps.splitlines() if re.search(r'lib(gomp|iomp5|omp)', line)}))"
     )

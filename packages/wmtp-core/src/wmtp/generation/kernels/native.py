@@ -23,11 +23,11 @@ import attrs
 
 log = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_name("decoder_layer.c")  # which takes in the other
-SOURCES = (SOURCE, SOURCE.with_name("skinny_gemm.c"))
+SOURCE = Path(__file__).with_name("decoder_layer.c")  # which takes in the others
+SOURCES = tuple(sorted(SOURCE.parent.glob("*.c")))
 # Contracted to fused multiply-adds, which every row gets alike; nothing else about the arithmetic is left to the compiler.
 FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fopenmp", "-fPIC")
-COMPILER_TIMEOUT_S = 60  # seconds; it takes one
+COMPILER_TIMEOUT_S = 60  # seconds; it takes two
 MAX_MESSAGE_CHARACTERS = 300  # characters of what a compiler said
 
 
@@ -38,7 +38,7 @@ class Product:
     Attributes:
         multiply: addresses of x, w, bias (``None``: none) and y; rows, width, outs; bytes of an element; threads.
         most: rows of x, from which on a product that repacks the matrix is as fast.
-        layer: addresses of the two records of ``decoder_layer.c``.
+        layer: addresses of the two records of ``layer_records.c``.
         scratch: bytes that `layer` takes for the same two.
     """
 
@@ -109,7 +109,7 @@ def _compile(compiler: list[str], key: str) -> Product:
         made, linked = Path(name) / "skinny.o", Path(name) / "skinny.so"
         _run(*compiler, *FLAGS, "-c", str(SOURCE), "-o", str(made))
         # The parallel loop is left unlinked, so that it runs on the threads that torch has brought and no second set of them.
-        _run(*compiler, "-shared", str(made), "-o", str(linked))
+        _run(*compiler, "-shared", str(made), "-o", str(linked), "-lm")
         product = _open_library(linked)  # nothing is kept that does not serve
         linked.replace(folder / f"skinny-{key}-{_digest(linked)}.so")  # whole, for whoever else looks for it
     return product

@@ -20,6 +20,7 @@
 #define TALL 4
 #define WIDE 4
 #define INLINE static inline __attribute__((always_inline))
+#define APART static __attribute__((noinline)) /* long, and called from many places: compiled once */
 
 typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
 typedef float eight __attribute__((vector_size(32), aligned(4), may_alias));
@@ -66,12 +67,16 @@ INLINE four folded(lanes v)
 }
 
 /* and those of four vectors to the four sums. */
-INLINE four sums_of(lanes a, lanes b, lanes c, lanes d)
+INLINE four transposed_sums(four p, four q, four r, four s)
 {
-    const four p = folded(a), q = folded(b), r = folded(c), s = folded(d);
     const four pq = __builtin_shufflevector(p, q, 0, 4, 1, 5) + __builtin_shufflevector(p, q, 2, 6, 3, 7);
     const four rs = __builtin_shufflevector(r, s, 0, 4, 1, 5) + __builtin_shufflevector(r, s, 2, 6, 3, 7);
     return __builtin_shufflevector(pq, rs, 0, 1, 4, 5) + __builtin_shufflevector(pq, rs, 2, 3, 6, 7);
+}
+
+INLINE four sums_of(lanes a, lanes b, lanes c, lanes d)
+{
+    return transposed_sums(folded(a), folded(b), folded(c), folded(d));
 }
 
 /* ahead: how many bytes beyond each element of w the one lies that the next tile reads. */
@@ -141,8 +146,8 @@ INLINE void product_tile(
     }
 }
 
-/* Tile t of as many as there are, all rows: a function of its own, for it is long and called from many places. */
-static __attribute__((noinline)) void part(
+/* Tile t of as many as there are, all rows. */
+APART void part(
     const int bytes, const char *x, const char *w, const char *bias, char *y, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t outs,
     ptrdiff_t t, ptrdiff_t tiles)
 {
