@@ -38,7 +38,7 @@ def test_auto_takes_the_faster_number_and_leaves_torchs_own(
     folder: Path, slow: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load_model(folder).model
-    seen = watched(model)
+    seen = watched(model.lm_head)
     clock = iter(range(10_000))
     monkeypatch.setattr(
         threads.time, "perf_counter", lambda: next(clock) + (1000 * len(seen) if seen[-1] == slow else 0)
