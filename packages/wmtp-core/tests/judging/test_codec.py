@@ -10,6 +10,7 @@ import fractions
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,17 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         codec.Decoder().decode(data)
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def examples(test: Callable[..., None]) -> Callable[..., None]:
+    """400 in CI and 10,000 with ``-m slow``; the fuzzer beside (`make fuzz`) goes on from there."""
+
+    def run(count: int) -> None:
+        settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])(test)()
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.slow)])(run)
+
+
+@examples
 @given(VALUES, st.data())
 def test_damaged_bytes_are_read_or_refused(value: Any, draw: st.DataObject) -> None:
     data = bytearray(codec.Encoder().encode(value))
@@ -93,7 +104,7 @@ def test_damaged_bytes_are_read_or_refused(value: Any, draw: st.DataObject) -> N
 TAGS = sorted({*codec._ATOMS, *codec._GROUPS, b"h"})
 
 
-@settings(max_examples=1500, deadline=None)
+@examples
 @given(st.lists(st.tuples(st.sampled_from(TAGS), st.integers(0, 6), st.binary(max_size=12)), max_size=12))
 def test_plausible_nonsense_is_read_or_refused(parts: list[tuple[bytes, int, bytes]]) -> None:
     """Valid tags with lengths that fit, in any order: what a liar who knows the format would write."""

@@ -285,29 +285,31 @@ print((status("VmHWM") - before) / size, size)
 """
 
 
-@pytest.mark.parametrize("dtype", ["as stored", "bfloat16"])
-def test_the_peak_of_loading_is_one_copy(hub: Path, tmp_path: Path, dtype: str) -> None:
-    """Everything resident at the worst moment, pages of the mapped file included, in a process of its own.
-
-    At that moment one tensor is there twice, so that none here is a larger part of the model than in a real one.
-    """
-    big = {"dim": 512, "n_layers": 20, "n_heads": 8, "vocab_size": 2000, "n_future_tokens": 4, "multiple_of": 64}
-    folder = tmp_path / "big"
-    folder.mkdir()
-    (folder / "params.json").write_text(json.dumps(big))
+@pytest.fixture(scope="module")
+def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint in which no tensor is a larger part of the model than in a real one: one is there twice while it is read."""
+    shape = {"dim": 512, "n_layers": 20, "n_heads": 8, "vocab_size": 2000, "n_future_tokens": 4, "multiple_of": 64}
+    folder = tmp_path_factory.mktemp("big")
+    (folder / "params.json").write_text(json.dumps(shape))
     hidden = 64 * ((int(2 * 4 * 512 / 3) + 63) // 64)
-    tensors = {"tok_embeddings.weight": torch.randn(2000, 512), "output.weight": torch.randn(2000, 512)}
+    tensors = {"tok_embeddings.weight": torch.ones(2000, 512), "output.weight": torch.ones(2000, 512)}
     tensors["norm.weight"] = torch.ones(512)
     for block in [f"layers.{i}" for i in range(17)] + [f"extra_heads.{i}" for i in range(3)]:
-        for name, shape in (
+        for name, size in (
             ("attention.wq", (512, 512)), ("attention.wk", (512, 512)), ("attention.wv", (512, 512)),
             ("attention.wo", (512, 512)), ("feed_forward.w1", (hidden, 512)), ("feed_forward.w2", (512, hidden)),
             ("feed_forward.w3", (hidden, 512)), ("attention_norm", (512,)), ("ffn_norm", (512,)),
         ):  # fmt: skip
-            tensors[f"{block}.{name}.weight"] = torch.randn(*shape)
+            tensors[f"{block}.{name}.weight"] = torch.ones(*size)
     torch.save(tensors, folder / "consolidated.pth")
+    return folder
+
+
+@pytest.mark.parametrize("dtype", ["as stored", "bfloat16"])
+def test_the_peak_of_loading_is_one_copy(hub: Path, big: Path, dtype: str) -> None:
+    """Everything resident at the worst moment, pages of the mapped file included, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, folder, hub / "7B_1T_1", dtype], capture_output=True, text=True, check=True
+        [sys.executable, "-c", MEASURE, big, hub / "7B_1T_1", dtype], capture_output=True, text=True, check=True
     )
     ratio, size = done.stdout.split()
     assert int(size) > 100 << 20

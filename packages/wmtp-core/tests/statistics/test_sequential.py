@@ -23,17 +23,18 @@ def pairs_until(generator: np.random.Generator, p: np.ndarray, q: np.ndarray, ro
     return bet.look(), bet.pairs
 
 
-def test_false_decisions_stay_below_their_level_over_all_times() -> None:
+@pytest.mark.parametrize("runs", [150, pytest.param(2000, marks=pytest.mark.slow)])
+def test_false_decisions_stay_below_their_level_over_all_times(runs: int) -> None:
     generator = np.random.default_rng(3)
     wrong = 0
-    for _ in range(400):
+    for _ in range(runs):
         p, bet = generator.random(100), SequentialComparison(difference=0.05)
         for a, b in generator.random((3000, 2)) < np.tile(p, 30)[:, None]:
             bet.add(bool(a), bool(b))
             if bet.look():
                 wrong += 1
                 break
-    assert wrong <= 400 * 0.05 + 2 * (400 * 0.05 * 0.95) ** 0.5
+    assert wrong <= runs * 0.05 + 2 * (runs * 0.05 * 0.95) ** 0.5
 
 
 def test_a_difference_is_found_with_fewer_samples_than_a_fixed_design_of_equal_power() -> None:
