@@ -67,7 +67,7 @@ def _step_of(model: Any) -> Callable[[], object]:
 
     def step() -> object:
         cache.set_positions(torch.full((_ROWS, 1), _AT), _AT + 1)
-        return target.verify(ids, cache)
+        return target.project(target.verify(ids, cache)[1])
 
     return step
 
