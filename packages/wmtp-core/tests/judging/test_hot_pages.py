@@ -121,6 +121,23 @@ def test_a_library_is_two_areas_and_nothing_is_both_written_and_run() -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+def test_memory_in_large_folios_is_the_same_memory_at_the_same_place() -> None:
+    """In an interpreter of its own, which goes on in what was copied: it makes, drops and forks."""
+    script = (
+        "import os, gc, json\nfrom wmtp.judging.sandbox import large_folios\n"
+        "made = [[str(number) * 9, {number: [number]}] for number in range(20_000)]\n"
+        "text, proc = json.dumps(made), os.open('/proc', os.O_RDONLY)\n"
+        "count = large_folios.gather(proc)\n"
+        "assert count == 0 or count > 1 << 20, count\n"
+        "assert json.dumps(made) == text and [str(number) for number in range(50_000)][-1] == '49999'\n"
+        "del made[::2]; gc.collect()\n"
+        "pid = os.fork() or os._exit(json.loads(text)[1][0] != made[0][0])\n"
+        "assert os.waitpid(pid, 0)[1] == 0"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_neighbouring_pages_are_one_range() -> None:
     page = hot_pages.PAGE
     assert hot_pages.ranges([3 * page, page, 2 * page, 7 * page]) == [(page, 3 * page), (7 * page, page)]

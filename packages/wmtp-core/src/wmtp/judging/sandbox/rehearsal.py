@@ -16,7 +16,7 @@ import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from wmtp.judging.sandbox import candidate, hot_pages, lockdown
@@ -114,8 +114,15 @@ def written_by_cases(one: One, proc: int) -> set[int]:
 
 def _watched(one: One, proc: int, play: Play) -> set[int]:
     """The pages that `play` has found, which sees them from a process of its own. A page that only one process holds has been
-    written by it, as long as a witness who writes nothing holds all as they were."""
-    witness = _stopped()
+    written by it, as long as a witness holds all as they were."""
+    with witness():
+        data = _seen(one, proc, play)
+    if not data:
+        raise OSError("nobody saw which pages are written")
+    return set(struct.unpack(f"={len(data) // 8}Q", data))
+
+
+def _seen(one: One, proc: int, play: Play) -> bytes:
     control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours, childs = socket.socketpair()
     told, tell = os.pipe()
@@ -135,24 +142,25 @@ def _watched(one: One, proc: int, play: Play) -> set[int]:
     one(control, childs.detach())
     with os.fdopen(told, "rb") as file:
         data = file.read()
-    os.kill(witness, signal.SIGKILL)
-    for process in (witness, player):
-        os.waitpid(process, 0)
+    os.waitpid(player, 0)
     control.close()
     theirs.close()
-    if not data:
-        raise OSError("nobody saw which pages are written")
-    return set(struct.unpack(f"={len(data) // 8}Q", data))
+    return data
 
 
-def _stopped() -> int:
-    """A fork of this process that never runs."""
+@contextlib.contextmanager
+def witness() -> Iterator[None]:
+    """Meanwhile there is a fork of this process that never runs, and holds every page as it is now."""
     pid = lockdown.fork()
     if pid == 0:
         while True:
             signal.pause()
     os.kill(pid, signal.SIGSTOP)
-    return pid
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def _children(proc: int, process: str) -> list[str]:

@@ -35,6 +35,7 @@ from wmtp.judging.sandbox import (
     hot_pages,
     huge_text,
     landlock,
+    large_folios,
     libraries,
     lockdown,
     process_tree,
@@ -333,6 +334,8 @@ def main(descriptor: int) -> None:
     random.seed(0)  # programs start with this state, whichever zygote they come from, so that verdicts repeat
     gc.collect()
     gc.freeze()  # children share these pages for as long as nothing touches them
+    if proc is not None and _survives(large_folios.gather, proc):
+        large_folios.gather(proc)
     make = functools.partial(
         Zygote,
         folder=folder,
@@ -348,6 +351,15 @@ def main(descriptor: int) -> None:
     os._exit(0)
 
 
+def _survives(what: Callable[[int], object], argument: int) -> bool:
+    """Whether a fork of this process that does this first is none the worse for it."""
+    pid = lockdown.fork()
+    if pid == 0:
+        what(argument)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
+
+
 def _pin(rings: list[int | None], proc: int | None, stage: Callable[[socket.socket], _Stage]) -> Keepers | None:
     """Finds the pages that are written for every program, and has them copied as a child is forked, where that can be had."""
     keepers = None
@@ -357,7 +369,8 @@ def _pin(rings: list[int | None], proc: int | None, stage: Callable[[socket.sock
             cases = rehearsal.written_by_cases(
                 lambda control, descriptor: stage(control).serve("stdio", descriptor), proc
             )
-            hot_pages.pin(rings[0], hot_pages.vector(pages))
+            with rehearsal.witness():  # or all the pages of their large folios would count as pinned
+                hot_pages.pin(rings[0], hot_pages.vector(pages))
             keepers = Keepers(rings[1], hot_pages.vector(cases))
     if proc is not None:
         os.close(proc)
