@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from wmtp.runs.record import command
 from wmtp.runs.tables import failed_tests
 from wmtp.statistics.intervals import mean_interval
 
+JUDGED = ("status", "detail", "tests_passed", "tests", "failed", "judged")
+NOT_JUDGED = ("not judged", "", 0, 0, (), None)
 NO_PROGRAMS = "{name} holds scores alone: there are no programs to look at"
 BY = "{name}: where this page says that a sample passed, that is by {by}"
 
@@ -155,15 +158,29 @@ def _of_folder(run: Run, record: RunRecord, *, alone: bool, ours: bool) -> Repor
 
 
 def _samples(run: Run, evaluator: str) -> dict[str, list[ReportSample]]:
-    verdicts = {(v["problem"], v["index"]): v for v in run.rows("verdicts", evaluator)}
+    verdicts: dict[str, dict[int, tuple[Any, ...]]] = {}  # and not their lines: those of many samples fill the memory
+    for line in run.rows("verdicts", evaluator):
+        verdicts.setdefault(line["problem"], {})[line["index"]] = _judged(line)
     found: dict[str, dict[int, ReportSample]] = {}
     for row in run.rows("samples", evaluator):
-        verdict = verdicts.get((row["problem"], row["index"]), {})
-        found.setdefault(row["problem"], {})[row["index"]] = _sample(row, verdict)
+        judged = verdicts.get(row["problem"], {}).get(row["index"], NOT_JUDGED)
+        found.setdefault(row["problem"], {})[row["index"]] = _sample(row, judged)
     return {problem: [of[i] for i in sorted(of)] for problem, of in found.items()}
 
 
-def _sample(row: Mapping[str, Any], verdict: Mapping[str, Any]) -> ReportSample:
+def _judged(verdict: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a page shows of a verdict: the fields `JUDGED` of a sample."""
+    return (
+        sys.intern(str(verdict.get("status", NOT_JUDGED[0]))),
+        str(verdict.get("detail", "")),
+        int(_number(verdict, "tests_passed")),
+        int(_number(verdict, "tests")),
+        failed_tests(verdict),
+        _number(verdict, "cpu_seconds") if "cpu_seconds" in verdict else None,
+    )
+
+
+def _sample(row: Mapping[str, Any], judged: tuple[Any, ...]) -> ReportSample:
     drafts = row.get("extra", {}).get("drafts")
     heads, characters = (drafts.get("heads"), drafts.get("characters")) if isinstance(drafts, dict) else ("", None)
     spans = tuple(characters) if isinstance(characters, list) and all(type(n) is int for n in characters) else ()
@@ -172,18 +189,13 @@ def _sample(row: Mapping[str, Any], verdict: Mapping[str, Any]) -> ReportSample:
     return ReportSample(
         index=row["index"],
         code=code,
-        status=verdict.get("status", "not judged"),
-        detail=str(verdict.get("detail", "")),
         tokens=int(_number(row, "tokens")),
         seconds=_number(row, "seconds"),
-        tests_passed=int(_number(verdict, "tests_passed")),
-        tests=int(_number(verdict, "tests")),
-        failed=failed_tests(verdict),
         cut=row.get("finish_reason") == "length",
-        judged=_number(verdict, "cpu_seconds") if "cpu_seconds" in verdict else None,
         completion=completion if isinstance(completion, str) and (drawn or not code) else "",
         heads=str(heads) if drawn else "",
         characters=spans if drawn else (),
+        **dict(zip(JUDGED, judged, strict=True)),
     )
 
 
