@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent
 
@@ -26,6 +27,9 @@ _MEASURED = re.compile(
 
 # Tests run side by side, and so do the commands they start: torch's own threads would only fight over the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 # No test asks the real hub. huggingface_hub reads this once, when it is imported, which may be before any fixture runs.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
