@@ -105,6 +105,7 @@ def inside(count: int) -> dict[str, float]:
         result: dict[str, float] = json.loads(text)
         return result
     walls, _ = zygote._build_walls(outside, found, lockdown.open_proc())
+    walls.calls.install()
     gc.collect()
     gc.freeze()
     costs = {}

@@ -174,5 +174,6 @@ def f():
             pass
     return watched, found
 """
-    outcome = judge.submit(program, CallTests(tests=("assert f() == ([], [0o14])",))).result()
+    seen = [] if judge.level == "strict" else [0o14]  # its channel, which it cannot look at behind walls
+    outcome = judge.submit(program, CallTests(tests=(f"assert f() == ([], {seen})",))).result()
     assert outcome.passed, outcome

@@ -159,6 +159,8 @@ def f(x):
 
 @pytest.mark.parametrize("kind", HIDDEN_MEMORY)
 def test_memory_that_processes_hold_in_other_ways_counts(kind: str, judge: SandboxJudge) -> None:
+    if kind.startswith("sockets") and judge.level == "strict":
+        pytest.skip("there are none: pairs are pipes, of which the kernel lets nobody hold much")
     outcome = judge.submit(HIDDEN_MEMORY[kind] + HOLD, SMALL).result()
     assert outcome.status == "memory", outcome
 

@@ -87,8 +87,6 @@ class SandboxJudge:
         """A fresh pair whose walls have been tried, layer by layer. Raises JudgeError naming those that do not hold, or a
         package that a program cannot import."""
         pair = self._start()
-        if self.level == "strict" and pair.libraries:
-            libraries.warm(pair.libraries)
         if pair.facts["open to tests"]:
             if self.level == "strict":
                 self.close_pair(pair)

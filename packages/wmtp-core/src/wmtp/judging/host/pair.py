@@ -21,6 +21,7 @@ from wmtp.judging.host.packages import Package
 from wmtp.judging.host.watch import PATIENCE_FACTOR, Watch
 from wmtp.judging.sandbox import process_tree
 from wmtp.judging.sandbox.libraries import Libraries
+from wmtp.judging.sandbox.root import Entry, Shared
 from wmtp.judging.wire import channel, frames
 
 START_SECONDS = 60.0
@@ -45,6 +46,8 @@ _BOOT = (
 
 _FOUND: dict[tuple[Package, ...], Libraries] = {}
 """Packages → what programs may read then: every zygote of this process asks for the same."""
+_ROOTS: dict[tuple[Package, ...], Shared] = {}
+"""Packages → the root with copies of it, which lasts as long as this process: every zygote at strict mounts the same."""
 
 
 class PairDied(Exception):  # noqa: N818
@@ -55,8 +58,10 @@ class Overlong(Exception):  # noqa: N818
     """The checker is busy beyond every limit with what a program answered."""
 
 
-def _interpreter(module: str, processor: int, *descriptors: int) -> subprocess.Popen[bytes]:
+def _interpreter(module: str, processor: int, *descriptors: int, lent: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
     """A bare interpreter (no site-packages, nothing of our environment) that runs `main` of a module of this package.
+
+    It finds `descriptors` among its arguments, and those that are `lent` under their numbers.
 
     It and all that it starts stay on one processor. Zygote, checker and child take turns, so they lose nothing by it, and a
     message that wakes its reader on another processor costs both of them more than what it says.
@@ -76,7 +81,7 @@ def _interpreter(module: str, processor: int, *descriptors: int) -> subprocess.P
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=None if os.environ.get("WMTP_JUDGE_STDERR") else subprocess.DEVNULL,
-        pass_fds=descriptors,
+        pass_fds=(*descriptors, *lent),
         cwd="/",
         start_new_session=True,
     )
@@ -102,6 +107,8 @@ class Pair:
         self._packages = [entry for package in packages for entry in package.entries]
         self.libraries: Libraries | None = _FOUND.get(packages)
         self._key = packages
+        self._root = _ROOTS.get(packages) if self._strict else None
+        self._lent = (self._root.mount,) if self._root else ()
         self._links = "" if self._strict or not packages else tempfile.mkdtemp(prefix="wmtp-packages-")
         for entry in self._packages if self._links else ():
             os.symlink(entry, os.path.join(self._links, os.path.basename(entry)))
@@ -111,7 +118,7 @@ class Pair:
         try:
             with control, checkers:
                 with theirs:
-                    self._processes.append(_interpreter("sandbox.zygote", processor, theirs.fileno()))
+                    self._processes.append(_interpreter("sandbox.zygote", processor, theirs.fileno(), lent=self._lent))
                 self._zygote = self._processes[0].pid
                 self.facts = self._introduce(control, level, number)
                 if self._strict:  # only a place to build the new root on: gone now, so that no kill -9 leaves it behind
@@ -127,11 +134,19 @@ class Pair:
         control.settimeout(START_SECONDS)
         options = {
             "level": level, "scratch": self._scratch, "number": number, "packages": self._packages, "links": self._links,
-            "libraries": self.libraries, "tmpfs_mib": TMPFS_MIB, "file_mib": FILE_MIB, "processes": PROCESSES, "files": FILES,
+            "libraries": self.libraries, "root": self._root,
+            "tmpfs_mib": TMPFS_MIB, "file_mib": FILE_MIB, "processes": PROCESSES, "files": FILES,
         }  # fmt: skip
         try:
             control.send(json.dumps(options).encode())
-            answer = json.loads(control.recv(65536) or b"{}")
+            data, descriptors, _, _ = socket.recv_fds(control, 65536, 1)
+            if descriptors:
+                bound = [Entry(*entry) for entry in json.loads(data)["bound"]]
+                kept = _ROOTS.setdefault(self._key, Shared(descriptors[0], bound))
+                if kept.mount != descriptors[0]:  # another thread was first
+                    os.close(descriptors[0])
+                data = control.recv(65536)
+            answer = json.loads(data or b"{}")
         except OSError as error:
             raise PairDied(f"the zygote does not start: {error}") from None
         finally:

@@ -120,28 +120,6 @@ def contains(path: str) -> bool:
     )
 
 
-def _files(folders: Iterable[str], hidden: Iterable[str]) -> Iterator[str]:
-    away = set(hidden)
-    waiting = list(folders)
-    for folder in waiting:  # grows while we go
-        with contextlib.suppress(OSError), os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    if entry.path not in away:
-                        waiting.append(entry.path)
-                elif entry.is_file(follow_symlinks=False):
-                    yield entry.path
-
-
-def warm(libraries: Libraries) -> None:
-    """Has the kernel read every file that programs may: how long a read takes then tells nobody what was read before."""
-    for path in (*_files(libraries.folders, libraries.hidden), *libraries.shared_objects):
-        with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
-            os.close(descriptor)
-
-
 def modules() -> str:
     """A digest of the names of all modules that a program can import without `judging.packages`."""
     import hashlib  # which loads libcrypto: every child of a zygote that had it would pay for its areas

@@ -11,7 +11,7 @@ import os
 import resource
 import struct
 
-from wmtp.judging.sandbox import landlock, libraries
+from wmtp.judging.sandbox import landlock, libraries, root
 from wmtp.judging.sandbox.landlock import check, syscall
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -27,7 +27,6 @@ WORK = "/box/tmp"  # the only writable folder inside, where /tmp leads; each pro
 _BOX = "/box"
 STDIN = "/box/tmp/stdin"  # where /dev/stdin leads: there is no /proc in which to find it
 PACKAGES = "/packages"  # distributions that candidates may import, if any
-CANARY = "/canary"  # readable by mode, forbidden by Landlock: shows that Landlock holds
 _DEVICES = ("/dev/null", "/dev/urandom", "/dev/random")  # /dev/zero, mapped, would be memory that nobody sees
 
 
@@ -45,45 +44,36 @@ def _set_mount(path: str, attributes: int, *, recursive: bool) -> None:
     check(result, f"mount_setattr {path}")
 
 
-def _bind_file(path: str, target: str) -> None:
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    with open(target, "w", encoding="ascii"):
-        pass
-    _mount(path, target, None, _BIND)
+def _new_root(found: libraries.Libraries, wanted: root.Plan) -> int:
+    """A root with libraries and packages, places for three devices, and an empty /tmp."""
+    links = {"/tmp": WORK, "/dev/stdin": STDIN}
+    for name in ("/lib", "/lib64"):  # where the loader looks, which on merged systems are links into /usr
+        if os.path.islink(name):
+            links[name] = os.readlink(name)
+    return root.make(wanted, found.hidden, ("/proc", "/dev", WORK, PACKAGES), _DEVICES, links)
 
 
-def _build_root(where: str, found: libraries.Libraries, packages: list[str]) -> None:
-    """A new root under the empty folder `where`: libraries and three devices bound read-only, and an empty /tmp."""
-    _mount("tmpfs", where, "tmpfs", _NOSUID | _NODEV, "size=1m,nr_inodes=1024,mode=0755")
-    for name in ("lib", "lib64"):  # where the loader looks, which on merged systems are links into /usr
-        if os.path.islink(f"/{name}"):
-            os.symlink(os.readlink(f"/{name}"), f"{where}/{name}")
-    for path in found.folders:
-        os.makedirs(where + path, exist_ok=True)
-        _mount(path, where + path, None, _BIND)
-    for path in found.hidden:
-        _mount("tmpfs", where + path, "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC, "size=4k,nr_inodes=2,mode=0555")
-    for path in found.shared_objects:
-        _bind_file(path, where + path)
-    for path in _DEVICES:
-        _bind_file(path, where + path)
-    os.symlink(STDIN, where + "/dev/stdin")
-    os.mkdir(where + PACKAGES)
-    for path in packages:
-        target = f"{where}{PACKAGES}/{os.path.basename(path)}"
-        if os.path.isdir(path):
-            os.mkdir(target)
-            _mount(path, target, None, _BIND)
+def _build_root(
+    where: str, found: libraries.Libraries, packages: list[str], shared: root.Shared | None
+) -> root.Shared | None:
+    """Mounts a root on the empty folder `where`: `shared`, if that can be had, or a new one, which is returned if others
+    can have it too."""
+    made = None
+    if shared and root.lay(shared.mount, where):
+        bound = shared.bound
+    else:
+        wanted = root.plan(found, packages, PACKAGES)
+        mount, bound = _new_root(found, wanted), wanted.bound
+        if root.lay(mount, where):
+            made = root.Shared(mount, bound)
         else:
-            _bind_file(path, target)
-    with open(where + CANARY, "w", encoding="ascii") as canary:
-        canary.write("seen")
-    for folder in ("proc", "old", _BOX[1:], WORK[1:]):
-        os.mkdir(f"{where}/{folder}")
-    os.symlink(WORK, where + "/tmp")
+            root.move(mount, where)
+    for path, target in (*bound, *zip(_DEVICES, _DEVICES, strict=True)):
+        _mount(path, where + target, None, _BIND)
+    return made
 
 
-_TAKEN = ("/tmp", "/proc", "/dev", _BOX, PACKAGES, CANARY, "/old")
+_TAKEN = ("/tmp", "/proc", "/dev", _BOX, PACKAGES, root.CANARY)
 
 
 def check_places(found: libraries.Libraries) -> None:
@@ -100,10 +90,10 @@ def _enter_root(where: str, *, keep_proc: bool) -> None:
     if keep_proc:  # needed once more, to map the uid; covered later
         _mount("/proc", f"{where}/proc", None, _BIND | _REC)
     os.chdir(where)
-    check(syscall(_PIVOT_ROOT[os.uname().machine], ctypes.c_char_p(b"."), ctypes.c_char_p(b"old")), "pivot_root")
+    here = ctypes.c_char_p(b".")
+    check(syscall(_PIVOT_ROOT[os.uname().machine], here, here), "pivot_root")
+    check(_libc.umount2(b".", 2), "umount old root")  # which lies on the new one
     os.chdir("/")
-    check(_libc.umount2(b"/old", 2), "umount old root")
-    os.rmdir("/old")
 
 
 def _mapped() -> tuple[int, int]:
@@ -120,9 +110,12 @@ def _unused_uid(number: int) -> int:
     return top - 2 - number % min(60_000, max(1, length - 1))
 
 
-def enter_namespaces(scratch: str, number: int, found: libraries.Libraries, packages: list[str]) -> None:
+def enter_namespaces(
+    scratch: str, number: int, found: libraries.Libraries, packages: list[str], shared: root.Shared | None = None
+) -> root.Shared | None:
     """Moves this process into namespaces and a root of its own. `scratch`: an empty folder to mount on; `packages`: files and
-    folders to bind below /packages.
+    folders to be found below /packages; `shared`: a root that was returned to an earlier worker. Returns a new one, if it can
+    be shared.
 
     As root, the root is built first and the uid dropped before the user namespace is made: a mapped uid 0 outside would
     void RLIMIT_NPROC, and an interpreter under a closed home would be out of reach afterwards. The caller forks next; the
@@ -135,7 +128,7 @@ def enter_namespaces(scratch: str, number: int, found: libraries.Libraries, pack
         uid = _unused_uid(number)
         check(_libc.unshare(_NEWNS), "unshare(mount)")
         _mount("none", "/", None, _REC | _PRIVATE)
-        _build_root(scratch, found, packages)
+        made = _build_root(scratch, found, packages, shared)
         _enter_root(scratch, keep_proc=True)
         try:
             os.setgroups([])
@@ -155,14 +148,25 @@ def enter_namespaces(scratch: str, number: int, found: libraries.Libraries, pack
             file.write(text)
     _mount("none", "/", None, _REC | _PRIVATE)
     if not as_root:
-        _build_root(scratch, found, packages)
+        made = _build_root(scratch, found, packages, shared)
         _enter_root(scratch, keep_proc=True)
+    return made
 
 
 def seal_root() -> None:
     """Covers /proc and makes everything read-only. Run as pid 1."""
     _mount("tmpfs", "/proc", "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC, "size=4k,nr_inodes=2,mode=0555")
     _set_mount("/", 0x1 | 0x2, recursive=True)  # RDONLY | NOSUID
+
+
+def close_streams() -> None:
+    """Opens the standard streams anew where they lead to nothing: they were opened outside, where whoever has a descriptor may
+    set the times of /dev/null, for the next program to see."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in range(3):
+        if os.fstat(number).st_rdev == os.fstat(null).st_rdev:
+            os.dup2(null, number)
+    os.close(null)
 
 
 def mount_work(tmpfs_mib: int) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 from wmtp.judging.sandbox import candidate, hot_pages, lockdown
 from wmtp.judging.wire import channel, codec, frames
 
+_pipe, _socketpair = os.pipe, socket.socketpair  # which programs lack later (`pipes`)
 TIMES = 50
 PATIENCE_SECONDS = 5.0
 _CASES = """import os, sys, _weakref
@@ -123,9 +124,9 @@ def _watched(one: One, proc: int, play: Play) -> set[int]:
 
 
 def _seen(one: One, proc: int, play: Play) -> bytes:
-    control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours, childs = socket.socketpair()
-    told, tell = os.pipe()
+    control, theirs = _socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, childs = _socketpair()
+    told, tell = _pipe()
     zygote = os.readlink("self", dir_fd=proc)
     player = lockdown.fork()
     if player == 0:

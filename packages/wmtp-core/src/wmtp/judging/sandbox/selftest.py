@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wmtp.judging.sandbox import candidate, lockdown
+from wmtp.judging.sandbox import candidate, lockdown, root
 
 
 def _fails_with(numbers: tuple[int, ...], action: Callable[[], object]) -> str:
@@ -76,7 +76,7 @@ def probe(limits: Mapping[str, Any]) -> dict[str, str]:
         "pid namespace": lambda: "" if os.getpid() < 1000 and os.getppid() == 1 else "pids of the host are in sight",
         "own root": _file_system,
         "work folder": _work_folder,
-        "landlock": lambda: _fails_with((errno.EACCES,), lambda: open(lockdown.CANARY)),  # noqa: SIM115
+        "landlock": lambda: _fails_with((errno.EACCES,), lambda: open(root.CANARY)),  # noqa: SIM115
         "seccomp": lambda: _fails_with((errno.EPERM,), lambda: os.memfd_create("probe")),
         "capabilities": lambda: "" if lockdown.capabilities() == 0 else "some are left",
         "resource limits": lambda: _limits(limits),

@@ -23,7 +23,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wmtp.judging.sandbox import candidate, first_steps, folders, lockdown, watchdog
+from wmtp.judging.sandbox import candidate, first_steps, folders, lockdown, pipes, watchdog
 from wmtp.judging.wire import channel, frames
 
 _finalize = ctypes.pythonapi.PyObject_CallFinalizer
@@ -51,25 +51,28 @@ def serve(
         return
     channel.send(sock, frames.READY)
     folder = os.getcwd()
-    _open_streams()
+    printed = _open_streams()
     main = [candidate.new_main("__main__")]
     main[0].__dict__["__loader__"] = candidate.Source(payload.decode("utf-8", "surrogatepass"))
     if pin:
         pin()
     while True:
         _, data = channel.receive(sock, candidate.FRAME_LIMIT)
-        head, output = _run_case(code, main, data, limits, deaths, sweep)
+        head, output = _run_case(code, main, data, limits, deaths, sweep, printed)
         folders.empty(folder)
         channel.send(sock, frames.RAN, json.dumps(head).encode() + b"\0" + output)
 
 
-def _open_streams() -> None:
-    """The standard streams of all cases, made once: a case's child finds its own descriptors under the same numbers.
+def _open_streams() -> tuple[int, int]:
+    """The standard streams of all cases, made once → where what they print is read, out and err. A case's child finds its own
+    file as descriptor 0.
 
     They are made over what a case has there, a file and two pipes, since streams remember what they can do.
     """
-    for number, descriptor in enumerate((_new_file(".stdin", b""), os.pipe()[1], os.pipe()[1])):
+    (out, out_end), (err, err_end) = pipes.make("."), pipes.make(".")
+    for number, descriptor in enumerate((_new_file(".stdin", b""), out_end, err_end)):
         os.dup2(descriptor, number)
+        os.close(descriptor)
     os.unlink(".stdin")
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8")  # type: ignore[misc]
     sys.stdout = sys.__stdout__ = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8")  # type: ignore[misc]
@@ -81,6 +84,7 @@ def _open_streams() -> None:
     ]  # fmt: skip
     for stream, name, mode in named:  # as CPython has them
         stream.buffer.raw.name, stream.mode = name, mode
+    return out, err
 
 
 def _new_file(name: str, data: bytes) -> int:
@@ -100,29 +104,25 @@ def _run_case(
     limits: Mapping[str, Any],
     deaths: watchdog.Deaths,
     sweep: Callable[[], float],
+    printed: tuple[int, int],
 ) -> tuple[dict[str, Any], bytes]:
     """One run → (how it ended, what it printed). `main` holds the program's module, of which its child lets go at the end."""
     name = limits["input_file"] or limits["stdin"] or ".stdin"
     stdin = _new_file(name, data)
     if name == ".stdin":
         os.unlink(name)  # the program reads it as descriptor 0, and its folder looks empty
-    out, out_end = os.pipe()
-    err, err_end = os.pipe()
-    steps = [first_steps.copied(*pair) for pair in ((stdin, 0), (out_end, 1), (err_end, 2))]
-    steps += [*first_steps.no_descriptors(), *limits["steps"]]
+    steps = [first_steps.copied(stdin, 0), *first_steps.no_descriptors(), *limits["steps"]]
     pid = lockdown.fork()
     if pid == 0:
         first_steps.take(steps)
         _run_program(code, main)  # does not return
-    for descriptor in (stdin, out_end, err_end):
-        os.close(descriptor)
+    os.close(stdin)
     until = watchdog.Watchdog(pid, limits["cpu"])
-    stopped, output, errors = _drain(pid, deaths, out, err, until, limits["output_mib"] << 20)
+    stopped, output, errors = _drain(pid, deaths, *printed, until, limits["output_mib"] << 20)
     os.kill(pid, signal.SIGKILL) if stopped else None
     _, status, usage = os.wait4(pid, 0)
     cpu = usage.ru_utime + usage.ru_stime + sweep()
-    for descriptor in (out, err):
-        os.close(descriptor)
+    _empty(printed)
     if name == limits["stdin"]:
         with contextlib.suppress(OSError):
             os.unlink(name)
@@ -164,14 +164,21 @@ def _drain(
                 ended = watchdog.has_ended(pid)
                 continue
             piece = os.read(descriptor, 1 << 16)
-            if not piece:
-                poll.unregister(descriptor)
-            elif descriptor == out:
+            if descriptor == out:
                 output += piece
                 if len(output) > cap:
                     return "flooded", b"", errors
             else:
                 errors = (errors + piece)[-ERROR_TAIL:]
+
+
+def _empty(printed: tuple[int, int]) -> None:
+    """Readies the pipes for the next case: nothing of what has just been killed is in them, and they block again."""
+    while any(select.select(printed, (), (), 0)):
+        for descriptor in select.select(printed, (), (), 0)[0]:
+            os.read(descriptor, 1 << 20)
+    for number in (1, 2):
+        os.set_blocking(number, True)
 
 
 def _run_program(code: types.CodeType, main: list[types.ModuleType]) -> None:

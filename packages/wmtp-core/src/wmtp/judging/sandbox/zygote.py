@@ -25,7 +25,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from wmtp.judging.sandbox import (
     areas,
@@ -38,8 +38,10 @@ from wmtp.judging.sandbox import (
     large_folios,
     libraries,
     lockdown,
+    pipes,
     process_tree,
     rehearsal,
+    root,
     seccomp,
     selftest,
     stdin_programs,
@@ -74,6 +76,7 @@ class Zygote:
         walls: Walls | None,
         rules: int | None,
         server: candidate.Server,
+        sock: _socket.socket,
         keepers: Keepers | None = None,
     ) -> None:
         self._control, self._folder, self._deaths = control, folder, deaths
@@ -82,7 +85,7 @@ class Zygote:
         self._poll.register(deaths.descriptor, select.POLLIN)
         self._walls = walls
         self._baseline = baseline
-        self._server = server
+        self._server, self._sock = server, sock
         self._keepers = keepers
         self._own: list[first_steps.Step] = [first_steps.own_session()]
         if rules is not None:
@@ -110,23 +113,22 @@ class Zygote:
 
     def _steps(self, request: dict[str, Any], descriptor: int) -> list[first_steps.Step]:
         """What the child does first. The keeper of a stdin program watches over children of its own, and has no limits."""
+        own, kept = [first_steps.copied(descriptor, candidate.CHANNEL), *self._own], [candidate.CHANNEL]
         if request["mode"] != "stdio":
-            return [*self._own, *first_steps.no_descriptors(descriptor), *request["limits"]["steps"]]
-        rings = [self._keepers.ring] if self._keepers else []
-        return [*self._own, *first_steps.no_descriptors(descriptor, self._deaths.descriptor, *rings)]
+            return [*own, *first_steps.no_descriptors(*kept), *request["limits"]["steps"]]
+        kept += [self._deaths.descriptor, *([self._keepers.ring] if self._keepers else [])]
+        return [*own, *first_steps.no_descriptors(*kept)]
 
     def _one(self, request: dict[str, Any], descriptor: int) -> bytes:
         self._folder.enter(keeping=request["mode"] == "call")
         if self._walls:
             self._walls.next_pid()
         self._deaths.clear()
-        # The C type: every page that a child touches is a fault.
-        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
         steps = self._steps(request, descriptor)
         pid = lockdown.fork()
         if pid == 0:
-            self._child(request, sock, steps)  # does not return
-        sock.close()
+            self._child(request, self._sock, steps)  # does not return
+        os.close(descriptor)
         # The keeper of stdin programs goes on for as long as there are cases; it looks at the CPU of each.
         stopped = self._await(pid, request["limits"]["cpu"] if request["mode"] == "call" else math.inf)
         status, cpu, peak = self._sweep(pid)
@@ -260,6 +262,7 @@ class Walls(NamedTuple):
 
     rules: int
     last_pid: int | None
+    calls: seccomp.Ready
 
     def next_pid(self) -> None:
         """Every program gets the same pid, and so do those that it starts. Where that cannot be had, no zygote serves two."""
@@ -268,15 +271,18 @@ class Walls(NamedTuple):
 
 
 def _build_walls(outside: dict[str, str], found: libraries.Libraries, proc: int | None) -> tuple[Walls, dict[str, str]]:
-    """Everything of the strict level, in the process that becomes pid 1. Returns the facts that its self-test needs, too."""
+    """Everything of the strict level, its filter only made ready. Returns the facts that its self-test needs, too."""
     interfaces = [name for _, name in socket.if_nameindex()]
     inside = lockdown.namespace_ids()
     shared = [name for name in lockdown.NAMESPACES if inside[name] == outside[name]]
     last_pid = None if proc is None else lockdown.open_last_pid(proc)
     lockdown.seal_root()
-    walls = Walls(lockdown.file_rules(found), last_pid)
+    lockdown.close_streams()
+    pipes.replace()
+    walls = Walls(
+        lockdown.file_rules(found), last_pid, seccomp.Ready(seccomp.program(os.uname().machine, candidate.CHANNEL))
+    )
     lockdown.keep_mounting()
-    seccomp.install(seccomp.program(os.uname().machine))
     return walls, {"interfaces": ",".join(interfaces), "shared": ",".join(shared)}
 
 
@@ -289,7 +295,9 @@ def _settle(
     strict = options["level"] == "strict"
     if strict:
         outside = lockdown.namespace_ids()
-        lockdown.enter_namespaces(options["scratch"], options["number"], found, options["packages"])
+        shared = options["root"] and root.Shared(*options["root"])
+        made = lockdown.enter_namespaces(options["scratch"], options["number"], found, options["packages"], shared)
+        root.hand_over(control, made, shared)
         first = os.fork()
         if first:
             # Stays outside the pid namespace only to be its parent: if this dies, the kernel kills pid 1 and the rest.
@@ -306,6 +314,11 @@ def _settle(
     if options["packages"]:
         sys.path.append(lockdown.PACKAGES if strict else options["links"])
     return walls, facts, proc
+
+
+def _give_up(control: socket.socket, error: OSError) -> NoReturn:
+    control.send(json.dumps({"failed": str(error)}).encode())
+    os._exit(3)
 
 
 def main(descriptor: int) -> None:
@@ -328,8 +341,7 @@ def main(descriptor: int) -> None:
     try:
         walls, facts, proc = _settle(control, options, found)
     except OSError as error:
-        control.send(json.dumps({"failed": str(error)}).encode())
-        os._exit(3)
+        _give_up(control, error)
     lockdown.limit_all(output=options["file_mib"] << 20, processes=options["processes"], files=options["files"])
     random.seed(0)  # programs start with this state, whichever zygote they come from, so that verdicts repeat
     gc.collect()
@@ -344,8 +356,14 @@ def main(descriptor: int) -> None:
         walls=walls,
         rules=walls.rules if walls else landlock.signal_rules(),
         server=candidate.Server(),
+        sock=candidate.reserved(control),
     )
     keepers = _pin(rings, proc, functools.partial(_Stage, **make.keywords))
+    try:
+        if walls:  # not before: the rehearsal needs sockets and pipes
+            walls.calls.install()
+    except OSError as error:
+        _give_up(control, error)
     control.send(json.dumps({"ready": facts, "libraries": found}).encode())
     make(control, keepers=keepers).loop()
     os._exit(0)
