@@ -65,11 +65,6 @@ _CHANNEL = re.compile(
 _CALL_AS_TEXT = re.compile(r"assistantcommentary to=[\w.]+ ?(?:json|code)?")
 
 
-def marks_of_template(template: str) -> tuple[Marks, ...]:
-    """The families' marks that a chat template writes or looks for."""
-    return tuple(m for m in FAMILIES if m.opening in template or m.closing in template)
-
-
 def opened_by(prompt: str, marks: Sequence[Marks] = FAMILIES) -> bool:
     """Whether a prompt ends inside thinking, because the template opened it for the model."""
     tail = prompt[-200:].rstrip()

@@ -8,7 +8,6 @@ beside the model.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import mmap
 import pickle
 import zipfile
@@ -323,12 +322,6 @@ def _materialise_buffers(model: MtpLlamaForCausalLM, device: str) -> None:
     """Buffers (rotary frequencies) are computed, not stored: made anew on the real device."""
     rotary = type(model.model.rotary_emb)(config=model.config)
     model.model.rotary_emb = rotary.to(device)
-
-
-def weights_digest(path: Path) -> str:
-    """sha256 of a weights file, by its bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_tokenizer(folder: Path, vocabulary: int) -> Any:

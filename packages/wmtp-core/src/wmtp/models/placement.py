@@ -22,12 +22,6 @@ def input_device(model: Any) -> torch.device:
     return first
 
 
-def is_spread(model: Any) -> bool:
-    """Whether its parts lie on several devices, or are brought from elsewhere when they are run."""
-    places = {parameter.device for parameter in model.parameters()}
-    return len(places) > 1 or any(device.type == "meta" for device in places)
-
-
 def tensors_of(model: Any) -> Iterator[tuple[str, Tensor]]:
     """Names and tensors of a state, in order of name; what lies elsewhere is brought here one module at a time."""
     held = dict(model.state_dict())
