@@ -22,6 +22,7 @@ Step = tuple[Callable[..., int | None], tuple[int, ...]]
 
 DESCRIPTORS = 256
 _SETS_BYTES = 128
+_F_SETFL = 4
 _libc = ctypes.PyDLL(None)  # keeps the interpreter's lock: letting go of it writes pages too
 
 
@@ -32,6 +33,7 @@ def _function(name: str, arguments: int) -> Callable[..., int]:
 
 
 _capset, _syscall, _setsid = _function("capset", 2), _function("syscall", 3), _function("setsid", 0)
+_fcntl = _function("fcntl", 3)
 _sigprocmask, _setrlimit, _dup2 = _function("sigprocmask", 3), _function("setrlimit", 2), _function("dup2", 2)
 _close_range: Callable[..., int | None] = (
     _function("close_range", 3)
@@ -65,6 +67,11 @@ def own_session() -> Step:
 
 def copied(descriptor: int, to: int) -> Step:
     return _dup2, (descriptor, to)
+
+
+def blocking(descriptor: int) -> Step:
+    """Whoever had this pipe before may have asked for the opposite."""
+    return _fcntl, (descriptor, _F_SETFL, 0)
 
 
 def no_descriptors(*kept: int) -> list[Step]:

@@ -111,7 +111,8 @@ def _run_case(
     stdin = _new_file(name, data)
     if name == ".stdin":
         os.unlink(name)  # the program reads it as descriptor 0, and its folder looks empty
-    steps = [first_steps.copied(stdin, 0), *first_steps.no_descriptors(), *limits["steps"]]
+    steps = [first_steps.copied(stdin, 0), first_steps.blocking(1), first_steps.blocking(2)]
+    steps += [*first_steps.no_descriptors(), *limits["steps"]]
     pid = lockdown.fork()
     if pid == 0:
         first_steps.take(steps)
@@ -121,8 +122,10 @@ def _run_case(
     stopped, output, errors = _drain(pid, deaths, *printed, until, limits["output_mib"] << 20)
     os.kill(pid, signal.SIGKILL) if stopped else None
     _, status, usage = os.wait4(pid, 0)
-    cpu = usage.ru_utime + usage.ru_stime + sweep()
-    _empty(printed)
+    beside = sweep()
+    cpu = usage.ru_utime + usage.ru_stime + beside
+    if beside:
+        _empty(printed)
     if name == limits["stdin"]:
         with contextlib.suppress(OSError):
             os.unlink(name)
@@ -173,12 +176,10 @@ def _drain(
 
 
 def _empty(printed: tuple[int, int]) -> None:
-    """Readies the pipes for the next case: nothing of what has just been killed is in them, and they block again."""
-    while any(select.select(printed, (), (), 0)):
-        for descriptor in select.select(printed, (), (), 0)[0]:
+    """Readies the pipes for the next case where others have been killed that could still write to them."""
+    while any(found := select.select(printed, (), (), 0)):
+        for descriptor in found[0]:
             os.read(descriptor, 1 << 20)
-    for number in (1, 2):
-        os.set_blocking(number, True)
 
 
 def _run_program(code: types.CodeType, main: list[types.ModuleType]) -> None:
