@@ -228,7 +228,7 @@ class _Parts:
         _must(set(router._parameters) == {"weight"} and not router._modules and router.num_experts % 4 == 0)
         _must(experts.has_gate and not (experts.has_bias or experts.is_transposed or experts._is_expert_parallel))
         _must(experts.is_concatenated and not experts.has_post_expert_norm)
-        _must(ACTIVATIONS[type(experts.act_fn).__name__] == self.numbers["gelu"])
+        _must(ACTIVATIONS.get(type(experts.act_fn).__name__) == self.numbers["gelu"])
         count, wide = router.num_experts, experts.down_proj.shape[-1]
         _must(not wide % 16 and 0 < router.top_k <= count)
         self.numbers |= {"experts": count, "each": router.top_k, "expert_inner": wide}
