@@ -65,6 +65,38 @@ def test_a_folder_that_nobody_touches_does_not_tell_how_long_it_has_been_so(stri
     assert outcome.passed, outcome
 
 
+USED = """
+import mmap
+room = mmap.mmap(-1, COUNT * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE)
+for at in range(0, len(room), mmap.PAGESIZE): room[at] = 1
+def f(): return 1
+"""
+SEARCH = """
+import ctypes, os, struct, sys
+here, there = os.pipe()
+write = ctypes.CDLL(None).write
+def f(wanted):
+    found, some = 0, (object(), sys.modules, f, 12345678, [1], 1.5 * wanted, "x" * wanted)
+    for page in (page for arena in {id(one) >> 20 for one in some} for page in range(arena << 20, arena + 1 << 20, 4096)):
+        if write(there, ctypes.c_void_p(page), ctypes.c_size_t(4096)) == 4096:
+            data = os.read(here, 4096)
+            places = [at for at in range(0, 4076, 8) if data[at : at + 16] == struct.pack("=Qq", id(int), 1)]
+            found += sum(0 <= struct.unpack_from("=I", data, at + 16)[0] - wanted < 400 for at in places)
+    return found
+"""
+
+
+def test_what_a_program_used_stands_in_no_memory_of_the_next(strict: SandboxJudge) -> None:
+    """The count of its page faults, which it chooses, among the numbers that the zygote holds: as many as after another one."""
+    seen = []
+    for count in (22_600, 26_100):
+        assert strict.submit(USED.replace("COUNT", str(count)), CallTests(tests=("assert f() == 1",))).result().passed
+        outcome = strict.submit(SEARCH, CallTests(tests=("raise ValueError(f(22600))",))).result()
+        seen.append(outcome.detail)
+    assert "ValueError" in seen[0], seen
+    assert seen[0] == seen[1]
+
+
 def test_all_that_can_be_read_is_in_memory(strict: SandboxJudge) -> None:
     """Where a name that was looked for in vain is not remembered, and no page is nearer than another."""
     look = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import json
+import os
 import signal
 import socket
 import sys
@@ -34,9 +35,16 @@ class Child:
         self.sock.close()  # only now: a child that saw it would wake up to leave by itself, and it is killed anyway
         if len(report) != channel.REPORT.size:
             raise channel.Closed("the zygote is gone")
-        status, cpu, peak, spent = channel.REPORT.unpack(report)
+        status, *usage, beside, spent = channel.REPORT.unpack(report)
+        cpu = usage[0] + usage[2] + (usage[1] + usage[3]) / 1e6 + beside  # user's and system's, each as s and µs
         wall = time.monotonic() - self._started
-        return {"exit": status, "cpu": cpu, "peak_mib": peak, "wall": wall, "spent": spent}
+        return {
+            "exit": os.waitstatus_to_exitcode(status),
+            "cpu": cpu,
+            "peak_mib": usage[4] / 1024,
+            "wall": wall,
+            "spent": spent,
+        }
 
 
 def _signal_name(number: int) -> str:

@@ -86,6 +86,7 @@ class Zygote:
         self._walls = walls
         self._baseline = baseline
         self._server, self._sock = server, sock
+        self._report = ctypes.create_string_buffer(channel.REPORT.size)
         self._keepers = keepers
         self._own: list[first_steps.Step] = [first_steps.own_session()]
         if rules is not None:
@@ -103,7 +104,9 @@ class Zygote:
                 continue
             if received != message:  # most programs have the same limits
                 message, request = received, self._complete(json.loads(received))
-            self._control.send(self._one(request, int.from_bytes(ancillary[0][2], sys.byteorder)))
+            self._one(request, int.from_bytes(ancillary[0][2], sys.byteorder))
+            self._control.send(self._report)
+            ctypes.memset(self._report, 0, channel.REPORT.size)
 
     def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
         limits = request["limits"]
@@ -119,7 +122,7 @@ class Zygote:
         kept += [self._deaths.descriptor, *([self._keepers.ring] if self._keepers else [])]
         return [*own, *first_steps.no_descriptors(*kept)]
 
-    def _one(self, request: dict[str, Any], descriptor: int) -> bytes:
+    def _one(self, request: dict[str, Any], descriptor: int) -> None:
         self._folder.enter(keeping=request["mode"] == "call")
         if self._walls:
             self._walls.next_pid()
@@ -131,13 +134,12 @@ class Zygote:
         os.close(descriptor)
         # The keeper of stdin programs goes on for as long as there are cases; it looks at the CPU of each.
         stopped = self._await(pid, request["limits"]["cpu"] if request["mode"] == "call" else math.inf)
-        status, cpu, peak = self._sweep(pid)
+        beside = self._sweep(pid)
         if self._keepers and request["mode"] == "stdio":
             hot_pages.unpin(self._keepers.ring)
-        report = channel.REPORT.pack(status, cpu, peak, not self._clean())
+        channel.REST.pack_into(self._report, channel.REST_AT, beside, not self._clean())
         if not stopped:
             self._await_stop()
-        return report
 
     def _await(self, pid: int, cpu: float) -> bool:
         """Waits until a program has to end: whether it is because the checker says so, and not by itself or for its CPU."""
@@ -185,16 +187,16 @@ class Zygote:
             return False
         return not self._walls or self._walls.last_pid is not None
 
-    def _sweep(self, pid: int) -> tuple[int, float, float]:
-        """Kills all that runs here and reaps it. CPU is that of every process reaped, the peak that of the first.
+    def _sweep(self, pid: int) -> float:
+        """Kills all that runs here and reaps it: the CPU of all but the first, whose usage goes into the report as it is. A
+        number that Python had made of it would stay in memory, for the next program to find.
 
         Most programs are one process. Nothing here grows with what a program has started: the next one could see that by where
         its objects lie.
         """
         os.kill(pid, signal.SIGKILL)  # not reaped yet, so its number is nobody else's
-        _, code, usage = os.wait4(pid, 0)
-        cpu = usage.ru_utime + usage.ru_stime + self._sweep_beside()
-        return os.waitstatus_to_exitcode(code), cpu, candidate.peak_mib(usage)
+        watchdog.reap(pid, self._report, channel.USAGE_AT)
+        return self._sweep_beside()
 
     def _sweep_beside(self) -> float:
         """Kills everything else that runs here, and reaps it: the CPU that it used. A keeper of cases spares itself by it;

@@ -9,9 +9,12 @@ PIECE = 1 << 16
 JOB_LIMIT = 1 << 30
 """Bytes of a frame between parent and checker."""
 HEAD = struct.Struct("=IB")
-REPORT = struct.Struct("=idd?")
-"""What a zygote says of a program that is over: exit status or minus the signal, CPU seconds, peak MiB, and whether this zygote
-cannot go on."""
+REPORT = struct.Struct("=i4x18qd?")
+"""What a zygote says of a program that is over: its status and its usage, as `wait4` tells them; CPU seconds of other processes
+that were left; and whether this zygote cannot go on."""
+USAGE_AT, REST_AT = 8, 152
+"""Where the usage begins, and where what the zygote adds."""
+REST = struct.Struct("=d?")
 
 
 class Closed(Exception):  # noqa: N818  (an event, not a fault)
