@@ -19,7 +19,7 @@ from wmtp.config.config import Config
 from wmtp.config.plain import to_plain, to_yaml
 from wmtp.config.recipe import Recipe
 from wmtp.contracts.engines import Engine, Sampling
-from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, OwnerRun
+from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, MetricValue, OwnerRun, Sample, Verdict
 from wmtp.contracts.judging import Judge, JudgeRequest
 from wmtp.contracts.loading import Resource
 from wmtp.contracts.specs import Listener
@@ -167,6 +167,7 @@ class RunDriver:
         self._engine = RunEngine(model, folder)
         self._judge = LazyJudge(self._open_judge)
         self._loaders: dict[str, DataLoader] = {}
+        self._imports_began = False
 
     def _moved(self, event: str, count: int) -> None:
         self._emit(BytesMoved(direction="download", event=event, count=count))
@@ -220,7 +221,8 @@ class RunDriver:
             import wmtp.judging.judge  # noqa: F401  (here: who rewrites imports, as pytest does, may not parse in two threads)
 
             self._judge.begin()  # it mostly waits for its processes, while we read rows and open the model
-            threading.Thread(target=_import_ahead, name="imports ahead").start()
+            if not self._engine.replays:
+                self._begin_imports()
         owner_runs = []
         for evaluator, (owned, names) in owners.items():
             task = self._owner_task(stack, owned, tuple(names))
@@ -289,8 +291,17 @@ class RunDriver:
             available=partial(self._engine.available, whole=self._recipe.eval.limit is None) if every else None,
             head_scores=self._engine.head_scores,
             judge=self._judge,
-            judged=lambda sample, verdict: self._emit(SampleJudged(sample=sample, verdict=verdict)),
+            judged=self._judged,
         )
+
+    def _judged(self, sample: Sample, verdict: Verdict) -> None:
+        if not self._imports_began:  # beside judging, and not before its first program
+            self._begin_imports()
+        self._emit(SampleJudged(sample=sample, verdict=verdict))
+
+    def _begin_imports(self) -> None:
+        self._imports_began = True
+        threading.Thread(target=_import_ahead, name="imports ahead").start()
 
     def _loader(self, dataset: str) -> DataLoader:
         if dataset not in self._loaders:
@@ -318,7 +329,7 @@ class RunDriver:
 
 
 def _import_ahead() -> None:
-    """Imports what a run's report takes while its judge starts, so that nobody waits for it behind the last verdict."""
+    """Imports what a run's report takes, so that nobody waits for it behind the last verdict."""
     with suppress(ImportError):  # said where it is used
         import jinja2  # noqa: F401
         import numpy  # noqa: F401

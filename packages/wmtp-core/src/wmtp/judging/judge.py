@@ -27,6 +27,7 @@ JUDGE_VERSION = "4"
 """Part of every judge_key. It rises when a verdict could come out differently."""
 
 RECYCLE_AFTER = 4000  # programs a zygote serves, so that nothing a program might leave behind lives for long
+QUEUED = 8  # programs a worker: whoever hands them in may be busy for a while, and no worker waits for it
 ATTEMPTS = 3  # on fresh processes, before a program's verdict is `infrastructure`
 OUTPUT_MIB = 64
 BLIND = (
@@ -57,7 +58,7 @@ class SandboxJudge:
         self.layers: dict[str, str] = {}
         """What the self-test at the start found, layer by layer; empty at level process."""
         self._lock = threading.Lock()
-        self._room = threading.BoundedSemaphore(workers * 2)
+        self._room = threading.BoundedSemaphore(workers * QUEUED)
         self._idle: queue.SimpleQueue[Pair | None] = queue.SimpleQueue()
         self._pairs: set[Pair] = set()
         allowed = list(os.sched_getaffinity(0))

@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,7 @@ _BOOT = (
 )
 
 
+_TIMEVAL = struct.Struct("@ll")
 _FOUND: dict[tuple[Package, ...], Libraries] = {}
 """Packages → what programs may read then: every zygote of this process asks for the same."""
 _ROOTS: dict[tuple[Package, ...], Shared] = {}
@@ -90,6 +92,12 @@ def _interpreter(module: str, processor: int, *descriptors: int, lent: tuple[int
     return process
 
 
+def _limit(sock: socket.socket, option: int, seconds: float) -> None:
+    """How long the socket itself waits to send, or for something to receive."""
+    whole = int(seconds)
+    sock.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(whole, round((seconds - whole) * 1e6)))
+
+
 class Pair:
     """Starts both processes, on one processor. Raises `JudgeError` naming the layer where the zygote cannot build its walls."""
 
@@ -126,6 +134,7 @@ class Pair:
                 self._processes.append(_interpreter("checker.checker", processor, checkers.fileno(), control.fileno()))
                 self._checker = self._processes[1].pid
             self.facts["open to tests"] = self._tell_checker()
+            self._watch_after(WATCH_SECONDS)
         except BaseException:
             self.close()
             raise
@@ -161,6 +170,7 @@ class Pair:
 
     def _tell_checker(self) -> str:
         """Which walls the checker lacks, ``""`` if it has them all."""
+        self._sending_seconds = START_SECONDS
         self._parent.settimeout(START_SECONDS)
         start = {"libraries": self.libraries, "packages": self._packages}
         try:
@@ -168,24 +178,47 @@ class Pair:
             missing: str = json.loads(channel.receive(self._parent, channel.JOB_LIMIT)[1])["missing"]
         except channel.Closed:
             raise PairDied("the checker ended while it started") from None
+        finally:
+            self._parent.settimeout(None)  # from here on the socket itself waits no longer than it should
         return missing
 
+    def _watch_after(self, seconds: float) -> None:
+        """How long an answer may take before what runs is watched."""
+        with contextlib.suppress(OSError):  # closed
+            _limit(self._parent, socket.SO_RCVTIMEO, seconds)
+
     def _ask(self, kind: int, payload: Mapping[str, Any], limits: Mapping[str, Any]) -> tuple[int, bytes]:
-        self._parent.settimeout(self._patience * limits["wall"])
+        """One call of the system each way: this thread has the interpreter's lock to get back after every one, and meanwhile no
+        program runs."""
+        seconds = self._patience * limits["wall"]
+        if seconds != self._sending_seconds:
+            self._sending_seconds = seconds
+            _limit(self._parent, socket.SO_SNDTIMEO, seconds)
         try:
             channel.send(self._parent, kind, json.dumps(payload).encode())
-            self._await(limits)
-            return channel.receive(self._parent, channel.JOB_LIMIT)
+            data = self._begin_of_answer(limits)
+            if channel.is_whole(data):
+                return channel.receive(self._parent, channel.JOB_LIMIT, data)
+            self._parent.settimeout(seconds)
+            try:
+                return channel.receive(self._parent, channel.JOB_LIMIT, data)
+            finally:
+                self._parent.settimeout(None)
         except channel.Closed as closed:
             raise PairDied(str(closed)) from None
+
+    def _begin_of_answer(self, limits: Mapping[str, Any]) -> bytes:
+        try:
+            return channel.some(self._parent)  # as nearly always
+        except BlockingIOError:
+            self._await(limits)
+            return channel.some(self._parent)
 
     def _await(self, limits: Mapping[str, Any]) -> None:
         """Waits for an answer, and meanwhile for what limits on single processes do not catch (`Watch`)."""
         poll = select.poll()
         poll.register(self._parent, select.POLLIN)
         pause_ms = 1000 * (WATCH_BEHIND_SECONDS if self.behind else WATCH_SECONDS)
-        if poll.poll(pause_ms):
-            return  # as nearly always
         watch = Watch(self._zygote, self._checker, self.processor, strict=self._strict)
         wall, cpu, memory_mib = limits["wall"], limits["cpu"], limits["memory_mib"]
         while not poll.poll(pause_ms):
@@ -231,11 +264,14 @@ class Pair:
         """From now on its processes run only where nobody else wants their processor, unless we have a policy of our own."""
         if os.sched_getscheduler(0) == os.SCHED_OTHER and not self.behind:
             self.behind = True
+            self._watch_after(WATCH_BEHIND_SECONDS)
             self._schedule(os.SCHED_IDLE)
 
     def come_forward(self) -> None:
         """Takes `fall_behind` back. That takes a privilege: without it `behind` stays true."""
         self.behind = not self._schedule(os.SCHED_OTHER)
+        if not self.behind:
+            self._watch_after(WATCH_SECONDS)
 
     def _schedule(self, policy: int) -> bool:
         """Whether all of its processes have this policy now. What they fork from then on has it from them."""

@@ -28,15 +28,21 @@ def send(sock: _socket.socket, kind: int, payload: bytes = b"") -> None:
         raise Closed("cannot send") from None
 
 
-def receive(sock: _socket.socket, limit: int) -> tuple[int, bytes]:
+def is_whole(data: bytes) -> bool:
+    """Whether what was read of a frame is all of it."""
+    return len(data) >= HEAD.size and len(data) >= HEAD.size + HEAD.unpack_from(data)[0]
+
+
+def receive(sock: _socket.socket, limit: int, data: bytes = b"") -> tuple[int, bytes]:
     """The next frame as (kind, payload). Raises `Closed` at the end of the stream or if a frame exceeds `limit` bytes.
+
+    data: what was read of it already.
 
     Both sides take turns, so that whatever comes in belongs to one frame, and a frame is mostly one read. Bytes beyond its
     end are an answer to what nobody has asked yet: the framing is broken.
     """
-    data = _some(sock)
     while len(data) < HEAD.size:
-        data += _some(sock)
+        data += some(sock)
     length, kind = HEAD.unpack_from(data)
     if length > limit:
         raise Closed("frame too large")
@@ -44,16 +50,19 @@ def receive(sock: _socket.socket, limit: int) -> tuple[int, bytes]:
     if len(data) < end:
         whole = bytearray(data)  # grows in place
         while len(whole) < end:
-            whole += _some(sock)
+            whole += some(sock)
         data = bytes(whole)
     if len(data) > end:
         raise Closed("more than one frame at once")
     return kind, data[HEAD.size :]
 
 
-def _some(sock: _socket.socket) -> bytes:
+def some(sock: _socket.socket) -> bytes:
+    """What is there to be read. Raises `BlockingIOError` where nothing comes in the time that the socket itself waits for."""
     try:
         data = sock.recv(PIECE)
+    except BlockingIOError:
+        raise
     except OSError:
         raise Closed("cannot receive") from None
     if not data:
