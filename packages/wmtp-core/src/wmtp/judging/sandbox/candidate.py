@@ -9,7 +9,6 @@ from __future__ import annotations
 import _socket
 import builtins
 import collections
-import contextlib
 import io
 import operator
 import os
@@ -253,8 +252,10 @@ class Server:
         space = self._module.__dict__
         space["__loader__"] = Source(code)
         exec(compile_program(code), space)
-        with contextlib.suppress(ImportError):  # the setup, which runs on the other side, says so for itself
-            exec(compile_program(imports), space)
+        try:  # noqa: SIM105  (a context manager would touch more pages, for every program)
+            exec(compile_program(imports), space) if imports else None
+        except ImportError:  # the setup, which runs on the other side, says so for itself
+            pass
         kinds = [_kind(space, name) for name in names]
         self._own = {space[name]: name for name, found in zip(names, kinds, strict=True) if type(found) is list}
         if listen:

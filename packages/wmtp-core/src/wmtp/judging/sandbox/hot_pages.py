@@ -19,6 +19,13 @@ _SETUP, _REGISTER = 425, 427
 BUFFERS, NO_BUFFERS = 0, 1  # what is asked of `_REGISTER`; the filter allows nothing else
 PAGE = os.sysconf("SC_PAGE_SIZE")
 MAX_RANGES = 1 << 14
+POOL_BYTES, _POOL_HEAD, _BYTES_OVERHEAD = (
+    1 << 14,
+    48,
+    33,
+)  # of CPython's allocator; were they others, holes would be left
+MAX_POOLS = 16  # with holes, of one size
+_filling: list[object] = []  # kept for good
 _PRESENT, _OF_FILE, _EXCLUSIVE = 1 << 63, 1 << 61, 1 << 56
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -31,6 +38,23 @@ def open_ring() -> int | None:
         return None
     os.set_inheritable(ring, False)
     return ring
+
+
+def fill_pools() -> None:
+    """Takes what is free in the interpreter's pools of small objects. What a program makes then lies together in fresh ones,
+    and not in holes on as many pages as there are holes."""
+    for size in range(16, 513, 16):
+        for number in range(MAX_POOLS * POOL_BYTES // size):
+            _filling.append(_object_of(size, number))
+            if id(_filling[-1]) % POOL_BYTES == _POOL_HEAD:
+                break
+
+
+def _object_of(size: int, number: int) -> object:
+    """A fresh one that takes so many bytes."""
+    if size == 16:
+        return object()
+    return float(number) if size == 32 else bytes(size - _BYTES_OVERHEAD)
 
 
 def ranges(pages: Iterable[int]) -> list[tuple[int, int]]:

@@ -25,10 +25,10 @@ from wmtp.judging.wire import channel, codec, frames
 _pipe, _socketpair = os.pipe, socket.socketpair  # which programs lack later (`pipes`)
 TIMES = 50
 PATIENCE_SECONDS = 5.0
-_CASES = """import os, sys, _weakref
-class Last: pass
-last = Last()
-sys.stop = _weakref.ref(last, lambda _: os.kill(os.getpid(), 19))  # SIGSTOP, as one of the last things that happen
+_CASES = """import os
+stop = lambda status: os.kill(os.getpid(), 19)  # SIGSTOP, in place of the last thing that happens
+os._exit = type(stop)(stop.__code__, {"os": os})
+del stop
 first, second = map(int, input().split())
 print(first + second)
 """

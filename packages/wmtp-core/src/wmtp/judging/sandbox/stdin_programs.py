@@ -52,6 +52,7 @@ def serve(
     channel.send(sock, frames.READY)
     folder = os.getcwd()
     printed = _open_streams()
+    gc.freeze()  # a case's last collection need not go through what is here
     main = [candidate.new_main("__main__")]
     main[0].__dict__["__loader__"] = candidate.Source(payload.decode("utf-8", "surrogatepass"))
     if pin:

@@ -347,6 +347,7 @@ def main(descriptor: int) -> None:
     lockdown.limit_all(output=options["file_mib"] << 20, processes=options["processes"], files=options["files"])
     random.seed(0)  # programs start with this state, whichever zygote they come from, so that verdicts repeat
     gc.collect()
+    hot_pages.fill_pools()
     gc.freeze()  # children share these pages for as long as nothing touches them
     if proc is not None and _survives(large_folios.gather, proc):
         large_folios.gather(proc)
