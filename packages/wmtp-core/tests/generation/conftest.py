@@ -40,12 +40,12 @@ def mtp_model() -> Callable[..., Any]:
     """A random MTP Llama. heads: good (copies of head 0, so drafts repeat it), bad (random), adversarial (never right)."""
     from wmtp.models.mtp_llama import MtpLlamaConfig, MtpLlamaForCausalLM
 
-    def make(kind: str = "bad", heads: int = 4, seed: int = 0) -> Any:
+    def make(kind: str = "bad", heads: int = 4, seed: int = 0, **shape: int) -> Any:
         torch.manual_seed(seed)
         config = MtpLlamaConfig(
-            vocab_size=259, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-            num_key_value_heads=2, max_position_embeddings=256, bos_token_id=1, eos_token_id=2, pad_token_id=0,
-            n_future_tokens=heads, initializer_range=0.3,
+            vocab_size=259, hidden_size=48, intermediate_size=96, num_hidden_layers=2, max_position_embeddings=256,
+            bos_token_id=1, eos_token_id=2, pad_token_id=0, n_future_tokens=heads, initializer_range=0.3,
+            **{"num_attention_heads": 4, "num_key_value_heads": 2, **shape},
         )  # fmt: skip
         model = MtpLlamaForCausalLM(config).eval()
         for head in model.extra_heads:
