@@ -1,7 +1,8 @@
 """A run folder as a whole: held by one process, and the small files in it that are replaced at once.
 
 ``samples/<evaluator>.jsonl`` and ``verdicts/<evaluator>.jsonl`` are only ever appended to (`wmtp.runs.lines`). A killed process
-loses at most the line it was writing; a machine that loses power may lose the last seconds, which are done again.
+loses at most the lines it was writing, and verdicts that waited a twentieth of a second to be written together: they are judged
+again. A machine that loses power may lose the last seconds, which are done again.
 ``keys.json`` says what samples and verdicts were made with.
 """
 
