@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from wmtp import CallTests
+from wmtp.config.config import JudgingConfig
 from wmtp.errors import JudgeError
 from wmtp.judging import ahead
 from wmtp.judging.judge import SandboxJudge
 
-WANTED: dict[str, Any] = {"level": "process", "workers": "auto", "time_limit": 10.0, "memory_mib": 1024, "packages": ()}
+NAMES = ("workers", "time_limit", "memory_mib", "packages")
+WANTED: dict[str, Any] = {"level": "process"} | {name: getattr(JudgingConfig(), name) for name in NAMES}
+"""What a run asks for whose config.yaml says nothing of judging: other defaults ahead would lose the early judge unseen."""
 
 
 class Made:

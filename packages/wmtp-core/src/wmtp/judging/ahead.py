@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from wmtp.contracts.judging import Level
+from wmtp.contracts.judging import JudgeRequest, Level
 from wmtp.judging.judge import SandboxJudge, checked_private, open_judge
 
-_DEFAULTS: dict[str, Any] = {"workers": "auto", "time_limit": 10.0, "memory_mib": 1024, "packages": ()}
+_DEFAULTS: dict[str, Any] = {
+    name: getattr(JudgeRequest(), name) for name in ("workers", "time_limit", "memory_mib", "packages")
+}
 _OPENING: list[_Opening] = []
 """What nobody has taken yet."""
 

@@ -58,9 +58,18 @@ def wmtp_storages() -> Iterable[StorageSpec]:
             from my_plugin.storage import FtpStorage   # heavy imports belong in here
             return FtpStorage(settings)
 
+        def open_url(url, settings):   # settings: None where config.yaml has none of this mode
+            from my_plugin.storage import FtpStorage
+            host, _, path = url.removeprefix("ftp://").partition("/")
+            return FtpStorage(settings, host=host), path
+
         @wmtp.hookimpl
         def wmtp_storages():
-            return [wmtp.StorageSpec(mode="ftp", summary="files on an FTP server", schemes=("ftp",), open=open_storage)]
+            return [
+                wmtp.StorageSpec(
+                    mode="ftp", summary="files on an FTP server", open=open_storage, schemes=("ftp",), open_url=open_url
+                )
+            ]
     """
     raise NotImplementedError
 
