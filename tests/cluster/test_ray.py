@@ -122,10 +122,11 @@ def test_heads_are_scored_on_a_worker_as_here(
 def test_samples_survive_what_happens_to_workers(
     event: str, cluster: Any, files: Callable[..., None], evaluate: Callable[..., Any], tmp_path: Path
 ) -> None:
-    files(20, 24)
-    evaluate("run.name=plain")
     late = {"worker killed": 0, "node removed": 0, "node late": 1}[event]
-    files(20, 24, workers=2 + late, num_cpus=1, address=cluster.address, window=8)
+    size = (100, 96) if late else (20, 24)  # a node and its worker take seconds to come, and must find something to do
+    files(*size)
+    evaluate("run.name=plain")
+    files(*size, workers=2 + late, num_cpus=1, address=cluster.address, window=8)
     nodes = list(cluster.list_all_nodes())
     connect(cluster.address)
     with ThreadPoolExecutor(1) as pool:  # Ray adds nodes from the main thread alone
@@ -142,7 +143,7 @@ def test_samples_survive_what_happens_to_workers(
     assert event != "node late" or late_came
     assert texts(tmp_path / "runs/ray") == texts(tmp_path / "runs/plain")
     lines = [json.loads(line) for line in (tmp_path / "runs/ray" / SAMPLES).read_text().splitlines()]
-    assert len(lines) == len({(line["problem"], line["index"]) for line in lines}) == 80
+    assert len(lines) == len({(line["problem"], line["index"]) for line in lines}) == 4 * size[0]
 
 
 @pytest.mark.slow
