@@ -91,8 +91,14 @@ def _count_faults(ring: int) -> tuple[int, int]:
     return bare, after - (bare - 100)
 
 
+def _runs_alone(script: str) -> None:
+    """In an interpreter of its own, since what is done to its memory stays done."""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_code_in_huge_pages_is_the_same_code_at_the_same_place() -> None:
-    """In an interpreter of its own, since what is replaced stays so. Where the kernel has no huge pages, nothing is."""
+    """Where the kernel has no huge pages, nothing is replaced."""
     script = (
         "import json, re\nfrom wmtp.judging.sandbox import huge_text\n"
         "count = huge_text.replace()\n"
@@ -101,12 +107,10 @@ def test_code_in_huge_pages_is_the_same_code_at_the_same_place() -> None:
         "assert count % huge_text.HUGE == 0 and huge >= count and huge_text.replace() == 0\n"
         "print(count)"
     )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    _runs_alone(script)
 
 
 def test_a_library_is_two_areas_and_nothing_is_both_written_and_run() -> None:
-    """In an interpreter of its own, since what is joined stays so."""
     script = (
         "import collections, decimal, json, re\nfrom wmtp.judging.sandbox import areas\n"
         "found = lambda: re.findall(r'^[0-9a-f]+-[0-9a-f]+ (....) .* (/.*)$', open('/proc/self/maps').read(), re.M)\n"
@@ -116,12 +120,11 @@ def test_a_library_is_two_areas_and_nothing_is_both_written_and_run() -> None:
         "assert not [mode for mode, _ in after if 'w' in mode and 'x' in mode] and areas.join() == 0\n"
         "assert json.loads(json.dumps([str(decimal.Decimal(1) / 3)])) and __import__('_queue')"
     )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    _runs_alone(script)
 
 
 def test_memory_in_large_folios_is_the_same_memory_at_the_same_place() -> None:
-    """In an interpreter of its own, which goes on in what was copied: it makes, drops and forks."""
+    """The interpreter goes on in what was copied: it makes, drops and forks."""
     script = (
         "import os, gc, json\nfrom wmtp.judging.sandbox import large_folios\n"
         "made = [[str(number) * 9, {number: [number]}] for number in range(20_000)]\n"
@@ -133,8 +136,7 @@ def test_memory_in_large_folios_is_the_same_memory_at_the_same_place() -> None:
         "pid = os.fork() or os._exit(json.loads(text)[1][0] != made[0][0])\n"
         "assert os.waitpid(pid, 0)[1] == 0"
     )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    _runs_alone(script)
 
 
 def test_neighbouring_pages_are_one_range() -> None:

@@ -10,21 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from typing import NamedTuple
+
+from wmtp.judging.sandbox import memory_map
+from wmtp.judging.sandbox.memory_map import Area
 
 _RIGHTS = {"r": 1, "w": 2, "x": 4}
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-
-
-class _Area(NamedTuple):
-    start: int
-    end: int
-    rights: frozenset[str]
-    offset: int
-    """In its file."""
-    file: str
-    written: bool
 
 
 def join() -> int:
@@ -34,7 +26,7 @@ def join() -> int:
     """
     joined = 0
     with contextlib.suppress(OSError):
-        groups: list[list[_Area]] = []
+        groups: list[list[Area]] = []
         for area in _of_files():
             if groups and _belongs(groups[-1], area):
                 groups[-1].append(area)
@@ -45,31 +37,29 @@ def join() -> int:
     return joined
 
 
-def _join(group: list[_Area]) -> int:
-    start, rights = group[0].start, frozenset[str]().union(*(area.rights for area in group))
+def _join(group: list[Area]) -> int:
+    start, rights = group[0].start, frozenset[str]().union(*map(_rights, group))
     failed = _libc.mprotect(start, group[-1].end - start, sum(_RIGHTS[right] for right in rights))
     return 0 if failed else len(group) - 1
 
 
-def _belongs(group: list[_Area], area: _Area) -> bool:
+def _belongs(group: list[Area], area: Area) -> bool:
     last = group[-1]
     neighbours = (
         last.end == area.start and last.file == area.file and last.offset + last.end - last.start == area.offset
     )
-    rights = area.rights.union(*(other.rights for other in group))
-    return neighbours and last.written == area.written and not rights >= {"w", "x"}
+    rights = _rights(area).union(*map(_rights, group))
+    return neighbours and _is_written(last) == _is_written(area) and not rights >= {"w", "x"}
 
 
-def _of_files() -> list[_Area]:
+def _rights(area: Area) -> frozenset[str]:
+    return frozenset(area.mode[:3]) - {"-"}
+
+
+def _is_written(area: Area) -> bool:
+    return "w" in area.mode or area.anonymous > 0
+
+
+def _of_files() -> list[Area]:
     """Private areas of files, in order."""
-    found = []
-    with open("/proc/self/smaps", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            words = line.split(maxsplit=5)
-            if not words[0].endswith(":"):
-                head = words
-            elif words[0] == "Anonymous:" and len(head) == 6 and head[5].startswith("/") and head[1][3] == "p":
-                start, end = (int(edge, 16) for edge in head[0].split("-"))
-                rights = frozenset(head[1][:3]) - {"-"}
-                found.append(_Area(start, end, rights, int(head[2], 16), head[5], "w" in rights or words[1] != "0"))
-    return found
+    return [area for area in memory_map.read("smaps") if area.file.startswith("/") and area.mode[3] == "p"]

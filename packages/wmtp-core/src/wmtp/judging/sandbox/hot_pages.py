@@ -15,6 +15,8 @@ import os
 import struct
 from collections.abc import Iterable
 
+from wmtp.judging.sandbox import memory_map
+
 _SETUP, _REGISTER = 425, 427
 BUFFERS, NO_BUFFERS = 0, 1  # what is asked of `_REGISTER`; the filter allows nothing else
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -98,14 +100,12 @@ def own(process: str, proc: int) -> set[int]:
     proc is a descriptor of /proc, and `process` a name there.
     """
     found = set[int]()
-    with open(os.open(f"{process}/maps", os.O_RDONLY, dir_fd=proc), encoding="utf-8", errors="replace") as file:
-        areas = [line.split(maxsplit=2)[:2] for line in file]
+    areas = memory_map.read("maps", process=process, proc=proc)
     pagemap = os.open(f"{process}/pagemap", os.O_RDONLY, dir_fd=proc)
     try:
-        for area, mode in areas:
+        for start, end, mode, *_ in areas:
             if mode[1] != "w" or mode[3] != "p":
                 continue
-            start, end = (int(edge, 16) for edge in area.split("-"))
             data = os.pread(pagemap, (end - start) // PAGE * 8, start // PAGE * 8)
             for number, (entry,) in enumerate(struct.iter_unpack("=Q", data)):
                 if entry & _PRESENT and entry & _EXCLUSIVE and not entry & _OF_FILE:

@@ -12,6 +12,8 @@ import contextlib
 import ctypes
 from typing import Any
 
+from wmtp.judging.sandbox import memory_map
+
 HUGE = 2 << 20
 _READ, _WRITE, _EXECUTE = 1, 2, 4
 _PRIVATE_ANONYMOUS, _MOVE_THERE, _HUGEPAGE = 0x22, 3, 14
@@ -42,17 +44,14 @@ def replace() -> int:
 def _images() -> list[tuple[int, int]]:
     """Where the files of this process lie that it runs, each without what is written: (start, end) of neighbouring areas."""
     found: list[list[Any]] = []  # start, end, file, whether it runs
-    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            area, mode, _, _, _, *file = line.split(maxsplit=5)
-            start, end = (int(edge, 16) for edge in area.split("-"))
-            if not file or not file[0].startswith("/") or "w" in mode:
-                continue
-            if found and found[-1][1:3] == [start, file[0]]:
-                found[-1][1] = end
-                found[-1][3] |= "x" in mode
-            else:
-                found.append([start, end, file[0], "x" in mode])
+    for start, end, mode, _, file, *_ in memory_map.read("maps"):
+        if not file.startswith("/") or "w" in mode:
+            continue
+        if found and found[-1][1:3] == [start, file]:
+            found[-1][1] = end
+            found[-1][3] |= "x" in mode
+        else:
+            found.append([start, end, file, "x" in mode])
     return [(start, end) for start, end, _, runs in found if runs]
 
 
@@ -79,13 +78,5 @@ def _replace(start: int, length: int) -> bool:
 
 def _huge_bytes(start: int, end: int) -> int:
     """Bytes of this range that are in huge pages of memory. Neighbours may be in one area with it."""
-    found, inside = 0, False
-    with open("/proc/self/smaps", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            head = line.split(maxsplit=2)
-            if not head[0].endswith(":"):
-                first, last = (int(edge, 16) for edge in head[0].split("-"))
-                inside = first < end and last > start
-            elif inside and head[0] == "AnonHugePages:":
-                found += int(head[1]) << 10
+    found = sum(area.huge for area in memory_map.read("smaps") if area.start < end and area.end > start)
     return min(found, end - start)

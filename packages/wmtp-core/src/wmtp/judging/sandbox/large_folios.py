@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
+
+from wmtp.judging.sandbox import memory_map
 
 HUGE = 2 << 20
 LEAST = 256 << 10  # bytes of an area that is worth it
@@ -46,17 +47,11 @@ def gather(proc: int) -> int:
 
 def _written(proc: int) -> list[tuple[int, int]]:
     """Private areas of which enough was written, but for the stack."""
-    found = []
-    with open(os.open("self/smaps", os.O_RDONLY, dir_fd=proc), encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            words = line.split(maxsplit=5)
-            if not words[0].endswith(":"):
-                head = line
-            elif words[0] == "Anonymous:" and int(words[1]) << 10 >= LEAST and "[stack]" not in head:
-                area, mode = head.split(maxsplit=2)[:2]
-                start, end = (int(edge, 16) for edge in area.split("-"))
-                found += [(start, end)] if mode == "rw-p" else []
-    return found
+    return [
+        (area.start, area.end)
+        for area in memory_map.read("smaps", proc=proc)
+        if area.anonymous >= LEAST and area.mode == "rw-p" and area.file != "[stack]"
+    ]
 
 
 def _map(length: int) -> int:
