@@ -42,14 +42,16 @@ def proxy_of(url: httpx2.URL) -> str | None:
 
     This machine's own addresses are never behind one: nobody else could reach them.
     """
-    if url.host == "localhost" or is_loopback(url.host) or urllib.request.proxy_bypass(url.host):
+    if _is_of_this_machine(url.host) or urllib.request.proxy_bypass(url.host):
         return None
     named = urllib.request.getproxies()
     proxy = named.get(url.scheme) or named.get("all")
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
-def is_loopback(host: str) -> bool:
+def _is_of_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
