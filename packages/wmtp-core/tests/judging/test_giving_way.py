@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from wmtp import CallTests
 from wmtp.contracts.judging import GivesWay
+from wmtp.judging.host.interpreter_lock import wait_for_a_lull
 from wmtp.judging.host.pair import Pair
 from wmtp.judging.judge import SandboxJudge
 from wmtp.judging.sandbox import process_tree
@@ -57,3 +61,49 @@ def test_where_waiting_cannot_be_seen_it_does_not_give_way(process: SandboxJudge
     monkeypatch.setattr("wmtp.judging.host.watch.can_see_waiting", lambda: False)
     process.give_way(True)
     assert policies(process) == {os.sched_getscheduler(0)}
+
+
+@contextmanager
+def busy_interpreter() -> Iterator[None]:
+    over = threading.Event()
+
+    def compute() -> None:
+        while not over.is_set():
+            sum(range(1000))
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_it_waits_for_whoever_has_the_interpreters_lock_but_not_for_ever() -> None:
+    with busy_interpreter():
+        started = time.monotonic()
+        wait_for_a_lull(lambda: True, longest=0.2)
+        assert time.monotonic() - started >= 0.2
+        wait_for_a_lull(lambda: False, longest=1e9)
+    wait_for_a_lull(lambda: True, longest=1e9)
+
+
+def test_programs_are_judged_beside_an_interpreter_that_never_rests(
+    start_judge: Callable[..., SandboxJudge], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking waits for verdicts in its own turn (`sampling.until`), so one that never comes would stop the run."""
+    asked: list[bool] = []
+
+    def lull(still: Callable[[], bool]) -> None:
+        asked.append(still())
+        wait_for_a_lull(still, longest=0.01)
+
+    monkeypatch.setattr("wmtp.judging.host.interpreter_lock.wait_for_a_lull", lull)
+    with start_judge("strict", workers=1) as judge:
+        assert statuses(judge) == list(PROGRAMS)
+        assert not asked
+        judge.give_way(True)
+        with busy_interpreter():
+            assert statuses(judge) == list(PROGRAMS)
+        assert asked == [True] * 3

@@ -18,7 +18,7 @@ import attrs
 from wmtp.contracts.judging import CallTests, Level, Outcome, StdioTests
 from wmtp.errors import JudgeError
 from wmtp.judging import further
-from wmtp.judging.host import watch
+from wmtp.judging.host import interpreter_lock, watch
 from wmtp.judging.host.packages import Package, find
 from wmtp.judging.host.pair import FILE_MIB, PROCESSES, Overlong, Pair, PairDied
 from wmtp.judging.sandbox import libraries
@@ -186,6 +186,8 @@ class SandboxJudge:
         return future
 
     def _judge(self, code: str, tests: CallTests | StdioTests) -> Outcome:
+        if self._gives_way:
+            interpreter_lock.wait_for_a_lull(lambda: self._gives_way and not self._given_up)
         if isinstance(tests, StdioTests) and tests.all_tests:
             tests = attrs.evolve(tests, cases=tuple(tests.cases))
         answer = self._answer(code, tests)
