@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 import torch
 from hypothesis import given
@@ -13,7 +10,6 @@ from tiny_training import byte_tokenizer
 
 import wmtp
 from wmtp.weighting import trained_positions
-from wmtp_train.models import context_of
 from wmtp_train.rows import Rows, pack
 from wmtp_train.tokens import Document, document
 
@@ -80,19 +76,3 @@ def test_segments_and_positions_begin_anew_in_every_document() -> None:
     assert batch.positions.tolist() == [[0, 1, 2, 3, 0, 1, 2]]
     assert batch.packed
     assert torch.equal(batch.exists, torch.ones(1, 7, dtype=torch.bool))
-
-
-@pytest.mark.parametrize(
-    ("rope", "context"),
-    [
-        ({"rope_type": "default"}, 256),
-        ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 256}, 1024),
-        ({"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 16}, 256),
-        ({"rope_type": "dynamic", "factor": 2.0}, 512),
-        ({"full_attention": {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 256}}, 512),
-        (None, 256),
-    ],
-    ids=str,
-)
-def test_a_context_is_what_rotary_positions_stretch_it_to(rope: Any, context: int) -> None:
-    assert context_of(SimpleNamespace(max_position_embeddings=256, rope_parameters=rope)) == context

@@ -9,7 +9,8 @@ import pytest
 from transformers import LlamaConfig, Phi3Config
 
 from wmtp.generation.engine import DecodingEngine
-from wmtp.generation.paths import context_of, only_window
+from wmtp.generation.paths import only_window
+from wmtp.kit import context_of
 from wmtp.testing.architectures import NumberTokenizer, engine_tokens, prompts, reference, tiny_model
 
 BANDS = {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
@@ -29,7 +30,7 @@ FACTORS = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
         ({"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 64, **BANDS}, 512),
         ({"rope_type": "longrope", "original_max_position_embeddings": 64, **FACTORS}, 256),
         ({"rope_type": "longrope", "factor": 8.0, "original_max_position_embeddings": 64, **FACTORS}, 512),
-        ({"rope_type": "linear", "factor": 4.0}, 256),
+        ({"rope_type": "linear", "factor": 4.0}, 1024),
     ],
     ids=str,
 )
@@ -58,9 +59,11 @@ def test_a_window_within_the_stretched_context_is_a_window() -> None:
     assert only_window(model.config) == 64
 
 
-@pytest.mark.parametrize("kind", ["llama", "mistral"])
-def test_texts_beyond_the_number_that_is_named_are_written_as_generate_writes_them(kind: str) -> None:
-    rope = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 3.0, "original_max_position_embeddings": 40}
+@pytest.mark.parametrize(("kind", "rope_type"), [("llama", "yarn"), ("mistral", "yarn"), ("llama", "linear")])
+def test_texts_beyond_the_number_that_is_named_are_written_as_generate_writes_them(kind: str, rope_type: str) -> None:
+    rope: dict[str, Any] = {"rope_type": rope_type, "rope_theta": 10000.0, "factor": 3.0}
+    if rope_type == "yarn":
+        rope["original_max_position_embeddings"] = 40
     model = tiny_model(kind, {"max_position_embeddings": 40, "sliding_window": 40, "rope_parameters": rope})
     if kind == "llama":
         del model.config.sliding_window

@@ -22,6 +22,7 @@ from wmtp.contracts.engines import Completion, GenerationRequest, SampleKey, Sam
 from wmtp.errors import GenerationError
 from wmtp.generation.engine import DecodingEngine
 from wmtp.generation.ragged_cache import RaggedCache
+from wmtp.testing.architectures import tiny_model
 
 PROMPTS = [f"def f{i}(x):" + " " * (3 * i % 17) + "#" * i for i in range(13)]
 TOKENS = 24
@@ -103,6 +104,10 @@ def test_encoders_are_refused_by_name(tokenizer: Any) -> None:
     )
     with pytest.raises(GenerationError, match="bert reads in both directions"):
         engine(BertLMHeadModel(config), tokenizer)
+    for kind in ("gemma", "gemma3_text"):  # what EmbeddingGemma is made of
+        embeds = tiny_model(kind, {"use_bidirectional_attention": True})
+        with pytest.raises(GenerationError, match=f"this {kind} reads in both directions"):
+            engine(embeds, tokenizer)
 
 
 @pytest.mark.parametrize("temperature", [0.2, 0.8, 1.0])

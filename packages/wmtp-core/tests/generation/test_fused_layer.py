@@ -8,10 +8,11 @@ import pytest
 import torch
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
+from wmtp.generation.engine import DecodingEngine
 from wmtp.generation.kernels.fused_layer import fused, fused_layers
 from wmtp.generation.kernels.native import Product
 from wmtp.generation.ragged_cache import RaggedCache
-from wmtp.testing.architectures import tiny_model
+from wmtp.testing.architectures import NumberTokenizer, engine_tokens, prompts, reference, tiny_model
 
 SIZES = {"hidden_size": 48, "intermediate_size": 80, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 24}
 CHANGES: dict[str, dict[str, Any]] = {
@@ -146,6 +147,15 @@ def test_a_layer_that_does_something_else_is_left_to_torch(product: Product, mon
         LlamaDecoderLayer, "forward", lambda self, x, **kwargs: x + 1.01 * (forward(self, x, **kwargs) - x)
     )
     assert fused_layers(layer) == [], "its forward gives something else"
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_an_expert_of_no_units_is_left_to_torch(product: Product) -> None:
+    """What C would have added for it was what lay in its scratch."""
+    model = tiny_model("qwen3_5_moe_text", {"shared_expert_intermediate_size": 0})
+    assert fused_layers(model) == []
+    found = engine_tokens(DecodingEngine(model, NumberTokenizer(), identity={}, batch_size=4), tokens=6)
+    assert [found[i, 0] for i in range(len(prompts()))] == [reference(model, p, 6) for p in prompts()]
 
 
 def test_layers_are_the_librarys_own_again(product: Product) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import wmtp
+from wmtp.kit import context_of
 from wmtp_train.rows import Batch, Rows
 
 TOLERANCE = 1e-3
@@ -115,26 +116,11 @@ def check_packing(model: Any, max_length: int) -> None:
         )
 
 
-def context_of(config: Any) -> int | None:
-    """Positions that a model was made for; ``None`` where its configuration names no end.
-
-    YaRN and its kind stretch an original length by a factor, which ``max_position_embeddings`` may or may not have taken in.
-    """
-    named: int | None = getattr(config, "max_position_embeddings", None)
-    found = getattr(config, "rope_parameters", None) or {}
-    for one in [found, *(p for p in found.values() if isinstance(p, dict))]:
-        dynamic = named if one.get("rope_type") == "dynamic" else None
-        original, factor = one.get("original_max_position_embeddings", dynamic), one.get("factor")
-        if named is not None and original and factor:
-            named = max(named, int(original * factor))
-    return named
-
-
 def check_context(model: Any, rows: Rows) -> None:
     """Raises ConfigError for documents that are longer than what the model was made for."""
     context = context_of(model.config.get_text_config(decoder=True))
     longest = max(rows.documents, key=lambda one: len(one.ids))
-    if context is not None and len(longest.ids) > context:
+    if len(longest.ids) > context:
         raise wmtp.ConfigError(
             f"example {longest.id} has {len(longest.ids)} tokens, and the model a context of {context} "
             f"(max_position_embeddings); lower max_length to {context} in section data, which cuts such examples"

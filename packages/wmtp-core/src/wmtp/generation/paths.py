@@ -8,7 +8,6 @@ whole forwards of the model as it was loaded.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
@@ -19,6 +18,7 @@ from transformers import Cache
 from wmtp.errors import GenerationError, first_line
 from wmtp.generation.compared import ALIGNED, RAGGED, RECURRENT, WINDOWED
 from wmtp.generation.stepping import NoCache, OwnCache, State, Stepper, join_rows, select_rows
+from wmtp.kit.contexts import context_of, rope_parameters
 from wmtp.models.causal import refusal
 from wmtp.models.placement import input_device
 
@@ -111,37 +111,7 @@ def runs_as(config: Any) -> str:
 
 def rope_types(config: Any) -> set[str]:
     """Kinds of rotary positions that a configuration names."""
-    return {str(p.get("rope_type", p.get("type", "default"))) for p in _rope_parameters(config)}
-
-
-def _rope_parameters(config: Any) -> list[Mapping[str, Any]]:
-    """Those of rotary positions: of each kind of layers where they differ."""
-    found = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    return [p for p in found.values() if isinstance(p, dict)] or [found]
-
-
-def context_of(config: Any) -> int:
-    """Positions that a model can take; a large number where its configuration names no end.
-
-    Rotary positions that are scaled stretch an original length by their factor. ``max_position_embeddings`` has taken that in
-    (DeepSeek, Llama 3.1, Phi-3) or has not (Qwen's YaRN); for dynamic ones it is the original length itself. Linear ones name
-    none: where published (Gemma 3, DeepSeek-Coder) the number is the stretched one.
-    """
-    named = getattr(config, "max_position_embeddings", None)
-    if not (isinstance(named, int) and named > 0):
-        return 1 << 20
-    lengths = [named]
-    for one in _rope_parameters(config):
-        kind = one.get("rope_type", one.get("type"))
-        if kind in (None, "default"):
-            continue
-        original = one.get("original_max_position_embeddings") or getattr(
-            config, "original_max_position_embeddings", None
-        )
-        original = original or (named if kind in ("dynamic", "yarn") else None)
-        if original and one.get("factor"):
-            lengths.append(int(original * float(one["factor"])))
-    return max(lengths)
+    return {str(p.get("rope_type", p.get("type", "default"))) for p in rope_parameters(config)}
 
 
 def choose_path(model: Any, *, drafts: bool = False) -> ChosenPath:

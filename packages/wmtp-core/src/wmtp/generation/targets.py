@@ -11,9 +11,10 @@ from torch import Tensor
 from wmtp.contracts.models import DecodingCache, DecodingParts, ParallelHeadsModel
 from wmtp.errors import GenerationError
 from wmtp.generation.drafting import NoDrafts, ParallelHeads, whole_text
-from wmtp.generation.paths import RECURRENT_KINDS, STATE_KINDS, context_of, layer_kinds, text_config, windows_of
+from wmtp.generation.paths import RECURRENT_KINDS, STATE_KINDS, layer_kinds, text_config, windows_of
 from wmtp.generation.sequential import SequentialHeads
 from wmtp.generation.stepping import accepted_arguments, cache_name
+from wmtp.kit import context_of
 from wmtp.models.architectures.load import StoredModules
 from wmtp.models.architectures.trunk import Trunk
 

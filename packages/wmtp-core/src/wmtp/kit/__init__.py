@@ -3,7 +3,7 @@
 Rows: `split_files`, `read_rows`, `RowFile`, `LateRow`, `packed_bytes`, `pickled_text`, `assigned`, `tested_function`.
 Asking: `PromptForm` and its forms, `competition_prompt`, `DateWindow`. Answers: `extract`, `Wanted`, `cut_at_stop`.
 For engines: `InBatches`, completions that come together; `rendered` and `encoded`, a prompt as the model's tokenizer has it;
-`opened_by`, `thinking_tokens`.
+`opened_by`, `thinking_tokens`; `context_of`, how many positions a model takes.
 Tests: `competition_calls`, `LateCases`, `reference_tests`, `near`. Hooks: `late`, `late_benchmark`.
 Scores: `pass_at_k`, `without_known_bad`, `PartialCredit`, `share_of_tests`, `same_program`, `table_by_group`.
 """
@@ -22,6 +22,7 @@ from wmtp.kit.competition import (
     function_name,
     seconds_of,
 )
+from wmtp.kit.contexts import context_of
 from wmtp.kit.dates import DateWindow
 from wmtp.kit.extraction import extract
 from wmtp.kit.files import files_of_split, split_files
@@ -81,6 +82,7 @@ __all__ = [
     "competition_calls",
     "competition_prompt",
     "competition_wanted",
+    "context_of",
     "cut_at_stop",
     "encoded",
     "extract",

@@ -64,7 +64,7 @@ class _Fused:
         weights, here = ctypes.addressof(shape.weights), ctypes.addressof(step)
         need, room = self.product.scratch(weights, here), shape.room.get("scratch")
         if room is None or room.numel() < need:
-            room = shape.room["scratch"] = torch.empty(need, dtype=torch.uint8)
+            room = shape.room["scratch"] = torch.full((need,), 255, dtype=torch.uint8)  # NaN, if it were read before written
         step.scratch = room.data_ptr()
         self.product.layer(weights, here)
         return out
