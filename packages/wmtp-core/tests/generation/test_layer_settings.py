@@ -23,10 +23,19 @@ def turned(share: float) -> dict[str, Any]:
 
 
 IN_C: dict[str, tuple[str, dict[str, Any]]] = {
-    "groups of three, wide heads, biases, tied": ("llama", {**ODD, "attention_bias": True, "tie_word_embeddings": True}),
+    "groups of three, wide heads, biases, tied": (
+        "llama",
+        {**ODD, "attention_bias": True, "tie_word_embeddings": True},
+    ),
     "five heads on one": (
         "llama",
-        {"hidden_size": 80, "num_attention_heads": 5, "num_key_value_heads": 1, "head_dim": 32, "tie_word_embeddings": False},
+        {
+            "hidden_size": 80,
+            "num_attention_heads": 5,
+            "num_key_value_heads": 1,
+            "head_dim": 32,
+            "tie_word_embeddings": False,
+        },
     ),
     "large epsilon": ("llama", {"rms_norm_eps": 0.1}),
     "GELU in Llama": ("llama", {"hidden_act": "gelu_pytorch_tanh"}),
@@ -35,7 +44,10 @@ IN_C: dict[str, tuple[str, dict[str, Any]]] = {
     "windows in some layers": ("qwen2", {"use_sliding_window": True, "max_window_layers": 1, "sliding_window": 17}),
     "window that is not used": ("qwen2", {"use_sliding_window": False, "sliding_window": 4}),
     "heads of 24, biases": ("qwen3", {"head_dim": 24, "attention_bias": True}),
-    "strong caps": ("gemma2", {"attn_logit_softcapping": 0.3, "final_logit_softcapping": 2.0, "query_pre_attn_scalar": 3}),
+    "strong caps": (
+        "gemma2",
+        {"attn_logit_softcapping": 0.3, "final_logit_softcapping": 2.0, "query_pre_attn_scalar": 3},
+    ),
     "no caps": ("gemma2", {"attn_logit_softcapping": None, "final_logit_softcapping": None, "sliding_window": 17}),
     "caps that Gemma 3 does not apply": ("gemma3_text", {"attn_logit_softcapping": 0.3, "sliding_window": 17}),
     "rotary positions by kind": (
@@ -111,7 +123,7 @@ def test_what_a_configuration_says_of_layers_is_done(product: Product, name: str
 def test_logits_of_ragged_steps_are_those_of_whole_forwards(product: Product, name: str) -> None:
     """Beside prompts of one token and of 90, step by step."""
     model, steps = made(name), 5
-    target, texts = CausalTarget(model), [[7] * 6, *([*p, *p[: steps]] for p in prompts())]
+    target, texts = CausalTarget(model), [[7] * 6, *([*p, *p[:steps]] for p in prompts())]
     starts = [len(text) - steps for text in texts]
     cache, layers = RaggedCache(target.layers, 128), fused_layers(model)
     with torch.inference_mode():

@@ -23,8 +23,8 @@ def context_of(config: Any) -> int:
     """Positions that a model can take; a large number where its configuration names no end.
 
     Rotary positions that are scaled stretch an original length by their factor. ``max_position_embeddings`` has taken that in
-    (DeepSeek, Llama 3.1, Phi-3) or has not (Qwen's YaRN, LongChat's linear positions); for dynamic ones it is the original length
-    itself. Where nothing tells which, it counts as the original one: texts are refused only where no reading allows them.
+    (DeepSeek, Llama 3.1, Phi-3) or has not (Qwen's YaRN, LongChat's linear positions); for dynamic ones it is the original
+    length itself. Where nothing tells which, it counts as the original one: a text is refused where no reading allows it.
 
     Args:
         config: a configuration of transformers, of the part that is about text.

@@ -37,7 +37,7 @@ def refusal(config: Any) -> str:
     if type(config) in MODEL_FOR_MASKED_LM_MAPPING and getattr(text, "is_decoder", True) is False:
         return f"{kind} reads in both directions; it decodes only where config.json says is_decoder: true"
     if getattr(text, "use_bidirectional_attention", None) in (True, "all"):
-        return f"this {kind} reads in both directions (use_bidirectional_attention in config.json): it embeds texts, and writes none"
+        return f"this {kind} reads in both directions (use_bidirectional_attention): it embeds texts, and writes none"
     return ""
 
 

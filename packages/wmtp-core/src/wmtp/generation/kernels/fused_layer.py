@@ -64,7 +64,8 @@ class _Fused:
         weights, here = ctypes.addressof(shape.weights), ctypes.addressof(step)
         need, room = self.product.scratch(weights, here), shape.room.get("scratch")
         if room is None or room.numel() < need:
-            room = shape.room["scratch"] = torch.full((need,), 255, dtype=torch.uint8)  # NaN, if it were read before written
+            # Full of NaN: what was read before it was written would be seen when a layer is tried.
+            room = shape.room["scratch"] = torch.full((need,), 255, dtype=torch.uint8)
         step.scratch = room.data_ptr()
         self.product.layer(weights, here)
         return out
