@@ -152,7 +152,7 @@ def test_the_whole_grid_of_every_family_changes_no_token(
 ) -> None:
     """Twelve samples in one, three and eight slots, which are filled again; then each once more as a run that was stopped."""
     if family in PARALLEL:
-        seed = int(family.endswith("in C") and kind == "adversarial")  # of one whose heads are never right by chance either
+        seed = int(family.endswith("in C") and kind == "adversarial")  # heads that chance makes right nowhere either
         model = mtp_model({"random": "bad"}.get(kind, kind), seed=seed, **PARALLEL[family])
         loaded = LoadedModel(model, tokenizer, {})
         assert len(fused_layers(loaded.model)) == (5 if family.endswith("in C") and skinny_product() else 0)
