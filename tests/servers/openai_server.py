@@ -26,6 +26,7 @@ class StandIn(ThreadingHTTPServer):
         write: body → text. Replace it to have another model.
         scores: (body, place) → scores of words that may stand there beside the one written, where logprobs are given; a word's
             token is it with the space before.
+        root, size: path and bytes of the weights, as vLLM and SGLang tell the one and llama.cpp's server the other.
         template: body → what turns end in, as a prompt.
         proxied: addresses that it was asked for as a proxy is. It answers for whoever they name.
     """
@@ -36,6 +37,7 @@ class StandIn(ThreadingHTTPServer):
     def __init__(self, kind: str = "vllm", model: str = "our/model", port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.kind, self.model = kind, model
+        self.root, self.size = model, 500_000
         self.faults: list[Fault] = []
         self.seen: list[dict[str, Any]] = []
         self.answered: list[dict[str, Any]] = []
@@ -118,13 +120,21 @@ class Handler(BaseHTTPRequestHandler):
                 return
             row: dict[str, Any] = {"id": model, "object": "model", "owned_by": kind}
             if kind == "vllm":
-                row["max_model_len"] = 4096
+                row |= {"max_model_len": 4096, "root": self.server.root, "parent": None}
+            elif kind == "llama.cpp":
+                row["meta"] = {"n_vocab": 99, "n_params": 1000, "size": self.server.size}
             self.json(200, {"object": "list", "data": [row]})
         elif self.path == "/version" and kind == "vllm":
             self.json(200, {"version": "0.33.0"})
         elif self.path == "/get_server_info" and kind == "sglang":
             self.json(
-                200, {"version": "0.5.23", "speculative_algorithm": "NEXTN", "enable_deterministic_inference": False}
+                200,
+                {
+                    "version": "0.5.23",
+                    "model_path": self.server.root,
+                    "speculative_algorithm": "NEXTN",
+                    "enable_deterministic_inference": False,
+                },
             )
         elif self.path == "/props" and kind == "llama.cpp":
             self.json(200, {"build_info": "b11549", "total_slots": 4, "default_generation_settings": {"n_ctx": 4096}})
@@ -194,9 +204,13 @@ class Handler(BaseHTTPRequestHandler):
             choice["logprobs"] = self.logprobs(body, text)
         whole = {
             "id": "x", "object": "text_completion", "created": 0, "model": body["model"], "choices": [choice],
-            "usage": {"prompt_tokens": 3, "completion_tokens": len(text.split()), "total_tokens": 9},
+            "usage": {"prompt_tokens": self.length(body), "completion_tokens": len(text.split()), "total_tokens": 9},
         }  # fmt: skip
         return self.server.shape(body, whole)
+
+    def length(self, body: dict[str, Any]) -> int:
+        prompt = body.get("prompt")
+        return len(prompt) if isinstance(prompt, list) else 3
 
     def logprobs(self, body: dict[str, Any], text: str) -> dict[str, Any]:
         """Scores of a text of words, in the form that completions or chats have."""
@@ -370,6 +384,22 @@ def _no_http(h: Handler, body: dict[str, Any]) -> None:
     _closed(h, body)
 
 
+def _bytes(make: Callable[[bytes], bytes], *, ends: bool = False) -> Fault:
+    """What comes in place of an answer, made of the answer's body; ends: the connection does, too."""
+
+    def fault(h: Handler, body: dict[str, Any]) -> None:
+        h.wfile.write(make(json.dumps(h.answer(body)).encode()))
+        h.wfile.flush()
+        if ends:
+            _closed(h, body)
+
+    return fault
+
+
+_LINE = b"HTTP/1.1 200 OK\r\n"
+_CHUNKED = _LINE + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
 FAULTS: dict[str, Fault] = {
     "429 with Retry-After": _status(429, None, Retry_After="0.2"),
     "429 with a date": _status(429, None, Retry_After="Sat, 01 Jan 2022 00:00:00 GMT"),
@@ -454,5 +484,32 @@ FAULTS: dict[str, Fault] = {
     "no HTTP": _no_http,
     "half a character": _raw(lambda data: data[: data.index(b"w")] + b"\xe4\xb8"),
     "UTF-16 cut": _raw(lambda data: data.decode().encode("utf-16")[:-9]),
+    "a chunk that is cut": _bytes(lambda d: _CHUNKED + b"%x\r\n" % len(d) + d[: len(d) // 2], ends=True),
+    "a chunk longer than it says": _bytes(
+        lambda d: _CHUNKED + b"%x\r\n" % (len(d) - 9) + d + b"\r\n0\r\n\r\n", ends=True
+    ),
+    "chunks of no length": _bytes(lambda d: _CHUNKED + b"zz\r\n" + d + b"\r\n0\r\n\r\n", ends=True),
+    "more bytes than promised": _bytes(lambda d: _LINE + b"Content-Length: %d\r\n\r\n" % (len(d) - 9) + d),
+    "two lengths": _bytes(lambda d: _LINE + b"Content-Length: 5\r\nContent-Length: %d\r\n\r\n" % len(d) + d, ends=True),
+    "a length below nothing": _bytes(lambda d: _LINE + b"Content-Length: -1\r\n\r\n" + d, ends=True),
+    "goes on and ends": _bytes(lambda d: b"HTTP/1.1 100 Continue\r\n\r\n", ends=True),
+    "another protocol from now on": _bytes(
+        lambda d: b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n" + d, ends=True
+    ),
+    "304": lambda h, b: h.send(304, b""),
+    "redirect to nowhere": lambda h, b: h.send(302, b""),
+    "redirect to a file": _page_at(302, "file:///etc/passwd"),
+    "429 with no time": _status(429, None, Retry_After="0"),
+    "429 with less than no time": _status(429, None, Retry_After="-5"),
+    "a text twice": lambda h, b: h.send(
+        200, json.dumps(h.answer(b)).replace('"text": "', '"text": "another", "text": "').encode()
+    ),
+    "choices twice": _raw(
+        lambda data: data[:-1] + b', "choices": [{"index": 0, "text": "x", "finish_reason": "stop"}]}'
+    ),
+    "a call that is none": _choice(text="", finish_reason="tool_calls"),
+    "compressed twice": lambda h, b: h.send(
+        200, gzip.compress(gzip.compress(json.dumps(h.answer(b)).encode())), Content_Encoding="gzip, gzip"
+    ),
     "numbers that are none": _raw(lambda data: data.replace(b'"index": 0', b'"index": NaN1')),
 }

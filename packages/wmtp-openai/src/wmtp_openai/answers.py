@@ -11,7 +11,13 @@ from typing import Any
 
 import attrs
 
-INSTEAD = ("reasoning_content", "reasoning", "tool_calls", "function_call", "refusal")
+REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "thought")
+"""Where servers put reasoning that they take out of an answer; the first that holds something is it."""
+CALLS = ("tool_calls", "function_call")
+"""The ends that mean a call, and where it stands."""
+KEPT = (*CALLS, "refusal", "reasoning_details")
+"""What is kept as it is."""
+INSTEAD = (*REASONING, *KEPT)
 """What a turn may hold in place of its content. A turn with none of them was lost on the way."""
 
 
@@ -27,6 +33,7 @@ class Answer:
         text: What was written, as the server sent it.
         finish: Why it ended, in the server's word: ``stop``, ``length``, ``tool_calls``, ``content_filter``, ``error`` …
         tokens: How many were generated, as the server counts them, or ``None``.
+        prompt_tokens: How many the prompt had, in the same way.
         extra: Reasoning, tool calls, speculation and the finish reason, where there is something to keep.
         logprobs: As the server gave them, where they were asked for.
     """
@@ -34,6 +41,7 @@ class Answer:
     text: str
     finish: str
     tokens: int | None
+    prompt_tokens: int | None
     extra: Mapping[str, Any]
     logprobs: Any = None
 
@@ -65,13 +73,24 @@ def read_answer(body: Any, *, chat: bool) -> Answer:
     finish = choice.get("finish_reason")
     if not isinstance(finish, str) or not finish:
         raise BadAnswer("the answer does not say why it ended (finish_reason); it was cut off")
-    text, tokens, extra = _text(choice, chat=chat), _tokens(body), _extra(body, choice, finish)
+    text, tokens, extra = _text(choice, chat=chat), _tokens(body, "completion_tokens"), _extra(body, choice, finish)
     if finish == "length" and not (text or tokens or extra):
         raise BadAnswer("the answer is empty, and is said to have ended at its length")
-    return Answer(text=text, finish=finish, tokens=tokens, extra=extra, logprobs=choice.get("logprobs"))
+    if finish in CALLS and not text and not extra.keys() & {*CALLS}:
+        raise BadAnswer(f"it is said to have ended with a call ({finish}), and holds neither a call nor a text")
+    return Answer(
+        text=text,
+        finish=finish,
+        tokens=tokens,
+        prompt_tokens=_tokens(body, "prompt_tokens"),
+        extra=extra,
+        logprobs=choice.get("logprobs"),
+    )
 
 
 def _text(choice: Mapping[str, Any], *, chat: bool) -> str:
+    if (role := _message(choice).get("role")) in ("user", "system", "developer", "tool"):
+        raise BadAnswer(f"the turn is one of {role!r}: it is what was asked, or another's")
     text = _message(choice).get("content") if chat else choice.get("text")
     if text is None and chat and any(_message(choice).get(name) for name in INSTEAD):
         return ""
@@ -85,9 +104,9 @@ def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     return message if isinstance(message, Mapping) else {}
 
 
-def _tokens(body: Mapping[str, Any]) -> int | None:
+def _tokens(body: Mapping[str, Any], name: str) -> int | None:
     usage = body.get("usage")
-    count = usage.get("completion_tokens") if isinstance(usage, Mapping) else None
+    count = usage.get(name) if isinstance(usage, Mapping) else None
     return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
 
 
@@ -95,11 +114,11 @@ def _extra(body: Mapping[str, Any], choice: Mapping[str, Any], finish: str) -> d
     """What is kept beside the text. Speculation is where vLLM (``metrics``) and SGLang (``meta_info``) put it."""
     message = _message(choice)
     extra: dict[str, Any] = {}
-    if reasoning := message.get("reasoning_content") or message.get("reasoning"):
+    if reasoning := next(filter(None, map(message.get, REASONING)), None):
         if not isinstance(reasoning, str):
             raise BadAnswer(f"the reasoning is {_shown(reasoning)}")
         extra["reasoning"] = reasoning
-    for name in INSTEAD[2:]:
+    for name in KEPT:
         if message.get(name):
             extra[name] = message[name]
     if finish not in ("stop", "length"):

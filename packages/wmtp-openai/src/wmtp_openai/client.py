@@ -45,7 +45,8 @@ def open_client(url: str, settings: OpenAISettings) -> openai.AsyncOpenAI:
             "ALL_PROXY, or except the server in NO_PROXY"
         ) from None
     http = openai.DefaultAsyncHttpxClient(transport=connections)
-    timeout = httpx2.Timeout(settings.timeout_s, connect=min(CONNECT_S, settings.timeout_s))
+    # Shorter than the whole, so that a server that takes no connection is told from one that does not answer.
+    timeout = httpx2.Timeout(settings.timeout_s, connect=min(CONNECT_S, 0.9 * settings.timeout_s))
     return openai.AsyncOpenAI(
         base_url=url, api_key=key, max_retries=0, timeout=timeout, http_client=http, default_headers=HEADERS
     )

@@ -104,6 +104,8 @@ class Connections(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         url = request.url
+        if url.scheme not in ("http", "https"):
+            raise httpx2.UnsupportedProtocol(f"it sends requests on to an address of {url.scheme or 'no scheme'!r}")
         asked = httpcore2.Request(
             method=request.method,
             url=httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
@@ -121,7 +123,7 @@ class Connections(httpx2.AsyncBaseTransport):
             status_code=answer.status, headers=answer.headers, stream=body, extensions=answer.extensions
         )
         packed = response.headers.get("content-encoding", "identity").strip().lower()
-        body.largest = LARGEST if packed == "identity" else LARGEST_PACKED if packed in PACKED else 0
+        body.largest = LARGEST if packed in ("", "identity") else LARGEST_PACKED if packed in PACKED else 0
         return response
 
     async def aclose(self) -> None:

@@ -80,10 +80,10 @@ class OpenAIEngine:
         self._thread.start()
         infos = self._wait(self._open())
         first = infos[0]
-        if other := next((i for i in infos if (i.kind, i.model) != (first.kind, first.model)), None):
+        if other := next((i for i in infos if i.is_another_than(first)), None):
             raise wmtp.ConfigError(
-                f"model.loaders.openai.urls: {first.origin['server']} serves {first.model} ({first.kind}), and "
-                f"{other.origin['server']} {other.model} ({other.kind}); samples of one run come from one model"
+                f"model.loaders.openai.urls: {first.origin['server']} serves {first.shown}, and {other.origin['server']} "
+                f"{other.shown}; samples of one run come from one model"
             )
         prompts = Prompts(self._settings, first.kind)
         templates = Templates(first.kind, first.model)
@@ -91,7 +91,7 @@ class OpenAIEngine:
         extra = {f"extra {key}": str(value) for key, value in self._settings.extra_body.items()}
         self.identity = {
             "engine": "openai", "server": first.kind, "name": first.model, "api": self._settings.api,
-            "prompts": prompts.form, **extra,
+            "prompts": prompts.form, **({"weights": first.weights} if first.weights else {}), **extra,
         }  # fmt: skip
         self.origin = {**first.origin, "id": first.model, "servers": " ".join(self._urls)}
 
@@ -103,6 +103,7 @@ class OpenAIEngine:
         for server in servers:
             try:
                 infos.append(await probe(server, self._model, self._settings))
+                server.told = infos[-1].origin
                 server.counted = await draft_counters(server)
             except wmtp.GenerationError as error:
                 away.append((server, error))

@@ -71,13 +71,24 @@ def cause(error: BaseException) -> str:
 
 
 def retry_after(error: openai.APIStatusError) -> float | None:
-    """Seconds that the server asks to be left alone, as a number or as a date; ``None`` where it does not say."""
+    """Seconds that the server asks to be left alone, as a number or as a date; ``None`` where it does not say.
+
+    A date is read by the server's clock where it tells the time: its clock and ours may be hours apart.
+    """
     wish = error.response.headers.get("retry-after", "")
     try:
         seconds = float(wish)
     except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(wish).timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError):
+        if (until := _moment(wish)) is None:
             return None
+        now = _moment(error.response.headers.get("date", ""))
+        seconds = until - (time.time() if now is None else now)
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _moment(date: str) -> float | None:
+    """Seconds since 1970 of a date of HTTP; ``None`` where it is none."""
+    try:
+        return email.utils.parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -41,6 +41,8 @@ class Server:
         """Whether it takes the key ``seed``; false once it has refused it."""
         self.model = ""
         """The model that its answers name."""
+        self.told: Mapping[str, str] = {}
+        """What it said of itself when it was last asked."""
         self.counted: tuple[int, tuple[int, ...]] = (0, ())
         """Drafts that it had counted before it was asked for anything."""
         self.bad = 0
@@ -78,7 +80,11 @@ class Server:
             self._failures += 1
         elif now >= self.resting_until:
             self._failures += 1
-        pause = min(LONGEST_PAUSE_S, 0.25 * 2**self._failures) if wait_s is None else wait_s
+        pause = min(LONGEST_PAUSE_S, 0.25 * 2**self._failures)
+        if (
+            wait_s is not None
+        ):  # none at all, or a date that has passed, does not mean that it wants to be asked without end
+            pause = max(wait_s, pause / 4)
         self.resting_until = max(self.resting_until, now + pause)
 
 

@@ -40,14 +40,28 @@ class ServerInfo:
     Attributes:
         kind: ``vllm``, ``sglang``, ``llama.cpp``, ``transformers`` (its own serve command), or ``unknown``.
         model: The model's name, as requests must say it.
+        weights: What it tells of the weights behind that name, which can be given to others: their size (llama.cpp), or the
+            last part of their path (vLLM, SGLang), since machines of one model may keep it in different places. Empty where it
+            tells nothing.
         origin: Everything else for the record: version, context, speculative settings. It decides nothing.
         always: Keys that every request to this kind of server carries.
     """
 
     kind: str
     model: str
+    weights: str = ""
     origin: Mapping[str, str]
     always: Mapping[str, Any]
+
+    def is_another_than(self, first: ServerInfo) -> bool:
+        """Whether it is another model, or served by another kind of server."""
+        other_weights = bool(self.weights and first.weights) and self.weights != first.weights
+        return other_weights or (self.kind, self.model) != (first.kind, first.model)
+
+    @property
+    def shown(self) -> str:
+        """For people."""
+        return f"{self.model} ({', '.join(filter(None, (self.kind, self.weights)))})"
 
 
 def innermost(error: BaseException) -> BaseException:
@@ -57,11 +71,29 @@ def innermost(error: BaseException) -> BaseException:
     return error
 
 
+class TwiceError(ValueError):
+    """A key stands twice in one object, with two values: nobody can say which one is meant."""
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for key, value in pairs:
+            if value != found[key]:
+                raise TwiceError(f"the key {key[:40]!r} stands twice in the answer, with two values")
+    return found
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object_of, parse_constant=lambda name: None)
+
+
 def parsed(raw: httpx2.Response) -> Any:
     """The body of an answer as JSON. What JSON has no number for (NaN) is ``None``. Raises ValueError."""
     data = raw.content
     try:
-        return json.loads(data, parse_constant=lambda name: None)
+        return DECODER.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
+    except TwiceError:
+        raise
     except (ValueError, RecursionError):
         kind = raw.headers.get("content-type", "no content type")
         raise ValueError(f"the answer is no JSON ({kind}, {len(data)} bytes): {data[:60]!r}") from None
@@ -82,20 +114,36 @@ async def probe(server: Server, named: str, settings: OpenAISettings) -> ServerI
     origin = {"server": server.url, "name": name}
     if (length := row.get("max_model_len")) is not None:
         origin["context"] = str(length)
+    if isinstance(path := row.get("root"), str) and path != name:
+        origin["weights"] = path
     props = await _object(server, f"{root}/props")
     if owner == "llamacpp" or "build_info" in props or "default_generation_settings" in props:
         defaults = props.get("default_generation_settings")
         origin |= {"version": str(props.get("build_info", "")), "slots": str(props.get("total_slots", ""))}
         if isinstance(defaults, Mapping):
             origin["context"] = str(defaults.get("n_ctx", ""))
+        if not row.get("meta"):  # it lists its model before it has loaded it
+            row = _chosen(server, await _models(server, settings), named)
+        origin["weights"] = size = _size(row.get("meta"))
         # The warm cache moves logits by as much as 4e-4: a sample would depend on what was asked before it.
-        return ServerInfo(kind="llama.cpp", model=name, origin=origin, always={"cache_prompt": False})
+        always = {"cache_prompt": False}
+        return ServerInfo(kind="llama.cpp", model=name, weights=size, origin=origin, always=always)
     kind = owner if owner in ("vllm", "sglang") else "unknown"
     for path in ("/version", "/get_server_info", "/server_info"):
         for key, value in (await _object(server, f"{root}{path}", ())).items():
             if SPECULATIVE.search(key) and isinstance(value, str | int | float | bool):
                 origin[key] = str(value)
-    return ServerInfo(kind=kind, model=name, origin=origin, always={})
+            elif key == "model_path" and isinstance(value, str) and value != name:
+                origin["weights"] = value
+    weights = origin.get("weights", "").rstrip("/").rpartition("/")[2]
+    return ServerInfo(kind=kind, model=name, weights=weights, origin=origin, always={})
+
+
+def _size(meta: Any) -> str:
+    """How large llama.cpp's server says that its model is; empty where it does not say."""
+    if not isinstance(meta, Mapping) or not meta.get("size"):
+        return ""
+    return f"{meta.get('n_params')} parameters in {meta['size']} bytes"
 
 
 def _chosen(server: Server, rows: list[Mapping[str, Any]], named: str) -> Mapping[str, Any]:

@@ -173,6 +173,8 @@ class Asker:
             return None
         answer = read_answer(found, chat=path == "/chat/completions")
         self._same_model(server, found)
+        if isinstance(ids := body.get("prompt"), list) and 0 < (answer.prompt_tokens or 0) < len(ids):
+            raise TooLong(f"the server read {answer.prompt_tokens} of the prompt's {len(ids)} tokens: it cuts prompts")
         if answer.finish == "content_filter":
             raise Refused("the server's content filter ended the answer")
         if answer.finish not in ENDED:
@@ -186,11 +188,14 @@ class Asker:
     def _same_model(self, server: Server, body: Mapping[str, Any]) -> None:
         """Raises GenerationError where an answer is by another model than those before: some servers take any name."""
         name = body.get("model")
-        if isinstance(name, str) and name:
-            server.model = server.model or name
-            if name != server.model:
+        if not isinstance(name, str) or not name:
+            return
+        server.model = server.model or name
+        for one in self.pool.servers:
+            if one.model not in ("", name):
+                who = "" if one is server else f"{one.url} "
                 raise wmtp.GenerationError(
-                    f"{server.url} answers with {name!r}, and answered with {server.model!r} before; {ONE_MODEL}"
+                    f"{server.url} answers with {name!r}, and {who}answered with {one.model!r} before; {ONE_MODEL}"
                 )
 
     async def _see_draws(self, server: Server) -> None:
@@ -233,12 +238,14 @@ class Asker:
         if found.kind == "unknown" != self.info.kind:
             server.failed("is back, and does not say what it is", None, time.monotonic())
             return False
-        if found.kind != self.info.kind:
+        before, now = server.told.get("weights"), found.origin.get("weights")
+        if found.is_another_than(self.info) or (before and now and before != now):
             raise wmtp.GenerationError(
-                f"{server.url}, which was away, is {found.kind} and not {self.info.kind} as before or as the others; "
-                f"{ONE_MODEL}"
+                f"{server.url}, which was away, serves {found.shown} now{f' from {now}' if now else ''}, and not "
+                f"{self.info.shown}{f' from {before}' if before else ''} as before or as the others; {ONE_MODEL}"
             )
-        server.known = True
+        self.oddities.restarted(server.url, server.told, found.origin)
+        server.known, server.told = True, found.origin
         return True
 
     def _status(self, server: Server, error: openai.APIStatusError, *, seeded: bool) -> None:
@@ -249,6 +256,7 @@ class Asker:
         if status in NO_PATH:
             raise wmtp.GenerationError(no_path(server, error)) from None
         if status in AWAY:
+            server.known = server.known and status == 429  # behind a proxy, who comes back may be another
             server.failed(f"{status}: {words}", retry_after(error), time.monotonic())
         elif status in (400, 422) and seeded and NO_SEEDS.search(whole(error)):
             server.seeds = False

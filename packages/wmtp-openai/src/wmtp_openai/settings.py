@@ -16,7 +16,7 @@ _ADDRESS = re.compile(r"https?://(\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]|[^/@\s#?:\[\]]+)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OWN_KEYS = frozenset(
     {"model", "prompt", "messages", "stream", "n", "seed", "stop", "max_tokens", "temperature", "top_p"}
-    | {"chat_template_kwargs"}
+    | {"chat_template_kwargs", "echo", "max_completion_tokens", "stream_options"}
 )
 """Keys of a request that are ours: the run's own settings say them, and its keys rest on them."""
 
@@ -41,7 +41,8 @@ def _variable(_: Any, __: Any, value: str) -> None:
 def _not_ours(_: Any, __: Any, value: Mapping[str, Any]) -> None:
     if taken := sorted(OWN_KEYS & set(value)):
         raise ValueError(
-            f"must not hold {taken[0]!r}: the recipe's own keys say it (model.base_id, eval.sampling, template_args)"
+            f"must not hold {taken[0]!r}: what is asked, and in what form, is the run's own (model.base_id, eval.sampling, "
+            "template_args)"
         )
 
 
