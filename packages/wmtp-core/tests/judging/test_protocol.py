@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 from hypothesis import given, settings
@@ -75,14 +74,22 @@ def test_any_frames_at_any_position_end_in_a_verdict_of_the_programs(
     assert len(detail) <= 400
 
 
-@settings(max_examples=300, deadline=None)
-@given(
-    head=st.binary(max_size=80)
-    | plain.map(lambda value: io.StringIO(repr(value)).read().encode("utf-8", "surrogatepass"))
+numbers = st.integers(-(2**63), 2**63 - 1)
+reports = st.builds(
+    lambda status, usage, beside, spent: channel.REPORT.pack(status, *usage, beside, spent),
+    st.integers(0, 1 << 16) | st.integers(-(2**31), 2**31 - 1),
+    st.lists(numbers | st.integers(0, 1000), min_size=18, max_size=18),
+    st.floats(),
+    st.booleans(),
 )
+
+
+@settings(max_examples=300, deadline=None)
+@given(head=st.binary(max_size=200) | st.builds(lambda *parts: b"".join(parts), reports, st.binary(max_size=20)))
 def test_any_report_of_a_case_is_a_report_or_the_end_of_the_framing(head: bytes) -> None:
     try:
-        ended = checker._how_it_ended(head)
+        ended, _ = checker._how_it_ended(head)
     except channel.Closed:
         return
+    assert ended["peak_mib"] >= 0
     assert ended["cpu"] >= 0

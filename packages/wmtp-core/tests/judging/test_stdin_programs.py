@@ -19,6 +19,7 @@ RIGHT = {
     "descriptors": "import os\nos.write(1, b'%d' % (int(os.read(0, 100)) * 2))",
     "open(0)": "print(int(open(0).read()) * 2)",
     "/dev/stdin": "import os\nassert os.listdir('.') == []\nprint(int(open('/dev/stdin').read()) * 2)",
+    "/dev/stdin, closed to others": "import os\nprint(int(input()) * 2)\nos.chmod('/dev/stdin', 0)",
     "__file__": "import os\nprint(int(input()) * 2 * (os.path.basename(os.path.abspath(__file__)) == 'program.py'))",
     "mixed": "import sys\nn = int(input())\nassert sys.stdin.readline() == ''\nprint(n * 2)",
     "until the end": "t = 0\ntry:\n while True: t += int(input())\nexcept EOFError: print(t * 2)",

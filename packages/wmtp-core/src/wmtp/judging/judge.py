@@ -21,6 +21,7 @@ from wmtp.judging import further
 from wmtp.judging.host import interpreter_lock, watch
 from wmtp.judging.host.packages import Package, find
 from wmtp.judging.host.pair import FILE_MIB, PROCESSES, Overlong, Pair, PairDied
+from wmtp.judging.host.room import Room
 from wmtp.judging.sandbox import libraries
 
 JUDGE_VERSION = "4"
@@ -58,7 +59,7 @@ class SandboxJudge:
         self.layers: dict[str, str] = {}
         """What the self-test at the start found, layer by layer; empty at level process."""
         self._lock = threading.Lock()
-        self._room = threading.BoundedSemaphore(workers * QUEUED)
+        self._room = Room(workers * QUEUED)
         self._idle: queue.SimpleQueue[Pair | None] = queue.SimpleQueue()
         self._pairs: set[Pair] = set()
         allowed = list(os.sched_getaffinity(0))
@@ -176,13 +177,13 @@ class SandboxJudge:
 
     def submit(self, code: str, tests: CallTests | StdioTests) -> Future[Outcome]:
         """Queues one program; blocks while the queue is full. The future never raises for what a candidate does."""
-        self._room.acquire()
+        self._room.enter()
         try:
             future = self._threads.submit(self._judge, code, tests)
         except BaseException:
-            self._room.release()
+            self._room.leave()
             raise
-        future.add_done_callback(lambda _: self._room.release())
+        future.add_done_callback(lambda _: self._room.leave())
         return future
 
     def _judge(self, code: str, tests: CallTests | StdioTests) -> Outcome:

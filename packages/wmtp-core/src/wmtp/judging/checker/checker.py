@@ -7,9 +7,11 @@ fresh child for each, and answers with the outcome as plain JSON. Standard libra
 from __future__ import annotations
 
 import json
+import marshal
 import resource
 import signal
 import socket
+import struct
 import sys
 import time
 import types
@@ -17,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wmtp.judging.checker import blame, compare, exceptions, names, remote, walls
-from wmtp.judging.checker.child import Child, Outcome, classify, outcome, used_up
+from wmtp.judging.checker.child import Child, Outcome, classify, outcome, read_report, used_up
 from wmtp.judging.sandbox import candidate, libraries, lockdown
 from wmtp.judging.wire import channel, codec, frames
 
@@ -245,8 +247,8 @@ def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.sock
                 kind, data = channel.receive(parent, channel.JOB_LIMIT)
                 if kind == frames.JOB_END:
                     break
-                case = json.loads(data)
-                given = case["input"].encode("utf-8", "surrogatepass")
+                text, expected = marshal.loads(data)
+                given = text.encode("utf-8", "surrogatepass")
                 if len(given) > job["limits"]["input_bytes"]:
                     raise TestsBroken(
                         f"the input of test {passed + 1} is larger than {job['limits']['input_bytes'] >> 20} MiB"
@@ -255,10 +257,9 @@ def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.sock
                 channel.send(child.sock, frames.CASE, given)
                 _, data = channel.receive(child.sock, candidate.FRAME_LIMIT)
                 total["wall"] += time.monotonic() - started
-                head, _, printed = data.partition(b"\0")
-                ended = _how_it_ended(head)
+                ended, printed = _how_it_ended(data)
                 try:
-                    status, why = _case_status(ended, printed, case["expected"], job)
+                    status, why = _case_status(ended, printed, expected, job)
                 except MemoryError:  # millions of words
                     status, why = "output", "printed more than can be compared"
                 total["cpu"] += ended["cpu"]
@@ -291,25 +292,23 @@ def _drain_parent(parent: socket.socket) -> None:
     channel.receive(parent, channel.JOB_LIMIT)
 
 
-def _how_it_ended(head: bytes) -> dict[str, Any]:
-    """What the keeper says of one run. It lives where the program does, so it may lie: raises Closed for what is no report."""
+def _how_it_ended(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """What the keeper says of one run, and what that has printed. It lives where the program does, so it may lie: raises Closed
+    for what is no report."""
     try:
-        ended: dict[str, Any] = json.loads(head)
-        numbers = {key: float(ended[key]) for key in ("cpu", "peak_mib")}
-        if not all(0 <= number < 1e9 for number in numbers.values()):  # nor NaN
-            raise ValueError
-        return {
-            "exit": int(ended["exit"]),
-            "errors": str(ended["errors"]),
-            **numbers,
-            "flooded": ended["flooded"] is True,
-        }
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        ended = read_report(data)
+        (length,) = channel.LENGTH.unpack_from(data, channel.REPORT.size)
+    except (struct.error, ValueError, OverflowError):
         raise channel.Closed("malformed report") from None
+    if not (0 <= ended["cpu"] < 1e9 and 0 <= ended["peak_mib"] < 1e9):  # nor NaN
+        raise channel.Closed("malformed report")
+    start = channel.REPORT.size + channel.LENGTH.size
+    ended["errors"] = data[start : start + length].decode("utf-8", "replace")
+    return ended, data[start + length :]
 
 
 def _case_status(ended: dict[str, Any], printed: bytes, expected: str, job: dict[str, Any]) -> tuple[str, str]:
-    if ended["flooded"]:
+    if ended["spent"]:
         return "output", f"printed more than {job['limits']['output_mib']} MiB"
     if ended["exit"]:
         last = ended["errors"].strip().splitlines()[-1:] or [""]
@@ -364,7 +363,7 @@ def main(parent_descriptor: int, control_descriptor: int) -> None:
             _, data = channel.receive(parent, channel.JOB_LIMIT)
         except channel.Closed:
             return
-        job = json.loads(data)
+        job = marshal.loads(data)  # what the parent says is believed
         try:
             answer = handlers[job["mode"]](job)
         except channel.Closed:  # parent or zygote are gone: nothing can be told to anyone

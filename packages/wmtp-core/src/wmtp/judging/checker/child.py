@@ -16,16 +16,26 @@ from wmtp.judging.wire import channel
 Outcome = dict[str, Any]
 
 
+_requests: dict[str, tuple[Any, bytes]] = {}
+"""Mode → limits, and the request with them: most programs have the same."""
+
+
+def _request(mode: str, limits: dict[str, Any]) -> bytes:
+    known = _requests.get(mode)
+    if known is None or known[0] != limits:
+        known = _requests[mode] = limits, json.dumps({"mode": mode, "limits": limits}).encode()
+    return known[1]
+
+
 class Child:
     """One program's child: its channel, and the zygote's report once it is over."""
 
     def __init__(self, control: socket.socket, job: dict[str, Any]) -> None:
         self._control = control
         self.sock, other = _socket.socketpair()  # the C type: one of these a program
-        request = {"mode": job["mode"], "limits": job["limits"]}
         self._started = time.monotonic()
         rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, other.fileno().to_bytes(4, sys.byteorder))
-        control.sendmsg([json.dumps(request).encode()], [rights])
+        control.sendmsg([_request(job["mode"], job["limits"])], [rights])
         other.close()
 
     def finish(self) -> dict[str, Any]:
@@ -35,16 +45,14 @@ class Child:
         self.sock.close()  # only now: a child that saw it would wake up to leave by itself, and it is killed anyway
         if len(report) != channel.REPORT.size:
             raise channel.Closed("the zygote is gone")
-        status, *usage, beside, spent = channel.REPORT.unpack(report)
-        cpu = usage[0] + usage[2] + (usage[1] + usage[3]) / 1e6 + beside  # user's and system's, each as s and µs
-        wall = time.monotonic() - self._started
-        return {
-            "exit": os.waitstatus_to_exitcode(status),
-            "cpu": cpu,
-            "peak_mib": usage[4] / 1024,
-            "wall": wall,
-            "spent": spent,
-        }
+        return read_report(report) | {"wall": time.monotonic() - self._started}
+
+
+def read_report(data: bytes) -> dict[str, Any]:
+    """exit, cpu, peak_mib and spent of a `channel.REPORT` and what comes behind it. Raises struct.error, or ValueError."""
+    status, *usage, beside, spent = channel.REPORT.unpack_from(data)
+    cpu = usage[0] + usage[2] + (usage[1] + usage[3]) / 1e6 + beside  # user's and system's, each as s and µs
+    return {"exit": os.waitstatus_to_exitcode(status), "cpu": cpu, "peak_mib": usage[4] / 1024, "spent": spent}
 
 
 def _signal_name(number: int) -> str:

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from wmtp.judging.sandbox import landlock, lockdown
+from wmtp.judging.sandbox import c_functions, landlock, lockdown
 
 Step = tuple[Callable[..., int | None], tuple[int, ...]]
 """A function, below 0 where it fails, and what it is called with."""
@@ -23,21 +23,13 @@ Step = tuple[Callable[..., int | None], tuple[int, ...]]
 DESCRIPTORS = 256
 _SETS_BYTES = 128
 _F_SETFL = 4
-_libc = ctypes.PyDLL(None)  # keeps the interpreter's lock: letting go of it writes pages too
 
-
-def _function(name: str, arguments: int) -> Callable[..., int]:
-    found = _libc[name]
-    found.argtypes = (ctypes.c_long,) * arguments
-    return found
-
-
-_capset, _syscall, _setsid = _function("capset", 2), _function("syscall", 3), _function("setsid", 0)
-_fcntl = _function("fcntl", 3)
-_sigprocmask, _setrlimit, _dup2 = _function("sigprocmask", 3), _function("setrlimit", 2), _function("dup2", 2)
+_named = c_functions.named
+_capset, _syscall, _setsid, _fcntl = _named("capset", 2), _named("syscall", 3), _named("setsid", 0), _named("fcntl", 3)
+_sigprocmask, _setrlimit, _dup2 = _named("sigprocmask", 3), _named("setrlimit", 2), _named("dup2", 2)
 _close_range: Callable[..., int | None] = (
-    _function("close_range", 3)
-    if hasattr(_libc, "close_range")
+    _named("close_range", 3)
+    if hasattr(c_functions.library, "close_range")
     else lambda first, last, _: os.closerange(first, last + 1)
 )
 _kept: list[Any] = []  # memory that steps point to

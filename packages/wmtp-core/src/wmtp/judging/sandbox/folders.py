@@ -7,13 +7,14 @@ import ctypes
 import os
 from typing import Protocol
 
-from wmtp.judging.sandbox import lockdown
+from wmtp.judging.sandbox import c_functions, lockdown
 
 PROGRAM = "program"  # its folder, below the one that is cleaned
 _libc = ctypes.CDLL(None, use_errno=True)
 _ALL_EVENTS, _ONLY_FOLDERS = 0xFFF, 0x01000000
 _NONBLOCK, _CLOEXEC = 0x800, 0x80000
-EVENT_BYTES = 1 << 16
+EVENT_BYTES = 1 << 12
+_read = c_functions.named("read", 3)
 
 
 class Folder(Protocol):
@@ -72,6 +73,8 @@ class OwnFileSystem:
         self._folder = f"{lockdown.WORK}/{PROGRAM}"
         self._mounted = False
         self._events = int(_libc.inotify_init1(_NONBLOCK | _CLOEXEC))
+        self._told = ctypes.create_string_buffer(EVENT_BYTES)
+        self._look = self._events, ctypes.addressof(self._told), EVENT_BYTES
 
     def enter(self, *, keeping: bool) -> None:
         if self._mounted and not keeping:  # whoever uses it is not to pay for being watched
@@ -105,15 +108,16 @@ class OwnFileSystem:
         )
 
     def _happened(self) -> bool:
-        try:
-            return bool(os.read(self._events, EVENT_BYTES))
-        except BlockingIOError:
+        if _read(*self._look) <= 0:
             return False
+        ctypes.memset(self._told, 0, EVENT_BYTES)
+        return True
 
 
 def empty(top: str) -> None:
     """Removes everything in `top`, folders that were closed to us included. No recursion: a program can nest deep."""
-    folders = [top]
+    os.chmod(top, 0o700)
+    folders = [top] if os.listdir(top) else []
     for folder in folders:  # grows while we go
         os.chmod(folder, 0o700)
         with os.scandir(folder) as entries:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import _socket
 import atexit
-import contextlib
 import ctypes
 import gc
 import io
-import json
 import os
 import select
 import signal
@@ -57,11 +55,12 @@ def serve(
     main[0].__dict__["__loader__"] = candidate.Source(payload.decode("utf-8", "surrogatepass"))
     if pin:
         pin()
+    cases = _Cases(code, main, limits, deaths, sweep, printed)
     while True:
         _, data = channel.receive(sock, candidate.FRAME_LIMIT)
-        head, output = _run_case(code, main, data, limits, deaths, sweep, printed)
+        answer = cases.run(data)
         folders.empty(folder)
-        channel.send(sock, frames.RAN, json.dumps(head).encode() + b"\0" + output)
+        channel.send(sock, frames.RAN, answer)
 
 
 def _open_streams() -> tuple[int, int]:
@@ -89,8 +88,13 @@ def _open_streams() -> tuple[int, int]:
 
 
 def _new_file(name: str, data: bytes) -> int:
-    """Writes a file and opens it to be read."""
-    descriptor = os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    """Writes a file and opens it to be read. One that is there is used again, unless the program has closed it to us."""
+    flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+    try:
+        descriptor = os.open(name, flags, 0o600)
+    except PermissionError:
+        os.unlink(name)
+        descriptor = os.open(name, flags, 0o600)
     written = 0
     while written < len(data):
         written += os.write(descriptor, data[written:])
@@ -98,82 +102,83 @@ def _new_file(name: str, data: bytes) -> int:
     return os.open(name, os.O_RDONLY)
 
 
-def _run_case(
-    code: types.CodeType,
-    main: list[types.ModuleType],
-    data: bytes,
-    limits: Mapping[str, Any],
-    deaths: watchdog.Deaths,
-    sweep: Callable[[], float],
-    printed: tuple[int, int],
-) -> tuple[dict[str, Any], bytes]:
-    """One run → (how it ended, what it printed). `main` holds the program's module, of which its child lets go at the end."""
-    name = limits["input_file"] or limits["stdin"] or ".stdin"
-    stdin = _new_file(name, data)
-    if name == ".stdin":
-        os.unlink(name)  # the program reads it as descriptor 0, and its folder looks empty
-    steps = [first_steps.copied(stdin, 0), first_steps.blocking(1), first_steps.blocking(2)]
-    steps += [*first_steps.no_descriptors(), *limits["steps"]]
-    pid = lockdown.fork()
-    if pid == 0:
-        first_steps.take(steps)
-        _run_program(code, main)  # does not return
-    os.close(stdin)
-    until = watchdog.Watchdog(pid, limits["cpu"])
-    stopped, output, errors = _drain(pid, deaths, *printed, until, limits["output_mib"] << 20)
-    os.kill(pid, signal.SIGKILL) if stopped else None
-    _, status, usage = os.wait4(pid, 0)
-    beside = sweep()
-    cpu = usage.ru_utime + usage.ru_stime + beside
-    if beside:
-        _empty(printed)
-    if name == limits["stdin"]:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-    if limits["output_file"]:
-        try:
-            with open(limits["output_file"], "rb") as file:
-                output = file.read(limits["output_mib"] << 20)
-        except OSError:
-            output = b""
-    head = {
-        "exit": os.waitstatus_to_exitcode(status),
-        "flooded": stopped == "flooded",
-        "cpu": cpu,
-        "peak_mib": candidate.peak_mib(usage),
-        "errors": errors.decode("utf-8", "replace"),
-    }
-    return head, output
+class _Cases:
+    """Runs a program once for each case. What cases have in common is made once."""
 
+    def __init__(
+        self,
+        code: types.CodeType,
+        main: list[types.ModuleType],
+        limits: Mapping[str, Any],
+        deaths: watchdog.Deaths,
+        sweep: Callable[[], float],
+        printed: tuple[int, int],
+    ) -> None:
+        """`main` holds the program's module, of which a case's child lets go at the end."""
+        self._code, self._main, self._limits = code, main, limits
+        self._deaths, self._sweep, self._printed = deaths, sweep, printed
+        self._cap = limits["output_mib"] << 20
+        self._name = limits["input_file"] or limits["stdin"] or ".stdin"
+        self._report = ctypes.create_string_buffer(channel.REPORT.size)
+        self._poll = select.poll()
+        for descriptor in (deaths.descriptor, *printed):
+            self._poll.register(descriptor, select.POLLIN)
+        self._steps: dict[int, list[first_steps.Step]] = {}
 
-def _drain(
-    pid: int, deaths: watchdog.Deaths, out: int, err: int, until: watchdog.Watchdog, cap: int
-) -> tuple[str, bytes, bytes]:
-    """Reads both pipes while the program runs → (why it has to be stopped, output, end of stderr).
+    def run(self, data: bytes) -> bytes:
+        """How one run ended, as `channel.REPORT` has it, the end of what it said on stderr, and what it printed."""
+        stdin = _new_file(self._name, data)
+        if self._name == ".stdin":
+            os.unlink(self._name)  # the program reads it as descriptor 0, and its folder looks empty
+        steps = self._steps.get(stdin) or self._steps.setdefault(stdin, self._first_steps(stdin))
+        pid = lockdown.fork()
+        if pid == 0:
+            first_steps.take(steps)
+            _run_program(self._code, self._main)  # does not return
+        os.close(stdin)
+        ended, output, errors = self._drain(pid)
+        flooded = len(output) > self._cap
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+            watchdog.reap(pid, self._report, channel.USAGE_AT)
+        beside = self._sweep()
+        if beside:
+            _empty(self._printed)
+        if self._limits["output_file"]:
+            try:
+                with open(self._limits["output_file"], "rb") as file:
+                    output = file.read(self._cap)
+            except OSError:
+                output = b""
+        channel.REST.pack_into(self._report, channel.REST_AT, beside, flooded)
+        return self._report.raw + channel.LENGTH.pack(len(errors)) + errors + (b"" if flooded else output)
 
-    Ends when it has exited, not when a stray child lets go of the pipe.
-    """
-    poll = select.poll()
-    for descriptor in (deaths.descriptor, out, err):
-        poll.register(descriptor, select.POLLIN)
-    output, errors, ended = bytearray(), b"", False
-    while True:
+    def _first_steps(self, stdin: int) -> list[first_steps.Step]:
+        steps = [first_steps.copied(stdin, 0), first_steps.blocking(1), first_steps.blocking(2)]
+        return [*steps, *first_steps.no_descriptors(), *self._limits["steps"]]
+
+    def _drain(self, pid: int) -> tuple[bool, bytes, bytes]:
+        """Reads both pipes while the program runs → (whether it has exited, output, end of stderr).
+
+        Ends when it has exited, and was reaped, not when a stray child lets go of the pipe; or when it has to be stopped.
+        """
+        until = watchdog.Watchdog(pid, self._limits["cpu"])
+        output, errors, ended = bytearray(), b"", False
         # Once it has exited, only what the pipes still hold is read.
-        events = [descriptor for descriptor, _ in (poll.poll(0) if ended else until.wait(poll))]
-        if not events:
-            return "" if ended else "spent", bytes(output), errors
-        for descriptor in events:
-            if descriptor == deaths.descriptor:
-                deaths.clear()
-                ended = watchdog.has_ended(pid)
-                continue
-            piece = os.read(descriptor, 1 << 16)
-            if descriptor == out:
-                output += piece
-                if len(output) > cap:
-                    return "flooded", b"", errors
-            else:
-                errors = (errors + piece)[-ERROR_TAIL:]
+        while events := (self._poll.poll(0) if ended else until.wait(self._poll)):
+            for descriptor, _ in events:
+                if descriptor == self._deaths.descriptor:
+                    self._deaths.clear()
+                    ended = ended or watchdog.reap(pid, self._report, channel.USAGE_AT, wait=False)
+                    continue
+                piece = os.read(descriptor, 1 << 16)
+                if descriptor == self._printed[0]:
+                    output += piece
+                else:
+                    errors = (errors + piece)[-ERROR_TAIL:]
+            if len(output) > self._cap:
+                break
+        return ended, bytes(output), errors
 
 
 def _empty(printed: tuple[int, int]) -> None:

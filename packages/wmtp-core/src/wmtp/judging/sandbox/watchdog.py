@@ -8,12 +8,19 @@ import ctypes
 import os
 import select
 import signal
+import struct
 import time
+
+from wmtp.judging.sandbox import c_functions
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _NONBLOCK, _CLOEXEC = 0x800, 0x80000
 _INFO_BYTES, _PID_AT = 128, 16  # of a siginfo_t
 _info = ctypes.create_string_buffer(_INFO_BYTES)
+_read, _wait4 = c_functions.named("read", 3), c_functions.named("wait4", 4)
+USAGE_BYTES = 144
+_beside = ctypes.create_string_buffer(USAGE_BYTES)
+_CPU = struct.Struct("=4q")  # the user's and the system's, seconds and µs
 
 
 class Deaths:
@@ -28,13 +35,13 @@ class Deaths:
         self.descriptor = int(_libc.signalfd(-1, mask, _NONBLOCK | _CLOEXEC))
         if self.descriptor < 0:
             raise OSError(ctypes.get_errno(), "signalfd")
+        self._told = ctypes.create_string_buffer(_INFO_BYTES)  # signals of one kind are one
+        self._clear = self.descriptor, ctypes.addressof(self._told), _INFO_BYTES
 
     def clear(self) -> None:
         """Forgets what is known of already."""
-        try:  # noqa: SIM105  (a context manager would touch more pages, for every program)
-            os.read(self.descriptor, 128)  # signals of one kind are one
-        except BlockingIOError:
-            pass
+        if _read(*self._clear) > 0:
+            ctypes.memset(self._told, 0, _INFO_BYTES)  # it says how a program has ended
 
 
 def has_ended(pid: int) -> bool:
@@ -45,10 +52,26 @@ def has_ended(pid: int) -> bool:
     return ended
 
 
-def reap(pid: int, into: ctypes.Array[ctypes.c_char], at: int) -> None:
-    """Waits for a child: its status is the first word of `into`, its usage begins `at` that byte. Python sees neither."""
-    if _libc.wait4(pid, into, 0, ctypes.byref(into, at)) != pid:
+def reap(pid: int, into: ctypes.Array[ctypes.c_char], at: int, *, wait: bool = True) -> bool:
+    """Waits for a child: its status is the first word of `into`, its usage begins `at` that byte. Python sees neither.
+
+    Returns whether it has ended, which it may not have where nobody is to wait. Raises ChildProcessError where there is none.
+    """
+    address = ctypes.addressof(into)
+    found = _wait4(pid, address, 0 if wait else os.WNOHANG, address + at)
+    if found < 0:
         raise ChildProcessError(f"no child {pid}")
+    return found > 0
+
+
+def reap_any(*, wait: bool) -> float | None:
+    """The CPU that a child has used which has ended, below 0 where none has; None where there is no child."""
+    found = _wait4(-1, 0, 0 if wait else os.WNOHANG, ctypes.addressof(_beside))
+    if found <= 0:
+        return None if found else -1.0
+    user, user_us, system, system_us = _CPU.unpack_from(_beside)
+    ctypes.memset(_beside, 0, USAGE_BYTES)
+    return float(user + system + (user_us + system_us) / 1e6)
 
 
 class Watchdog:

@@ -88,6 +88,7 @@ class Zygote:
         self._server, self._sock = server, sock
         self._report = ctypes.create_string_buffer(channel.REPORT.size)
         self._keepers = keepers
+        self._ready: dict[int, list[first_steps.Step]] = {}
         self._own: list[first_steps.Step] = [first_steps.own_session()]
         if rules is not None:
             self._own.insert(0, first_steps.restricted(rules))
@@ -104,6 +105,7 @@ class Zygote:
                 continue
             if received != message:  # most programs have the same limits
                 message, request = received, self._complete(json.loads(received))
+                self._ready = {}
             self._one(request, int.from_bytes(ancillary[0][2], sys.byteorder))
             self._control.send(self._report)
             ctypes.memset(self._report, 0, channel.REPORT.size)
@@ -127,7 +129,7 @@ class Zygote:
         if self._walls:
             self._walls.next_pid()
         self._deaths.clear()
-        steps = self._steps(request, descriptor)
+        steps = self._ready.get(descriptor) or self._ready.setdefault(descriptor, self._steps(request, descriptor))
         pid = lockdown.fork()
         if pid == 0:
             self._child(request, self._sock, steps)  # does not return
@@ -145,9 +147,10 @@ class Zygote:
         """Waits until a program has to end: whether it is because the checker says so, and not by itself or for its CPU."""
         until = watchdog.Watchdog(pid, cpu)
         while events := until.wait(self._poll):
-            if any(descriptor != self._deaths.descriptor for descriptor, _ in events):
-                self._await_stop()
-                return True
+            for descriptor, _ in events:
+                if descriptor != self._deaths.descriptor:
+                    self._await_stop()
+                    return True
             self._deaths.clear()
             if watchdog.has_ended(pid):
                 break
@@ -202,15 +205,12 @@ class Zygote:
         """Kills everything else that runs here, and reaps it: the CPU that it used. A keeper of cases spares itself by it;
         the zygote is immune as pid 1."""
         cpu = 0.0
-        while True:
-            try:
-                pid, _, usage = os.wait4(-1, os.WNOHANG)
-                if not pid:
-                    self._kill_round()
-                    _, _, usage = os.wait4(-1, 0)
-            except ChildProcessError:
-                return cpu
-            cpu += usage.ru_utime + usage.ru_stime
+        while (used := watchdog.reap_any(wait=False)) is not None:
+            if used < 0:  # somebody runs
+                self._kill_round()
+                used = watchdog.reap_any(wait=True) or 0.0
+            cpu += used
+        return cpu
 
     def _kill_round(self) -> None:
         if not self._walls:

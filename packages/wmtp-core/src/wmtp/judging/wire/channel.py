@@ -11,10 +11,12 @@ JOB_LIMIT = 1 << 30
 HEAD = struct.Struct("=IB")
 REPORT = struct.Struct("=i4x18qd?")
 """What a zygote says of a program that is over: its status and its usage, as `wait4` tells them; CPU seconds of other processes
-that were left; and whether this zygote cannot go on."""
+that were left; and whether this zygote cannot go on. A keeper of cases says the same of each case, but at last whether it
+has printed too much. Behind that stand the end of stderr, after its length, and what the case has printed."""
 USAGE_AT, REST_AT = 8, 152
 """Where the usage begins, and where what the zygote adds."""
 REST = struct.Struct("=d?")
+LENGTH = struct.Struct("=I")
 
 
 class Closed(Exception):  # noqa: N818  (an event, not a fault)

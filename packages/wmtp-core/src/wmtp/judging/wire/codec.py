@@ -31,6 +31,8 @@ _HEAD, _HEAD_FROM = struct.Struct("=cI").pack, struct.Struct("=cI").unpack_from
 _MOMENTS = (datetime.date, datetime.time, datetime.datetime)
 _ZONES = (type(None), datetime.timezone)  # what is written of a time zone is its offset
 _SMALL = {n: _HEAD(b"i", 1) + n.to_bytes(1, "little", signed=True) for n in range(-128, 128)}
+_SMALL_FROM = {written: n for n, written in _SMALL.items()}
+_SHORT = 1 << 12  # characters of what is written before its size is looked at
 
 Handle = Callable[[Any], "int | None"]  # object → handle, or None if it has none
 Resolve = Callable[[int], Any]  # handle → object
@@ -109,23 +111,33 @@ class Encoder:
             raise TooMuch(f"larger than {MAX_BYTES >> 20} MiB")
 
     def _put(self, tag: bytes, payload: bytes = b"") -> None:
-        self._charge(len(payload) + 5)
+        self._size += len(payload) + 5
+        if self._size > MAX_BYTES:
+            self._charge(0)
         self._parts.append(_HEAD(tag, len(payload)) + payload)
 
     def _many(self, tag: bytes, values: Any, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise TooMuch("nested too deep")
         items = list(values)
-        self._charge(5)
+        self._size += 5
         if 5 * len(items) > MAX_BYTES - self._size:
-            raise TooMuch(f"larger than {MAX_BYTES >> 20} MiB")
-        self._parts.append(_HEAD(tag, len(items)))
+            self._charge(5 * len(items))
+        add = self._parts.append
+        add(_HEAD(tag, len(items)))
         depth += 1
         for item in items:
-            # Small numbers are most of what programs get and give: they cost no call.
-            if type(item) is int and item in _SMALL:
+            # Small numbers and words are most of what programs get and give: they cost no call.
+            kind = type(item)
+            if kind is int and item in _SMALL:
                 self._size += 6
-                self._parts.append(_SMALL[item])
+                add(_SMALL[item])
+            elif kind is str and len(item) < _SHORT:
+                payload = item.encode("utf-8", "surrogatepass")
+                self._size += len(payload) + 5
+                if self._size > MAX_BYTES:
+                    self._charge(0)
+                add(_HEAD(b"u", len(payload)) + payload)
             else:
                 self._write(item, depth)
 
@@ -238,29 +250,37 @@ class Decoder:
             raise Malformed("trailing bytes")
         return value
 
-    def _take(self, length: int) -> bytes:
-        start, self._at = self._at, self._at + length
-        if self._at > len(self._data):
-            raise Malformed("cut off")
-        return self._data[start : self._at]
-
     def _items(self, count: int, depth: int) -> list[Any]:
-        if depth > MAX_DEPTH or count * 5 > len(self._data) - self._at:
+        data = self._data
+        if depth > MAX_DEPTH or count * 5 > len(data) - self._at:
             raise Malformed("too deep or too many")
-        return [self._read(depth + 1) for _ in range(count)]
+        found = []
+        depth += 1
+        for _ in range(count):
+            small = _SMALL_FROM.get(data[self._at : self._at + 6])
+            if small is None:
+                found.append(self._read(depth))
+            else:
+                self._at += 6
+                found.append(small)
+        return found
 
     def _read(self, depth: int) -> Any:
-        tag, length = _HEAD_FROM(self._data, self._at)
-        self._at += 5
-        if tag in _ATOMS:
-            return _ATOMS[tag](self._take(length))
+        data, start = self._data, self._at + 5
+        tag, length = _HEAD_FROM(data, self._at)
         if tag in _GROUPS:
+            self._at = start
             self._weight += _WEIGHTS.get(tag, 120) + 48 * length
             if self._weight > MAX_WEIGHT:
                 raise Malformed("too many containers")
             return _GROUPS[tag](self._items(length, depth))
+        self._at = end = start + length
+        if end > len(data):
+            raise Malformed("cut off")
+        if tag in _ATOMS:
+            return _ATOMS[tag](data[start:end])
         if tag == b"h" and self._resolve:
-            (number,) = struct.unpack("=Q", self._take(length))
+            (number,) = struct.unpack("=Q", data[start:end])
             return self._resolve(number)
         raise Malformed("unknown tag")
 
