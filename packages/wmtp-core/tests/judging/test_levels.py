@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import wmtp
+import wmtp.judging
 
 LOOK = (
     "import json\nfrom wmtp.judging import checks\n"
@@ -54,3 +55,17 @@ def test_the_level_that_holds_is_said_plainly(situation: str) -> None:
     if situation not in HOLDS:
         assert "unshare" in found["strict"][1]
         assert "--judge process" in found["strict"][1]
+
+
+def test_the_judges_own_modules_are_compiled_where_ours_are_and_what_a_program_imports_is_written_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    with wmtp.judging.open_judge(level="process", workers=1) as judge:
+        code = "import sys, colorsys\ndef f(): return sys.pycache_prefix, sys.dont_write_bytecode\n"
+        outcome = judge.submit(code, wmtp.CallTests(tests=("assert f() == (None, True)",))).result()
+    assert outcome.passed, outcome
+    written = {path.name.partition(".")[0] for path in tmp_path.rglob("*.pyc")}
+    assert {"zygote", "checker", "first_steps"} <= written
+    assert "colorsys" not in written

@@ -39,10 +39,13 @@ FILE_MIB = 32
 PROCESSES = 64
 FILES = 200
 _ROOT = Path(__file__).resolve().parents[3]
-# The package is found by its own folder, which is on nobody's path: what is installed beside it stays out of reach.
+# The package is found by its own folder, which is on nobody's path: what is installed beside it stays out of reach. Its own
+# modules are compiled to wherever ours are, or a start would take half as long again where no installer compiled them. What is
+# imported later, by programs too, is written nowhere.
 _BOOT = (
     "import sys, types; package = sys.modules['wmtp'] = types.ModuleType('wmtp'); package.__path__ = [sys.argv[1] + '/wmtp']; "
-    "from wmtp.judging.{0} import main; main(*map(int, sys.argv[2:]))"
+    "sys.pycache_prefix, sys.dont_write_bytecode = {1!r}, {2!r}; from wmtp.judging.{0} import main; "
+    "sys.pycache_prefix, sys.dont_write_bytecode = None, True; main(*map(int, sys.argv[2:]))"
 )
 
 
@@ -78,8 +81,9 @@ def _interpreter(module: str, processor: int, *descriptors: int, lent: tuple[int
     environment["OPENBLAS_NUM_THREADS"] = "1"
     if "LD_LIBRARY_PATH" in os.environ:  # some interpreters do not start without it
         environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
+    boot = _BOOT.format(module, sys.pycache_prefix, sys.dont_write_bytecode)
     process = subprocess.Popen(
-        [sys.executable, "-s", "-S", "-P", "-c", _BOOT.format(module), str(_ROOT), *map(str, descriptors)],
+        [sys.executable, "-s", "-S", "-P", "-c", boot, str(_ROOT), *map(str, descriptors)],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
