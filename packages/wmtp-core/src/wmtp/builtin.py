@@ -297,7 +297,7 @@ def _write_markdown(folder: Path, run: Any) -> Path:
 def _write_html(folder: Path, run: Any) -> Path:
     from wmtp.reports.html import write_report
 
-    return write_report([folder], ours=True)
+    return write_report([folder], ours=run)
 
 
 @hookimpl

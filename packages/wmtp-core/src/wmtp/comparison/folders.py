@@ -21,18 +21,18 @@ NOT_OF_THE_PROMPT = frozenset({"temperature", "top_p", "seed"})
 """Settings of sampling that a comparison may be about; those of the model (``model …``) are left out by their name."""
 
 
-def open_finished(folder: Path, *, ours: bool = False) -> tuple[Run, RunRecord]:
+def open_finished(folder: Path, *, ours: Run | None = None) -> tuple[Run, RunRecord]:
     """Open a finished run that is whole, and its record. Raises ConfigError where it is none, or a process works in it.
 
-    ours: that process is this one, which has just finished the run.
+    ours: the run as this process has it, which has just finished it.
     """
-    run = Run(folder)
-    if not ours and run.held:
+    run = ours or Run(folder)
+    if ours is None and run.held:
         raise ConfigError(f"{folder}: a process is still working in it; compare when it has finished")
     if run.record is None:
         what = "the run has not finished" if (folder / "recipe.yaml").exists() else "this is no run folder"
         raise ConfigError(f"{folder}: {what}: there is no results.json. Give the folder of a finished run, runs/<name>")
-    if not ours:
+    if ours is None:
         run.check_whole()
     return run, run.record
 

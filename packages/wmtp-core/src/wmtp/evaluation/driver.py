@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from wmtp.contracts.judging import Judge, JudgeRequest
 from wmtp.contracts.loading import Resource
 from wmtp.contracts.specs import Listener
 from wmtp.errors import ConfigError, WmtpError
+from wmtp.evaluation.before_the_end import BeforeTheEnd
 from wmtp.evaluation.engine import GivenModel, RunEngine
 from wmtp.evaluation.judge import LazyJudge
 from wmtp.evaluation.listeners import Progress, ProgressListener, run_listeners
@@ -35,6 +35,7 @@ from wmtp.events import BytesMoved, Emitter, RunFinished, RunStarted, SampleJudg
 from wmtp.loaders import DataLoader, create_data_loader, create_model_loader
 from wmtp.plugins import Plugins, create_plugin_manager
 from wmtp.runs.folder import locked, write_atomically
+from wmtp.runs.reader import Run
 from wmtp.runs.store import EvaluatorFiles
 
 log = logging.getLogger("wmtp")
@@ -167,7 +168,8 @@ class RunDriver:
         self._engine = RunEngine(model, folder)
         self._judge = LazyJudge(self._open_judge)
         self._loaders: dict[str, DataLoader] = {}
-        self._imports_began = False
+        self._files: dict[str, EvaluatorFiles] = {}
+        self._before_the_end = BeforeTheEnd()
 
     def _moved(self, event: str, count: int) -> None:
         self._emit(BytesMoved(direction="download", event=event, count=count))
@@ -222,7 +224,7 @@ class RunDriver:
 
             self._judge.begin()  # it mostly waits for its processes, while we read rows and open the model
             if not self._engine.replays:
-                self._begin_imports()
+                self._before_the_end.begin()
         owner_runs = []
         for evaluator, (owned, names) in owners.items():
             task = self._owner_task(stack, owned, tuple(names))
@@ -278,6 +280,7 @@ class RunDriver:
             keep_bytes=KEPT_BYTES if self._engine.replays else 0,
         )
         stack.callback(files.close)
+        self._files[evaluator] = files
         return EvaluationTask(
             evaluator=evaluator,
             metrics=metrics,
@@ -295,13 +298,8 @@ class RunDriver:
         )
 
     def _judged(self, sample: Sample, verdict: Verdict) -> None:
-        if not self._imports_began:  # beside judging, and not before its first program
-            self._begin_imports()
+        self._before_the_end.verdict(steps=self._engine.replays)
         self._emit(SampleJudged(sample=sample, verdict=verdict))
-
-    def _begin_imports(self) -> None:
-        self._imports_began = True
-        threading.Thread(target=_import_ahead, name="imports ahead").start()
 
     def _loader(self, dataset: str) -> DataLoader:
         if dataset not in self._loaders:
@@ -311,28 +309,20 @@ class RunDriver:
         return self._loaders[dataset]
 
     def _results(self, result: EvaluationResult, started: float) -> Results:
+        run = Run(self._folder, lambda kind, who: self._files[who].rows(kind) if who in self._files else None)
         record = assemble(
             self._config,
             self._recipe,
             result,
             plugins=self._plugins,
-            folder=self._folder,
+            run=run,
             engine=self._engine,
             judge=self._judge.opened,
             data={name: _source(loader.found) for name, loader in self._loaders.items()},
             seconds=time.time() - started,
         )
         parts = dict(result.parts) or {result.evaluator: result}
-        return write_results(
-            self._folder, record, parts, reporters=self._plugins.reporters, limit=self._recipe.eval.limit
-        )
-
-
-def _import_ahead() -> None:
-    """Imports what a run's report takes, so that nobody waits for it behind the last verdict."""
-    with suppress(ImportError):  # said where it is used
-        import jinja2  # noqa: F401
-        import numpy  # noqa: F401
+        return write_results(run, record, parts, reporters=self._plugins.reporters, limit=self._recipe.eval.limit)
 
 
 @contextmanager

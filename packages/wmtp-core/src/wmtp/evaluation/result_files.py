@@ -15,7 +15,7 @@ from wmtp.errors import ConfigError
 from wmtp.evaluation.report import report
 from wmtp.evaluation.results import Results
 from wmtp.runs.folder import read_object, write_atomically
-from wmtp.runs.reader import open_run
+from wmtp.runs.reader import Run
 from wmtp.runs.record import from_json
 from wmtp.runs.tables import write_details, write_failing_tests, write_values
 
@@ -23,7 +23,7 @@ log = logging.getLogger("wmtp")
 
 
 def write_results(
-    folder: Path,
+    run: Run,
     record: RunRecord,
     parts: Mapping[str, EvaluationResult],
     *,
@@ -33,12 +33,13 @@ def write_results(
     """Write a run's results. Those over fewer problems than the folder's complete ones have go beside these.
 
     Args:
-        folder: The run folder.
+        run: The run folder, with what is in memory of its lines.
         record: What results.json is to hold.
         parts: Evaluator → what it answered.
         reporters: Who shows the run.
         limit: ``eval.limit``.
     """
+    folder = run.folder
     part = _part_of_what_is_there(folder, limit)
     results = Results(folder, record)
     text = json.dumps(results.to_json(), indent=1, ensure_ascii=False)
@@ -52,16 +53,15 @@ def write_results(
             write_values(folder, who, of.values)
         write_failing_tests(folder, who, of.failing_tests)
         write_details(folder, who, of.report)
-    _report(folder, reporters)
+    _report(run, reporters)
     return results
 
 
-def _report(folder: Path, reporters: Mapping[str, Registered[ReporterSpec]]) -> None:
+def _report(run: Run, reporters: Mapping[str, Registered[ReporterSpec]]) -> None:
     """Every reporter's form of the run. One that fails costs the run nothing: its numbers are on disk already."""
-    run = open_run(folder)
     for owned in reporters.values():
         try:
-            owned.spec.write(folder, run)
+            owned.spec.write(run.folder, run)
         except Exception as error:  # noqa: BLE001  (a plugin may raise anything)
             log.warning("the report %r (%s) was not written: %s", owned.spec.name, owned.distribution, error)
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import attrs
 
-from wmtp import json_text
 from wmtp.config.config import Config
 from wmtp.config.plain import to_plain
 from wmtp.config.recipe import Recipe
@@ -34,6 +33,7 @@ from wmtp.evaluation.speculation import speculation
 from wmtp.plugins import Plugins
 from wmtp.runs.folder import read_object
 from wmtp.runs.printable import printable
+from wmtp.runs.reader import Run
 from wmtp.runs.record import to_json
 
 PACKAGES = ("wmtp-core", "torch", "transformers", "attrs", "cattrs", "pluggy", "huggingface_hub", "boto3")
@@ -85,7 +85,7 @@ def assemble(
     result: EvaluationResult,
     *,
     plugins: Plugins,
-    folder: Path,
+    run: Run,
     engine: RunEngine,
     judge: Judge | None,
     data: Mapping[str, Mapping[str, str]],
@@ -100,13 +100,13 @@ def assemble(
         run=RunInfo(
             name=recipe.run.name,
             tags=recipe.run.tags,
-            directory=str(folder),
+            directory=str(run.folder),
             finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             seconds=round(seconds, 3),
         ),
         metrics={name: result.metrics.get(name, none) for name in recipe.eval.metrics},
         verdicts={who: dict(sorted(part.counts.items())) for who, part in parts.items()},
-        generation=_generation(folder, engine, parts),
+        generation=_generation(run, engine, parts),
         judging=JudgingRecord(
             level=judge.level if judge else "",
             infrastructure=sum(part.counts.get("infrastructure", 0) for part in parts.values()),
@@ -127,9 +127,9 @@ def assemble(
             plugin_errors=[
                 PluginFault(distribution=i.distribution, version=i.version, error=i.error) for i in listing if i.error
             ],
-            model=_model(folder),
+            model=_model(run.folder),
             data=dict(data),
-            keys=read_object(folder / "keys.json") or {},  # absent where no evaluator stores samples
+            keys=read_object(run.folder / "keys.json") or {},  # absent where no evaluator stores samples
         ),
         config=to_plain(config),
         recipe=to_plain(recipe),
@@ -152,22 +152,20 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _generation(folder: Path, engine: RunEngine, parts: Mapping[str, EvaluationResult]) -> GenerationRecord:
+def _generation(run: Run, engine: RunEngine, parts: Mapping[str, EvaluationResult]) -> GenerationRecord:
     """Totals over the stored samples, and what the run's engines counted, if any did."""
     tokens = samples = truncated = 0
-    for path in sorted((folder / "samples").glob("*.jsonl")) if (folder / "samples").is_dir() else ():
-        with path.open("rb") as lines:
-            for line in lines:
-                row = json_text.loads_utf8(line)
-                samples += 1
-                tokens += row["tokens"]
-                truncated += row["finish_reason"] == "length"
+    for evaluator in run.evaluators_with("samples"):
+        for row in run.rows("samples", evaluator):
+            samples += 1
+            tokens += row["tokens"]
+            truncated += row["finish_reason"] == "length"
     found = GenerationRecord(
         samples=samples,
         tokens=tokens,
         truncated=truncated,
         too_long=dict(sum((Counter(part.too_long) for part in parts.values()), Counter())),
-        batch_invariant=(read_object(folder / "engine.json") or {}).get("batch_invariant"),
+        batch_invariant=(read_object(run.folder / "engine.json") or {}).get("batch_invariant"),
     )
     stats = engine.stats
     if stats is None:

@@ -19,13 +19,26 @@ from wmtp.kit.code_blocks import cut_blocks, of_blocks, parts_of
 from wmtp.kit.fences import Block, blocks, first_fence
 from wmtp.kit.loose_code import CODE_LINE, INDENTED, among_words, prefix
 from wmtp.kit.preludes import behind, prelude
-from wmtp.kit.thinking import split_thinking
+from wmtp.kit.thinking import FAMILIES, split_thinking
 from wmtp.kit.wanted import Extraction, Wanted
 from wmtp.kit.wrappers import called_with, laid_out, plain_spaces, unwrapped, without_tokens
 
 Choice = Literal["ours", "first-block", "last-block"]
 PLAIN: tuple[Choice, ...] = ("first-block", "last-block")
 WRAPPED_ATTEMPTS = 8
+
+_MARKS = (
+    "`",
+    "~",
+    "<",
+    "[/",
+    "[THINK",
+    "FIX]",
+    "[MIDDLE]",
+    *(m.opening for m in FAMILIES if m.opening[0] not in "<["),
+    "analysis",
+)
+"""Without any of them, a text holds no fence, no thought and no special token."""
 
 _REFUSAL = re.compile(
     r"\A\W*(?:I['’]?m (?:very )?sorry|sorry|I (?:cannot|can['’]t|am unable|am not able|won['’]t)|as an AI|unfortunately, I"
@@ -204,6 +217,8 @@ def extract_plainly(
 
     The others are those of `extract`.
     """
+    if text == whole and not thinking_opened and not wanted.continues and not any(mark in text for mark in _MARKS):
+        return dict.fromkeys(PLAIN, whole)
     if reasoning and not text.strip():
         return dict.fromkeys(PLAIN)
     text = laid_out(_trimmed(text, wanted))

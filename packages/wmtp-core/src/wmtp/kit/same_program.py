@@ -27,10 +27,13 @@ def _equal(one: ast.AST, other: ast.AST) -> bool:
     waiting: list[tuple[Any, Any]] = [(one, other)]
     while waiting:
         first, second = waiting.pop()
+        if first is second:  # names, None, contexts: as nearly always where two are the same
+            continue
         if type(first) is not type(second):
             return False
         if isinstance(first, ast.AST):
-            waiting += [(_field(first, name), _field(second, name)) for name in first._fields]
+            get = _field if isinstance(first, _DOCUMENTED) else getattr
+            waiting += [(get(first, name, None), get(second, name, None)) for name in first._fields]
         elif isinstance(first, list):
             if len(first) != len(second):
                 return False
@@ -40,10 +43,10 @@ def _equal(one: ast.AST, other: ast.AST) -> bool:
     return True
 
 
-def _field(node: ast.AST, name: str) -> Any:
-    """A field of a node; a body without its docstring."""
-    value = getattr(node, name, None)
-    if name == "body" and isinstance(node, _DOCUMENTED) and value:
+def _field(node: ast.AST, name: str, default: None) -> Any:
+    """A field of a node that may be documented; a body without its docstring."""
+    value = getattr(node, name, default)
+    if name == "body" and value:
         first = value[0].value if isinstance(value[0], ast.Expr) else None
         if isinstance(first, ast.Constant) and isinstance(first.value, str):
             return value[1:]

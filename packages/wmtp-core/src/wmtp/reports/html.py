@@ -12,10 +12,11 @@ import gzip
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, Template
 from markupsafe import Markup
 
 from wmtp.comparison.compare import compare
@@ -40,6 +41,7 @@ from wmtp.reports.tables import (
     verdict_rows,
 )
 from wmtp.runs.folder import write_atomically
+from wmtp.runs.reader import Run
 
 FILE = "report.html"
 OF_SEVERAL = "compared.html"  # not report.html, which is the page of that run alone
@@ -60,7 +62,7 @@ def write_report(
     *,
     despite: Sequence[str] = (),
     found: Comparison | None = None,
-    ours: bool = False,
+    ours: Run | None = None,
 ) -> Path:
     """Write the page of one run, or of several beside one another. Returns its path.
 
@@ -69,7 +71,7 @@ def write_report(
         to: The file; by default ``report.html`` in the run's folder, or ``<file>.report.html`` beside a file; of several,
             ``compared.html`` in the last one's folder or ``<file>.compared.html``.
         despite: As for `wmtp.compare`. found: the comparison to show, where it was made already.
-        ours: This process holds the lock of the one folder: it has just finished the run.
+        ours: The one run as this process has it, which holds its lock: it has just finished it.
 
     Raises:
         ConfigError: A folder is no finished run or not whole, a file is none that can be read, or the runs cannot be compared.
@@ -104,12 +106,17 @@ def _write(path: Path, text: str) -> None:
         raise
 
 
-def render(runs: Sequence[ReportRun], found: Comparison | None) -> str:
-    """Return the page as text."""
-    # The template is ours; everything it is given is escaped, save what `Markup` says is finished.
-    page = Environment(autoescape=True, finalize=visible).from_string(
+@cache
+def template() -> Template:
+    """The page's template, which is ours; everything it is given is escaped, save what `Markup` says is finished."""
+    return Environment(autoescape=True, finalize=visible).from_string(
         (PAGE / "page.html.j2").read_text(encoding="utf-8")
     )
+
+
+def render(runs: Sequence[ReportRun], found: Comparison | None) -> str:
+    """Return the page as text."""
+    page = template()
     style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     metrics, names = metric_rows(runs), problem_names(runs)
     numbers = {name: number for number, name in enumerate(names)}

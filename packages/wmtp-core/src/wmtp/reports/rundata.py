@@ -94,22 +94,24 @@ class ReportRun:
     form: str = "run"
 
 
-def read_runs(paths: Sequence[Path], *, ours: bool = False) -> list[ReportRun]:
+def read_runs(paths: Sequence[Path], *, ours: Run | None = None) -> list[ReportRun]:
     """Read finished runs and files of other tools, problems named alike in all of them.
 
-    Raises ConfigError where one is none, or is not whole. ours: this process has just finished the one run and holds its lock.
+    Raises ConfigError where one is none, or is not whole. ours: the one run, which this process has just finished and holds.
     """
     opened = [_open(path, ours=ours) for path in paths]
     evaluators = {who for one in opened if not isinstance(one, RunData) for who in _with_problems(one[0])}
     alone = len(evaluators) < 2
     shown = iter(alike([one for one in opened if isinstance(one, RunData)]))  # as they are compared
     return [
-        _of_file(next(shown), read_texts(one)) if isinstance(one, RunData) else _of_folder(*one, alone=alone, ours=ours)
+        _of_file(next(shown), read_texts(one))
+        if isinstance(one, RunData)
+        else _of_folder(*one, alone=alone, ours=one[0] is ours)
         for one in opened
     ]
 
 
-def _open(path: Path, *, ours: bool) -> RunData | tuple[Run, RunRecord]:
+def _open(path: Path, *, ours: Run | None) -> RunData | tuple[Run, RunRecord]:
     if not path.exists():
         raise ConfigError(f"{path}: there is no such run folder or file; a report is made of run folders, runs/<name>")
     if not path.is_dir():

@@ -228,6 +228,12 @@ class PlacedLines(Generic[R]):
         of = self._places.get(problem, {})
         return [self._at(of[index]) for index in sorted(of)]
 
+    def kept(self) -> list[R] | None:
+        """The last record of each sample in the file's order, where all of them are in memory; else ``None``."""
+        offsets = sorted(offset for of in self._places.values() for offset in of.values())
+        whole = self._all_placed and all(offset in self._kept for offset in offsets)
+        return [self._kept[offset] for offset in offsets] if whole else None
+
     def one(self, problem: str, index: int) -> R:
         """A record that was read or added."""
         return self._at(self._places[problem][index])

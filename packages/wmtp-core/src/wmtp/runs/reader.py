@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -18,6 +18,8 @@ from wmtp.runs.record import from_json
 from wmtp.runs.tables import DETAILS
 
 R = TypeVar("R", Sample, Verdict)
+InMemory = Callable[[str, str], Iterator[dict[str, Any]] | None]
+"""(kind, evaluator) → its lines, or ``None`` where they are to be read."""
 State = Literal["running", "unfinished", "damaged", "incomplete", "complete"]
 _MARKS = ("results.json", "keys.json", "recipe.yaml")
 
@@ -29,8 +31,9 @@ class Run:
         folder: Where it is.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, in_memory: InMemory = lambda kind, evaluator: None) -> None:
+        """in_memory: what `rows` has of this process, which has just written them, instead of reading them."""
+        self.folder, self._in_memory = folder, in_memory
 
     def __repr__(self) -> str:
         return f"open_run({str(self.folder)!r})"
@@ -106,6 +109,8 @@ class Run:
         For who reads many and needs few fields: no record is made of them, and where a sample has several lines all are here.
         Raises ConfigError naming the line that is damaged or cut off.
         """
+        if (kept := self._in_memory(kind, evaluator)) is not None:
+            return kept
         path = self.folder / kind / f"{evaluator}.jsonl"
         return json_lines(path) if path.exists() else iter(())
 

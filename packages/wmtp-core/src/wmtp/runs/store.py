@@ -88,6 +88,15 @@ class EvaluatorFiles:
         for problem in problems:
             yield problem, self._placed_samples.of_problem(problem), self._placed_verdicts.of_problem(problem)
 
+    def rows(self, kind: str) -> Iterator[dict[str, Any]] | None:
+        """The lines of ``samples`` or ``verdicts`` as `wmtp.runs.reader.Run.rows` has them, less those that later ones replace,
+        where all of them are in memory: those of a run that replays samples and has just ended. Else ``None``."""
+        if kind == "samples" and (samples := self._placed_samples.kept()) is not None:
+            return map(SAMPLES.to_row, samples)
+        if kind == "verdicts" and (verdicts := self._placed_verdicts.kept()) is not None:
+            return map(VERDICTS.to_row, verdicts)
+        return None
+
     def generation_key(self, parts: Mapping[str, Any]) -> str:
         return self._key("generation", {**self._generation(), **parts})
 
