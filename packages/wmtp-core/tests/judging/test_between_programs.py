@@ -211,6 +211,10 @@ def test_streams_are_as_cpython_makes_and_leaves_them(code: str, judge: SandboxJ
         ("a b", "a\fb", False),
         ("YES", "yes", True),
         ("5", "5.0", True),
+        ("7", "+007", True),
+        ("0", "-0", True),
+        ("7", "-7", False),
+        ("7", "7" * 5_000_000, False),  # as numbers they would take minutes
     ],
 )
 def test_tokens(expected: str, printed: str, same: bool) -> None:
@@ -229,6 +233,7 @@ def test_tokens(expected: str, printed: str, same: bool) -> None:
         ("YES", "yes", False),
         ("1 a", "1.0 a", False),
         ("1", "1_0", False),
+        ("1", "1e99999999999999999999", False),  # no decimal has such an exponent
         ("nan", "NaN", False),
         ("1", "", False),
         ("", "\n", True),

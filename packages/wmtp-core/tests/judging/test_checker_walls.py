@@ -108,6 +108,9 @@ PROGRAMS_FAULTS = {
     "an import of its own": ("def f(x):\n    import numpy\n    return x", "assert f(3) == 3"),
     "a value kept for later": ("def f(x): return []", "got = f(3)\nassert got[0] == 3"),
     "a value in a helper": ("def f(x): return 3", "def total(x): return sum(x)\nassert total(f(3)) == 3"),
+    "a list of the test's that it empties": ("def f(l): l.clear()", "l = [3, 1]\nf(l)\nassert l[0] == 1"),
+    "a dict of the test's that it empties": ("def f(d): d.clear()", "d = {'a': 1}\nf(d)\nassert d['a'] == 1"),
+    "a list filled with its answers": ("def f(x): return ''", "l = []\nl.append(f(3))\nassert l[0] + 1 == 1"),
     "a function named like a builtin that it lacks": ("def total(a, b): return 6", "assert sum(10, 15) == 6"),
     "a false assertion": ("def f(x): return 4", "assert f(3) == 3"),
 }

@@ -24,7 +24,7 @@ from wmtp.judging.host.pair import FILE_MIB, PROCESSES, Overlong, Pair, PairDied
 from wmtp.judging.host.room import Room
 from wmtp.judging.sandbox import libraries
 
-JUDGE_VERSION = "4"
+JUDGE_VERSION = "5"
 """Part of every judge_key. It rises when a verdict could come out differently."""
 
 RECYCLE_AFTER = 4000  # programs a zygote serves, so that nothing a program might leave behind lives for long

@@ -150,7 +150,7 @@ def _calls_to_the_end(parts: names.Split, job: dict[str, Any], child: Child) -> 
 
 def _namespace(parts: names.Split, job: dict[str, Any], program: remote.RemoteProgram) -> dict[str, Any]:
     """Runs the program. Returns the names a test sees: the judge's own, and the program's as remote callables."""
-    space: dict[str, Any] = {"__name__": "__tests__", names.SAME: program.same}
+    space: dict[str, Any] = {"__name__": "__tests__", names.SAME: program.same, names.SET: program.set}
     program.given = [] if parts.asks else None
     for module in parts.modules:
         space[module] = __import__(module)
@@ -262,6 +262,8 @@ def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.sock
                     status, why = _case_status(ended, printed, expected, job)
                 except MemoryError:  # millions of words
                     status, why = "output", "printed more than can be compared"
+                except Exception as error:  # whatever it printed to bring that about  # noqa: BLE001
+                    status, why = "error", f"handling the program's output failed: {type(error).__name__}"
                 total["cpu"] += ended["cpu"]
                 total["peak_mib"] = max(total["peak_mib"], ended["peak_mib"])
                 passed += status == "passed"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 _SEPARATORS = re.compile("[ \\n\\t\\r\\v]+")
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
@@ -43,11 +43,20 @@ def _same_numbers(wanted: str, got: str) -> bool:
     pair = wanted.split(), got.split()
     if len(pair[0]) != len(pair[1]) or not all(_NUMBER.fullmatch(word.lower()) for words in pair for word in words):
         return False
-    return all(Decimal(one) == Decimal(other) for one, other in zip(*pair, strict=True))
+    try:
+        return all(Decimal(one) == Decimal(other) for one, other in zip(*pair, strict=True))
+    except InvalidOperation:  # an exponent that no decimal has
+        return False
 
 
 def _tokens(text: str) -> list[str]:
     return [word for word in _SEPARATORS.split(text.translate(_LOWER)) if word]
+
+
+def _whole(word: str) -> str:
+    """A whole number as all write it that mean the same. Not as a number: to read millions of digits takes minutes."""
+    digits = word.lstrip("+-").lstrip("0")
+    return f"-{digits}" if digits and word[0] == "-" else digits
 
 
 def _same_token(wanted: str, got: str) -> bool:
@@ -58,6 +67,6 @@ def _same_token(wanted: str, got: str) -> bool:
     if not (_NUMBER.fullmatch(wanted) and _NUMBER.fullmatch(got)):
         return False
     if _WHOLE.fullmatch(wanted) and _WHOLE.fullmatch(got):
-        return int(wanted) == int(got)
+        return _whole(wanted) == _whole(got)
     one, other = float(wanted), float(got)
     return abs(one - other) <= max(ABSOLUTE, RELATIVE * abs(one))

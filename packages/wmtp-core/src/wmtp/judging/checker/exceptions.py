@@ -35,6 +35,7 @@ def own_class(name: str, bases: list[Any]) -> type[Exception]:
     """A local class in place of a program's own class of exceptions."""
     found = (_builtin(base) for base in bases)
     base = next((kind for kind in found if kind is not None and issubclass(kind, Exception)), Exception)
+    base = Exception if _is_silent(base) else base
     return type(name, (OwnException, base), {})
 
 
@@ -50,6 +51,12 @@ def _standard(name: str) -> type[Exception] | None:
         getattr(sys.modules.get(module), kind, None) if module.partition(".")[0] in sys.stdlib_module_names else None
     )
     return found if isinstance(found, type) and issubclass(found, Exception) else None
+
+
+def _is_silent(kind: type[BaseException]) -> bool:
+    """Whether it would end a ``map`` or a ``zip`` of the test's in silence, or have unittest leave out a test, which then has
+    not failed."""
+    return issubclass(kind, StopIteration) or kind.__module__.partition(".")[0] == "unittest"
 
 
 class Raised(NamedTuple):
@@ -74,6 +81,8 @@ class Raised(NamedTuple):
     def exception(self, names: Mapping[str, Any], origin: Any, *, steps: bool) -> BaseException:
         """The exception to raise. `names`: the program's, with its own classes; `origin`: the object itself, if it came as a
         number; `steps`: StopIteration is in its place."""
+        if steps and StopIteration.__name__ in self.classes:
+            return self._made(StopIteration)
         for name in self.classes:
             if name.startswith("="):
                 own = names.get(name[1:])
@@ -87,7 +96,7 @@ class Raised(NamedTuple):
                 continue
             if not issubclass(found, Exception):
                 return self._leaving()
-            if found is Exception or (issubclass(found, StopIteration) and not steps):
+            if found is Exception or _is_silent(found):
                 break
             return self._made(found)
         return ProgramError(f"{self.name}: {self.text}")

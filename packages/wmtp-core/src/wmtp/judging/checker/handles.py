@@ -7,13 +7,17 @@ its ``__eq__`` decides nothing.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from wmtp.judging.checker.remote import RemoteProgram
 
-_ASKED = ("__dict__", "__name__", "__qualname__", "__members__", "__wrapped__", "__annotations__", "__defaults__")
+_ASKED = (
+    "__dict__", "__name__", "__qualname__", "__members__", "__wrapped__", "__annotations__", "__defaults__", "__bases__",
+    "__mro__", "__code__",
+)  # fmt: skip
 """Attributes with such names that tests ask for; the rest is asked for by Python itself."""
 
 
@@ -44,6 +48,16 @@ class RemoteFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._program.call(self._name, args, kwargs)
 
+    def __mro_entries__(self, bases: Any) -> NoReturn:
+        program: RemoteProgram = self._program
+        program.derived()
+
+    def __copy__(self) -> RemoteFunction:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> RemoteFunction:
+        return self
+
     def __instancecheck__(self, instance: Any) -> bool:
         return isinstance(instance, RemoteObject) and self._program.operate("isinstance", instance, self) is True
 
@@ -64,15 +78,11 @@ class RemoteFunction:
 
 
 class AsyncFunction(RemoteFunction):
-    """An ``async def`` of the program: what it gives runs to its end when the test awaits it."""
+    """An ``async def`` of the program, as asyncio knows it."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        started = self._program.call(self._name, args, kwargs)
-
-        async def wait() -> Any:
-            return self._program.operate("await", started)
-
-        return wait()
+    @property
+    def _is_coroutine(self) -> Any:
+        return getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)
 
 
 def _between(operation: str) -> Callable[[RemoteObject, Any], Any]:
@@ -162,6 +172,37 @@ class RemoteObject:
     __truediv__, __floordiv__, __mod__ = _between("truediv"), _between("floordiv"), _between("mod")
     __pow__, __lshift__, __rshift__ = _between("pow"), _between("lshift"), _between("rshift")
     __and__, __or__, __xor__ = _between("and_"), _between("or_"), _between("xor")
+    __iadd__, __isub__, __imul__, __imatmul__ = (
+        _between("iadd"),
+        _between("isub"),
+        _between("imul"),
+        _between("imatmul"),
+    )
+    __itruediv__, __ifloordiv__, __imod__ = _between("itruediv"), _between("ifloordiv"), _between("imod")
+    __ipow__, __ilshift__, __irshift__ = _between("ipow"), _between("ilshift"), _between("irshift")
+    __iand__, __ior__, __ixor__, __divmod__ = _between("iand"), _between("ior"), _between("ixor"), _between("divmod")
+    __bytes__, __dir__, __fspath__, __copy__ = _alone("bytes"), _alone("dir"), _alone("fspath"), _alone("copy")
+    __floor__, __ceil__, __trunc__, __aiter__ = _alone("floor"), _alone("ceil"), _alone("trunc"), _alone("aiter")
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self._do("deepcopy")
+
+    def __mro_entries__(self, bases: Any) -> NoReturn:
+        program: RemoteProgram = object.__getattribute__(self, "_program")
+        program.derived()
+
+    def __await__(self) -> Any:
+        program: RemoteProgram = object.__getattribute__(self, "_program")
+        return program.coroutine(self).__await__()
+
+    async def __anext__(self) -> Any:
+        return self._do("anext")
+
+    async def __aenter__(self) -> Any:
+        return self._do("aenter")
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        return self._leave("aexit", kind, error)
 
     def __format__(self, how: str) -> str:
         return str(self._do("format", how))
@@ -173,12 +214,16 @@ class RemoteObject:
         return self._do("enter")
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        return self._leave("exit", kind, error)
+
+    def _leave(self, how: str, kind: Any, error: Any) -> bool:
         program: RemoteProgram = object.__getattribute__(self, "_program")
-        answer = self._do("exit", kind.__name__ if kind else "", str(error)[:1000] if error else "")
+        answer = self._do(how, kind.__name__ if kind else "", str(error)[:1000] if error else "")
         # What a test itself raises, a failed assertion say, no object of the program's may hold back.
         return any(error is raised for raised in program.raised) and bool(answer)
 
     def __eq__(self, other: object) -> bool:
+        other = other.object() if isinstance(other, RemoteFunction) else other
         if not isinstance(other, RemoteObject):
             return False  # as any object without an __eq__ of its own: nothing gained by not being data
         if not _same_object(self, other) and not (self._is_plain() and other._is_plain()):

@@ -19,7 +19,11 @@ from typing import Any, NamedTuple
 
 _BUILTINS = frozenset(vars(builtins))
 SAME = "__same__"  # stands for `is` in tests
+SET = "__set__"  # for calls that the program's side is to make too
+_BOTH = {("random", "seed"), ("sys", "setrecursionlimit")}
 _REPLACED = ("stdin", "input")  # what a test puts in place of them, no program sees
+_LISTENED = ("redirect_stdout", "redirect_stderr", "stdout", "stderr")
+_STANDARD = sys.stdlib_module_names
 
 
 class Uncrossable(ValueError):  # noqa: N818
@@ -37,17 +41,26 @@ class _Uses:
         self.subjects: set[str] = set()  # builtin names that an assert is about: a task named ``sum``
         self.listens = False  # to what the program prints
         self.replaces = ""
+        self.modules: set[str] = set()  # bound by imports of modules
+        self.changed: list[tuple[str, str]] = []  # (name, attribute) that is set, a module's perhaps
         for tree in trees:
-            for node in ast.walk(tree):
-                visit = _VISITS.get(type(node))
-                if visit:
-                    visit(self, node)
+            self.visit(tree)
+        self.settle()
+
+    def visit(self, tree: ast.Module) -> None:
+        for node in ast.walk(tree):
+            visit = _VISITS.get(type(node))
+            if visit:
+                visit(self, node)
 
     def name(self, node: Any) -> None:
         (self.loaded if isinstance(node.ctx, ast.Load) else self.bound).add(node.id)
 
+    def module(self, node: Any) -> None:
+        self.modules.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+
     def alias(self, node: Any) -> None:
-        self.listens |= node.name in ("redirect_stdout", "stdout")
+        self.listens |= node.name in _LISTENED
         self.bound.add((node.asname or node.name).split(".")[0])
 
     def star_import(self, node: Any) -> None:
@@ -70,23 +83,44 @@ class _Uses:
     def attribute(self, node: Any) -> None:
         if isinstance(node.value, ast.Name):
             self.bases.add(node.value.id)
-        self.listens |= node.attr in ("redirect_stdout", "stdout")
-        base = getattr(node.value, "id", "")
-        if (
-            node.attr in _REPLACED
-            and base in ("sys", "builtins", "__builtins__")
-            and not isinstance(node.ctx, ast.Load)
-        ):
-            self.replaces = f"a {node.attr} of its own"
+        self.listens |= node.attr in _LISTENED
+        if isinstance(node.value, ast.Name) and not isinstance(node.ctx, ast.Load):
+            self.changed.append((node.value.id, node.attr))
+
+    def item(self, node: Any) -> None:
+        of = node.value
+        if not isinstance(node.ctx, ast.Load) and isinstance(of, ast.Attribute) and isinstance(of.value, ast.Name):
+            self.changed.append((of.value.id, of.attr))  # os.environ["HOME"] = …
+        if getattr(getattr(of, "func", None), "id", "") in ("globals", "locals") and _is_text(node.slice):
+            self.loaded.add(node.slice.value)
 
     def call(self, node: Any) -> None:
         if isinstance(node.func, ast.Name):
             self.called.add(node.func.id)
-        if getattr(node.func, "id", getattr(node.func, "attr", "")) in ("patch", "object", "setattr"):
-            named = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-            self.replaces = next(
-                (f"a {n} of its own" for n in named if n.rpartition(".")[2] in _REPLACED), self.replaces
-            )
+            if node.func.id in ("eval", "exec") and node.args and _is_text(node.args[0]):
+                with contextlib.suppress(SyntaxError, ValueError, RecursionError):  # which is then the test's
+                    self.visit(ast.parse(node.args[0].value))
+        how = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        if how in ("patch", "object", "setattr", "dict") and node.args:
+            self.patched(how, node.args)
+
+    def patched(self, how: str, args: list[Any]) -> None:
+        """``patch("module.name")``, ``patch.object(module, "name")`` and their kin."""
+        if _is_text(args[0]):
+            module, _, name = args[0].value.rpartition(".")
+            if module.partition(".")[0] in _STANDARD:
+                self.changed.append(("sys" if module == "builtins" else module, name))
+                self.modules.add(module)
+        elif how in ("object", "setattr") and isinstance(args[0], ast.Name) and len(args) > 1 and _is_text(args[1]):
+            self.changed.append((args[0].id, args[1].value))
+
+    def settle(self) -> None:
+        """Once everything is known: what the tests put in place of something of a module's, which no program sees."""
+        for name, attribute in self.changed:
+            known = name.partition(".")[0] in _STANDARD and (name in self.modules or name not in self.bound)
+            if known or name in self.modules or name == "__builtins__":
+                self.listens |= attribute in _LISTENED
+                self.replaces = self.replaces if attribute in _LISTENED else f"{attribute} of its own"
 
     def assertion(self, node: Any) -> None:
         left = node.test
@@ -100,12 +134,18 @@ _VISITS = {
     ast.Name: _Uses.name, ast.alias: _Uses.alias, ast.FunctionDef: _Uses.definition, ast.arg: _Uses.argument,
     ast.AsyncFunctionDef: _Uses.definition, ast.ClassDef: _Uses.definition, ast.ExceptHandler: _Uses.handler,
     ast.ImportFrom: _Uses.star_import, ast.Attribute: _Uses.attribute, ast.Call: _Uses.call, ast.Assert: _Uses.assertion,
+    ast.Import: _Uses.module, ast.Subscript: _Uses.item,
 }  # fmt: skip
 
 
-class _Identity(ast.NodeTransformer):
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+class _Asked(ast.NodeTransformer):
     """Puts a question to the judge in place of ``is``, but where a constant or a builtin type is meant: a value that came over
-    is a copy, so that Python's own answer would say nothing about the program."""
+    is a copy, so that Python's own answer would say nothing about the program. And a call of the judge's in place of what a
+    test sets for the program too."""
 
     def __init__(self) -> None:
         self.asks = False
@@ -120,6 +160,14 @@ class _Identity(ast.NodeTransformer):
         if isinstance(node.ops[0], ast.IsNot):
             asked = ast.UnaryOp(ast.Not(), asked)
         return ast.fix_missing_locations(ast.copy_location(asked, node))
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        called = node.func
+        if isinstance(called, ast.Attribute) and (getattr(called.value, "id", ""), called.attr) in _BOTH:
+            node.func = ast.Name(SET, ast.Load())
+            node.args.insert(0, ast.Constant(called.attr))
+        return ast.fix_missing_locations(node)
 
 
 def _is_constant(node: ast.expr) -> bool:
@@ -152,10 +200,10 @@ def split(setup: str, tests: tuple[str, ...]) -> Split:
         raise Uncrossable(f"they give the program {uses.replaces}")
     free = uses.loaded - uses.bound
     # A standard module is one that is only ever used as ``name.attribute``.
-    modules = {name for name in uses.bases - uses.called if name in sys.stdlib_module_names} & free
+    modules = {name for name in uses.bases - uses.called if name in _STANDARD} & free
     names = free - modules - _BUILTINS or uses.subjects
     labels = ("<setup>", *(f"<test {number}>" for number in range(1, len(trees))))
-    identity = _Identity()
+    identity = _Asked()
     trees = [identity.visit(tree) for tree in trees]
     codes = [compile(tree, label, "exec", dont_inherit=True) for tree, label in zip(trees, labels, strict=True)]
     body: list[ast.stmt] = [node for node in trees[0].body if isinstance(node, (ast.Import, ast.ImportFrom))]

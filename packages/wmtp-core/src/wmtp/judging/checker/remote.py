@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _socket
 import io
+import random
 import struct
 import sys
 import threading
@@ -16,8 +17,9 @@ from typing import Any, NoReturn
 
 from wmtp.judging.checker.exceptions import OwnException, Raised, own_class
 from wmtp.judging.checker.handles import AsyncFunction, RemoteFunction, RemoteObject
+from wmtp.judging.checker.lending import described
 from wmtp.judging.checker.merge import merged
-from wmtp.judging.sandbox import candidate
+from wmtp.judging.sandbox import candidate, lent_functions
 from wmtp.judging.wire import channel, codec, frames
 
 BUDGET_BYTES = 256 << 20  # all replies of one program together: no endless stream of small values either
@@ -70,7 +72,17 @@ class RemoteProgram:
         """Ends this program: what it gave cannot be judged, and counts as wrong."""
         self.fail(Unjudgeable(why))
 
-    def _number(self, value: Any) -> int | None:
+    def derived(self) -> NoReturn:
+        self.fail(Unsplittable("a class that derives from one of the program's"))
+
+    def set(self, what: str, value: Any = None, **options: Any) -> None:
+        """``random.seed`` or ``sys.setrecursionlimit`` of a test, for both sides: the program draws and recurses elsewhere."""
+        asked = self.asked
+        random.seed(value, **options) if what == "seed" else sys.setrecursionlimit(max(value, sys.getrecursionlimit()))
+        self.operate(what, value)
+        self.asked = asked
+
+    def _number(self, value: Any) -> int | list[Any] | None:
         """The handle of an object of the program, or of one of our functions that the program may call back."""
         if isinstance(value, RemoteFunction):
             value = value.object()
@@ -83,7 +95,12 @@ class RemoteProgram:
             return number
         if callable(value) and not isinstance(value, type):
             self._functions.append(value)
-            return candidate.OURS + len(self._functions) - 1
+            told = described(value)
+            if told is None:
+                self.fail(Unsplittable("an async function of the test"))
+            return [candidate.OURS + len(self._functions) - 1, *told]
+        if any(value is raised or value is type(raised) for raised in self.raised):
+            self.refuse("an exception that the program has raised cannot be handed back to it")
         if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
             self._functions.append(value.__next__)
             return candidate.OURS + len(self._functions) - 1
@@ -148,8 +165,9 @@ class RemoteProgram:
         except Exception as error:  # the function's own, for the program to handle  # noqa: BLE001
             text = str(error)[:1000] if all(type(arg) is str for arg in error.args) else ""
             return frames.THREW, codec.Encoder().encode([type(error).__name__, text])
+        changeable = any(isinstance(given, lent_functions.CHANGEABLE) for given in request[1])
         try:
-            return frames.RETURNED, codec.Encoder(self._number).encode(result)
+            return frames.RETURNED, codec.Encoder(self._number).encode([result, request[1] if changeable else []])
         except codec.Refused as refused:  # what it is depends on what the program has asked for
             self.fail(Unjudgeable(f"a function of the test gives {refused}, which cannot cross"))
 
@@ -208,10 +226,24 @@ class RemoteProgram:
             result = self._result(kind, data, args, kwargs)
         finally:
             self._follow()
+        if kind == frames.COROUTINE:
+            return self.coroutine(result, args, kwargs)
         if self.given is not None:
             self.given += [*args, *kwargs.values()]
             self.returned.append(result)
         return result
+
+    def coroutine(self, started: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        """What a test awaits in place of the program's coroutine, which then runs to its end."""
+
+        async def wait() -> Any:
+            try:
+                kind, data = self.ask(frames.OPERATE, self._encode(["await", started]))
+                return self._result(kind, data, args, kwargs or {})
+            finally:
+                self._follow()
+
+        return wait()
 
     def _follow(self) -> None:
         """Takes over what a call may have changed beside its arguments: variables, and what it has printed."""
@@ -219,9 +251,12 @@ class RemoteProgram:
             return
         if self._listens:
             _, data = self.ask(frames.OPERATE, self._encode(["printed"]))
-            text = self._value(data)
-            if type(text) is str and text:
-                sys.stdout.write(text)
+            texts = self._value(data)
+            if not (isinstance(texts, list) and len(texts) == 2 and all(type(text) is str for text in texts)):
+                self.refuse("malformed output")
+            for stream, text in zip((sys.stdout, sys.stderr), texts, strict=True):
+                if text:
+                    stream.write(text)
         if self._variables and self._space is not None:
             self.lend(self._space)
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 import _socket
 import builtins
 import collections
+import copy
+import functools
 import io
+import math
 import operator
 import os
+import random
 import resource
 import socket
 import sys
@@ -19,7 +23,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wmtp.judging.sandbox import lockdown
+from wmtp.judging.sandbox import lent_functions, lockdown
 from wmtp.judging.wire import channel, codec, frames
 
 OURS = 1 << 62  # handles from here on name functions of the checker
@@ -99,7 +103,10 @@ def describe(error: BaseException, own: Mapping[type, str] = types.MappingProxyT
         text = str(error)[:1000]
     except BaseException:  # its __str__ is the program's  # noqa: BLE001
         text = ""
-    arguments = list(error.args) if len(error.args) <= 10 and all(map(_is_small, error.args)) else None
+    given = error.args
+    if isinstance(error, OSError) and len(given) == 2 and type(error.filename) is str:
+        given = (*given, error.filename)
+    arguments = list(given) if len(given) <= 10 and all(map(_is_small, given)) else None
     return codec.Encoder().encode([classes[:50], type(error).__name__[:100], text, arguments, number])
 
 
@@ -110,52 +117,62 @@ def _is_small(value: Any) -> bool:
 class _Objects:
     """Objects of the program that the checker knows by number, and functions of the checker's that the program may call."""
 
-    def __init__(self) -> None:
+    def __init__(self, reply: Callable[[int, bytes], tuple[int, bytes]], space: dict[str, Any]) -> None:
+        """reply answers a frame; space holds the program's names."""
         self.sock: _socket.socket | None = None
+        self._reply, self._space = reply, space
         self._objects: list[Any] = []
         self._numbers: dict[int, int] = {}  # one number an object, so that the checker can tell the same from another
+        self._lent: list[Any] = []  # kept alive, as the others
 
     def handle(self, value: Any) -> int:
-        if type(value) is _Callback:
-            return value.number
         number = self._numbers.setdefault(id(value), len(self._objects))
         if number == len(self._objects):
             self._objects.append(value)  # kept alive, so its id stays its own
         return number
 
     def resolve(self, number: int) -> Any:
-        return _Callback(self, number) if number >= OURS else self._objects[number]
+        if number < OURS:
+            return self._objects[number]
+        return self._keep(number, lent_functions.Stepper(functools.partial(self._call_back, number)))
 
-    def call_back(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def lend(self, number: int, name: str, text: str | None, parameters: list[str] | None) -> Any:
+        """A function of the test's."""
+        call = functools.partial(self._call_back, number)
+        return self._keep(number, lent_functions.made(call, name, text, parameters))
+
+    def _keep(self, number: int, lent: Any) -> Any:
+        self._lent.append(lent)
+        self._numbers[id(lent)] = number
+        return lent
+
+    def _call_back(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         assert self.sock
         channel.send(self.sock, frames.CALLBACK, codec.Encoder(self.handle).encode([number, list(args), kwargs]))
         kind, payload = channel.receive(self.sock, FRAME_LIMIT)
-        answer = codec.Decoder(self.resolve).decode(payload)
+        while kind not in (frames.RETURNED, frames.THREW):  # it asks the program for something meanwhile
+            channel.send(self.sock, *self._reply(kind, payload))
+            kind, payload = channel.receive(self.sock, FRAME_LIMIT)
+        answer = codec.Decoder(self.resolve, self.lend).decode(payload)
         if kind == frames.THREW:
-            raise getattr(builtins, answer[0], Exception)(answer[1])
-        return answer
+            raise self._exception(answer[0])(answer[1])
+        for mine, changed in zip(args, answer[1], strict=False):
+            lent_functions.take_over(mine, changed)
+        return answer[0]
 
-
-class _Callback:
-    """A function, or the ``__next__`` of an iterator, that a test handed over. It runs in the checker."""
-
-    def __init__(self, objects: _Objects, number: int) -> None:
-        self._objects, self.number = objects, number
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._objects.call_back(self.number, args, kwargs)
-
-    def __iter__(self) -> _Callback:
-        return self
-
-    def __next__(self) -> Any:
-        return self()
+    def _exception(self, name: str) -> type[BaseException]:
+        """The class of that name, which may be the program's own."""
+        for kind in (self._space.get(name), getattr(builtins, name, None)):
+            if isinstance(kind, type) and issubclass(kind, BaseException):
+                return kind
+        return Exception
 
 
 _CONSTANT = (int, str, float, bool, type(None), bytes)
 _BINARY = (
     "lt", "le", "gt", "ge", "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor", "lshift",
-    "rshift",
+    "rshift", "iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul", "iand", "ior", "ixor", "ilshift",
+    "irshift",
 )  # fmt: skip
 _UNARY = ("abs", "neg", "pos", "invert", "index")
 _OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -166,7 +183,12 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "enter": lambda o: type(o).__enter__(o),
     "exit": lambda o, name, text: _leave(o, name, text),
     "identity": lambda o: _is_plain(type(o)),
-    "await": lambda o: _run_coroutine(o),
+    "aenter": lambda o: _run_coroutine(type(o).__aenter__(o)),
+    "aexit": lambda o, name, text: _run_coroutine(_leave(o, name, text, "__aexit__")),
+    "aiter": lambda o: type(o).__aiter__(o), "anext": lambda o: _run_coroutine(type(o).__anext__(o)),
+    "copy": copy.copy, "deepcopy": copy.deepcopy, "bytes": bytes, "dir": dir, "divmod": divmod, "fspath": os.fspath,
+    "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc,
+    "seed": random.seed, "setrecursionlimit": sys.setrecursionlimit,
     **{name: getattr(operator, name) for name in (*_BINARY, *_UNARY)},
 }  # fmt: skip
 
@@ -176,22 +198,29 @@ def _is_plain(kind: Any) -> bool:
     return bool(kind.__eq__ is plain.__eq__)
 
 
-def _leave(manager: Any, name: str, text: str) -> Any:
+def _leave(manager: Any, name: str, text: str, method: str = "__exit__") -> Any:
     """Leaves a ``with`` block of the test, which raised an exception of that name, or none."""
+    leave = getattr(type(manager), method)
     if not name:
-        return type(manager).__exit__(manager, None, None, None)
+        return leave(manager, None, None, None)
     found = getattr(builtins, name, Exception)
     kind = found if isinstance(found, type) and issubclass(found, BaseException) else Exception
-    return type(manager).__exit__(manager, kind, kind(text), None)
+    return leave(manager, kind, kind(text), None)
+
+
+@functools.cache
+def _loop() -> Any:
+    """One for all that a test awaits: what belongs to a loop, a lock say, outlives one call."""
+    import asyncio
+
+    return asyncio.new_event_loop()
 
 
 def _run_coroutine(awaitable: Any) -> Any:
-    import asyncio
-
     async def wait() -> Any:
         return await awaitable
 
-    return asyncio.run(wait())
+    return _loop().run_until_complete(wait())
 
 
 def _kind(space: dict[str, Any], name: str) -> str | list[str]:
@@ -213,22 +242,25 @@ class Server:
     def __init__(self) -> None:
         # Its functions are wanted, as by an import: nothing under ``__name__ == "__main__"`` runs.
         self._module = new_main("program")
-        self._objects = _Objects()
-        self._encoder, self._decoder = codec.Encoder(self._objects.handle), codec.Decoder(self._objects.resolve)
+        self._objects = _Objects(self._reply, self._module.__dict__)
+        self._encoder = codec.Encoder(self._objects.handle)
+        self._decoder = codec.Decoder(self._objects.resolve, self._objects.lend)
         self._own: dict[type, str] = {}
+        self._begun: dict[int, tuple[Any, ...]] = {}  # number of a coroutine → the call that it comes from
 
     def serve(self, sock: _socket.socket) -> None:
         """Runs the program, then answers calls until the channel closes."""
         self._objects.sock = sock
         while True:
-            kind, payload = channel.receive(sock, FRAME_LIMIT)
-            try:
-                reply = self._answer(kind, payload)
-            except codec.Refused as refused:
-                reply = frames.REFUSED, str(refused)[:200].encode()
-            except BaseException as error:  # the program's, whatever it is  # noqa: BLE001
-                reply = frames.RAISED, self._describe(error)
-            channel.send(sock, *reply)
+            channel.send(sock, *self._reply(*channel.receive(sock, FRAME_LIMIT)))
+
+    def _reply(self, kind: int, payload: bytes) -> tuple[int, bytes]:
+        try:
+            return self._answer(kind, payload)
+        except codec.Refused as refused:
+            return frames.REFUSED, str(refused)[:200].encode()
+        except BaseException as error:  # the program's, whatever it is  # noqa: BLE001
+            return frames.RAISED, self._describe(error)
 
     def _answer(self, kind: int, payload: bytes) -> tuple[int, bytes]:
         """Raises whatever the program raises."""
@@ -243,6 +275,9 @@ class Server:
                 return frames.VALUE, self._encoder.reference(self._objects.handle(space[operands[0]]))
             if name == "printed":
                 return frames.VALUE, self._encoder.encode(_printed())
+            if name == "await":
+                begun = self._begun.pop(self._objects.handle(operands[0]), ("", (), {}, b""))
+                return self._returned(_run_coroutine(operands[0]), *begun)
             return frames.VALUE, self._encoder.encode(_OPERATIONS[name](*operands))
         target, args, kwargs = self._decoder.decode(payload)
         function = space[target] if type(target) is str else target
@@ -259,11 +294,18 @@ class Server:
         kinds = [_kind(space, name) for name in names]
         self._own = {space[name]: name for name, found in zip(names, kinds, strict=True) if type(found) is list}
         if listen:
-            sys.stdout = io.StringIO()
+            sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
         return kinds
 
     def _called(self, function: Any, target: Any, args: Any, kwargs: Any, payload: bytes) -> tuple[int, bytes]:
         result = function(*args, **kwargs)
+        if type(result) is not types.CoroutineType:
+            return self._returned(result, target, args, kwargs, payload)
+        number = self._objects.handle(result)
+        self._begun[number] = target, args, kwargs, payload
+        return frames.COROUTINE, self._encoder.reference(number)
+
+    def _returned(self, result: Any, target: Any, args: Any, kwargs: Any, payload: bytes) -> tuple[int, bytes]:
         encoder = self._encoder
         if not kwargs and all(type(argument) in _CONSTANT for argument in args):
             return frames.VALUE, encoder.encode(result)
@@ -293,13 +335,15 @@ _MUTABLE = (
 )
 
 
-def _printed() -> str:
-    """What the program has printed since it was last asked, where a test listens."""
-    text = ""
-    if isinstance(sys.stdout, io.StringIO):
-        text = sys.stdout.getvalue()
-        sys.stdout = io.StringIO()
-    return text
+def _printed() -> list[str]:
+    """What the program has printed since it was last asked, where a test listens: to stdout, and to stderr."""
+    texts = []
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        texts.append(stream.getvalue() if isinstance(stream, io.StringIO) else "")
+        if texts[-1]:
+            setattr(sys, name, io.StringIO())
+    return texts
 
 
 CHANGED = b"\0changed\0"

@@ -34,8 +34,11 @@ _SMALL = {n: _HEAD(b"i", 1) + n.to_bytes(1, "little", signed=True) for n in rang
 _SMALL_FROM = {written: n for n, written in _SMALL.items()}
 _SHORT = 1 << 12  # characters of what is written before its size is looked at
 
-Handle = Callable[[Any], "int | None"]  # object → handle, or None if it has none
+Handle = Callable[
+    [Any], "int | list[Any] | None"
+]  # object → handle, one with what is told of it, or None if it has none
 Resolve = Callable[[int], Any]  # handle → object
+Lend = Callable[..., Any]  # handle, and what is told of it → object
 
 
 class Refused(Exception):  # noqa: N818  (a verdict on a value, not a fault)
@@ -58,11 +61,7 @@ def _views() -> dict[type, bytes]:
 _VIEWS = _views()
 _SEQUENCES: dict[type, bytes] = {list: b"l", tuple: b"t", set: b"s", frozenset: b"z", collections.deque: b"q"}
 _MAPPINGS: dict[type, bytes] = {dict: b"d", collections.Counter: b"c", collections.OrderedDict: b"o"}
-_TYPES = {
-    name: value
-    for name, value in vars(builtins).items()
-    if isinstance(value, type) and not issubclass(value, BaseException)
-}
+_TYPES = {name: value for name, value in vars(builtins).items() if isinstance(value, type)}
 _TYPES["NoneType"] = type(None)
 _TYPE_NAMES = {value: name for name, value in _TYPES.items()}
 _EXACT: tuple[Any, ...] = (int, float, str, bytes, complex, list, tuple, set, frozenset, dict)
@@ -192,6 +191,9 @@ class Encoder:
             self._many(b"R", [value.numerator, value.denominator], depth)
         elif kind in _MOMENTS and type(getattr(value, "tzinfo", None)) in _ZONES:
             self._put(b"A", f"{kind.__name__} {value.isoformat()}".encode())
+        elif issubclass(kind, Exception) and kind in _TYPE_NAMES and not value.__dict__:
+            named = isinstance(value, OSError) and value.filename is not None
+            self._many(b"e", [kind.__name__, *value.args, *((value.filename,) if named else ())], depth)
         elif kind is datetime.timedelta:
             self._many(b"L", [value.days, value.seconds, value.microseconds], depth)
         elif issubclass(kind, tuple) and (fields := _named_tuple(kind)) is not None:
@@ -208,7 +210,10 @@ class Encoder:
         number = self._handle(value) if self._handle else None
         if number is None:
             raise Refused(f"an object of type {type(value).__name__!r}")
-        self._put(b"h", struct.pack("=Q", number))
+        if isinstance(number, list):
+            self._many(b"w", number, 0)
+        else:
+            self._put(b"h", struct.pack("=Q", number))
 
 
 def _numpy_scalars() -> Any:
@@ -229,10 +234,11 @@ def _named_tuple(kind: type) -> tuple[str, ...] | None:
 
 
 class Decoder:
-    """Reads what `Encoder` wrote. `resolve` turns a handle into an object; without it handles are `Malformed`."""
+    """Reads what `Encoder` wrote. `resolve` turns a handle into an object, and `lend` one of which something is told; without
+    them handles are `Malformed`."""
 
-    def __init__(self, resolve: Resolve | None = None) -> None:
-        self._resolve = resolve
+    def __init__(self, resolve: Resolve | None = None, lend: Lend | None = None) -> None:
+        self._resolve, self._lend = resolve, lend
         self._data = b""
         self._at = self._weight = 0
 
@@ -282,6 +288,8 @@ class Decoder:
         if tag == b"h" and self._resolve:
             (number,) = struct.unpack("=Q", data[start:end])
             return self._resolve(number)
+        if tag == b"w" and self._lend:
+            return self._lend(*self._items(length, depth))
         raise Malformed("unknown tag")
 
 
@@ -356,6 +364,11 @@ def _numbers(items: list[Any], count: int) -> list[int]:
     return items
 
 
+def _exception(items: list[Any]) -> Exception:
+    kind = _TYPES.get(items[0]) if items and type(items[0]) is str else None
+    return kind(*items[1:]) if kind and issubclass(kind, Exception) else _fail("no exception")
+
+
 def _slice(items: list[Any]) -> slice:
     return slice(*items) if len(items) == 3 else _fail("a slice has three parts")
 
@@ -388,5 +401,5 @@ _GROUPS: dict[bytes, Callable[[list[Any]], Any]] = {
     b"k": lambda i: dict.fromkeys(i).keys(), b"v": lambda i: dict(enumerate(i)).values(),
     b"m": lambda i: _pairs(i).items(), b"r": lambda i: range(*_numbers(i, 3)), b"S": _slice,
     b"R": lambda i: fractions.Fraction(*_numbers(i, 2)), b"L": lambda i: datetime.timedelta(*_numbers(i, 3)),
-    b"n": _named,
+    b"n": _named, b"e": _exception,
 }  # fmt: skip
