@@ -224,13 +224,10 @@ def _numpy_scalars() -> Any:
 def _named_tuple(kind: type) -> tuple[str, ...] | None:
     fields = getattr(kind, "_fields", None)
     own: Any = kind.__eq__
-    if (
-        type(fields) is not tuple
-        or len(fields) > MAX_FIELDS
-        or not all(type(f) is str and f.isidentifier() for f in fields)
-    ):
-        return None
-    return fields if own is tuple.__eq__ else None
+    sound = (
+        type(fields) is tuple and len(fields) <= MAX_FIELDS and all(type(f) is str and f.isidentifier() for f in fields)
+    )
+    return fields if sound and own is tuple.__eq__ else None
 
 
 class Decoder:
@@ -280,6 +277,9 @@ class Decoder:
             if self._weight > MAX_WEIGHT:
                 raise Malformed("too many containers")
             return _GROUPS[tag](self._items(length, depth))
+        if tag == b"w" and self._lend:
+            self._at = start
+            return self._lend(*self._items(length, depth))
         self._at = end = start + length
         if end > len(data):
             raise Malformed("cut off")
@@ -288,8 +288,6 @@ class Decoder:
         if tag == b"h" and self._resolve:
             (number,) = struct.unpack("=Q", data[start:end])
             return self._resolve(number)
-        if tag == b"w" and self._lend:
-            return self._lend(*self._items(length, depth))
         raise Malformed("unknown tag")
 
 
