@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -94,8 +95,10 @@ def test_verdicts_are_those_of_one_machine(level: str, cluster: Any, opens: Open
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("event", ["actor killed", "node removed", "node late"])
-def test_verdicts_survive_what_happens_to_nodes(event: str, cluster: Any, opens: Opens) -> None:
+@pytest.mark.parametrize("event", ["actor killed", "actor stopped", "node removed", "node late"])
+def test_verdicts_survive_what_happens_to_nodes(
+    event: str, cluster: Any, opens: Opens, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     wanted = judged(opens("local")) * 4
     there = opens("ray", RayJudgeSettings(address=cluster.address))
     nodes = list(cluster.list_all_nodes())
@@ -106,13 +109,21 @@ def test_verdicts_survive_what_happens_to_nodes(event: str, cluster: Any, opens:
         if event == "actor killed":
             for actor in processes(b"ray::JudgeActor"):
                 os.kill(actor, signal.SIGKILL)
+        elif event == "actor stopped":
+            monkeypatch.setattr("wmtp_ray.cluster.SILENT_S", 3.0)
+            stopped = processes(b"ray::JudgeActor")[0]
+            os.kill(stopped, signal.SIGSTOP)
         elif event == "node removed":
             cluster.remove_node(nodes[1], allow_graceful=False)
         else:
             cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
         found = judging.result()
     assert found == wanted
-    if event != "node removed":
+    if event == "actor stopped":
+        assert "no sign of life for 3 s" in caplog.text
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(stopped, signal.SIGKILL)
+    elif event != "node removed":
         deadline = time.monotonic() + 60
         want = 3 if event == "node late" else 2
         while len(processes(b"ray::JudgeActor")) < want and time.monotonic() < deadline:

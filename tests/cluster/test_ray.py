@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -118,11 +119,12 @@ def test_heads_are_scored_on_a_worker_as_here(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("event", ["worker killed", "node removed", "node late"])
+@pytest.mark.parametrize("event", ["worker killed", "worker stopped", "node removed", "node late"])
 def test_samples_survive_what_happens_to_workers(
-    event: str, cluster: Any, files: Callable[..., None], evaluate: Callable[..., Any], tmp_path: Path
-) -> None:
-    late = {"worker killed": 0, "node removed": 0, "node late": 1}[event]
+    event: str, cluster: Any, files: Callable[..., None], evaluate: Callable[..., Any], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    late = int(event == "node late")
     size = (100, 96) if late else (20, 24)  # a node and its worker take seconds to come, and must find something to do
     files(*size)
     evaluate("run.name=plain")
@@ -134,6 +136,11 @@ def test_samples_survive_what_happens_to_workers(
         once(tmp_path / "runs/ray" / SAMPLES, 10, running)
         if event == "worker killed":
             os.kill(workers()[0], signal.SIGKILL)
+        elif event == "worker stopped":
+            monkeypatch.setattr("wmtp_ray.cluster.STILL_S", 1.0)
+            monkeypatch.setattr("wmtp_ray.cluster.SILENT_S", 3.0)
+            stopped = workers()[0]
+            os.kill(stopped, signal.SIGSTOP)
         elif event == "node removed":
             cluster.remove_node(nodes[1], allow_graceful=False)
         else:
@@ -141,6 +148,10 @@ def test_samples_survive_what_happens_to_workers(
             late_came = until(lambda: len(workers()) == 3, running)
         running.result()
     assert event != "node late" or late_came
+    if event == "worker stopped":
+        assert "no sign of life for 3 s" in caplog.text
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(stopped, signal.SIGKILL)
     assert texts(tmp_path / "runs/ray") == texts(tmp_path / "runs/plain")
     lines = [json.loads(line) for line in (tmp_path / "runs/ray" / SAMPLES).read_text().splitlines()]
     assert len(lines) == len({(line["problem"], line["index"]) for line in lines}) == 4 * size[0]

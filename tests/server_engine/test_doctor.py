@@ -42,6 +42,7 @@ def test_what_it_cannot_do_is_told(wmtp: Callable[..., Any]) -> None:
     found = told(wmtp, server.url)
     server.stop()
     assert found["sampling"] == (False, "three answers at temperature 1.5 are one text: sampling is refused")
+    assert found["seed"] == (None, "four seeds gave one text")
     assert found["template_args"] == (None, "not sent here")
     assert found["prefill"][0] is None
 

@@ -120,6 +120,13 @@ def test_another_version_after_a_restart_is_noted(
     assert any("version 0.34.0, before 0.33.0" in note for note in engine.stats.notes)
 
 
+def test_a_server_of_one_model_that_is_asked_for_another_ends_the_run(server: StandIn, opened: Opened) -> None:
+    """As transformers serve says it, which lists nothing."""
+    server.faults = [_status(400, {"detail": "Server is pinned to 'our/one'; requested 'our/model'."})]
+    with pytest.raises(wmtp.GenerationError, match=r"serves another model.*model\.base_id.*pinned to 'our/one'"):
+        answers(opened(server))
+
+
 def test_a_prompt_that_the_server_cuts_is_too_long(
     server: StandIn, opened: Opened, tiny_llama: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,8 @@ TOO_LONG = re.compile(
     re.I,
 )
 """What servers say of a prompt that does not fit: vLLM, SGLang, llama.cpp, TGI, OpenAI."""
+PINNED = re.compile(r"server is pinned to", re.I)
+"""What transformers serve says where it serves one model and another is named."""
 NO_SEEDS = re.compile(
     r"(?s)(?=.*\bseed\b).*(?:unrecogni[sz]ed|unknown|unsupported|unexpected|extra_forbidden"
     r"|not (?:be )?(?:supported|permitted|allowed))",

@@ -16,7 +16,19 @@ from wmtp.kit import cut_at_stop
 from wmtp_openai.answers import Answer, BadAnswer, read_answer
 from wmtp_openai.client import UNSENT_OF_A_REQUEST, key_refused
 from wmtp_openai.connections import TooLargeError
-from wmtp_openai.errors import AWAY, NO_PATH, NO_SEEDS, ONE_MODEL, TOO_LONG, cause, no_path, retry_after, said, whole
+from wmtp_openai.errors import (
+    AWAY,
+    NO_PATH,
+    NO_SEEDS,
+    ONE_MODEL,
+    PINNED,
+    TOO_LONG,
+    cause,
+    no_path,
+    retry_after,
+    said,
+    whole,
+)
 from wmtp_openai.oddities import Oddities
 from wmtp_openai.pool import Pool, Server
 from wmtp_openai.probe import OtherModelError, ServerInfo, draft_counters, innermost, parsed, probe
@@ -258,6 +270,10 @@ class Asker:
         if status in AWAY:
             server.known = server.known and status == 429  # behind a proxy, who comes back may be another
             server.failed(f"{status}: {words}", retry_after(error), time.monotonic())
+        elif status == 400 and PINNED.search(words):
+            raise wmtp.GenerationError(
+                f"{server.url} serves another model than the one that is named behind the '#' in model.base_id ({words})"
+            ) from None
         elif status in (400, 422) and seeded and NO_SEEDS.search(whole(error)):
             server.seeds = False
         elif 400 <= status < 500 and status not in (408, 409, 425):

@@ -17,6 +17,13 @@ import wmtp
 VERSIONED = ("wmtp-core", "torch", "transformers", "numpy")
 """Distributions that a sample may depend on."""
 CONNECT_S = 10.0
+STILL_S = 10.0
+"""After so long without an answer, an actor is asked whether it is alive: an answer may take hours, a sign of life may not."""
+SILENT_S = 60.0
+"""After so long without a sign of life it counts as lost. Ray itself waits for ever for a process that is stopped (SIGSTOP, a
+debugger, a machine that swaps) while its node lives."""
+WAITS = 6
+"""In so many parts that time is waited out: a job that was suspended whole, us included, has missed one of them."""
 HTTP2_OPENS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
 """The preface of a client, and empty settings."""
 HTTP2_SETTINGS = 4
@@ -68,6 +75,26 @@ def _check_listening(address: str) -> None:
         heard = connection.recv(4)
     if len(heard) < 4 or heard[3] != HTTP2_SETTINGS:
         raise ValueError("something else than Ray listens there")
+
+
+class SilentError(Exception):
+    """A process of the cluster is there and shows no sign of life."""
+
+
+def answer_of(actor: Any, reference: Any) -> Any:
+    """What an actor answers, however long that takes, as long as its `alive` answers.
+
+    Raises:
+        SilentError: It does not.
+        RayError: As `ray.get`.
+    """
+    while not ray.wait([reference], timeout=STILL_S)[0]:
+        alive = actor.alive.remote()
+        if not any(ray.wait([alive, reference], timeout=SILENT_S / WAITS)[0] for _ in range(WAITS)):
+            raise SilentError(
+                f"its process has shown no sign of life for {SILENT_S:g} s: it is stopped, or its machine has no time for it"
+            )
+    return ray.get(reference)
 
 
 def lacking(error: Exception) -> wmtp.ConfigError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -12,10 +13,11 @@ from ray.exceptions import RayError, RayTaskError
 
 import wmtp
 from wmtp.kit import EngineStream, Spread, Taken, WorkerFacts, WorkerLostError, raised
-from wmtp_ray.cluster import connect, lacking, node, versions
+from wmtp_ray.cluster import SilentError, answer_of, connect, lacking, node, versions
 from wmtp_ray.settings import RaySettings
 
 T = TypeVar("T")
+log = logging.getLogger("wmtp.ray")
 
 
 def open_engine(request: wmtp.LoadRequest, settings: RaySettings) -> Spread:
@@ -39,6 +41,10 @@ class EngineActor:
 
     An error is answered, not raised: Ray would hand on another class.
     """
+
+    @ray.method(concurrency_group="health")
+    def alive(self) -> None:
+        """Answers beside whatever else is done here."""
 
     def __init__(self, request: wmtp.LoadRequest, settings: RaySettings) -> None:
         self._request, self._settings = request, settings
@@ -90,17 +96,28 @@ class RayWorker:
     def __init__(self, request: wmtp.LoadRequest, settings: RaySettings) -> None:
         options: dict[str, Any] = {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus}
         options |= {"resources": dict(settings.resources), "max_restarts": 0, "max_task_retries": 0}
-        made: Any = ray.remote(EngineActor)
+        remote: Any = ray.remote  # its types know no groups
+        made: Any = remote(concurrency_groups={"health": 1})(EngineActor)
         try:
             self._actor: Any = made.options(**options).remote(request, settings)
         except ValueError as error:  # Ray's own rules for resources
             raise wmtp.ConfigError(f"model.loaders.ray: {' '.join(str(error).split())[:200]}") from None
-        self._facts: WorkerFacts = self._got(self._actor.open.remote())
+        self._where = "a worker"
+        try:
+            self._got(self._actor.alive.remote(), ray.get)  # however long the cluster takes to find room for it
+            self._facts: WorkerFacts = self._got(self._actor.open.remote())
+        except BaseException:
+            self.close()
+            raise
+        self._where = f"the worker {self._facts.where}"
 
-    def _got(self, reference: Any) -> Any:
+    def _got(self, reference: Any, wait: Callable[[Any], Any] | None = None) -> Any:
         """What the actor answered. Raises what the engine raised, or that the actor is gone."""
         try:
-            answer = ray.get(reference)
+            answer = wait(reference) if wait else answer_of(self._actor, reference)
+        except SilentError as error:
+            log.warning("%s is given up, and what it held is asked of others: %s", self._where, error)
+            raise WorkerLostError(str(error)) from None
         except RayError as error:
             if (told := lacking(error)) is not None:
                 raise told from None

@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 import attrs
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import wmtp
 from wmtp.kit import raised
+from wmtp_ray import cluster
 from wmtp_ray.cluster import connect, node, versions
 from wmtp_ray.settings import RayJudgeSettings
 
@@ -81,6 +82,9 @@ class JudgeActor:
         except Exception as error:  # noqa: BLE001  (raised again in the driver)
             return wmtp.JudgeError(f"{node()}: {raised(error)}")
 
+    def alive(self) -> None:
+        """Answers beside whatever is judged: there is a thread more than programs are given."""
+
     def judge(self, code: str, tests: wmtp.CallTests | wmtp.StdioTests) -> wmtp.Outcome | Exception:
         assert self._judge is not None
         try:
@@ -105,12 +109,19 @@ class _Job:
 
 @attrs.define(eq=False)
 class _Node:
-    """A node that judges: its actor, how many programs it judges at once, and what it holds."""
+    """A node that judges: its actor, how many programs it judges at once, and what it holds.
+
+    Attributes:
+        asked: The question for a sign of life that is under way.
+        silent: How many looks ago it was put.
+    """
 
     id: str
     actor: Any
     workers: int
     held: int = 0
+    asked: Any = None
+    silent: int = 0
 
     @property
     def room(self) -> int:
@@ -161,7 +172,7 @@ class RayJudge:
             )
         opening = [(place, place.actor.open.remote()) for place in found]
         for place, answer in opening:
-            self._join(place, self._opened(answer))
+            self._join(place, self._opened(place, answer))
         self._watcher.start()
 
     def _new_nodes(self) -> list[_Node]:
@@ -185,10 +196,16 @@ class RayJudge:
             found.append(_Node(id=name, actor=actor, workers=workers))
         return found
 
-    def _opened(self, answer: Any) -> JudgeFacts:
+    def _opened(self, place: _Node, answer: Any) -> JudgeFacts:
         """What the actor says of its sandbox. Raises JudgeError."""
         try:
             facts = ray.get(answer, timeout=self._settings.patience_s)
+        except GetTimeoutError:
+            raise wmtp.JudgeError(
+                f"judging.where: the node {place.id[:8]} has not opened its sandbox within {self._settings.patience_s:g} s "
+                "(judging.where.patience_s): its processes are stopped, or it has no time for them; look at 'ray status' and "
+                "at that machine, or leave it out with judging.where.resources"
+            ) from None
         except RayError as error:
             why = " ".join(str(error).split())[-300:]
             raise wmtp.JudgeError(
@@ -234,9 +251,10 @@ class RayJudge:
         """Takes in nodes that come. One that cannot judge is left out, and said: a run does not end for a guest."""
         while not self._ended.wait(LOOK_S):
             try:
+                self._give_up_silent()
                 for place in self._new_nodes():
                     try:
-                        self._join(place, self._opened(place.actor.open.remote()))
+                        self._join(place, self._opened(place, place.actor.open.remote()))
                     except wmtp.WmtpError as error:
                         self._left_out.add(place.id)
                         ray.kill(place.actor)
@@ -253,6 +271,23 @@ class RayJudge:
                     )
                 )
                 return
+
+    def _give_up_silent(self) -> None:
+        """Ends actors that show no sign of life: Ray then says that what they hold is lost."""
+        for place in list(self._nodes.values()):
+            place.silent += 1  # looks and not seconds: a job that was suspended whole, us included, has missed one
+            if place.asked is None or ray.wait([place.asked], timeout=0)[0]:
+                place.asked, place.silent = place.actor.alive.remote(), 0
+            elif place.silent * LOOK_S > cluster.SILENT_S:
+                log.warning(
+                    "the node %s judges no more, and what it held is judged by others: its process has shown no sign of life "
+                    "for %g s; it is stopped, or its machine has no time for it", place.id[:8], cluster.SILENT_S,
+                )  # fmt: skip
+                with self._changed:
+                    self._nodes.pop(place.id, None)
+                    if not self._nodes and self._alone_since is None:
+                        self._alone_since = time.monotonic()
+                ray.kill(place.actor)
 
     def _fail(self, error: Exception) -> None:
         with self._changed:

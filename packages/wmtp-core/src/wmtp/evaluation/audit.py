@@ -184,7 +184,8 @@ def audit(
     for result in results:
         if not result.complete:
             raise ConfigError(
-                f"{result.folder} is not complete, so nothing can be said yet; its report.md says what is missing"
+                f"{result.folder} is not complete, so nothing can be said yet: {next(iter(result.shortcomings()), '')}; its "
+                "report.md says all that is missing"
             )
     one, other = (open_run(result.folder) for result in results)
     pairs = list(_pairs(one, other))
