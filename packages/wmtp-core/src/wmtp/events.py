@@ -29,6 +29,8 @@ STUCK_AFTER_S = 60.0
 SAID_AFTER_S = 2.0
 """How long the end waits for a listener before it says so, the first time."""
 _POLL_S = 0.05
+_PAUSE_S = 0.02
+"""How long a listener that has heard all waits for more: to be woken for every event would cost the run more than the event."""
 
 
 @attrs.frozen(kw_only=True)
@@ -184,6 +186,7 @@ class _Worker:
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._busy_since = time.monotonic()
         self._dropped = False
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"wmtp listener {name}", daemon=True)
         self._thread.start()
 
@@ -193,6 +196,7 @@ class _Worker:
 
     def end(self) -> None:
         self._queue.put(None)
+        self._ending.set()
 
     def drain(self, stuck_after_s: float) -> None:
         say = time.monotonic() + SAID_AFTER_S
@@ -221,6 +225,8 @@ class _Worker:
             self._busy_since = time.monotonic()
             if not self._heard(lambda event=event: self._listener.handle(event)):
                 return
+            if self._queue.empty():
+                self._ending.wait(_PAUSE_S)
         self._busy_since = time.monotonic()
         self._heard(self._listener.close)
 

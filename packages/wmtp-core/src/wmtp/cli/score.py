@@ -40,6 +40,8 @@ def command(
     """
     settings = with_judge(overrides, judge)
     with ExitStack() as stack:
+        gc.disable()  # what is imported is no garbage; the run itself collects again
+        stack.callback(gc.enable)
         if config is None and not any(key.startswith("judging") for key in overrides):  # else nobody knows which yet
             from wmtp.judging.ahead import opening
 

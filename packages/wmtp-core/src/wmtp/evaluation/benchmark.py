@@ -9,7 +9,6 @@ import itertools
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -51,6 +50,26 @@ class _End:
 
 
 _END = _End()
+
+
+class _Own:
+    """A part of a plugin that runs. Not made of a generator: there are several for each sample."""
+
+    __slots__ = ("_benchmark", "_method", "_what")
+
+    def __init__(self, benchmark: CodeBenchmark, method: str, what: str) -> None:
+        self._benchmark, self._method, self._what = benchmark, method, what
+
+    def __enter__(self) -> None:
+        """Nothing is held."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, WmtpError | OSError):
+            benchmark = self._benchmark
+            raise PluginError(
+                f"{type(benchmark).__name__}.{self._method} of {benchmark.task.evaluator} failed on {self._what}: "
+                f"{type(error).__name__}: {error}. That is the plugin's own; its traceback is in the run's log.txt."
+            ) from error
 
 
 class CodeBenchmark:
@@ -230,18 +249,9 @@ class CodeBenchmark:
                     turns(None, ALONE, as_tuple(prompt))
                 yield self.form().ask(prompt)
 
-    @contextmanager
-    def _own(self, method: str, what: str) -> Iterator[None]:
+    def _own(self, method: str, what: str) -> _Own:
         """Names the method of the plugin that failed, and on what: its own error alone tells a user nothing."""
-        try:
-            yield
-        except (WmtpError, OSError):
-            raise
-        except Exception as error:
-            raise PluginError(
-                f"{type(self).__name__}.{method} of {self.task.evaluator} failed on {what}: {type(error).__name__}: {error}. "
-                "That is the plugin's own; its traceback is in the run's log.txt."
-            ) from error
+        return _Own(self, method, what)
 
     def _taken_out(self, problem: Problem, completion: Completion) -> tuple[str | None, dict[str, Any]]:
         """The program, and what is stored of how it was found. What another tool took out already stands as it is."""

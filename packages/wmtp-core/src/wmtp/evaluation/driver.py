@@ -332,11 +332,15 @@ def _garbage_of_the_run() -> Iterator[None]:
     if gc.get_freeze_count():  # whoever froze them may not want us to thaw them
         yield
         return
+    collected = gc.isenabled()
     gc.freeze()
+    gc.enable()
     try:
         yield
     finally:
         gc.unfreeze()
+        if not collected:
+            gc.disable()
 
 
 def _source(resource: Resource | None) -> dict[str, str]:

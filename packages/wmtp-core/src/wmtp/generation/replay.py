@@ -19,6 +19,8 @@ from wmtp.kit.batches import InBatches
 from wmtp.kit.files import open_text
 
 SHOWN = 60
+KEPT_BYTES = 16 << 20
+"""Of a samples file: its texts are needed a moment later, and to parse lines again costs more than to keep them."""
 TOGETHER = 32  # completions of a file that are handed over at once, and stored with one write
 
 
@@ -59,6 +61,10 @@ class ReferenceEngine:
                 yield _completion(request, request.reference)
 
 
+_Replayed = tuple[str, FinishReason, dict[str, Any]]
+"""Text, how it ended, and what else is known of it."""
+
+
 @attrs.define(eq=False)
 class _Index:
     """What a samples file holds.
@@ -68,10 +74,12 @@ class _Index:
         offsets: (problem, index) → where its line begins.
         lists: Texts by problem, of a generations.json.
         prefix: What every problem's name has in front.
+        kept: Offset → what is replayed of the line there, of the first `KEPT_BYTES` of a file.
     """
 
     digest: str
     offsets: dict[tuple[str, int], int] = attrs.field(factory=dict)
+    kept: dict[int, _Replayed] = attrs.field(factory=dict)
     lists: list[list[str]] = attrs.field(factory=list)
     prefix: str = ""
 
@@ -178,11 +186,14 @@ class SamplesEngine:
         offset = self._file.tell()
         for number, line in enumerate(self._file, 1):
             if line.strip():
-                problem, index = self._checked(line, number)
+                row = self._row(line, number)
+                problem, index = self._checked(row, number)
                 if index is None:
                     index = seen.get(problem, 0)
                     seen[problem] = index + 1
                 self._index.offsets[problem, index] = offset
+                if offset < KEPT_BYTES:
+                    self._index.kept[offset] = _replayed(row)
             offset += len(line)
         benchmarks = {name.rpartition("/")[0] for name, _ in self._index.offsets}
         # Where every name has the benchmark's own in front, the data set may have the rest alone: 2 for EvalPlus' Mbpp/2.
@@ -196,13 +207,15 @@ class SamplesEngine:
                 "another benchmark (--benchmark)?"
             )
 
-    def _checked(self, line: bytes, number: int) -> tuple[str, int | None]:
+    def _row(self, line: bytes, number: int) -> Any:
+        try:
+            return json_text.loads_utf8(line)
+        except ValueError as error:
+            raise ConfigError(f"{self._path}, line {number}: not valid JSON: {error}") from None
+
+    def _checked(self, row: Any, number: int) -> tuple[str, int | None]:
         """The problem of a line, and the index that our own lines give it. Fields that we know nothing of are let be."""
         where = f"{self._path}, line {number}"
-        try:
-            row = json_text.loads_utf8(line)
-        except ValueError as error:
-            raise ConfigError(f"{where}: not valid JSON: {error}") from None
         theirs = isinstance(row, dict) and "task_id" in row and ("completion" in row or "solution" in row)
         ours = isinstance(row, dict) and not theirs and {"problem", "index", "completion"} <= set(row)
         if not (ours or theirs):
@@ -249,23 +262,30 @@ class SamplesEngine:
                 self._check_prefix(request.key.evaluator)
         if offset is None:
             return None
-        self._file.seek(offset)
-        row = json_text.loads_utf8(self._file.readline())
-        text, field = _text_of(row)
-        finish: FinishReason = "length" if row.get("finish_reason") == "length" else "stop"
-        told = row["extra"] if isinstance(row.get("extra"), dict) else {}  # of our own lines
-        extra: dict[str, Any] = {}
-        if field == "solution" or told.get("rule") == "stored program":
-            extra["field"] = "solution"
-        if told.get("thinking_opened"):
-            extra["thinking_opened"] = True
-        if isinstance(told.get("reasoning"), str):  # what a server took out of the answer
-            extra["reasoning"] = told["reasoning"]
+        found = self._index.kept.get(offset)
+        if found is None:
+            self._file.seek(offset)
+            found = _replayed(json_text.loads_utf8(self._file.readline()))
+        text, finish, extra = found
         return _completion(request, text, finish, extra=extra)
 
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+
+
+def _replayed(row: Mapping[str, Any]) -> _Replayed:
+    """What is replayed of a line that was checked."""
+    text, field = _text_of(row)
+    told = row["extra"] if isinstance(row.get("extra"), dict) else {}  # of our own lines
+    extra: dict[str, Any] = {}
+    if field == "solution" or told.get("rule") == "stored program":
+        extra["field"] = "solution"
+    if told.get("thinking_opened"):
+        extra["thinking_opened"] = True
+    if isinstance(told.get("reasoning"), str):  # what a server took out of the answer
+        extra["reasoning"] = told["reasoning"]
+    return text, "length" if row.get("finish_reason") == "length" else "stop", extra
 
 
 def _whole(value: Any) -> int | None:

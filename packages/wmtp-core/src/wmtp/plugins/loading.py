@@ -26,6 +26,10 @@ CORE = "wmtp-core"
 BUILTIN = "wmtp.builtin"
 """Core's own plugin; only its name is known here."""
 
+_NAME_ENDS = re.compile(r"[^A-Za-z0-9._-]")
+_NUMBERS = re.compile(r"\d+(?:\.\d+){0,7}")
+_BOUND = re.compile(rf"(>=|<)({_NUMBERS.pattern})")
+_BOUNDS = re.compile(rf"[\w.-]+(?:\[[\w,.-]*\])?((?:{_BOUND.pattern},?)*)")
 _CONTRACTS = str(Path(contracts.__file__).parent)
 log = logging.getLogger("wmtp.plugins")
 
@@ -167,9 +171,12 @@ def _let_in(candidate: _Candidate) -> tuple[Any, list[tuple[Kind, Any]]]:
 
 def _check_requirement(candidate: _Candidate) -> None:
     """Compares the plugin's requirement on core with this core, before any of its code runs."""
+    asked = [text for text in candidate.requires if not _plainly_met(text)]
+    if not asked:
+        return
     from packaging.requirements import InvalidRequirement, Requirement
 
-    for text in candidate.requires:
+    for text in asked:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
@@ -181,6 +188,22 @@ def _check_requirement(candidate: _Candidate) -> None:
                 f"needs {CORE}{requirement.specifier}, this is {_core_version()}; "
                 f'pip install --upgrade "{CORE}{requirement.specifier}" {candidate.distribution}'
             )
+
+
+def _plainly_met(text: str) -> bool:
+    """Whether a requirement is of another distribution, or holds as far as bounds of plain numbers say: to read it takes a
+    library that costs a command twenty milliseconds."""
+    if normalize(_NAME_ENDS.split(text.strip(), maxsplit=1)[0]) != CORE:
+        return True
+    bounds, version = _BOUNDS.fullmatch(text), _core_version()
+    if bounds is None or not _NUMBERS.fullmatch(version):
+        return False
+    return all((_padded(version) >= _padded(number)) is (sign == ">=") for sign, number in _BOUND.findall(bounds[1]))
+
+
+def _padded(version: str) -> list[int]:
+    numbers = [int(number) for number in version.split(".")]
+    return numbers + [0] * (8 - len(numbers))
 
 
 def _provides(registered: Iterable[tuple[Kind, Any]]) -> dict[str, tuple[str, ...]]:
