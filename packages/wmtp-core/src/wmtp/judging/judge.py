@@ -19,9 +19,9 @@ from wmtp.contracts.judging import CallTests, Level, Outcome, StdioTests
 from wmtp.errors import JudgeError
 from wmtp.judging import further
 from wmtp.judging.host import interpreter_lock, watch
+from wmtp.judging.host.backlog import Backlog
 from wmtp.judging.host.packages import Package, find
 from wmtp.judging.host.pair import FILE_MIB, PROCESSES, Overlong, Pair, PairDied
-from wmtp.judging.host.room import Room
 from wmtp.judging.sandbox import libraries
 
 JUDGE_VERSION = "5"
@@ -34,6 +34,9 @@ OUTPUT_MIB = 64
 BLIND = (
     "this kernel does not tell how long a process waits for a processor: on a busy machine right programs may be late"
 )
+
+
+_Program = tuple[Future[Outcome], str, CallTests | StdioTests]
 
 
 class SandboxJudge:
@@ -59,7 +62,7 @@ class SandboxJudge:
         self.layers: dict[str, str] = {}
         """What the self-test at the start found, layer by layer; empty at level process."""
         self._lock = threading.Lock()
-        self._room = Room(workers * QUEUED)
+        self._backlog: Backlog[_Program] = Backlog(workers * QUEUED, workers)
         self._idle: queue.SimpleQueue[Pair | None] = queue.SimpleQueue()
         self._pairs: set[Pair] = set()
         allowed = list(os.sched_getaffinity(0))
@@ -177,14 +180,28 @@ class SandboxJudge:
 
     def submit(self, code: str, tests: CallTests | StdioTests) -> Future[Outcome]:
         """Queues one program; blocks while the queue is full. The future never raises for what a candidate does."""
-        self._room.enter()
-        try:
-            future = self._threads.submit(self._judge, code, tests)
-        except BaseException:
-            self._room.leave()
-            raise
-        future.add_done_callback(lambda _: self._room.leave())
-        return future
+        program: _Program = (Future(), code, tests)
+        if self._backlog.put(program):
+            try:
+                self._threads.submit(self._work)
+            except BaseException:
+                self._backlog.take_back(program)
+                raise
+        return program[0]
+
+    def _work(self) -> None:
+        """Judges one program after another until none waits: a thread that begins anew for each costs more than it does."""
+        done = 0
+        while program := self._backlog.take(done):
+            future, code, tests = program
+            done = 1
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(self._judge(code, tests))
+            except BaseException as error:  # for whoever waits, as from any executor  # noqa: BLE001
+                future.set_exception(error)
+            del future, program  # or the last one would be kept until the next comes
 
     def _judge(self, code: str, tests: CallTests | StdioTests) -> Outcome:
         if self._gives_way:
@@ -248,6 +265,7 @@ class SandboxJudge:
 
     def close(self) -> None:
         """Waits for what is queued, then ends every process."""
+        self._backlog.close(drop=False)
         self._threads.shutdown(wait=True)
         for pair in list(self._pairs):
             self.close_pair(pair)
@@ -256,6 +274,8 @@ class SandboxJudge:
         return self
 
     def __exit__(self, raised: object, *_: object) -> None:
+        for program in self._backlog.close(drop=True):
+            program[0].cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
         if raised is not None:  # ctrl-C, say: nobody waits for these verdicts, and a program may run for long yet
             with self._lock:
