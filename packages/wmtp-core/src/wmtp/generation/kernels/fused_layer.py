@@ -42,6 +42,14 @@ class _Step(ctypes.Structure):
 
 
 @attrs.frozen(eq=False)
+class _Prepared:
+    """A step but for what is one layer's own, and the tensors that have to live as long: their addresses are in it."""
+
+    step: _Step
+    held: tuple[Tensor, ...]
+
+
+@attrs.frozen(eq=False)
 class _Fused:
     """A layer while it is computed in C."""
 
@@ -56,11 +64,11 @@ class _Fused:
         slots, width = hidden.shape[:2]
         if slots * width > MOST_ROWS[shape.dtype] or cache.positions.shape != (slots, width):
             return None
-        hidden, out = hidden.contiguous(), torch.empty_like(hidden)
-        step = _Step(x=hidden.data_ptr(), y=out.data_ptr(), slots=slots, width=width, threads=torch.get_num_threads())
-        used = (self._recur if shape.recurrent else self._attend)(step, cache, options)
-        if used is None:
+        found = (self._recur if shape.recurrent else self._attend)(cache, options, slots, width)
+        if found is None:
             return None
+        step, hidden, out = found.step, hidden.contiguous(), torch.empty_like(hidden)
+        step.x, step.y = hidden.data_ptr(), out.data_ptr()
         weights, here = ctypes.addressof(shape.weights), ctypes.addressof(step)
         need, room = self.product.scratch(weights, here), shape.room.get("scratch")
         if room is None or room.numel() < need:
@@ -70,22 +78,28 @@ class _Fused:
         self.product.layer(weights, here)
         return out
 
-    def _attend(self, step: _Step, cache: RaggedCache, options: dict[str, Any]) -> tuple[Tensor, ...] | None:
-        """Fills in what attention takes. Returns the tensors that have to live as long, or ``None`` where they do not fit."""
+    def _attend(self, cache: RaggedCache, options: dict[str, Any], slots: int, width: int) -> _Prepared | None:
+        """A step with what attention takes; ``None`` where that does not fit."""
         mask, rotary, shape = options.get("attention_mask"), options.get("position_embeddings"), self.shape
-        if type(mask) is not Tensor or rotary is None:
+        layer, weights = cache.layers[shape.number], shape.weights
+        if type(mask) is not Tensor or rotary is None or not layer.is_initialized or layer.keys.shape[0] != slots:
             return None
-        layer, (cos, sin), slots, width, dim = (
-            cache.layers[shape.number],
-            rotary,
-            step.slots,
-            step.width,
-            shape.weights.dim,
-        )
+        key = ("in C", id(mask), id(rotary[0]), id(rotary[1]), weights.dim, weights.gated, shape.dtype)
+        found: _Prepared | None
+        if key in cache.of_forward:  # what is looked up here is alike for all layers of a kind
+            found = cache.of_forward[key]
+        else:
+            found = cache.of_forward[key] = self._prepared(cache, mask, rotary, slots, width)
+        if found is not None:
+            found.step.keys, found.step.values = layer.keys.data_ptr(), layer.values.data_ptr()
+        return found
+
+    def _prepared(
+        self, cache: RaggedCache, mask: Tensor, rotary: tuple[Tensor, Tensor], slots: int, width: int
+    ) -> _Prepared | None:
+        (cos, sin), shape, dim = rotary, self.shape, self.shape.weights.dim
         if (
-            not layer.is_initialized
-            or layer.keys.shape[0] != slots
-            or mask.dtype is not shape.dtype
+            mask.dtype is not shape.dtype
             or cos.dtype is not shape.dtype
             or cos.shape[0] not in (1, slots)
             or cos.shape[1] != width
@@ -98,33 +112,38 @@ class _Fused:
             or cache.last >= cache.capacity
         ):
             return None
-        cos, sin, positions = cos.contiguous(), sin.contiguous(), cache.positions.contiguous()
-        step.cos, step.sin, step.mask, step.positions = (t.data_ptr() for t in (cos, sin, mask, positions))
-        step.keys, step.values = layer.keys.data_ptr(), layer.values.data_ptr()
-        step.length, step.capacity = mask.shape[3], cache.capacity
+        places = cos.contiguous(), sin.contiguous(), mask, cache.positions.contiguous()
+        step = _Step(
+            slots=slots, width=width, threads=torch.get_num_threads(), length=mask.shape[3], capacity=cache.capacity
+        )
+        step.cos, step.sin, step.mask, step.positions = (t.data_ptr() for t in places)
         step.rotary_rows, step.turned_dim = cos.shape[0], cos.shape[2]
         step.mask_slot, step.mask_row = mask.stride(0) if mask.shape[0] > 1 else 0, mask.stride(2)
-        return cos, sin, positions
+        return _Prepared(step, (*places, *rotary))
 
-    def _recur(self, step: _Step, cache: RaggedCache, options: dict[str, Any]) -> tuple[Tensor, ...] | None:
+    def _recur(self, cache: RaggedCache, options: dict[str, Any], slots: int, width: int) -> _Prepared | None:
         """The same for a state, which is written over where it lies: a row's own, and one token a step."""
         states, past = cache.get_recurrent_state(self.shape.number), cache.get_conv_state(self.shape.number)
         weights = self.shape.weights
         channels = 2 * weights.key_heads * weights.key_dim + weights.value_heads * weights.value_dim
         if (
-            step.width != 1
+            width != 1
             or options.get("attention_mask") is not None
             or states is None
             or past is None
-            or states.shape != (step.slots, weights.value_heads, weights.key_dim, weights.value_dim)
-            or past.shape != (step.slots, channels, weights.taps)
+            or states.shape != (slots, weights.value_heads, weights.key_dim, weights.value_dim)
+            or past.shape != (slots, channels, weights.taps)
             or states.dtype is not torch.float32
             or past.dtype is not self.shape.dtype
             or not (states.is_contiguous() and past.is_contiguous())
         ):
             return None
-        step.states, step.past = states.data_ptr(), past.data_ptr()
-        return states, past
+        found: _Prepared | None = cache.of_forward.get("in C")
+        if found is None:
+            found = _Prepared(_Step(slots=slots, width=1, threads=torch.get_num_threads()), ())
+            cache.of_forward["in C"] = found
+        found.step.states, found.step.past = states.data_ptr(), past.data_ptr()
+        return found
 
 
 def _call(self: Any, hidden_states: Tensor, *arguments: Any, **options: Any) -> Any:
