@@ -29,8 +29,9 @@ forward gives.
 
 A type that is not listed here is compared once, when it is loaded: two texts, one longer than every window or threshold that
 config.json names (up to 640 tokens), stepped through side by side and run whole. A difference leaves *recomputed*, and a model
-that not even that decodes is refused. Encoders, and encoders with decoders, are refused from config.json alone, before
-weights are fetched.
+that not even that decodes is refused. Encoders, encoders with decoders, and what embeds texts (`use_bidirectional_attention`:
+EmbeddingGemma) are refused from config.json alone, before weights are fetched. A window of one position is kept as in a whole
+forward; the cache of transformers keeps everything then.
 
 ## What is read beside the weights
 
