@@ -21,7 +21,7 @@ import pytest
 pytest.importorskip("ray", reason="needs wmtp-ray")
 
 import wmtp
-from wmtp_ray.cluster import connect
+from wmtp_ray.cluster import SilentError, answer_of, connect
 from wmtp_ray.engine import inner_loader, inner_options
 from wmtp_ray.settings import RaySettings
 
@@ -270,3 +270,37 @@ def test_an_address_where_something_else_listens_is_told_at_once(answer: bytes) 
         with pytest.raises(wmtp.ConfigError, match=rf"no Ray cluster at '127\.0\.0\.1:{port}'.*ray start --head"):
             connect(f"127.0.0.1:{port}")
         thread.join()
+
+
+class Waiting:
+    """Ray's waiting, for an actor that answers after so many waits and gives signs of life or none."""
+
+    def __init__(self, waits: int, *, lives: bool) -> None:
+        self._left, self._lives = waits, lives
+        self.alive = self
+
+    def remote(self) -> str:
+        return "alive"
+
+    def wait(self, references: list[str], timeout: float) -> tuple[list[str], list[str]]:
+        self._left -= 1
+        ready = [r for r in references if (r == "answer" and self._left < 0) or (r == "alive" and self._lives)]
+        return ready, [r for r in references if r not in ready]
+
+    def get(self, reference: str) -> str:
+        return f"the {reference}"
+
+
+@pytest.mark.parametrize(
+    ("waits", "lives", "answered"), [(0, False, True), (100, True, True), (100, False, False), (4, False, True)]
+)
+def test_an_answer_is_waited_for_as_long_as_there_is_a_sign_of_life(
+    waits: int, lives: bool, answered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = Waiting(waits, lives=lives)
+    monkeypatch.setattr("wmtp_ray.cluster.ray", actor)
+    if answered:
+        assert answer_of(actor, "answer") == "the answer"
+    else:
+        with pytest.raises(SilentError, match="no sign of life for 60 s"):
+            answer_of(actor, "answer")
