@@ -38,7 +38,6 @@ Handle = Callable[
     [Any], "int | list[Any] | None"
 ]  # object → handle, one with what is told of it, or None if it has none
 Resolve = Callable[[int], Any]  # handle → object
-Lend = Callable[..., Any]  # handle, and what is told of it → object
 
 
 class Refused(Exception):  # noqa: N818  (a verdict on a value, not a fault)
@@ -231,10 +230,9 @@ def _named_tuple(kind: type) -> tuple[str, ...] | None:
 
 
 class Decoder:
-    """Reads what `Encoder` wrote. `resolve` turns a handle into an object, and `lend` one of which something is told; without
-    them handles are `Malformed`."""
+    """Reads what `Encoder` wrote. `resolve` turns a handle into an object, `lend` one of which something is told."""
 
-    def __init__(self, resolve: Resolve | None = None, lend: Lend | None = None) -> None:
+    def __init__(self, resolve: Resolve | None = None, lend: Callable[..., Any] | None = None) -> None:
         self._resolve, self._lend = resolve, lend
         self._data = b""
         self._at = self._weight = 0
@@ -286,8 +284,7 @@ class Decoder:
         if tag in _ATOMS:
             return _ATOMS[tag](data[start:end])
         if tag == b"h" and self._resolve:
-            (number,) = struct.unpack("=Q", data[start:end])
-            return self._resolve(number)
+            return self._resolve(*struct.unpack("=Q", data[start:end]))
         raise Malformed("unknown tag")
 
 
