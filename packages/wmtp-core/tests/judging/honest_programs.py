@@ -437,4 +437,8 @@ STDIN += [
     ("a finalizer behind one that raises", f"import math\n{_READ}class P:\n def __init__(self, s): self.s = s\n def __del__(self): print(self.s + 5)\nmath.p, math.q = P(''), P(b)", ""),
     ("a finalizer in a cycle", f"{_READ}class P:\n def __del__(self): print(a + b)\np = P()\np.me = p", ""),
     ("weakref.finalize", f"import weakref\n{_READ}class P: pass\np = P()\nweakref.finalize(p, print, a + b)", ""),
+    ("a module that it writes", "open('helper3.py', 'w').write('x = 12')\nimport helper3\nprint(helper3.x)", ""),
+    ("depth of recursion as by default", "def rec(n): return 0 if n == 0 else 1 + rec(n - 1)\nprint(sum(map(int, input().split())) + rec(985) - 985)", ""),
+    ("a limit of the stack", "import sys, resource\nresource.setrlimit(resource.RLIMIT_STACK, [0x10000000, resource.RLIM_INFINITY])\nsys.setrecursionlimit(0x100000)\ndef rec(n): return 0 if n == 0 else 1 + rec(n - 1)\nprint(sum(map(int, input().split())) + rec(30000) - 30000)", ""),
+    ("an input asked for by a thread of asyncio", "import asyncio\nasync def main(): print(sum(map(int, (await asyncio.to_thread(input)).split())))\nasyncio.run(main())", ""),
 ]  # fmt: skip

@@ -29,13 +29,16 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return threads
 
 
-def _fair(world: World, monkeypatch: pytest.MonkeyPatch, looks: list[Mapping[int, Times]]) -> float:
-    """Seconds that count against a program whose threads use and wait, between looks 50 ms apart, what `looks` say."""
+def _fair(
+    world: World, monkeypatch: pytest.MonkeyPatch, looks: list[Mapping[int, Times]], paused: float = 0.0
+) -> float:
+    """Seconds that count against a program whose threads use and wait, between looks 50 ms apart, what `looks` say; before the
+    last look nothing ran for `paused` seconds."""
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     watch = Watch(ZYGOTE, CHECKER, 0, strict=False)
-    for look in looks:
-        clock[0] += LOOK
+    for number, look in enumerate(looks, 1):
+        clock[0] += LOOK + paused * (number == len(looks))
         for thread, times in look.items():
             had = world["now"].get(thread, Times(0.0, 0.0))
             world["now"][thread] = Times(had.cpu + times.cpu, had.waited + times.waited)
@@ -72,3 +75,17 @@ def test_what_is_slept_counts(world: World, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_wait_that_is_told_late_counts_whole(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = [{1: Times(0.01, 0.19)} if turn % 4 == 3 else {1: Times(0.0, 0.0)} for turn in range(100)]
     assert _fair(world, monkeypatch, looks) == pytest.approx(0.25)
+
+
+def test_a_judge_that_was_paused_with_its_program_holds_nothing_against_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = [{1: Times(0.05, 0.0)}] * 20
+    assert _fair(world, monkeypatch, looks, paused=3600.0) < 1 + 1.1  # a second of it cannot be told from a late look
+
+
+def test_a_look_that_comes_late_while_the_program_waits_counts_its_wait_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = [*([{1: Times(0.05, 0.0)}] * 20), {1: Times(0.05, 30.0)}]
+    assert _fair(world, monkeypatch, looks, paused=30.0) == pytest.approx(1.05)

@@ -17,6 +17,8 @@ PATIENCE_FACTOR = 20
 GRACE_SECONDS = 10.0  # for the checker to answer once the program is gone
 ALARM_SECONDS = 2.0  # beyond the wall limit; the checker's alarm goes off after one
 CPU_SLACK = 0.5  # the program's own watchdog is exact; this one catches what that does not see
+MISSED_SECONDS = 1.0
+"""Longer than between two looks, even on a busy machine. Beyond it the judge stood still itself, and its programs with it."""
 SOCKET_BYTES = 212_992  # what a socket can hold unread, where nobody has raised it
 FREE_SOCKETS = 8
 
@@ -38,7 +40,7 @@ class Watch:
         self._checker_before = process_tree.cpu_seconds(checker)
         self._first: dict[int, process_tree.Times] = {}  # thread → what it had used when we first looked
         self._last: dict[int, process_tree.Times] = {}  # and when it was last seen: the dead ones' CPU counts
-        self._waited = 0.0
+        self._waited = self._missed = 0.0
         self._looked = self._started
         self._times(first=True)
 
@@ -76,7 +78,8 @@ class Watch:
         return "wall" if self._fair_seconds() > wall or self.seconds() > patience * wall else ""
 
     def seconds(self) -> float:
-        return time.monotonic() - self._started
+        """Since the first look, but for the time that nobody can have run: a container that was paused, a frozen cgroup."""
+        return time.monotonic() - self._started - self._missed
 
     def _used(self) -> float:
         return sum(times.cpu for times in self._last.values())
@@ -99,7 +102,9 @@ class Watch:
             for thread, times in now.items()
         ]
         idle = max(0.0, self._looked - then - others)
-        self._waited += min(sum(waited), max(idle, *waited, 0.0))
+        missed = max(0.0, idle - MISSED_SECONDS - sum(waited))
+        self._missed += missed
+        self._waited += min(sum(waited), max(idle - missed, *waited, 0.0))
 
     def _fair_seconds(self) -> float:
         """Seconds that have gone by but for those lost to others. Zygote, checker and program take turns, so their waiting adds
