@@ -188,7 +188,7 @@ def test_a_worker_on_a_node_with_other_versions_is_named(
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 9.9.9\n")
     environment = {"PYTHONPATH": str(installed.parent)}
     cluster.add_node(num_cpus=1, resources={"other": 1}, object_store_memory=80 * 2**20, env_vars=environment)
-    files(workers=3, num_cpus=1, address=cluster.address)
+    files(100, 96, workers=3, num_cpus=1, address=cluster.address)  # long enough for the third to come
     with pytest.raises(
         wmtp.ConfigError, match=r"differ in their versions: transformers .*9\.9\.9.*install the same on both"
     ):
