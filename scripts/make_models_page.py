@@ -23,9 +23,10 @@ Any causal language model that transformers loads is decoded, in one of three wa
 | aligned | rows of equal length go together through the model's own cache; the shortest goes first, and groups merge |
 | recomputed | the whole text is run again for every token: slow |
 
-*ragged* is for attention that our masks and positions describe, sliding windows among them. *aligned* is for recurrent states,
-ALiBi, chunks, positions that are scaled by length. *recomputed* is for models whose cache does not give what a whole
-forward gives.
+*ragged* is for attention that our masks and positions describe, sliding windows among them, and for the recurrent layers that
+transformers keeps in its cache: hybrids and Mamba. *aligned* is for ALiBi, chunks, positions that are scaled by length,
+recurrent states that a model keeps itself, and for hybrids that draft. *recomputed* is for models whose cache does not give
+what a whole forward gives.
 
 A type that is not listed here is compared once, when it is loaded: two texts, one longer than every window or threshold that
 config.json names (up to 640 tokens), stepped through side by side and run whole. A difference leaves *recomputed*, and a model
