@@ -89,6 +89,7 @@ def main() -> int:
                     text = f"{row['code']}\n# {i}\n"
                     file.write(json.dumps({"problem": str(row["task_id"]), "index": i, "completion": text}) + "\n")
         scored(samples, data, folder, "--set", "eval.limit=1")  # compiles
+        sys.pycache_prefix, sys.dont_write_bytecode = str(folder / "compiled"), False  # of the judge alone as well
         rounds = [(judged(rows, each), *scored(samples, data, folder)) for _ in range(options.rounds)]
     for judge, command, cpu in rounds:
         print(f"judge {judge:.2f} s, wmtp score {command:.2f} s (own CPU {cpu:.2f} s), ratio {command / judge:.3f}")

@@ -27,10 +27,10 @@ AT_HAND = 128
 """Programs that wait for the judge in memory. Of those behind them only the keys are kept: they are on disk."""
 MOMENT_S = 0.05
 """How long the verdict of a program may wait for others to be written with; a kill in this time loses it."""
-SWITCH_S = 0.0002
+SWITCH_S = 0.00004
 """After how long whoever replays samples hands the interpreter's lock to the judge's threads. They need it for an instant, and
 until they have it no program runs; with Python's own 5 ms a worker waited longer than most programs take."""
-TOGETHER = 32  # verdicts that wait for no more
+TOGETHER = 8  # verdicts that wait for no more: shorter turns of whoever writes them
 Key = tuple[str, int]
 
 
