@@ -26,7 +26,7 @@ SEEDS: tuple[Any, ...] = (
     [1, [2, (3, {4}), frozenset({5})], {"a": {"b": None}}], range(3), slice(1, None, 2), {1: 2}.keys(), {1: 2}.items(),
     collections.Counter("aab"), collections.OrderedDict(a=1), collections.defaultdict(list, {1: [2]}),
     collections.deque([1, 2], 5), collections.namedtuple("Point", "x y")(1, 2), decimal.Decimal("1.50"),
-    fractions.Fraction(1, 3), datetime.datetime(2024, 2, 29, 1, 2), datetime.timedelta(1, 2, 3),
+    fractions.Fraction(1, 3), datetime.datetime(2024, 2, 29, 1, 2), datetime.timedelta(1, 2, 3), OSError(2, "gone", "x"),
 )  # fmt: skip
 
 
