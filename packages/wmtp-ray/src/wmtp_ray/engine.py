@@ -146,7 +146,8 @@ class RayWorker:
         return self._got(self._actor.departures.remote(request, sampling, texts))  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        ray.kill(self._actor)
+        if ray.is_initialized():  # else Ray would connect once more to do so
+            ray.kill(self._actor)
 
 
 def inner_loader(reference: str, settings: RaySettings) -> wmtp.LoaderSpec:
