@@ -21,11 +21,17 @@ BOUND = 160.0
 """Seconds for any case on any machine, with its second program: twice what the judge waits at most, 20 times a wall limit of
 3 s and a grace of ten. How long one takes without load, `test_limits.py` says."""
 DOC = Path(__file__).parents[2] / "docs/judging.md"
+LONG = ("answers", "exhausting", "limits")
+"""Families that take as long as all others together: an ordinary user's are no part of CI."""
 CorpusRun = Callable[..., dict[str, dict[str, Any]]]
 
 
 def _ids(cases: list[dict[str, Any]]) -> list[str]:
     return [case["id"] for case in cases]
+
+
+def _slow_where(family: str, mode: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if family in LONG and mode == "user" else []
 
 
 def _holds(case: dict[str, Any], record: dict[str, Any]) -> None:
@@ -46,7 +52,10 @@ def test_strict(case: dict[str, Any], corpus_run: CorpusRun) -> None:
     _holds(case, corpus_run("strict", case["family"])[case["id"]])
 
 
-@pytest.mark.parametrize("case", LIGHT, ids=_ids(LIGHT))
+AS_USER = [pytest.param(case, marks=_slow_where(case["family"], "user")) for case in LIGHT]
+
+
+@pytest.mark.parametrize("case", AS_USER, ids=_ids(LIGHT))
 def test_strict_as_an_ordinary_user(case: dict[str, Any], corpus_run: CorpusRun) -> None:
     _holds(case, corpus_run("user", case["family"])[case["id"]])
 
@@ -80,8 +89,14 @@ def test_heavy(case: dict[str, Any], mode: str, corpus_run: CorpusRun) -> None:
     (_as_documented if mode == "process" else _holds)(case, record)
 
 
-@pytest.mark.parametrize("mode", ["strict", "user", "process"])
-@pytest.mark.parametrize("family", hostile_corpus.FAMILIES)
+ALL = [
+    pytest.param(family, mode, marks=_slow_where(family, mode))
+    for family in hostile_corpus.FAMILIES
+    for mode in ("strict", "user", "process")
+]
+
+
+@pytest.mark.parametrize(("family", "mode"), ALL)
 def test_nothing_is_left_when_the_judge_closes(family: str, mode: str, corpus_run: CorpusRun) -> None:
     assert corpus_run(mode, family)[""]["traces"] == []
 

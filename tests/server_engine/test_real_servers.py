@@ -115,6 +115,7 @@ def recipe(server: LlamaServer, limit: int, n: int, tokens: int) -> dict[str, An
     }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_llama_cpp_server_and_client_killed(
     llama: LlamaServer,

@@ -67,6 +67,20 @@ def test_every_request_is_answered_once(workers: int) -> None:
     assert engine.identity == {"id": "echo"}
 
 
+def test_completions_are_handed_over_together_while_the_engine_has_enough_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("wmtp.kit.workers.GATHER_S", 60.0)
+    stream = EngineStream(Echo(Counter()), {})
+    stream.give(wanted(20), Sampling())
+    first = stream.take().completions
+    assert len(first) >= 19, "all but the last, with which nothing is left to draw"
+    while len(first) < 20:
+        first += stream.take().completions
+    stream.close()
+    assert [c.text for c in first] == [r.key.problem for r in wanted(20)]
+
+
 def test_what_a_lost_worker_held_is_asked_of_another() -> None:
     asked: Counter[str] = Counter()
     first = threading.Event()
