@@ -11,6 +11,7 @@ from importlib import metadata
 from typing import Any
 
 import ray
+from ray.exceptions import RaySystemError
 
 import wmtp
 
@@ -89,12 +90,19 @@ def answer_of(actor: Any, reference: Any) -> Any:
         RayError: As `ray.get`.
     """
     while not ray.wait([reference], timeout=STILL_S)[0]:
+        check_connected()
         alive = actor.alive.remote()
         if not any(ray.wait([alive, reference], timeout=SILENT_S / WAITS)[0] for _ in range(WAITS)):
             raise SilentError(
                 f"its process has shown no sign of life for {SILENT_S:g} s: it is stopped, or its machine has no time for it"
             )
     return ray.get(reference)
+
+
+def check_connected() -> None:
+    """Raises RaySystemError where the run, or whoever holds the connection, has closed it: Ray would open another by itself."""
+    if not ray.is_initialized():
+        raise RaySystemError(ConnectionError("Ray's connection is closed"))
 
 
 def lacking(error: Exception) -> wmtp.ConfigError | None:

@@ -13,7 +13,7 @@ from ray.exceptions import RayError, RayTaskError
 
 import wmtp
 from wmtp.kit import EngineStream, Spread, Taken, WorkerFacts, WorkerLostError, raised
-from wmtp_ray.cluster import SilentError, answer_of, connect, lacking, node, versions
+from wmtp_ray.cluster import SilentError, answer_of, check_connected, connect, lacking, node, versions
 from wmtp_ray.settings import RaySettings
 
 T = TypeVar("T")
@@ -115,6 +115,7 @@ class RayWorker:
         """What the actor answered. Raises what the engine raised, or that the actor is gone."""
         try:
             answer = wait(reference) if wait else answer_of(self._actor, reference)
+            check_connected()  # or what is asked next would open another
         except SilentError as error:
             log.warning("%s is given up, and what it held is asked of others: %s", self._where, error)
             raise WorkerLostError(str(error)) from None
