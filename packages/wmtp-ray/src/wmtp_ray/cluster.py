@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import Any
 
 import ray
-from ray.exceptions import RaySystemError
+from ray.exceptions import RayError
 
 import wmtp
 
@@ -100,9 +100,9 @@ def answer_of(actor: Any, reference: Any) -> Any:
 
 
 def check_connected() -> None:
-    """Raises RaySystemError where the run, or whoever holds the connection, has closed it: Ray would open another by itself."""
+    """Raises RayError where the run, or whoever holds the connection, has closed it: Ray would open another by itself."""
     if not ray.is_initialized():
-        raise RaySystemError(ConnectionError("Ray's connection is closed"))
+        raise RayError("Ray's connection is closed")
 
 
 def lacking(error: Exception) -> wmtp.ConfigError | None:
