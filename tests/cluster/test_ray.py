@@ -20,6 +20,8 @@ import pytest
 
 pytest.importorskip("ray", reason="needs wmtp-ray")
 
+import ray.exceptions
+
 import wmtp
 from wmtp_ray.cluster import SilentError, answer_of, connect
 from wmtp_ray.engine import inner_loader, inner_options
@@ -277,9 +279,13 @@ class Waiting:
 
     def __init__(self, waits: int, *, lives: bool) -> None:
         self._left, self._lives = waits, lives
-        self.alive = self
+        self.alive, self.connected = self, True
+
+    def is_initialized(self) -> bool:
+        return self.connected
 
     def remote(self) -> str:
+        assert self.connected, "Ray would connect once more"
         return "alive"
 
     def wait(self, references: list[str], timeout: float) -> tuple[list[str], list[str]]:
@@ -304,3 +310,11 @@ def test_an_answer_is_waited_for_as_long_as_there_is_a_sign_of_life(
     else:
         with pytest.raises(SilentError, match="no sign of life for 60 s"):
             answer_of(actor, "answer")
+
+
+def test_behind_the_end_of_the_connection_nobody_is_asked_for_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    actor = Waiting(100, lives=True)
+    monkeypatch.setattr("wmtp_ray.cluster.ray", actor)
+    actor.connected = False
+    with pytest.raises(ray.exceptions.RayError, match="closed"):
+        answer_of(actor, "answer")
