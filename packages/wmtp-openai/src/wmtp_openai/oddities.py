@@ -41,9 +41,8 @@ class Oddities:
         """Takes note of what a server that was away says of itself, where it is not what it said before."""
         for name in sorted(before.keys() & now.keys()):
             if before[name] != now[name]:
-                self._restarts[f"{url} was away, and is another since: {name} {now[name]}, before {before[name]}"] = (
-                    None
-                )
+                told = f"{url} was away, and is another since: {name} {now[name]}, before {before[name]}"
+                self._restarts[told] = None
 
     def notes(self) -> list[str]:
         """A line for each kind that was seen."""

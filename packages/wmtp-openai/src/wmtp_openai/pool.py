@@ -81,9 +81,7 @@ class Server:
         elif now >= self.resting_until:
             self._failures += 1
         pause = min(LONGEST_PAUSE_S, 0.25 * 2**self._failures)
-        if (
-            wait_s is not None
-        ):  # none at all, or a date that has passed, does not mean that it wants to be asked without end
+        if wait_s is not None:  # no time, or a date that has passed, is no wish to be asked without end
             pause = max(wait_s, pause / 4)
         self.resting_until = max(self.resting_until, now + pause)
 

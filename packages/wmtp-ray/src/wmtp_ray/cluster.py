@@ -82,6 +82,11 @@ class SilentError(Exception):
     """A process of the cluster is there and shows no sign of life."""
 
 
+def silence() -> str:
+    """Why a process is given up that shows no sign of life."""
+    return f"its process has shown no sign of life for {SILENT_S:g} s: it is stopped, or its machine has no time for it"
+
+
 def answer_of(actor: Any, reference: Any) -> Any:
     """What an actor answers, however long that takes, as long as its `alive` answers.
 
@@ -93,9 +98,7 @@ def answer_of(actor: Any, reference: Any) -> Any:
         check_connected()
         alive = actor.alive.remote()
         if not any(ray.wait([alive, reference], timeout=SILENT_S / WAITS)[0] for _ in range(WAITS)):
-            raise SilentError(
-                f"its process has shown no sign of life for {SILENT_S:g} s: it is stopped, or its machine has no time for it"
-            )
+            raise SilentError(silence())
     return ray.get(reference)
 
 

@@ -280,9 +280,10 @@ class RayJudge:
                 place.asked, place.silent = place.actor.alive.remote(), 0
             elif place.silent * LOOK_S > cluster.SILENT_S:
                 log.warning(
-                    "the node %s judges no more, and what it held is judged by others: its process has shown no sign of life "
-                    "for %g s; it is stopped, or its machine has no time for it", place.id[:8], cluster.SILENT_S,
-                )  # fmt: skip
+                    "the node %s judges no more, and what it held is judged by others; %s",
+                    place.id[:8],
+                    cluster.silence(),
+                )
                 with self._changed:
                     self._nodes.pop(place.id, None)
                     if not self._nodes and self._alone_since is None:

@@ -6,6 +6,7 @@ import collections
 from typing import Any
 
 from wmtp.judging.checker.handles import RemoteObject
+from wmtp.judging.sandbox.lent_functions import CHANGEABLE, refill
 
 
 def merged(mine: Any, after: Any) -> Any:
@@ -13,27 +14,19 @@ def merged(mine: Any, after: Any) -> Any:
     container of the same kind; else `after`."""
     if type(mine) is not type(after):
         return after
-    if isinstance(mine, list):
-        mine[:] = _items(mine, after)
-    elif type(mine) is tuple:
+    if type(mine) is tuple:
         return tuple(map(merged, mine, after)) if len(mine) == len(after) else after
-    elif isinstance(mine, dict):
-        values = {key: merged(mine[key], value) if key in mine else value for key, value in after.items()}
-        mine.clear()
-        if isinstance(mine, collections.OrderedDict):
-            mine.update(values)  # dict.update would leave it without an order
-        else:
-            dict.update(mine, values)  # as they are: Counter.update would add
-    elif isinstance(mine, (set, collections.deque, bytearray)):
-        mine.clear()
-        mine.update(after) if isinstance(mine, set) else mine.extend(after)
-    else:
+    if not isinstance(mine, CHANGEABLE):
         return after
+    if isinstance(mine, list):
+        after = _items(mine, after)
+    elif isinstance(mine, dict):
+        after = {key: merged(mine[key], value) if key in mine else value for key, value in after.items()}
+    refill(mine, after)
     return mine
 
 
 SEARCHED = 200  # items of a list, for one that the program has moved
-_CHANGEABLE = (list, dict, set, collections.deque, bytearray)
 
 
 def _items(mine: list[Any], after: list[Any]) -> list[Any]:
@@ -46,7 +39,7 @@ def _items(mine: list[Any], after: list[Any]) -> list[Any]:
             items[place] = here.pop(place)
     if len(mine) <= SEARCHED:
         for place, new in enumerate(after):
-            if place not in items and isinstance(new, _CHANGEABLE):
+            if place not in items and isinstance(new, CHANGEABLE):
                 found = next((old for old, item in here.items() if _alike(item, new)), None)
                 if found is not None:
                     items[place] = here.pop(found)

@@ -21,7 +21,6 @@ _BUILTINS = frozenset(vars(builtins))
 SAME = "__same__"  # stands for `is` in tests
 SET = "__set__"  # for calls that the program's side is to make too
 _BOTH = {("random", "seed"), ("sys", "setrecursionlimit")}
-_REPLACED = ("stdin", "input")  # what a test puts in place of them, no program sees
 _LISTENED = ("redirect_stdout", "redirect_stderr", "stdout", "stderr")
 _STANDARD = sys.stdlib_module_names
 

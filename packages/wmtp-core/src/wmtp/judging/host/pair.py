@@ -105,7 +105,10 @@ def _packed(payload: Any) -> bytes:
         return marshal.dumps(json.loads(json.dumps(payload)))
 
 
-_read = json.JSONDecoder().raw_decode
+def _answer(data: bytes) -> dict[str, Any]:
+    """What the checker says of a program: JSON, since tests of a data set run there too."""
+    found: dict[str, Any] = json.loads(data.decode())
+    return found
 
 
 def _limit(sock: socket.socket, option: int, seconds: float) -> None:
@@ -252,9 +255,7 @@ class Pair:
         self.jobs += 1
         self.stopped = ""
         _, data = self._ask(frames.JOB, job, job["limits"])
-        answer: dict[str, Any]
-        answer, _ = _read(data.decode())
-        return answer
+        return _answer(data)
 
     def run_cases(self, job: Mapping[str, Any], cases: Any) -> dict[str, Any]:
         """Judges a stdin program, one case at a time, until one fails."""
@@ -270,9 +271,7 @@ class Pair:
             kind, data = self._ask(frames.JOB_CASE, (case.input, case.expected), limits)
         if kind == frames.CASE_RESULT:
             kind, data = self._ask(frames.JOB_END, None, limits)
-        answer: dict[str, Any]
-        answer, _ = _read(data.decode())
-        return answer
+        return _answer(data)
 
     @property
     def _patience(self) -> int:

@@ -16,7 +16,6 @@ import math
 import operator
 import os
 import random
-import resource
 import socket
 import sys
 import types
@@ -155,17 +154,18 @@ class _Objects:
             kind, payload = channel.receive(self.sock, FRAME_LIMIT)
         answer = codec.Decoder(self.resolve, self.lend).decode(payload)
         if kind == frames.THREW:
-            raise self._exception(answer[0])(answer[1])
+            raise _exception_class(answer[0], self._space)(answer[1])
         for mine, changed in zip(args, answer[1], strict=False):
             lent_functions.take_over(mine, changed)
         return answer[0]
 
-    def _exception(self, name: str) -> type[BaseException]:
-        """The class of that name, which may be the program's own."""
-        for kind in (self._space.get(name), getattr(builtins, name, None)):
-            if isinstance(kind, type) and issubclass(kind, BaseException):
-                return kind
-        return Exception
+
+def _exception_class(name: str, space: Mapping[str, Any] = types.MappingProxyType({})) -> type[BaseException]:
+    """The class of exceptions of that name: one of `space`, or a builtin one."""
+    for kind in (space.get(name), getattr(builtins, name, None)):
+        if isinstance(kind, type) and issubclass(kind, BaseException):
+            return kind
+    return Exception
 
 
 _CONSTANT = (int, str, float, bool, type(None), bytes)
@@ -203,8 +203,7 @@ def _leave(manager: Any, name: str, text: str, method: str = "__exit__") -> Any:
     leave = getattr(type(manager), method)
     if not name:
         return leave(manager, None, None, None)
-    found = getattr(builtins, name, Exception)
-    kind = found if isinstance(found, type) and issubclass(found, BaseException) else Exception
+    kind = _exception_class(name)
     return leave(manager, kind, kind(text), None)
 
 
@@ -351,7 +350,3 @@ CHANGED = b"\0changed\0"
 
 def _with_arguments(value: bytes, arguments: bytes) -> bytes:
     return CHANGED + len(value).to_bytes(8, "little") + value + arguments
-
-
-def peak_mib(usage: resource.struct_rusage) -> float:
-    return usage.ru_maxrss / 1024

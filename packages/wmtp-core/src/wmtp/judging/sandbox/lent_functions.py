@@ -60,14 +60,18 @@ CHANGEABLE = (list, dict, set, bytearray, collections.deque)
 
 def take_over(mine: Any, changed: Any) -> None:
     """Makes `mine`, which a function of the test was called with, what that has made of it."""
-    if type(mine) is not type(changed):
-        return
+    if type(mine) is type(changed) and isinstance(mine, CHANGEABLE):
+        refill(mine, changed)
+
+
+def refill(mine: Any, items: Any) -> None:
+    """Puts `items` in place of what `mine` holds, one of `CHANGEABLE`."""
     if isinstance(mine, (list, bytearray)):
-        mine[:] = changed
-    elif isinstance(mine, dict):
-        mine.clear()
+        mine[:] = items
+        return
+    mine.clear()
+    if isinstance(mine, dict):
         # as they are: Counter.update would add, and dict.update would leave an OrderedDict without an order
-        (collections.OrderedDict if isinstance(mine, collections.OrderedDict) else dict).update(mine, changed)
-    elif isinstance(mine, (set, collections.deque)):
-        mine.clear()
-        mine.update(changed) if isinstance(mine, set) else mine.extend(changed)
+        (collections.OrderedDict if isinstance(mine, collections.OrderedDict) else dict).update(mine, items)
+    else:
+        mine.update(items) if isinstance(mine, set) else mine.extend(items)

@@ -49,9 +49,8 @@ def serve(
         return
     channel.send(sock, frames.READY)
     folder = os.getcwd()
-    sys.path.append(
-        folder
-    )  # where a script finds modules that it has written; last, so that an import need not look there
+    # Where a script finds modules that it has written; last, so that an import need not look there.
+    sys.path.append(folder)
     printed = _open_streams()
     gc.freeze()  # a case's last collection need not go through what is here
     main = [candidate.new_main("__main__")]
