@@ -103,7 +103,7 @@ def judge_all():
 serve(judge_all)
 """
 FORK = """
-from wmtp.judging.sandbox.zygote import WARM
+from wmtp.judging.sandbox.warm import WARM
 for name in WARM:
     __import__(name)
 import gc

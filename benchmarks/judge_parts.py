@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 
-from wmtp.judging.sandbox import candidate, first_steps, libraries, lockdown, zygote
+from wmtp.judging.sandbox import candidate, first_steps, libraries, lockdown, warm, zygote
 
 
 def used() -> float:
@@ -91,7 +91,7 @@ def steps(walls: zygote.Walls) -> dict[str, Callable[[], None]]:
 
 def inside(count: int) -> dict[str, float]:
     """In pid 1 of the namespaces."""
-    zygote._become_warm()
+    warm.become()
     found = libraries.find(())
     outside = lockdown.namespace_ids()
     lockdown.enter_namespaces(tempfile.mkdtemp(), os.getpid(), found, [])

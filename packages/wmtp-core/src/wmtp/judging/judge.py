@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import queue
@@ -36,6 +37,7 @@ BLIND = (
 )
 
 
+_log = logging.getLogger("wmtp.judging")
 _Program = tuple[Future[Outcome], str, CallTests | StdioTests]
 
 
@@ -91,7 +93,10 @@ class SandboxJudge:
     def _self_tested(self) -> Pair:
         """A fresh pair whose walls have been tried, layer by layer. Raises JudgeError naming those that do not hold, or a
         package that a program cannot import."""
-        pair = self._start()
+        try:
+            pair = self._start()
+        except PairDied as died:
+            raise JudgeError(f"the judge does not start: {died}") from None
         if pair.facts["open to tests"]:
             if self.level == "strict":
                 self.close_pair(pair)
@@ -121,7 +126,7 @@ class SandboxJudge:
             processor = min(self._processors, key=self._processors.__getitem__)
             self._processors[processor] += 1
         try:
-            pair = Pair(self.level, number, processor, self._packages)
+            pair = self._made(number, processor)
         except BaseException:
             with self._lock:
                 self._processors[processor] -= 1
@@ -133,6 +138,14 @@ class SandboxJudge:
             elif self._gives_way:
                 pair.fall_behind()
         return pair
+
+    def _made(self, number: int, processor: int) -> Pair:
+        """A zygote that ends while it rearranges its memory, on a machine that has little left, starts without doing so."""
+        try:
+            return Pair(self.level, number, processor, self._packages)
+        except PairDied as died:
+            _log.warning("the judge starts a plainer zygote: %s", died)
+            return Pair(self.level, number, processor, self._packages, plain=True)
 
     def start_second(self) -> None:
         """Starts a pair now, beside the first, that would start with the first program it judges."""

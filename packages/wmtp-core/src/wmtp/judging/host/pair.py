@@ -8,6 +8,7 @@ import marshal
 import os
 import select
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -27,6 +28,7 @@ from wmtp.judging.sandbox.root import Entry, Shared
 from wmtp.judging.wire import channel, frames
 
 START_SECONDS = 60.0
+DEATH_SECONDS = 5.0  # how long the end of a process may take whose socket has closed
 WATCH_SECONDS = 0.05
 WATCH_BEHIND_SECONDS = (
     0.25  # where programs have what others leave of a processor, and are slow through no fault of theirs
@@ -118,10 +120,19 @@ def _limit(sock: socket.socket, option: int, seconds: float) -> None:
 
 
 class Pair:
-    """Starts both processes, on one processor. Raises `JudgeError` naming the layer where the zygote cannot build its walls."""
+    """Starts both processes, on one processor; `plain`: without what rearranges a zygote's memory to make programs cheaper.
+
+    Raises `JudgeError` naming the layer where the zygote cannot build its walls.
+    """
 
     def __init__(
-        self, level: Literal["strict", "process"], number: int, processor: int, packages: tuple[Package, ...] = ()
+        self,
+        level: Literal["strict", "process"],
+        number: int,
+        processor: int,
+        packages: tuple[Package, ...] = (),
+        *,
+        plain: bool = False,
     ) -> None:
         self.jobs = 0
         self.processor = processor
@@ -129,7 +140,7 @@ class Pair:
         """Why the program just judged was ended from outside: ``"memory"``, ``"cpu"``, ``"wall"``, or ``""``."""
         self.behind = False
         """Whether it has what others leave of its processor (`fall_behind`)."""
-        self._strict = level == "strict"
+        self._strict, self._plain = level == "strict", plain
         self._scratch = tempfile.mkdtemp(prefix="wmtp-judge-")
         self._packages = [entry for package in packages for entry in package.entries]
         self.libraries: Libraries | None = _FOUND.get(packages)
@@ -162,7 +173,7 @@ class Pair:
         control.settimeout(START_SECONDS)
         options = {
             "level": level, "scratch": self._scratch, "number": number, "packages": self._packages, "links": self._links,
-            "libraries": self.libraries, "root": self._root,
+            "libraries": self.libraries, "root": self._root, "plain": self._plain,
             "tmpfs_mib": TMPFS_MIB, "file_mib": FILE_MIB, "processes": PROCESSES, "files": FILES,
         }  # fmt: skip
         try:
@@ -175,17 +186,27 @@ class Pair:
                     os.close(descriptors[0])
                 data = control.recv(65536)
             answer = json.loads(data or b"{}")
-        except OSError as error:
-            raise PairDied(f"the zygote does not start: {error}") from None
+        except TimeoutError:
+            raise PairDied(f"the zygote does not start within {START_SECONDS:.0f} s") from None
+        except OSError:  # it went before it had read what it was told
+            answer = {}
         finally:
             control.settimeout(None)
         if "failed" in answer:
             raise JudgeError(answer["failed"])
         if "ready" not in answer:
-            raise PairDied("the zygote ended while it started")
+            raise PairDied(f"the zygote ended while it started: {answer.get('fault') or self._how_it_ended()}")
         self.libraries = _FOUND[self._key] = Libraries(*map(tuple, answer["libraries"]))
         ready: dict[str, str] = answer["ready"]
         return ready
+
+    def _how_it_ended(self) -> str:
+        try:
+            code = self._processes[0].wait(DEATH_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "it said nothing of it"
+        number = -code if code < 0 else code - 128  # it says of a process of its own what a shell would
+        return signal.strsignal(number) or f"status {code}" if 0 < number < signal.NSIG else f"status {code}"
 
     def _tell_checker(self) -> str:
         """Which walls the checker lacks, ``""`` if it has them all."""

@@ -7,9 +7,7 @@ it runs no line of any program itself. Standard library only.
 
 from __future__ import annotations
 
-import _sitebuiltins
 import _socket
-import builtins
 import contextlib
 import ctypes
 import functools
@@ -23,7 +21,6 @@ import select
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
@@ -45,18 +42,12 @@ from wmtp.judging.sandbox import (
     seccomp,
     selftest,
     stdin_programs,
+    warm,
     watchdog,
 )
 from wmtp.judging.wire import channel, frames
 
-# What programs import most. Each module more makes every fork a little dearer, and a program that needs another loads it.
-WARM = (
-    "abc", "bisect", "collections", "collections.abc", "contextlib", "copy", "datetime", "decimal", "enum", "fractions",
-    "functools", "heapq", "io", "itertools", "json", "math", "numbers", "operator", "random", "re", "string", "struct",
-    "threading", "time", "types", "typing",
-)  # fmt: skip
 STACK_BYTES = 120 << 20  # the kernel leaves 128 MiB below the stack of any process, whatever its limit was at exec
-THREAD_STACK_BYTES = 8 << 20
 MAX_REQUEST = 4096
 MAX_OPTIONS = 1 << 16
 SPACE = socket.CMSG_SPACE(4)
@@ -233,21 +224,6 @@ class _Stage(Zygote):
         return 0.0
 
 
-def _become_warm() -> None:
-    for name in WARM:
-        __import__(name)
-    builtins.exit = builtins.quit = _sitebuiltins.Quitter(
-        "exit", "Ctrl-D (i.e. EOF)"
-    )  # which `site` would have put there
-    rehearsal.adapt()
-    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(kind, signal.SIG_DFL)
-    # A thread's stack is RLIMIT_STACK by default, which we raise for deep recursion: eight threads would fill the memory.
-    threading.stack_size(THREAD_STACK_BYTES)
-    sys.argv = ["program.py"]
-    sys.set_int_max_str_digits(0)  # data sets are older than that limit, and CPU is limited anyway
-
-
 class Keepers(NamedTuple):
     """What the keeper of a stdin program needs to have pages copied as it forks its cases: a ring, and which pages."""
 
@@ -304,8 +280,7 @@ def _settle(
         if first:
             # Stays outside the pid namespace only to be its parent: if this dies, the kernel kills pid 1 and the rest.
             control.close()
-            os.waitpid(first, 0)
-            os._exit(0)
+            os._exit(_as_shells_do(os.waitpid(first, 0)[1]))
         lockdown.die_with_parent()
         proc = lockdown.open_proc()
         walls, facts = _build_walls(outside, found, proc)
@@ -318,6 +293,12 @@ def _settle(
     return walls, facts, proc
 
 
+def _as_shells_do(status: int) -> int:
+    """An exit status that says of another process how it ended: 128 and its signal, or its own."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
 def _give_up(control: socket.socket, error: OSError) -> NoReturn:
     control.send(json.dumps({"failed": str(error)}).encode())
     os._exit(3)
@@ -325,18 +306,30 @@ def _give_up(control: socket.socket, error: OSError) -> NoReturn:
 
 def main(descriptor: int) -> None:
     control = socket.socket(fileno=descriptor)
+    try:
+        zygote = _made(control)
+    except Exception as error:  # noqa: BLE001  (a fault of ours, or a machine that has nothing left: told to who waits)
+        control.send(json.dumps({"fault": f"{type(error).__name__}: {error}"}).encode())
+        os._exit(3)
+    zygote.loop()
+    os._exit(0)
+
+
+def _made(control: socket.socket) -> Zygote:
+    """Builds the walls, rehearses, and tells the parent that programs may come."""
     options = json.loads(control.recv(MAX_OPTIONS))
     hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
     stack = STACK_BYTES if hard == resource.RLIM_INFINITY else min(STACK_BYTES, hard)
     resource.setrlimit(resource.RLIMIT_STACK, (stack, hard))  # room for deep recursion
-    _become_warm()
-    huge_text.replace()
-    areas.join()
+    warm.become()
+    if not options["plain"]:
+        huge_text.replace()
+        areas.join()
     with open("/proc/self/statm", encoding="ascii") as file:
         baseline = int(file.read().split()[0]) * resource.getpagesize()
     known = options["libraries"]
     found = libraries.Libraries(*map(tuple, known)) if known else libraries.find(options["packages"])
-    rings = [hot_pages.open_ring(), hot_pages.open_ring()]
+    rings = [None if options["plain"] else hot_pages.open_ring() for _ in range(2)]
     deaths = watchdog.Deaths()
     strict = options["level"] == "strict"
     folder = folders.OwnFileSystem(options["tmpfs_mib"]) if strict else folders.HostFolder(options["scratch"])
@@ -349,7 +342,7 @@ def main(descriptor: int) -> None:
     gc.collect()
     hot_pages.fill_pools()
     gc.freeze()  # children share these pages for as long as nothing touches them
-    if proc is not None and _survives(large_folios.gather, proc):
+    if proc is not None and not options["plain"] and _survives(large_folios.gather, proc):
         large_folios.gather(proc)
     make = functools.partial(
         Zygote,
@@ -367,17 +360,20 @@ def main(descriptor: int) -> None:
             walls.calls.install()
     except OSError as error:
         _give_up(control, error)
+    made = make(control, keepers=keepers)
     control.send(json.dumps({"ready": facts, "libraries": found}).encode())
-    make(control, keepers=keepers).loop()
-    os._exit(0)
+    return made
 
 
 def _survives(what: Callable[[int], object], argument: int) -> bool:
     """Whether a fork of this process that does this first is none the worse for it."""
     pid = lockdown.fork()
     if pid == 0:
-        what(argument)
-        os._exit(0)
+        try:
+            what(argument)
+            os._exit(0)
+        finally:
+            os._exit(1)
     return os.waitpid(pid, 0)[1] == 0
 
 
