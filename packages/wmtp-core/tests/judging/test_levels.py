@@ -21,14 +21,16 @@ LOOK = (
 PYTHON = "/usr/bin/python3.11"  # ours may be under a folder that only root may enter
 USER = ["setpriv", "--reuid=51234", "--regid=51234", "--clear-groups"] if os.geteuid() == 0 else []
 REFUSED = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+BESIDE = 'for _ in $(seq 100); do sleep 30 >/dev/null 2>&1 & done; exec "$@"'
 SITUATIONS = {
     "an ordinary user": [],
+    "one who runs much else": ["sh", "-c", BESIDE, "sh"],
     "root of a user namespace, alone in it": ["unshare", "--user", "--map-root-user"],
     "an ordinary user of a user namespace": ["unshare", "--user", "--map-user=1000", "--map-group=1000"],
     "a user namespace that maps nobody": ["unshare", "--user"],
     "namespaces refused": ["unshare", "--user", "--map-root-user", "sh", "-c", REFUSED, "sh"],
 }
-HOLDS = list(SITUATIONS)[:3]
+HOLDS = list(SITUATIONS)[:4]
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)

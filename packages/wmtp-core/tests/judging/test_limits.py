@@ -171,6 +171,18 @@ def test_threads_share_an_arena_so_that_chance_gives_no_program_less_room(judge:
     assert judge.submit(code, THREE).result().passed
 
 
+def test_a_program_that_runs_too_many_threads_does_not_pass(judge: SandboxJudge) -> None:
+    """At strict the kernel refuses them, at process the watch ends it: there the kernel would count all that the user runs."""
+    code = (
+        "import threading, time\ndef f():\n    threads = [threading.Thread(target=time.sleep, args=(1,)) for _ in range(100)]\n"
+        "    for thread in threads: thread.start()\n    for thread in threads: thread.join()\n    return 1\n"
+    )
+    outcome = judge.submit(code, CallTests(tests=("assert f() == 1",))).result()
+    assert outcome.status == "error", outcome
+    said = "it ran more than 64" if judge.level == "process" else "can't start new thread"
+    assert said in outcome.detail
+
+
 def test_cpu_of_children_that_nobody_reaps_counts(judge: SandboxJudge) -> None:
     code = BURN + (
         "import os, signal\ntry: signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nexcept OSError: pass\n"

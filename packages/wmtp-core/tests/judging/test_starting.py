@@ -64,6 +64,6 @@ def test_one_that_always_crashes_is_an_error_that_says_how(
 
 
 def test_an_exception_of_its_own_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pair, "PROCESSES", "many")
-    with pytest.raises(JudgeError, match="TypeError"):
+    monkeypatch.setattr(pair, "FILE_MIB", 1 << 60)  # bytes that no limit can say
+    with pytest.raises(JudgeError, match="OverflowError"):
         open_judge(level="process", workers=1)

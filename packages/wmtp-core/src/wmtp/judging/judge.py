@@ -314,6 +314,8 @@ def _run(
 
 
 def _why_stopped(stopped: str, answer: dict[str, Any], limits: dict[str, Any]) -> dict[str, str]:
+    if stopped == "processes":
+        return {"status": "error", "detail": f"it ran more than {PROCESSES} processes and threads at once"}
     if stopped == "memory":
         return {"status": "memory", "detail": "its processes held too much memory together"}
     if stopped == "cpu":

@@ -137,7 +137,7 @@ class Pair:
         self.jobs = 0
         self.processor = processor
         self.stopped = ""
-        """Why the program just judged was ended from outside: ``"memory"``, ``"cpu"``, ``"wall"``, or ``""``."""
+        """Why the program just judged was ended from outside, as `Watch.look` says it, or ``""``."""
         self.behind = False
         """Whether it has what others leave of its processor (`fall_behind`)."""
         self._strict, self._plain = level == "strict", plain
@@ -174,7 +174,7 @@ class Pair:
         options = {
             "level": level, "scratch": self._scratch, "number": number, "packages": self._packages, "links": self._links,
             "libraries": self.libraries, "root": self._root, "plain": self._plain,
-            "tmpfs_mib": TMPFS_MIB, "file_mib": FILE_MIB, "processes": PROCESSES, "files": FILES,
+            "tmpfs_mib": TMPFS_MIB, "file_mib": FILE_MIB, "processes": PROCESSES if self._strict else None, "files": FILES,
         }  # fmt: skip
         try:
             control.send(json.dumps(options).encode())
@@ -263,7 +263,9 @@ class Pair:
         wall, cpu, memory_mib = limits["wall"], limits["cpu"], limits["memory_mib"]
         while not poll.poll(pause_ms):
             if not self.stopped:
-                self.stopped = watch.look(wall=wall, cpu=cpu, memory_mib=memory_mib, patience=self._patience)
+                self.stopped = watch.look(
+                    wall=wall, cpu=cpu, memory_mib=memory_mib, processes=PROCESSES, patience=self._patience
+                )
             if self.stopped:  # again and again: it may be forking
                 watch.end_programs()
             if watch.checker_is_busy(wall):

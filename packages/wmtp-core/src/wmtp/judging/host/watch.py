@@ -42,6 +42,7 @@ class Watch:
         self._last: dict[int, process_tree.Times] = {}  # and when it was last seen: the dead ones' CPU counts
         self._waited = self._missed = 0.0
         self._looked = self._started
+        self._living = 0  # threads, those of all of its processes
         self._times(first=True)
 
     def spared(self) -> list[int]:
@@ -68,9 +69,11 @@ class Watch:
         self._last |= found
         return found
 
-    def look(self, *, wall: float, cpu: float, memory_mib: int, patience: int = PATIENCE_FACTOR) -> str:
-        """Why the program must be stopped now (``"memory"``, ``"cpu"``, ``"wall"``), or ``""``."""
+    def look(self, *, wall: float, cpu: float, memory_mib: int, processes: int, patience: int = PATIENCE_FACTOR) -> str:
+        """Why the program must be stopped now (``"processes"``, ``"memory"``, ``"cpu"``, ``"wall"``), or ``""``."""
         self._note_waiting()
+        if self._living > processes:
+            return "processes"
         if self._used() > cpu + CPU_SLACK:
             return "cpu"
         if self._memory() > 2 * memory_mib << 20:
@@ -93,6 +96,7 @@ class Watch:
         """
         before, then = dict(self._last), self._looked
         now = self._times()
+        self._living = len(now)
         self._looked = time.monotonic()
         none = process_tree.Times(0.0, 0.0)
         used = {thread: times.cpu - before.get(thread, none).cpu for thread, times in now.items()}

@@ -268,11 +268,15 @@ def _limit(which: int, soft: int, hard: int) -> None:
     resource.setrlimit(which, (soft, hard))
 
 
-def limit_all(*, output: int, processes: int, files: int) -> None:
+def limit_all(*, output: int, processes: int | None, files: int) -> None:
     """Limits that every program has in common: bytes a file, processes, descriptors, queued signals (and with them timers), no
-    core files, no message queues."""
+    core files, no message queues.
+
+    processes: None without a user of one's own: the kernel counts all that a user runs, in every container of the machine.
+    """
     _limit(resource.RLIMIT_FSIZE, output, output)
-    _limit(resource.RLIMIT_NPROC, processes, processes)
+    if processes is not None:
+        _limit(resource.RLIMIT_NPROC, processes, processes)
     _limit(resource.RLIMIT_NOFILE, files, files)
     _limit(resource.RLIMIT_CORE, 0, 0)
     _limit(resource.RLIMIT_SIGPENDING, SIGNALS, SIGNALS)
