@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import contextlib
 import datetime
 import decimal
 import fractions
+import ipaddress
 import math
+import pathlib
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,8 @@ from wmtp.judging.wire import codec
 ATOMS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.complex_numbers(), st.just(...),
     st.dates(), st.datetimes(), st.timedeltas(), st.fractions(), st.decimals(allow_nan=False),
+    st.uuids(), st.ip_addresses(), st.builds(array.array, st.sampled_from("bhilq"), st.lists(st.integers(-99, 99))),
+    st.binary().map(memoryview), st.just(pathlib.PurePosixPath("/a/b.c")), st.just(ipaddress.ip_network("10.0.0.0/30")),
     st.sampled_from([int, str, dict, type, type(None), object]), st.builds(range, st.integers(), st.integers()),
 )  # fmt: skip
 KEYS = st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.binary(), st.tuples(st.integers(), st.text()))
@@ -37,6 +43,8 @@ def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         st.frozensets(KEYS, max_size=5),
         mapping,
         mapping.map(collections.OrderedDict),
+        mapping.map(types.MappingProxyType),
+        st.lists(mapping, min_size=1, max_size=3).map(lambda maps: collections.ChainMap(*maps)),
         mapping.map(lambda d: collections.defaultdict(list, d)),
         st.dictionaries(KEYS, st.integers(), max_size=4).map(collections.Counter),
         st.lists(inner, max_size=5).map(lambda v: collections.deque(v, 9)),
@@ -59,7 +67,9 @@ def _same(one: Any, other: Any) -> bool:
         return _same(one.real, other.real) and _same(one.imag, other.imag)
     if isinstance(one, (list, tuple, collections.deque)):
         return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, dict):
+    if isinstance(one, collections.ChainMap):
+        return _same(one.maps, other.maps)
+    if isinstance(one, (dict, types.MappingProxyType)):
         return _same(list(one.items()), list(other.items()))
     if isinstance(one, decimal.Decimal):
         return str(one) == str(other)
@@ -138,6 +148,19 @@ def _head(tag: bytes, length: int) -> bytes:
         _head(b"C", 3) + b"1ex",
         _head(b"n", 3) + _head(b"u", 2) + b"P(" + _head(b"u", 1) + b"x" + _head(b"N", 0),  # a class name that is none
         _head(b"D", 1) + _head(b"u", 1) + b"x",
+        _head(b"V", 0),
+        _head(b"V", 2) + _head(b"u", 4) + b"UUID" + _head(b"u", 1) + b"x",  # a UUID of a text
+        _head(b"V", 2) + _head(b"u", 5) + b"Popen" + _head(b"u", 4) + b"true",  # no value
+        _head(b"V", 3)
+        + _head(b"u", 5)
+        + b"array"
+        + _head(b"u", 1)
+        + b"w"
+        + _head(b"b", 4)
+        + b"\xff" * 4,  # of characters
+        _head(b"V", 3) + _head(b"u", 5) + b"array" + _head(b"u", 1) + b"q" + _head(b"b", 4) + bytes(4),  # half a number
+        _head(b"V", 2) + _head(b"u", 11) + b"IPv4Network" + _head(b"u", 3) + b"ten",
+        _head(b"V", 2) + _head(b"u", 8) + b"ChainMap" + _head(b"l", 0),
     ],
 )
 def test_lies(data: bytes) -> None:

@@ -69,7 +69,12 @@ def test_stdin_programs_are_right_in_plain_python(tmp_path: Path) -> None:
             given.write(honest.GIVEN)
             given.seek(0)
             plain = subprocess.run(
-                [sys.executable, "-I", file], stdin=given, capture_output=True, text=True, check=False
+                [sys.executable, "-E", "-s", file],
+                stdin=given,
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd=tmp_path,  # where one writes a module
             )
         if "child that stays" not in name:
             assert (plain.returncode, plain.stdout.split()) == (0, honest.WANTED.split()), (name, plain.stderr)

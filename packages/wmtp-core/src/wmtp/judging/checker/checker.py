@@ -150,7 +150,12 @@ def _calls_to_the_end(parts: names.Split, job: dict[str, Any], child: Child) -> 
 
 def _namespace(parts: names.Split, job: dict[str, Any], program: remote.RemoteProgram) -> dict[str, Any]:
     """Runs the program. Returns the names a test sees: the judge's own, and the program's as remote callables."""
-    space: dict[str, Any] = {"__name__": "__tests__", names.SAME: program.same, names.SET: program.set}
+    space: dict[str, Any] = {
+        "__name__": "__tests__",
+        names.SAME: program.same,
+        names.SET: program.set,
+        names.KIND: program.kind,
+    }
     program.given = [] if parts.asks else None
     for module in parts.modules:
         space[module] = __import__(module)

@@ -17,7 +17,11 @@ class ProgramError(Exception):
 
 
 class ProgramExit(SystemExit):
-    """The program raised SystemExit or KeyboardInterrupt inside a call."""
+    """The program raised SystemExit inside a call, or what else is no Exception."""
+
+
+class ProgramInterrupt(KeyboardInterrupt):
+    """The same of KeyboardInterrupt."""
 
 
 class OwnException:
@@ -83,11 +87,12 @@ class Raised(NamedTuple):
         number; `steps`: StopIteration is in its place."""
         if steps and StopIteration.__name__ in self.classes:
             return self._made(StopIteration)
+        own = self.name if ":" in self.classes[0] and self.name.isidentifier() else ""  # a class that no test names
         for name in self.classes:
             if name.startswith("="):
-                own = names.get(name[1:])
-                if isinstance(own, type) and issubclass(own, OwnException):
-                    raised: Any = self._made(own)
+                known = names.get(name[1:])
+                if isinstance(known, type) and issubclass(known, OwnException):
+                    raised: Any = self._made(known)
                     raised.origin = origin
                     return raised  # type: ignore[no-any-return]
                 continue
@@ -98,8 +103,8 @@ class Raised(NamedTuple):
                 return self._leaving()
             if found is Exception or _is_silent(found):
                 break
-            return self._made(found)
-        return ProgramError(f"{self.name}: {self.text}")
+            return self._made(type(own, (found,), {}) if own else found)
+        return self._made(type(own, (ProgramError,), {})) if own else ProgramError(f"{self.name}: {self.text}")
 
     def _made(self, kind: type[Any]) -> Exception:
         """With its arguments. Those of the standard library may want others in their ``__init__``, which is left out then."""
@@ -115,7 +120,9 @@ class Raised(NamedTuple):
             raised.args = tuple(arguments)
         return raised
 
-    def _leaving(self) -> ProgramExit:
+    def _leaving(self) -> BaseException:
+        if KeyboardInterrupt.__name__ in self.classes:
+            return ProgramInterrupt(f"{self.name}: {self.text}")
         leaving = ProgramExit(f"{self.name}: {self.text}")
         leaving.code = self.arguments[0] if self.arguments else None
         return leaving

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _ASKED = (
     "__dict__", "__name__", "__qualname__", "__members__", "__wrapped__", "__annotations__", "__defaults__", "__bases__",
-    "__mro__", "__code__",
+    "__mro__", "__code__", "__subclasses__", "__slots__", "__kwdefaults__",
 )  # fmt: skip
 """Attributes with such names that tests ask for; the rest is asked for by Python itself."""
 
@@ -29,7 +29,7 @@ class RemoteFunction:
     """A name of the program, callable from a test: a function or a class."""
 
     def __init__(self, program: RemoteProgram, name: str) -> None:
-        self.__dict__.update(_program=program, _name=name, __name__=name)
+        self.__dict__.update(_program=program, _name=name)
 
     def object(self) -> RemoteObject:
         """The function itself, to hand it over as an argument or to read an attribute."""
@@ -186,6 +186,10 @@ class RemoteObject:
 
     def __deepcopy__(self, memo: Any) -> Any:
         return self._do("deepcopy")
+
+    def __instancecheck__(self, instance: Any) -> bool:
+        program: RemoteProgram = object.__getattribute__(self, "_program")
+        return isinstance(instance, RemoteObject) and program.operate("isinstance", instance, self) is True
 
     def __mro_entries__(self, bases: Any) -> NoReturn:
         program: RemoteProgram = object.__getattribute__(self, "_program")

@@ -12,16 +12,19 @@ import builtins
 import contextlib
 import functools
 import importlib
+import symtable
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 _BUILTINS = frozenset(vars(builtins))
 SAME = "__same__"  # stands for `is` in tests
 SET = "__set__"  # for calls that the program's side is to make too
+KIND = "__kind__"  # for ``type(x)`` and ``x.__class__``
 _BOTH = {("random", "seed"), ("sys", "setrecursionlimit")}
 _LISTENED = ("redirect_stdout", "redirect_stderr", "stdout", "stderr")
+_HEARD = {"assertWarns": "warnings", "assertWarnsRegex": "warnings", "assertLogs": "log", "assertNoLogs": "log"}
 _STANDARD = sys.stdlib_module_names
 
 
@@ -32,18 +35,21 @@ class Uncrossable(ValueError):  # noqa: N818
 class _Uses:
     """What one walk over all of a problem's sources finds."""
 
-    def __init__(self, trees: Sequence[ast.Module]) -> None:
-        self.bound: set[str] = set()  # by imports, functions, classes, assignments
-        self.loaded: set[str] = set()
+    def __init__(self, sources: Sequence[str], trees: Sequence[ast.Module]) -> None:
+        self.bound: set[str] = set()  # globals: by imports, functions, classes, assignments
+        self.loaded: set[str] = set()  # and those that are read
+        self.early: set[str] = set()  # of both, those that are read before anything can have bound them
         self.called: set[str] = set()
         self.bases: set[str] = set()  # `name` of ``name.attribute``
         self.subjects: set[str] = set()  # builtin names that an assert is about: a task named ``sum``
         self.listens = False  # to what the program prints
-        self.replaces = ""
+        self.replaces = self.hears = ""
         self.modules: set[str] = set()  # bound by imports of modules
         self.changed: list[tuple[str, str]] = []  # (name, attribute) that is set, a module's perhaps
-        for tree in trees:
+        for source, tree in zip(sources, trees, strict=True):
+            self.scopes(symtable.symtable(source, "<tests>", "exec"))
             self.visit(tree)
+        self.in_order(statement for tree in trees for statement in tree.body)
         self.settle()
 
     def visit(self, tree: ast.Module) -> None:
@@ -52,15 +58,38 @@ class _Uses:
             if visit:
                 visit(self, node)
 
-    def name(self, node: Any) -> None:
-        (self.loaded if isinstance(node.ctx, ast.Load) else self.bound).add(node.id)
+    def scopes(self, table: symtable.SymbolTable) -> None:
+        """Notes the globals of one source, whichever function or class of it reads or binds them."""
+        for symbol in table.get_symbols():
+            if table.get_type() == "module" or symbol.is_global():
+                if symbol.is_referenced():
+                    self.loaded.add(symbol.get_name())
+                if symbol.is_assigned() or symbol.is_imported():
+                    self.bound.add(symbol.get_name())
+        for inner in table.get_children():
+            self.scopes(inner)
+
+    def in_order(self, statements: Iterable[ast.stmt]) -> None:
+        """``area = area(3)`` reads what the program has under that name. A loop or ``try`` may bind what is read behind it."""
+        bound: set[str] = set()
+        for statement in statements:
+            nodes = list(ast.walk(statement))
+            names = [node for node in nodes if isinstance(node, ast.Name)]
+            if isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Assert, ast.Expr)):
+                self.early |= {name.id for name in names if isinstance(name.ctx, ast.Load)} - bound
+                if isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name):
+                    self.early |= {statement.target.id} - bound
+            bound |= {name.id for name in names if not isinstance(name.ctx, ast.Load)}
+            bound |= {(node.asname or node.name).split(".")[0] for node in nodes if isinstance(node, ast.alias)}
+            bound |= {
+                node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+            }
 
     def module(self, node: Any) -> None:
         self.modules.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
 
     def alias(self, node: Any) -> None:
         self.listens |= node.name in _LISTENED
-        self.bound.add((node.asname or node.name).split(".")[0])
 
     def star_import(self, node: Any) -> None:
         if any(alias.name == "*" for alias in node.names) and node.module and not node.level:
@@ -68,16 +97,6 @@ class _Uses:
                 module = importlib.import_module(node.module)
                 public = getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]
                 self.bound.update(public)
-
-    def definition(self, node: Any) -> None:
-        self.bound.add(node.name)
-
-    def argument(self, node: Any) -> None:
-        self.bound.add(node.arg)
-
-    def handler(self, node: Any) -> None:
-        if node.name:
-            self.bound.add(node.name)
 
     def attribute(self, node: Any) -> None:
         if isinstance(node.value, ast.Name):
@@ -99,9 +118,12 @@ class _Uses:
             if node.func.id in ("eval", "exec") and node.args and _is_text(node.args[0]):
                 with contextlib.suppress(SyntaxError, ValueError, RecursionError):  # which is then the test's
                     self.visit(ast.parse(node.args[0].value))
+                    self.scopes(symtable.symtable(node.args[0].value, "<tests>", "exec"))
         how = getattr(node.func, "id", getattr(node.func, "attr", ""))
         if how in ("patch", "object", "setattr", "dict") and node.args:
             self.patched(how, node.args)
+        records = how == "catch_warnings" and any(keyword.arg == "record" for keyword in node.keywords)
+        self.hears = "warnings" if records else _HEARD.get(how, self.hears)
 
     def patched(self, how: str, args: list[Any]) -> None:
         """``patch("module.name")``, ``patch.object(module, "name")`` and their kin."""
@@ -130,10 +152,8 @@ class _Uses:
 
 
 _VISITS = {
-    ast.Name: _Uses.name, ast.alias: _Uses.alias, ast.FunctionDef: _Uses.definition, ast.arg: _Uses.argument,
-    ast.AsyncFunctionDef: _Uses.definition, ast.ClassDef: _Uses.definition, ast.ExceptHandler: _Uses.handler,
-    ast.ImportFrom: _Uses.star_import, ast.Attribute: _Uses.attribute, ast.Call: _Uses.call, ast.Assert: _Uses.assertion,
-    ast.Import: _Uses.module, ast.Subscript: _Uses.item,
+    ast.alias: _Uses.alias, ast.ImportFrom: _Uses.star_import, ast.Attribute: _Uses.attribute, ast.Call: _Uses.call,
+    ast.Assert: _Uses.assertion, ast.Import: _Uses.module, ast.Subscript: _Uses.item,
 }  # fmt: skip
 
 
@@ -144,10 +164,11 @@ def _is_text(node: ast.expr) -> bool:
 class _Asked(ast.NodeTransformer):
     """Puts a question to the judge in place of ``is``, but where a constant or a builtin type is meant: a value that came over
     is a copy, so that Python's own answer would say nothing about the program. And a call of the judge's in place of what a
-    test sets for the program too."""
+    test sets for the program too, and of ``type(x)``, unless the tests have a `type` of their own (`own_type`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, own_type: bool) -> None:
         self.asks = False
+        self._own_type = own_type
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         self.generic_visit(node)
@@ -166,7 +187,17 @@ class _Asked(ast.NodeTransformer):
         if isinstance(called, ast.Attribute) and (getattr(called.value, "id", ""), called.attr) in _BOTH:
             node.func = ast.Name(SET, ast.Load())
             node.args.insert(0, ast.Constant(called.attr))
+        of_one = len(node.args) == 1 and not node.keywords and not isinstance(node.args[0], ast.Starred)
+        if of_one and getattr(called, "id", "") == "type" and not self._own_type:
+            node.func = ast.copy_location(ast.Name(KIND, ast.Load()), called)
         return ast.fix_missing_locations(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self.generic_visit(node)
+        if node.attr != "__class__" or not isinstance(node.ctx, ast.Load):
+            return node
+        asked = ast.Call(ast.Name(KIND, ast.Load()), [node.value], [])
+        return ast.fix_missing_locations(ast.copy_location(asked, node))
 
 
 def _is_constant(node: ast.expr) -> bool:
@@ -194,15 +225,17 @@ class Split(NamedTuple):
 def split(setup: str, tests: tuple[str, ...]) -> Split:
     """Raises SyntaxError, ValueError for what is no source text at all, or `Uncrossable`."""
     trees = [ast.parse(source) for source in (setup, *tests)]
-    uses = _Uses(trees)
+    uses = _Uses((setup, *tests), trees)
     if uses.replaces:
         raise Uncrossable(f"they give the program {uses.replaces}")
-    free = uses.loaded - uses.bound
+    if uses.hears:
+        raise Uncrossable(f"the program's {uses.hears}")
+    free = uses.loaded - uses.bound | uses.early & uses.bound
     # A standard module is one that is only ever used as ``name.attribute``.
     modules = {name for name in uses.bases - uses.called if name in _STANDARD} & free
     names = free - modules - _BUILTINS or uses.subjects
     labels = ("<setup>", *(f"<test {number}>" for number in range(1, len(trees))))
-    identity = _Asked()
+    identity = _Asked(own_type="type" in uses.bound)
     trees = [identity.visit(tree) for tree in trees]
     codes = [compile(tree, label, "exec", dont_inherit=True) for tree, label in zip(trees, labels, strict=True)]
     body: list[ast.stmt] = [node for node in trees[0].body if isinstance(node, (ast.Import, ast.ImportFrom))]

@@ -7,6 +7,8 @@ that knows only its number: comparing one is refused, since its ``__eq__`` is th
 from __future__ import annotations
 
 import _socket
+import collections
+import dataclasses
 import io
 import random
 import struct
@@ -22,6 +24,7 @@ from wmtp.judging.checker.merge import merged
 from wmtp.judging.sandbox import candidate, lent_functions
 from wmtp.judging.wire import channel, codec, frames
 
+KEPT, KEPT_BYTES = 32, 1 << 18  # copies of what a program keeps that are looked at, the last ones; one of any size
 BUDGET_BYTES = 256 << 20  # all replies of one program together: no endless stream of small values either
 
 
@@ -35,6 +38,18 @@ class Unjudgeable(Exception):  # noqa: N818
 
 class Unsplittable(Exception):  # noqa: N818
     """The test itself hands over something that cannot cross. A matter of the problem, never of the program."""
+
+
+@dataclasses.dataclass
+class _Kept:
+    """A container that the program keeps, of which a test has a copy."""
+
+    where: tuple[Any, ...]
+    """How it is asked for."""
+    value: Any
+    """The copy."""
+    seen: bytes
+    """What both hold, written down."""
 
 
 class RemoteProgram:
@@ -61,6 +76,8 @@ class RemoteProgram:
         """Arguments of all calls, where a test asks whether two values are one object."""
         self.returned: list[Any] = []
         self._objects: dict[int, RemoteObject] = {}
+        self._kept: collections.deque[_Kept] = collections.deque(maxlen=KEPT)
+        self._held: dict[str, _Kept] = {}  # the same of variables, by their names
         self.fault: Exception | None = None
         """What ended this program as far as its verdict goes, even where a test catches every exception."""
 
@@ -214,13 +231,17 @@ class RemoteProgram:
         """Gives a test the program's names that are no functions, with what they hold now, and again after each call. What the
         setup or a test has put under such a name stays."""
         self._space = space
+        self._give_back()
         for name in self._variables:
             if name not in space or (name in self._lent and space[name] is self._lent[name]):
                 _, data = self.ask(frames.OPERATE, self._encode(["lookup", name]))
-                space[name] = self._lent[name] = self._value(data)
+                space[name] = self._lent[name] = value = self._value(data)
+                if isinstance(value, lent_functions.CHANGEABLE):
+                    self._held[name] = _Kept(("lookup", name), value, self._encode(value))
 
     def call(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Calls a function of the program, by name, or one of its objects. Arguments that it changed are changed here too."""
+        self._give_back()
         try:
             kind, data = self.ask(frames.CALL, self._encode([target, list(args), kwargs]))
             result = self._result(kind, data, args, kwargs)
@@ -291,13 +312,38 @@ class RemoteProgram:
             for name in kwargs.keys() & after[2].keys():
                 merged(kwargs[name], after[2][name])
 
+    def _keep(self, kept: _Kept) -> None:
+        self._kept.append(kept)
+        while (
+            len(self._kept) > 1 and sum(len(one.seen) for one in self._kept) > KEPT_BYTES
+        ):  # each is written down again and again
+            self._kept.popleft()
+
+    def _give_back(self) -> None:
+        """Changes what the program keeps as a test has changed its copy: an attribute, an item, a variable."""
+        for kept in (*self._kept, *self._held.values()):
+            now = self._encode(kept.value)
+            if now != kept.seen:
+                kept.seen = now
+                self.ask(frames.OPERATE, self._encode(["refill", *kept.where, kept.value]))
+
     def operate(self, operation: str, *operands: Any) -> Any:
+        self._give_back()
         try:
             _, data = self.ask(frames.OPERATE, self._encode([operation, *operands]), steps=operation == "next")
-            return self._value(data)
+            value = self._value(data)
+            if operation in ("getattr", "getitem") and isinstance(value, lent_functions.CHANGEABLE):
+                self._keep(_Kept((operation, *operands), value, self._encode(value)))
+            return value
         finally:
             if operation not in ("handle", "lookup"):
                 self._follow()
+
+    def kind(self, value: Any) -> Any:
+        """``type(value)`` of a test: of what stays with the program, the program's own class."""
+        if isinstance(value, RemoteFunction):
+            value = value.object()
+        return self.operate("class", value) if isinstance(value, RemoteObject) else value.__class__
 
     def same(self, one: Any, other: Any) -> bool:
         """``one is other`` of a test, where one of them may have come over as a copy."""

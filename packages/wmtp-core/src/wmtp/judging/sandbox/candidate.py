@@ -179,7 +179,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "getattr": getattr, "setattr": setattr, "delattr": delattr, "getitem": operator.getitem, "setitem": operator.setitem,
     "delitem": operator.delitem, "len": len, "iter": iter, "reversed": reversed, "next": next, "truth": bool, "str": str,
     "repr": repr, "format": format, "int": int, "float": float, "complex": complex, "round": round, "isinstance": isinstance,
-    "issubclass": issubclass,
+    "issubclass": issubclass, "class": lambda o: type(o),
     "enter": lambda o: type(o).__enter__(o),
     "exit": lambda o, name, text: _leave(o, name, text),
     "identity": lambda o: _is_plain(type(o)),
@@ -274,6 +274,10 @@ class Server:
                 return frames.VALUE, self._encoder.reference(self._objects.handle(space[operands[0]]))
             if name == "printed":
                 return frames.VALUE, self._encoder.encode(_printed())
+            if name == "refill":
+                how, *where, items = operands
+                lent_functions.take_over(space[where[0]] if how == "lookup" else _OPERATIONS[how](*where), items)
+                return frames.VALUE, self._encoder.encode(None)
             if name == "await":
                 begun = self._begun.pop(self._objects.handle(operands[0]), ("", (), {}, b""))
                 return self._returned(_run_coroutine(operands[0]), *begun)

@@ -15,16 +15,16 @@ import collections
 import datetime
 import decimal
 import fractions
-import functools
 import struct
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from wmtp.judging.wire import rare
+
 MAX_DEPTH = 400
 MAX_BYTES = 64 << 20
 MAX_INT_BYTES = 1 << 17
-MAX_FIELDS = 255  # of a named tuple: each is a class, and classes are kept
 MAX_WEIGHT = 1 << 30
 """Bytes that one value may take in memory, by the cost of its containers: far more than its bytes on the wire."""
 _HEAD, _HEAD_FROM = struct.Struct("=cI").pack, struct.Struct("=cI").unpack_from
@@ -195,8 +195,10 @@ class Encoder:
             self._many(b"e", [kind.__name__, *value.args, *((value.filename,) if named else ())], depth)
         elif kind is datetime.timedelta:
             self._many(b"L", [value.days, value.seconds, value.microseconds], depth)
-        elif issubclass(kind, tuple) and (fields := _named_tuple(kind)) is not None:
+        elif issubclass(kind, tuple) and (fields := rare.fields_of(kind)) is not None:
             self._many(b"n", [kind.__name__, *fields, *tuple.__iter__(value)], depth)
+        elif (parts := rare.parts(value, kind)) is not None:
+            self._many(b"V", parts, depth)
         elif isinstance(value, _numpy_scalars()):
             plain = value.item()  # the nearest of Python's own, or itself: a long double has none
             self._write_object(value) if type(plain) is kind else self._write(plain, depth)
@@ -218,15 +220,6 @@ class Encoder:
 def _numpy_scalars() -> Any:
     """numpy's scalar base, where the program has loaded numpy. Its float64 is a float, but compares in its own way."""
     return getattr(sys.modules.get("numpy"), "generic", ())
-
-
-def _named_tuple(kind: type) -> tuple[str, ...] | None:
-    fields = getattr(kind, "_fields", None)
-    own: Any = kind.__eq__
-    sound = (
-        type(fields) is tuple and len(fields) <= MAX_FIELDS and all(type(f) is str and f.isidentifier() for f in fields)
-    )
-    return fields if sound and own is tuple.__eq__ else None
 
 
 class Decoder:
@@ -368,20 +361,6 @@ def _slice(items: list[Any]) -> slice:
     return slice(*items) if len(items) == 3 else _fail("a slice has three parts")
 
 
-def _named(items: list[Any]) -> Any:
-    if len(items) % 2 != 1 or any(type(name) is not str or len(name) > 200 for name in items[: len(items) // 2 + 1]):
-        raise Malformed("not a named tuple")
-    half = len(items) // 2
-    if half > MAX_FIELDS:
-        raise Malformed("too many fields")
-    return _named_class(items[0], tuple(items[1 : half + 1]))(*items[half + 1 :])
-
-
-@functools.lru_cache(maxsize=64)
-def _named_class(name: str, fields: tuple[str, ...]) -> Callable[..., Any]:
-    return collections.namedtuple(name, fields)
-
-
 _ATOMS: dict[bytes, Callable[[bytes], Any]] = {
     b"N": _constant(None), b"E": _constant(Ellipsis), b"J": _constant(NotImplemented),
     b"T": _constant(True), b"F": _constant(False), b"i": _int,
@@ -396,5 +375,5 @@ _GROUPS: dict[bytes, Callable[[list[Any]], Any]] = {
     b"k": lambda i: dict.fromkeys(i).keys(), b"v": lambda i: dict(enumerate(i)).values(),
     b"m": lambda i: _pairs(i).items(), b"r": lambda i: range(*_numbers(i, 3)), b"S": _slice,
     b"R": lambda i: fractions.Fraction(*_numbers(i, 2)), b"L": lambda i: datetime.timedelta(*_numbers(i, 3)),
-    b"n": _named, b"e": _exception,
+    b"n": rare.named, b"V": rare.made, b"e": _exception,
 }  # fmt: skip
