@@ -4,8 +4,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Tests run on this many workers; torch gets one thread in each (the fixtures see to it).
-WORKERS ?= auto
+# Tests run on this many workers, half as many again as processors: some wait for servers and limits. torch gets one thread in each.
+WORKERS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 
 .PHONY: demo train-demo browser test lint types bench pages pages-check docs dist env servers lowest newest mutants fuzz clean
 

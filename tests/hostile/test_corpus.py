@@ -22,7 +22,7 @@ BOUND = 160.0
 3 s and a grace of ten. How long one takes without load, `test_limits.py` says."""
 DOC = Path(__file__).parents[2] / "docs/judging.md"
 LONG = ("answers", "exhausting", "limits")
-"""Families that take as long as all others together: an ordinary user's are no part of CI."""
+"""Families that take as long as all others together: in CI at strict alone."""
 CorpusRun = Callable[..., dict[str, dict[str, Any]]]
 
 
@@ -31,7 +31,7 @@ def _ids(cases: list[dict[str, Any]]) -> list[str]:
 
 
 def _slow_where(family: str, mode: str) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.slow] if family in LONG and mode == "user" else []
+    return [pytest.mark.slow] if family in LONG and mode != "strict" else []
 
 
 def _holds(case: dict[str, Any], record: dict[str, Any]) -> None:
@@ -70,10 +70,14 @@ def _as_documented(case: dict[str, Any], record: dict[str, Any]) -> None:
         assert record["statuses"][-1] == "passed" or record["traces"], record
 
 
-AT_PROCESS = [case for case in LIGHT if case["process"] != "not run"]
+AT_PROCESS = [
+    pytest.param(case, marks=_slow_where(case["family"], "process"), id=case["id"])
+    for case in LIGHT
+    if case["process"] != "not run"
+]
 
 
-@pytest.mark.parametrize("case", AT_PROCESS, ids=_ids(AT_PROCESS))
+@pytest.mark.parametrize("case", AT_PROCESS)
 def test_process_keeps_what_it_promises(case: dict[str, Any], corpus_run: CorpusRun) -> None:
     _as_documented(case, corpus_run("process", case["family"])[case["id"]])
 

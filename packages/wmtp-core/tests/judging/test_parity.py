@@ -69,10 +69,10 @@ def _test_split(mbpp: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_a_sample_of_mutants(mbpp: list[dict[str, Any]], judge: SandboxJudge, plainly: Callable[..., bool]) -> None:
-    rows = random.Random(SEED).sample(_test_split(mbpp), 40)
+    rows = random.Random(SEED).sample(_test_split(mbpp), 24)
     differences, held = _compare([(row, mutant(row["task_id"], row["code"])) for row in rows], judge, plainly)
     assert not differences
-    assert held < 20  # the generator does make programs wrong
+    assert held < 12  # the generator does make programs wrong
 
 
 @pytest.mark.slow
