@@ -49,7 +49,8 @@ class _Uses:
         for source, tree in zip(sources, trees, strict=True):
             self.scopes(symtable.symtable(source, "<tests>", "exec"))
             self.visit(tree)
-        self.in_order(statement for tree in trees for statement in tree.body)
+        if self.loaded & self.bound:  # as it rarely is
+            self.in_order(statement for tree in trees for statement in tree.body)
         self.settle()
 
     def visit(self, tree: ast.Module) -> None:
