@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wmtp.judging.checker import checker, names
+from wmtp.judging.checker import checker, exceptions, names
 from wmtp.judging.wire import channel, codec, frames
 
 TESTS = (
@@ -93,3 +94,11 @@ def test_any_report_of_a_case_is_a_report_or_the_end_of_the_framing(head: bytes)
         return
     assert ended["peak_mib"] >= 0
     assert ended["cpu"] >= 0
+
+
+@pytest.mark.parametrize("classes", [[], [":"], ["=X"], ["a:b", "BaseException"], ["a:b", "KeyboardInterrupt"]])
+@pytest.mark.parametrize("name", ["", "X", "AssertionError", "no name", "None"])
+def test_any_description_of_an_exception_is_one_to_raise(classes: list[str], name: str) -> None:
+    described = exceptions.Raised.read([classes, name, "text", ["argument"], -1])
+    assert described is not None
+    assert isinstance(described.exception({}, None, steps=False), BaseException)

@@ -87,7 +87,9 @@ class Raised(NamedTuple):
         number; `steps`: StopIteration is in its place."""
         if steps and StopIteration.__name__ in self.classes:
             return self._made(StopIteration)
-        own = self.name if ":" in self.classes[0] and self.name.isidentifier() else ""  # a class that no test names
+        own = (
+            self.name if ":" in "".join(self.classes[:1]) and self.name.isidentifier() else ""
+        )  # a class that no test names
         for name in self.classes:
             if name.startswith("="):
                 known = names.get(name[1:])
