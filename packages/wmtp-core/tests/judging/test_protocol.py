@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wmtp.judging.checker import checker, exceptions, names
+from wmtp.judging.checker import checker, names
+from wmtp.judging.checker.exceptions import Raised
 from wmtp.judging.wire import channel, codec, frames
 
 TESTS = (
@@ -99,6 +100,6 @@ def test_any_report_of_a_case_is_a_report_or_the_end_of_the_framing(head: bytes)
 @pytest.mark.parametrize("classes", [[], [":"], ["=X"], ["a:b", "BaseException"], ["a:b", "KeyboardInterrupt"]])
 @pytest.mark.parametrize("name", ["", "X", "AssertionError", "no name", "None"])
 def test_any_description_of_an_exception_is_one_to_raise(classes: list[str], name: str) -> None:
-    described = exceptions.Raised.read([classes, name, "text", ["argument"], -1])
+    described = Raised.read([classes, name, "text", ["argument"], -1])
     assert described is not None
     assert isinstance(described.exception({}, None, steps=False), BaseException)
