@@ -393,6 +393,7 @@ CALLS += [
     ('the signature of a function of the test', 'import inspect\ndef f(g): return list(inspect.signature(g).parameters)', "def g(x, y): pass\nassert f(g) == ['x', 'y']", ''),
     ('a coroutine that changes its argument', 'async def f(l): l.append(1)', 'import asyncio\nl = []\nasyncio.run(f(l))\nassert l == [1]', ''),
     ('a lock over two calls', 'import asyncio\nclass A:\n def __init__(s): s.q = asyncio.Queue()\n async def put(s, x): await s.q.put(x)\n async def get(s): return await s.q.get()', 'import asyncio\nasync def main():\n a = A()\n await a.put(3)\n return await a.get()\nassert asyncio.run(main()) == 3', ''),
+    ('coroutines handed back', 'import asyncio\nasync def g(x): return x\nasync def f(cs): return await asyncio.gather(*cs)', 'import asyncio\nassert asyncio.run(f([g(1), g(2)])) == [1, 2]', ''),
     ('an async function of the test', 'async def f(g): return await g()', 'import asyncio\nasync def g(): return 1\nassert asyncio.run(f(g)) == 1', INFRASTRUCTURE),
 ]  # fmt: skip
 STDIN += [

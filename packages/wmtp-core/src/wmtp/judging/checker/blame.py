@@ -13,6 +13,9 @@ import types
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from wmtp.judging.checker.exceptions import OwnException
+from wmtp.judging.checker.handles import RemoteFunction
+
 _BUILTINS = frozenset(vars(builtins))
 Position = tuple["int | None", ...]
 
@@ -37,9 +40,10 @@ def is_tests_own(
     """
     if isinstance(error, (MemoryError, RecursionError, AssertionError)):
         return False
+    frame, position = _place(error, label)
+    node = _node(source, position)
     if not asked:
-        return True
-    node = _node(source, _position(error, label))
+        return not (node and frame and _holds_of_program(node, frame))
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         return True
     if isinstance(error, ZeroDivisionError) and isinstance(node, ast.BinOp):
@@ -90,16 +94,36 @@ def builtin_in_place(source: str, lacking: Collection[str]) -> bool:
 _IMPORTS = (ast.Import, ast.ImportFrom)
 
 
-def _position(error: BaseException, label: str) -> Position:
-    """Where in the test the innermost of its frames was: (line, end line, column, end column)."""
+def _holds_of_program(node: ast.AST, frame: types.FrameType) -> bool:
+    """Whether a name in it stands for something that the program has chosen the kind of without being asked: a function where a
+    number was wanted, or a class of exceptions, which a test calls on this side."""
+    known = {**frame.f_globals, **frame.f_locals}
+    return any(_is_of_program(known.get(name), 3) for name in _names(node))
+
+
+def _is_of_program(value: Any, depth: int) -> bool:
+    if isinstance(value, (RemoteFunction, OwnException)) or (
+        isinstance(value, type) and issubclass(value, OwnException)
+    ):
+        return True
+    items = [*value, *value.values()] if isinstance(value, dict) else value
+    return depth > 0 and isinstance(value, _CONTAINERS) and any(_is_of_program(item, depth - 1) for item in items)
+
+
+_CONTAINERS = (list, tuple, set, dict)
+
+
+def _place(error: BaseException, label: str) -> tuple[types.FrameType | None, Position]:
+    """The innermost of the test's frames, and where it was: (line, end line, column, end column)."""
+    frame: types.FrameType | None = None
     found: Position = ()
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
         if code.co_filename == label:
-            found = list(code.co_positions())[trace.tb_lasti // 2]
+            frame, found = trace.tb_frame, list(code.co_positions())[trace.tb_lasti // 2]
         trace = trace.tb_next
-    return found
+    return frame, found
 
 
 def _node(source: str, position: Position) -> ast.AST | None:

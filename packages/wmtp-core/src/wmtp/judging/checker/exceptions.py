@@ -58,9 +58,9 @@ def _standard(name: str) -> type[Exception] | None:
 
 
 def _is_silent(kind: type[BaseException]) -> bool:
-    """Whether it would end a ``map`` or a ``zip`` of the test's in silence, or have unittest leave out a test, which then has
-    not failed."""
-    return issubclass(kind, StopIteration) or kind.__module__.partition(".")[0] == "unittest"
+    """Whether it would end a ``map``, a ``zip`` or an ``async for`` of the test's in silence, or have unittest leave out a
+    test, which then has not failed."""
+    return issubclass(kind, (StopIteration, StopAsyncIteration)) or kind.__module__.partition(".")[0] == "unittest"
 
 
 class Raised(NamedTuple):
@@ -84,9 +84,10 @@ class Raised(NamedTuple):
 
     def exception(self, names: Mapping[str, Any], origin: Any, *, steps: bool) -> BaseException:
         """The exception to raise. `names`: the program's, with its own classes; `origin`: the object itself, if it came as a
-        number; `steps`: StopIteration is in its place."""
-        if steps and StopIteration.__name__ in self.classes:
-            return self._made(StopIteration)
+        number; `steps`: StopIteration, or StopAsyncIteration, is in its place."""
+        ending = next((kind for kind in (StopIteration, StopAsyncIteration) if kind.__name__ in self.classes), None)
+        if steps and ending:
+            return self._made(ending)
         own = (
             self.name if ":" in "".join(self.classes[:1]) and self.name.isidentifier() else ""
         )  # a class that no test names

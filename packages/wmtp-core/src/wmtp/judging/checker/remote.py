@@ -14,6 +14,8 @@ import random
 import struct
 import sys
 import threading
+import types
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -76,6 +78,8 @@ class RemoteProgram:
         """Arguments of all calls, where a test asks whether two values are one object."""
         self.returned: list[Any] = []
         self._objects: dict[int, RemoteObject] = {}
+        self._started: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        """What a test awaits → the program's coroutine, to be handed back as that."""
         self._kept: collections.deque[_Kept] = collections.deque(maxlen=KEPT)
         self._held: dict[str, _Kept] = {}  # the same of variables, by their names
         self.fault: Exception | None = None
@@ -103,6 +107,8 @@ class RemoteProgram:
         """The handle of an object of the program, or of one of our functions that the program may call back."""
         if isinstance(value, RemoteFunction):
             value = value.object()
+        elif isinstance(value, types.CoroutineType):
+            value = self._started.get(value)
         elif isinstance(value, OwnException):
             value = value.origin
         elif isinstance(value, type) and value in self.names.values():
@@ -114,7 +120,7 @@ class RemoteProgram:
             self._functions.append(value)
             told = described(value)
             if told is None:
-                self.fail(Unsplittable("an async function of the test"))
+                raise codec.Refused("an async function of the test")
             return [candidate.OURS + len(self._functions) - 1, *told]
         if any(value is raised or value is type(raised) for raised in self.raised):
             self.refuse("an exception that the program has raised cannot be handed back to it")
@@ -264,7 +270,9 @@ class RemoteProgram:
             finally:
                 self._follow()
 
-        return wait()
+        waiting = wait()
+        self._started[waiting] = started
+        return waiting
 
     def _follow(self) -> None:
         """Takes over what a call may have changed beside its arguments: variables, and what it has printed."""
@@ -330,7 +338,9 @@ class RemoteProgram:
     def operate(self, operation: str, *operands: Any) -> Any:
         self._give_back()
         try:
-            _, data = self.ask(frames.OPERATE, self._encode([operation, *operands]), steps=operation == "next")
+            _, data = self.ask(
+                frames.OPERATE, self._encode([operation, *operands]), steps=operation in ("next", "anext")
+            )
             value = self._value(data)
             if operation in ("getattr", "getitem") and isinstance(value, lent_functions.CHANGEABLE):
                 self._keep(_Kept((operation, *operands), value, self._encode(value)))

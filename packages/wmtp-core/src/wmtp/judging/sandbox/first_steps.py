@@ -27,6 +27,7 @@ _F_SETFL = 4
 _named = c_functions.named
 _capset, _syscall, _setsid, _fcntl = _named("capset", 2), _named("syscall", 3), _named("setsid", 0), _named("fcntl", 3)
 _sigprocmask, _setrlimit, _dup2 = _named("sigprocmask", 3), _named("setrlimit", 2), _named("dup2", 2)
+_open, _close = _named("open", 2), _named("close", 1)
 _close_range: Callable[..., int | None] = (
     _named("close_range", 3)
     if hasattr(c_functions.library, "close_range")
@@ -64,6 +65,15 @@ def copied(descriptor: int, to: int) -> Step:
 def blocking(descriptor: int) -> Step:
     """Whoever had this pipe before may have asked for the opposite."""
     return _fcntl, (descriptor, _F_SETFL, 0)
+
+
+def own_streams() -> list[Step]:
+    """Standard streams that lead to nothing and are no other process's. One that is inherited is the zygote's own open file:
+    its flags and its locks would stay for the next program to see."""
+    opened = (_open, (_memory(os.devnull.encode() + b"\0"), os.O_RDWR))  # the lowest number: 0
+    nothing = os.stat(os.devnull)
+    others = [number for number in (1, 2) if os.path.samestat(os.fstat(number), nothing)]
+    return [(_close, (0,)), opened, *(copied(0, number) for number in others)]
 
 
 def no_descriptors(*kept: int) -> list[Step]:

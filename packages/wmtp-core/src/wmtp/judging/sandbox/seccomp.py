@@ -78,7 +78,9 @@ _ON_DESCRIPTORS: dict[str, tuple[int | None, int | None]] = {
     "fstat": (5, 80), "newfstatat": (262, 79), "dup": (32, 23), "dup2": (33, None), "dup3": (292, 24),
 }  # fmt: skip
 _FCNTL = (72, 25)
-_F_COMMANDS = (0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 37, 38, 1030, 1031, 1032)  # neither F_GETLK nor leases nor F_NOTIFY
+_F_COMMANDS = (0, 1, 2, 3, 4, 6, 7, 9, 11, 37, 38, 1030, 1031, 1032)
+"""Neither F_GETLK, leases and F_NOTIFY, nor F_SETOWN and F_SETSIG: those stay with an open file, as the pipes of a stdin
+program are for all of its cases."""
 _FLOCK = (73, 32)  # does nothing, and says that it has: a program that is told of a failure may be an honest one
 _MKNOD = (((133, None), 1), ((259, 33), 2))  # and which argument says what is made
 _TYPE, _FIFO = 0xF000, 0x1000

@@ -80,7 +80,7 @@ class Zygote:
         self._report = ctypes.create_string_buffer(channel.REPORT.size)
         self._keepers = keepers
         self._ready: dict[int, list[first_steps.Step]] = {}
-        self._own: list[first_steps.Step] = [first_steps.own_session()]
+        self._own: list[first_steps.Step] = [first_steps.own_session(), *first_steps.own_streams()]
         if rules is not None:
             self._own.insert(0, first_steps.restricted(rules))
         if walls:
