@@ -15,7 +15,7 @@ import wmtp
 from wmtp.cli.audit import lines
 from wmtp.config import load_configuration
 from wmtp.evaluation.audit import Difference, audit
-from wmtp_openai.scores import FLOAT32, Scored, _goes_on, format_step, scored_tokens
+from wmtp_openai.scores import FLOAT32, Scored, _goes_on, _rounding, format_step, scored_tokens
 
 Audits = Callable[..., tuple[dict[str, Any], str]]
 
@@ -223,3 +223,22 @@ def test_characters_that_are_spread_over_tokens_are_known_in_no_text(beginning: 
 def test_the_step_of_a_coarse_format_is_seen_in_the_scores(gaps: tuple[float, ...], step: float) -> None:
     scores = {"x": -0.7321} | {f"y{i}": -0.7321 - gap + i * FLOAT32 / 8 for i, gap in enumerate(gaps)}
     assert format_step(Scored("x", scores)) == step
+
+
+@pytest.mark.parametrize(
+    ("copies", "moved"),
+    [
+        ([["a", "b", "c"]], FLOAT32),  # it wrote the same by the same scores
+        ([["a", "x", "y"]], 0.14),  # it left one token before: for that its scores had moved
+        ([["a", "b"]], FLOAT32),  # it ended there, and says nothing of the place
+        ([], FLOAT32),
+    ],
+)
+def test_a_copy_that_has_left_before_says_how_far_scores_move(copies: list[list[str]], moved: float) -> None:
+    def token(name: str, gap: float) -> Scored:
+        return Scored(name, {"a": -1.0, "b": -1.0, "x": -1.0 + gap, "c": -1.0, "y": -1.0})
+
+    written = [token(name, 0.0) for name in "abc"]
+    beside = [[token(name, 0.14 if name == "x" else 0.0) for name in copy] for copy in copies]
+    found = wmtp.Departure(position=2, engine="c", other="d", margin=0.31, rounding=0.0)
+    assert _rounding(written, beside, found) == pytest.approx(moved)

@@ -177,17 +177,19 @@ class Departing:
 
 
 def _rounding(written: Sequence[Scored], beside: Sequence[Sequence[Scored]], found: wmtp.Departure) -> float:
-    """By how much differences of scores move at a place: from copy to copy, and at least a step of the number format."""
-    place = found.position
-    if place >= len(written):
+    """By how much differences of scores move at a place: from copy to copy, and at least a step of the number format.
+
+    A copy that has left before says it where it left: its scores moved by enough for another token.
+    """
+    if found.position >= len(written):
         return FLOAT32
-    here, before = written[place], [one.token for one in written[:place]]
-    moved = [FLOAT32, format_step(here)]
+    moved = [FLOAT32, format_step(written[found.position])]
     for copy in beside:
-        if len(copy) > place and [one.token for one in copy[:place]] == before:
-            there = copy[place].scores
-            shared = [name for name in here.scores if name in there]
-            changes = [there[name] - here.scores[name] for name in shared]
+        pairs = enumerate(zip(written[: found.position], copy, strict=False))
+        place = next((i for i, (ours, theirs) in pairs if ours.token != theirs.token), found.position)
+        if place < len(copy):
+            here, there = written[place].scores, copy[place].scores
+            changes = [there[name] - here[name] for name in here if name in there]
             moved.append(max(changes) - min(changes) if changes else 0.0)
     return max(moved)
 
