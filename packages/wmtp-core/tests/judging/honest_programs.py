@@ -73,6 +73,7 @@ CALLS: list[tuple[str, str, str, str]] = [
     ("a list that an object holds", "class A:\n def __init__(s): s.x = [1]\n def n(s): return len(s.x)", "a = A()\na.x.append(2)\nassert a.n() == 2 and a.x == [1, 2]\na.x.clear()\nassert a.n() == 0", ""),
     ("a dict in a dict of an object", "class A:\n def __init__(s): s.d = {'k': {}}\n def f(s): return s.d", "a = A()\nd = a.d\nd['k']['z'] = 1\nassert a.f() == {'k': {'z': 1}}", ""),
     ("children of a node", "class N:\n def __init__(s, v): s.v, s.kids = v, []\ndef total(n): return n.v + sum(map(total, n.kids))", "root = N(1)\nfor v in (2, 3): root.kids.append(N(v))\nroot.kids[0].kids.append(N(4))\nassert total(root) == 10", ""),
+    ("functions of the test that an object holds", "class E:\n def __init__(s): s.on = []\n def emit(s, x): return [f(x) for f in s.on]", "e = E()\ng = lambda x: x + 1\ne.on.append(g)\nheld = e.on\nassert e.emit(1) == [2] and e.on[0] is g and e.emit(2) == [3]\nheld.append(g)\nassert e.emit(1) == [2, 2]", ""),
     ("an item of an object", "class G:\n def __init__(s): s.r = [[0, 0], [0, 0]]\n def __getitem__(s, i): return s.r[i]", "g = G()\ng[1][0] = 5\nassert g.r == [[0, 0], [5, 0]] and g[1][0] == 5", ""),
     # identity and aliasing
     ("a singleton", "class S:\n _one = None\n def __new__(cls):\n  cls._one = cls._one or super().__new__(cls)\n  return cls._one", "assert S() is S()", ""),

@@ -88,9 +88,8 @@ class Raised(NamedTuple):
         ending = next((kind for kind in (StopIteration, StopAsyncIteration) if kind.__name__ in self.classes), None)
         if steps and ending:
             return self._made(ending)
-        own = (
-            self.name if ":" in "".join(self.classes[:1]) and self.name.isidentifier() else ""
-        )  # a class that no test names
+        unnamed = ":" in "".join(self.classes[:1])  # by any test
+        own = self.name if unnamed and self.name.isidentifier() else ""
         for name in self.classes:
             if name.startswith("="):
                 known = names.get(name[1:])

@@ -117,11 +117,13 @@ class RemoteProgram:
             number: int = object.__getattribute__(value, "_number")
             return number
         if callable(value) and not isinstance(value, type):
-            self._functions.append(value)
             told = described(value)
             if told is None:
                 raise codec.Refused("an async function of the test")
-            return [candidate.OURS + len(self._functions) - 1, *told]
+            place = next((i for i, known in enumerate(self._functions) if known is value), len(self._functions))
+            if place == len(self._functions):
+                self._functions.append(value)
+            return [candidate.OURS + place, *told]
         if any(value is raised or value is type(raised) for raised in self.raised):
             self.refuse("an exception that the program has raised cannot be handed back to it")
         if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
@@ -322,9 +324,8 @@ class RemoteProgram:
 
     def _keep(self, kept: _Kept) -> None:
         self._kept.append(kept)
-        while (
-            len(self._kept) > 1 and sum(len(one.seen) for one in self._kept) > KEPT_BYTES
-        ):  # each is written down again and again
+        # Each is written down again and again.
+        while len(self._kept) > 1 and sum(len(one.seen) for one in self._kept) > KEPT_BYTES:
             self._kept.popleft()
 
     def _give_back(self) -> None:
