@@ -69,7 +69,8 @@ def blocking(descriptor: int) -> Step:
 
 def own_streams() -> list[Step]:
     """Standard streams that lead to nothing and are no other process's. One that is inherited is the zygote's own open file:
-    its flags and its locks would stay for the next program to see."""
+    its flags and its locks would stay for the next program to see, and so would the times of /dev/null, which whoever has
+    a descriptor from outside may set."""
     opened = (_open, (_memory(os.devnull.encode() + b"\0"), os.O_RDWR))  # the lowest number: 0
     nothing = os.stat(os.devnull)
     others = [number for number in (1, 2) if os.path.samestat(os.fstat(number), nothing)]

@@ -159,16 +159,6 @@ def seal_root() -> None:
     _set_mount("/", 0x1 | 0x2, recursive=True)  # RDONLY | NOSUID
 
 
-def close_streams() -> None:
-    """Opens the standard streams anew where they lead to nothing: they were opened outside, where whoever has a descriptor may
-    set the times of /dev/null, for the next program to see."""
-    null = os.open("/dev/null", os.O_RDWR)
-    for number in range(3):
-        if os.fstat(number).st_rdev == os.fstat(null).st_rdev:
-            os.dup2(null, number)
-    os.close(null)
-
-
 def mount_work(tmpfs_mib: int) -> None:
     """A file system for one program: whatever it does to names, times, modes or inode numbers there goes with it."""
     _mount("tmpfs", WORK, "tmpfs", _NOSUID | _NODEV, f"size={tmpfs_mib}m,nr_inodes=4096,mode=0700")

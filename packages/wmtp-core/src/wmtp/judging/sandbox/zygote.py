@@ -255,7 +255,6 @@ def _build_walls(outside: dict[str, str], found: libraries.Libraries, proc: int 
     shared = [name for name in lockdown.NAMESPACES if inside[name] == outside[name]]
     last_pid = None if proc is None else lockdown.open_last_pid(proc)
     lockdown.seal_root()
-    lockdown.close_streams()
     pipes.replace()
     walls = Walls(
         lockdown.file_rules(found), last_pid, seccomp.Ready(seccomp.program(os.uname().machine, candidate.CHANNEL))
