@@ -47,8 +47,8 @@ demo: $(STAMP)
 train-demo: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/wmtp run examples/demo-config.yaml examples/train-demo.yaml
 
-# Each worker takes a half of the tests in their order, so that what a folder's tests share is made once; who is done takes from
-# the other. COVERAGE=1 measures branches too, in the tests that conftest.py chooses, and holds scripts/coverage_floors.py.
+# Each worker takes its share of the tests in their order, so that what a folder's tests share is made once; who is done takes from
+# another. COVERAGE=1 measures branches too, in the tests that conftest.py chooses, and holds scripts/coverage_floors.py.
 COVERAGE ?=
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow" $(if $(COVERAGE),--cov=wmtp --cov-branch --cov-report=json:.cache/coverage.json --cov-report=)

@@ -37,9 +37,8 @@ def test_one_plugin_alone(installation, plugin: str | None) -> None:
     for distribution, metric in METRIC.items():
         assert (metric.split("@")[0] in listed) == (distribution == plugin)
     others = [name for name in METRIC if name != plugin]
-    missing = others[
-        PLUGINS.index(plugin) % len(others) if plugin else -1
-    ]  # another one for each: six runs cost as many seconds
+    # Another one for each: six runs cost as many seconds.
+    missing = others[PLUGINS.index(plugin) % len(others) if plugin else -1]
     done = evaluate(where, METRIC[missing])
     assert done.returncode == 2
     assert f"pip install {missing}" in done.stderr

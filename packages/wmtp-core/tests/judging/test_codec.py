@@ -151,13 +151,8 @@ def _head(tag: bytes, length: int) -> bytes:
         _head(b"V", 0),
         _head(b"V", 2) + _head(b"u", 4) + b"UUID" + _head(b"u", 1) + b"x",  # a UUID of a text
         _head(b"V", 2) + _head(b"u", 5) + b"Popen" + _head(b"u", 4) + b"true",  # no value
-        _head(b"V", 3)
-        + _head(b"u", 5)
-        + b"array"
-        + _head(b"u", 1)
-        + b"w"
-        + _head(b"b", 4)
-        + b"\xff" * 4,  # of characters
+        # an array of characters
+        _head(b"V", 3) + _head(b"u", 5) + b"array" + _head(b"u", 1) + b"w" + _head(b"b", 4) + b"\xff" * 4,
         _head(b"V", 3) + _head(b"u", 5) + b"array" + _head(b"u", 1) + b"q" + _head(b"b", 4) + bytes(4),  # half a number
         _head(b"V", 2) + _head(b"u", 11) + b"IPv4Network" + _head(b"u", 3) + b"ten",
         _head(b"V", 2) + _head(b"u", 8) + b"ChainMap" + _head(b"l", 0),

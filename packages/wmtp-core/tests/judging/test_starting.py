@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 from typing import Any
@@ -20,15 +19,14 @@ LEVELS = ("strict", "process")
 RIGHT = CallTests(tests=("assert double(4) == 8",))
 
 
-@pytest.fixture
-def killed(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
-    """Zygotes that a kill met as they started, as many as `fails` says."""
+def killing(monkeypatch: pytest.MonkeyPatch, first: int) -> list[subprocess.Popen[bytes]]:
+    """The zygotes that a kill meets as they start: so many, before others are left alone."""
     found: list[subprocess.Popen[bytes]] = []
     start = pair._interpreter
 
     def interpreter(module: str, *arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
         process = start(module, *arguments, **options)
-        if module.endswith("zygote") and len(found) < int(os.environ["KILLS"]):
+        if module.endswith("zygote") and len(found) < first:
             found.append(process)
             process.send_signal(signal.SIGKILL)
         return process
@@ -39,9 +37,9 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_zygote_that_crashes_as_it_starts_is_started_plainly(
-    level: Any, killed: list[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    level: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("KILLS", "1")
+    killed = killing(monkeypatch, first=1)
     with caplog.at_level(logging.WARNING, "wmtp"), open_judge(level=level, workers=1) as judge:
         right = judge.submit("def double(x):\n    return 2 * x\n", RIGHT).result()
         wrong = judge.submit("def double(x):\n    return x\n", RIGHT).result()
@@ -54,10 +52,8 @@ def test_a_zygote_that_crashes_as_it_starts_is_started_plainly(
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_one_that_always_crashes_is_an_error_that_says_how(
-    level: Any, killed: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KILLS", "9")
+def test_one_that_always_crashes_is_an_error_that_says_how(level: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = killing(monkeypatch, first=9)
     with pytest.raises(JudgeError, match="does not start: the zygote ended while it started: Killed"):
         open_judge(level=level, workers=1)
     assert len(killed) == 2

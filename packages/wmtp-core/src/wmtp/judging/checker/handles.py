@@ -25,6 +25,10 @@ def _same_object(one: RemoteObject, other: RemoteObject) -> bool:
     return bool(object.__getattribute__(one, "_number") == object.__getattribute__(other, "_number"))
 
 
+def _is_instance(instance: Any, kind: RemoteFunction | RemoteObject) -> bool:
+    return isinstance(instance, RemoteObject) and instance._do("isinstance", kind) is True
+
+
 class RemoteFunction:
     """A name of the program, callable from a test: a function or a class."""
 
@@ -59,7 +63,7 @@ class RemoteFunction:
         return self
 
     def __instancecheck__(self, instance: Any) -> bool:
-        return isinstance(instance, RemoteObject) and self._program.operate("isinstance", instance, self) is True
+        return _is_instance(instance, self)
 
     def __subclasscheck__(self, kind: Any) -> bool:
         return isinstance(kind, RemoteFunction) and self._program.operate("issubclass", kind, self) is True
@@ -188,8 +192,7 @@ class RemoteObject:
         return self._do("deepcopy")
 
     def __instancecheck__(self, instance: Any) -> bool:
-        program: RemoteProgram = object.__getattribute__(self, "_program")
-        return isinstance(instance, RemoteObject) and program.operate("isinstance", instance, self) is True
+        return _is_instance(instance, self)
 
     def __mro_entries__(self, bases: Any) -> NoReturn:
         program: RemoteProgram = object.__getattribute__(self, "_program")

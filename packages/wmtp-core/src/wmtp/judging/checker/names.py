@@ -43,7 +43,7 @@ class _Uses:
         self.bases: set[str] = set()  # `name` of ``name.attribute``
         self.subjects: set[str] = set()  # builtin names that an assert is about: a task named ``sum``
         self.listens = False  # to what the program prints
-        self.replaces = self.hears = ""
+        self.lacking = ""  # what the tests need of the program and cannot have
         self.modules: set[str] = set()  # bound by imports of modules
         self.changed: list[tuple[str, str]] = []  # (name, attribute) that is set, a module's perhaps
         for source, tree in zip(sources, trees, strict=True):
@@ -124,7 +124,8 @@ class _Uses:
         if how in ("patch", "object", "setattr", "dict") and node.args:
             self.patched(how, node.args)
         records = how == "catch_warnings" and any(keyword.arg == "record" for keyword in node.keywords)
-        self.hears = "warnings" if records else _HEARD.get(how, self.hears)
+        if heard := "warnings" if records else _HEARD.get(how):
+            self.lacking = f"the program's {heard}"
 
     def patched(self, how: str, args: list[Any]) -> None:
         """``patch("module.name")``, ``patch.object(module, "name")`` and their kin."""
@@ -141,8 +142,10 @@ class _Uses:
         for name, attribute in self.changed:
             known = name.partition(".")[0] in _STANDARD and (name in self.modules or name not in self.bound)
             if known or name in self.modules or name == "__builtins__":
-                self.listens |= attribute in _LISTENED
-                self.replaces = self.replaces if attribute in _LISTENED else f"{attribute} of its own"
+                if attribute in _LISTENED:
+                    self.listens = True
+                else:
+                    self.lacking = f"they give the program {attribute} of its own"
 
     def assertion(self, node: Any) -> None:
         left = node.test
@@ -227,10 +230,8 @@ def split(setup: str, tests: tuple[str, ...]) -> Split:
     """Raises SyntaxError, ValueError for what is no source text at all, or `Uncrossable`."""
     trees = [ast.parse(source) for source in (setup, *tests)]
     uses = _Uses((setup, *tests), trees)
-    if uses.replaces:
-        raise Uncrossable(f"they give the program {uses.replaces}")
-    if uses.hears:
-        raise Uncrossable(f"the program's {uses.hears}")
+    if uses.lacking:
+        raise Uncrossable(uses.lacking)
     free = uses.loaded - uses.bound | uses.early & uses.bound
     # A standard module is one that is only ever used as ``name.attribute``.
     modules = {name for name in uses.bases - uses.called if name in _STANDARD} & free

@@ -239,7 +239,7 @@ class RemoteProgram:
         """Gives a test the program's names that are no functions, with what they hold now, and again after each call. What the
         setup or a test has put under such a name stays."""
         self._space = space
-        self._give_back()
+        self._give_back()  # behind a call too: an argument that it has changed may be a variable's copy
         for name in self._variables:
             if name not in space or (name in self._lent and space[name] is self._lent[name]):
                 _, data = self.ask(frames.OPERATE, self._encode(["lookup", name]))

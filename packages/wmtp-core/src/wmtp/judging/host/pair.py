@@ -140,7 +140,7 @@ class Pair:
         """Why the program just judged was ended from outside, as `Watch.look` says it, or ``""``."""
         self.behind = False
         """Whether it has what others leave of its processor (`fall_behind`)."""
-        self._strict, self._plain = level == "strict", plain
+        self._strict = level == "strict"
         self._scratch = tempfile.mkdtemp(prefix="wmtp-judge-")
         self._packages = [entry for package in packages for entry in package.entries]
         self.libraries: Libraries | None = _FOUND.get(packages)
@@ -158,7 +158,7 @@ class Pair:
                 with theirs:
                     self._processes.append(_interpreter("sandbox.zygote", processor, theirs.fileno(), lent=self._lent))
                 self._zygote = self._processes[0].pid
-                self.facts = self._introduce(control, level, number)
+                self.facts = self._introduce(control, level, number, plain=plain)
                 if self._strict:  # only a place to build the new root on: gone now, so that no kill -9 leaves it behind
                     os.rmdir(self._scratch)
                 self._processes.append(_interpreter("checker.checker", processor, checkers.fileno(), control.fileno()))
@@ -169,11 +169,11 @@ class Pair:
             self.close()
             raise
 
-    def _introduce(self, control: socket.socket, level: str, number: int) -> dict[str, str]:
+    def _introduce(self, control: socket.socket, level: str, number: int, *, plain: bool) -> dict[str, str]:
         control.settimeout(START_SECONDS)
         options = {
             "level": level, "scratch": self._scratch, "number": number, "packages": self._packages, "links": self._links,
-            "libraries": self.libraries, "root": self._root, "plain": self._plain,
+            "libraries": self.libraries, "root": self._root, "plain": plain,
             "tmpfs_mib": TMPFS_MIB, "file_mib": FILE_MIB, "processes": PROCESSES if self._strict else None, "files": FILES,
         }  # fmt: skip
         try:
@@ -206,7 +206,8 @@ class Pair:
         except subprocess.TimeoutExpired:
             return "it said nothing of it"
         number = -code if code < 0 else code - 128  # it says of a process of its own what a shell would
-        return signal.strsignal(number) or f"status {code}" if 0 < number < signal.NSIG else f"status {code}"
+        name = signal.strsignal(number) if 0 < number < signal.NSIG else None
+        return name or f"status {code}"
 
     def _tell_checker(self) -> str:
         """Which walls the checker lacks, ``""`` if it has them all."""

@@ -42,7 +42,6 @@ class Watch:
         self._last: dict[int, process_tree.Times] = {}  # and when it was last seen: the dead ones' CPU counts
         self._waited = self._missed = 0.0
         self._looked = self._started
-        self._living = 0  # threads, those of all of its processes
         self._times(first=True)
 
     def spared(self) -> list[int]:
@@ -71,8 +70,7 @@ class Watch:
 
     def look(self, *, wall: float, cpu: float, memory_mib: int, processes: int, patience: int = PATIENCE_FACTOR) -> str:
         """Why the program must be stopped now (``"processes"``, ``"memory"``, ``"cpu"``, ``"wall"``), or ``""``."""
-        self._note_waiting()
-        if self._living > processes:
+        if self._note_waiting() > processes:
             return "processes"
         if self._used() > cpu + CPU_SLACK:
             return "cpu"
@@ -87,8 +85,10 @@ class Watch:
     def _used(self) -> float:
         return sum(times.cpu for times in self._last.values())
 
-    def _note_waiting(self) -> None:
+    def _note_waiting(self) -> int:
         """Notes how long, since the last look, the program wanted to run and others had its processor.
+
+        Returns how many threads live.
 
         Its own threads wait for each other too, so what the others of them have used is taken off what one has waited. Threads
         that take turns (they share the interpreter's lock) wait in turns, so their waiting adds up; threads that wait at once
@@ -96,7 +96,6 @@ class Watch:
         """
         before, then = dict(self._last), self._looked
         now = self._times()
-        self._living = len(now)
         self._looked = time.monotonic()
         none = process_tree.Times(0.0, 0.0)
         used = {thread: times.cpu - before.get(thread, none).cpu for thread, times in now.items()}
@@ -109,6 +108,7 @@ class Watch:
         missed = max(0.0, idle - MISSED_SECONDS - sum(waited))
         self._missed += missed
         self._waited += min(sum(waited), max(idle - missed, *waited, 0.0))
+        return len(now)
 
     def _fair_seconds(self) -> float:
         """Seconds that have gone by but for those lost to others. Zygote, checker and program take turns, so their waiting adds

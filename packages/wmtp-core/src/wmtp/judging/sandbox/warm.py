@@ -20,11 +20,11 @@ THREAD_STACK_BYTES = 8 << 20
 
 
 def become() -> None:
+    """Makes this process one that programs are forked from. For one that has run nothing else."""
     for name in WARM:
         __import__(name)
-    builtins.exit = builtins.quit = _sitebuiltins.Quitter(
-        "exit", "Ctrl-D (i.e. EOF)"
-    )  # which `site` would have put there
+    # which `site` would have put there
+    builtins.exit = builtins.quit = _sitebuiltins.Quitter("exit", "Ctrl-D (i.e. EOF)")
     rehearsal.adapt()
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(kind, signal.SIG_DFL)
