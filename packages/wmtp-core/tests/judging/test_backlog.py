@@ -65,3 +65,16 @@ def test_once_closed_whoever_waits_is_told() -> None:
     thread.join(60)
     assert told.is_set()
     assert backlog.take(0) is None
+
+
+def test_a_worker_takes_ahead_only_where_the_others_find_something_too() -> None:
+    backlog = Backlog[int](8, workers=2)
+    for number in range(4):
+        backlog.put(number)
+    assert [backlog.take(0), backlog.take(0)] == [0, 1]
+    assert backlog.take_ahead(0, lambda number: number != 2) is None
+    assert backlog.take_ahead(0, lambda number: True) == 2
+    assert backlog.take_ahead(1, lambda number: True) is None, "the last one is for the other"
+    assert (backlog.taken, backlog.working) == (3, 2)
+    assert [backlog.take(1), backlog.take(1), backlog.take(1)] == [3, None, None]
+    assert (backlog.taken, backlog.working) == (0, 0)

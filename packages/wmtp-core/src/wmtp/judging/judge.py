@@ -18,18 +18,19 @@ import attrs
 
 from wmtp.contracts.judging import CallTests, Level, Outcome, StdioTests
 from wmtp.errors import JudgeError
-from wmtp.judging import further
+from wmtp.judging import answers, further
 from wmtp.judging.host import interpreter_lock, watch
 from wmtp.judging.host.backlog import Backlog
 from wmtp.judging.host.packages import Package, find
-from wmtp.judging.host.pair import FILE_MIB, PROCESSES, Overlong, Pair, PairDied
+from wmtp.judging.host.pair import PROCESSES, Overlong, Pair, PairDied
+from wmtp.judging.in_turn import InTurn, Program
 from wmtp.judging.sandbox import libraries
 
 JUDGE_VERSION = "5"
 """Part of every judge_key. It rises when a verdict could come out differently."""
 
 RECYCLE_AFTER = 4000  # programs a zygote serves, so that nothing a program might leave behind lives for long
-QUEUED = 8  # programs a worker: whoever hands them in may be busy for a while, and no worker waits for it
+QUEUED = 16  # programs a worker: whoever hands them in may be busy for a while, and no worker waits for it
 ATTEMPTS = 3  # on fresh processes, before a program's verdict is `infrastructure`
 OUTPUT_MIB = 64
 BLIND = (
@@ -38,7 +39,6 @@ BLIND = (
 
 
 _log = logging.getLogger("wmtp.judging")
-_Program = tuple[Future[Outcome], str, CallTests | StdioTests]
 
 
 class SandboxJudge:
@@ -64,7 +64,7 @@ class SandboxJudge:
         self.layers: dict[str, str] = {}
         """What the self-test at the start found, layer by layer; empty at level process."""
         self._lock = threading.Lock()
-        self._backlog: Backlog[_Program] = Backlog(workers * QUEUED, workers)
+        self._backlog: Backlog[Program] = Backlog(workers * QUEUED, workers)
         self._idle: queue.SimpleQueue[Pair | None] = queue.SimpleQueue()
         self._pairs: set[Pair] = set()
         allowed = list(os.sched_getaffinity(0))
@@ -104,7 +104,7 @@ class SandboxJudge:
             self.notes = (*self.notes, f"tests of data sets run without walls here: {pair.facts['open to tests']}")
         for package in self._packages:
             program = CallTests(tests=("assert __name__",), setup="")
-            answer = _run(pair, f"import {', '.join(package.modules)}", program, self._job_limits(None, None))
+            answer = answers.ask(pair, f"import {', '.join(package.modules)}", program, self._job_limits(None, None))
             if answer["status"] != "passed":
                 self.close_pair(pair)
                 raise JudgeError(f"judging.packages: a program cannot import {package.name}: {answer['detail']}")
@@ -182,6 +182,9 @@ class SandboxJudge:
                 self._processors[pair.processor] -= 1
         pair.close()
 
+    def _limits_of(self, tests: CallTests | StdioTests) -> dict[str, Any]:
+        return self._job_limits(tests.time_limit, tests.memory_mib)
+
     def _job_limits(self, time_limit: float | None, memory_mib: int | None) -> dict[str, Any]:
         cpu = math.ceil(time_limit or self._time_limit)
         return {
@@ -193,70 +196,74 @@ class SandboxJudge:
 
     def submit(self, code: str, tests: CallTests | StdioTests) -> Future[Outcome]:
         """Queues one program; blocks while the queue is full. The future never raises for what a candidate does."""
-        program: _Program = (Future(), code, tests)
+        program = Program(code, tests)
         if self._backlog.put(program):
             try:
                 self._threads.submit(self._work)
             except BaseException:
                 self._backlog.take_back(program)
                 raise
-        return program[0]
+        return program.future
 
     def _work(self) -> None:
         """Judges one program after another until none waits: a thread that begins anew for each costs more than it does."""
         done = 0
         while program := self._backlog.take(done):
-            future, code, tests = program
             done = 1
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(self._judge(code, tests))
-            except BaseException as error:  # for whoever waits, as from any executor  # noqa: BLE001
-                future.set_exception(error)
-            del future, program  # or the last one would be kept until the next comes
+            if self._may_lie_ready(program):
+                turns = InTurn(self._backlog, self._may_lie_ready, self._limits_of, RECYCLE_AFTER)
+                done = turns.run(program, self._borrowed, self.close_pair, self._settle)
+            else:
+                self._settle(program)
+            del program  # or the last one would be kept until the next comes
 
-    def _judge(self, code: str, tests: CallTests | StdioTests) -> Outcome:
+    def _may_lie_ready(self, program: Program) -> bool:
+        """Whether it can be given to a pair that has another to judge."""
+        return isinstance(program.tests, CallTests) and not program.tests.all_tests and not self._gives_way
+
+    def _settle(self, program: Program) -> None:
+        """Judges it with a pair of its own, after what has been tried with it."""
+        if not program.begin():
+            return
+        try:
+            program.future.set_result(self._judge(program))
+        except BaseException as error:  # for whoever waits, as from any executor  # noqa: BLE001
+            program.future.set_exception(error)
+
+    def _judge(self, program: Program) -> Outcome:
+        code, tests = program.code, program.tests
         if self._gives_way:
             interpreter_lock.wait_for_a_lull(lambda: self._gives_way and not self._given_up)
         if isinstance(tests, StdioTests) and tests.all_tests:
             tests = attrs.evolve(tests, cases=tuple(tests.cases))
-        answer = self._answer(code, tests)
+        answer = self._answer(code, tests, died=program.died)
         begun, skip = answer.pop("begun", False), int(answer.pop("skip", 0))
         if tests.all_tests and answer["status"] not in ("passed", "infrastructure"):
             answer |= further.results(self._answer, code, tests, answer, begun=begun, skip=skip)
         return Outcome(**answer)
 
-    def _answer(self, code: str, tests: CallTests | StdioTests, skip: int | None = None) -> dict[str, Any]:
-        """How it ends; with `skip`, which of its calls' tests pass, but for the one of that number."""
-        limits = self._job_limits(tests.time_limit, tests.memory_mib)
-        why = ""
-        for _ in range(ATTEMPTS):
+    def _answer(
+        self, code: str, tests: CallTests | StdioTests, skip: int | None = None, died: str = ""
+    ) -> dict[str, Any]:
+        """How it ends; with `skip`, which of its calls' tests pass, but for the one of that number. died: how a pair ended that
+        had it."""
+        limits = self._limits_of(tests)
+        for _ in range(ATTEMPTS - bool(died)):
+            if died and self._given_up:
+                break
             try:
                 with self._borrowed() as pair:
-                    answer = _run(pair, code, tests, limits, skip)
+                    answer = answers.ask(pair, code, tests, limits, skip)
                     stopped = pair.stopped
                     if answer.pop("spent", False):
                         self.close_pair(pair)
             except Overlong:
-                return {
-                    "status": "timeout",
-                    "detail": "comparing the program's answer takes too long",
-                    "tests": _count(tests),
-                }
-            except PairDied as died:
-                why = str(died)
-                if self._given_up:
-                    break
+                return answers.overlong(tests)
+            except PairDied as error:
+                died = str(error)
                 continue
-            if stopped and answer.get("status") not in (None, "passed", "timeout"):
-                answer |= _why_stopped(stopped, answer, limits)
-            if isinstance(tests, StdioTests) and answer.get("status") == "passed" and not answer["tests_passed"]:
-                return {"status": "infrastructure", "detail": "the problem has no tests"}
-            if "broken" in answer:
-                return {"status": "infrastructure", "detail": answer["broken"]}
-            return answer
-        return {"status": "infrastructure", "detail": f"the judge's own processes ended {ATTEMPTS} times: {why}"}
+            return answers.told(answer, stopped, tests, limits)
+        return {"status": "infrastructure", "detail": f"the judge's own processes ended {ATTEMPTS} times: {died}"}
 
     @contextmanager
     def _borrowed(self) -> Iterator[Pair]:
@@ -288,7 +295,7 @@ class SandboxJudge:
 
     def __exit__(self, raised: object, *_: object) -> None:
         for program in self._backlog.close(drop=True):
-            program[0].cancel()
+            program.future.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
         if raised is not None:  # ctrl-C, say: nobody waits for these verdicts, and a program may run for long yet
             with self._lock:
@@ -296,35 +303,6 @@ class SandboxJudge:
                 for pair in self._pairs:
                     pair.kill()
         self.close()
-
-
-def _run(
-    pair: Pair, code: str, tests: CallTests | StdioTests, limits: dict[str, Any], skip: int | None = None
-) -> dict[str, Any]:
-    job: dict[str, Any] = {"code": code, "limits": limits}
-    if isinstance(tests, CallTests):
-        job |= {"mode": "call", "setup": tests.setup, "tests": tests.tests, "reference": tests.reference}
-        return pair.run(job if skip is None else job | {"skip": skip})
-    limits |= {"input_file": tests.input_file, "output_file": tests.output_file, "input_bytes": FILE_MIB << 20}
-    job |= {"mode": "stdio", "compare": tests.compare}
-    found = pair.run_cases(job, tests.cases)
-    if found.get("status") == "passed" and not found["tests"]:
-        return {**found, "status": "infrastructure", "detail": "the problem has no tests, so every program would pass"}
-    return found
-
-
-def _why_stopped(stopped: str, answer: dict[str, Any], limits: dict[str, Any]) -> dict[str, str]:
-    if stopped == "processes":
-        return {"status": "error", "detail": f"it ran more than {PROCESSES} processes and threads at once"}
-    if stopped == "memory":
-        return {"status": "memory", "detail": "its processes held too much memory together"}
-    if stopped == "cpu":
-        return {"status": "timeout", "detail": f"used up its {limits['cpu']} s of CPU"}
-    return {"status": "timeout", "detail": f"stopped by the wall limit after {answer['cpu_seconds']:.1f} s of CPU"}
-
-
-def _count(tests: CallTests | StdioTests) -> int:
-    return len(tests.tests) if isinstance(tests, CallTests) else 0
 
 
 def layers(pair: Pair, limits: dict[str, Any]) -> dict[str, str]:

@@ -235,7 +235,7 @@ def _run_each(parts: names.Split, job: dict[str, Any], child: Child, passed: lis
             passed.append(number)
 
 
-def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.socket) -> Outcome:
+def judge_stdio(control: socket.socket, job: dict[str, Any], parent: channel.Stream) -> Outcome:
     """Runs case after case as the parent sends them; the first failure ends the program."""
     child = Child(control, job)
     passed, status, detail, begun = 0, "passed", "", False
@@ -248,8 +248,8 @@ def judge_stdio(control: socket.socket, job: dict[str, Any], parent: socket.sock
             if not begun:
                 status, detail = "error", f"the program does not compile{_why(data)}"
             while True:
-                channel.send(parent, frames.CASE_RESULT, b"" if status == "passed" else b"x")
-                kind, data = channel.receive(parent, channel.JOB_LIMIT)
+                parent.send(frames.CASE_RESULT, b"" if status == "passed" else b"x")
+                kind, data = parent.receive(channel.JOB_LIMIT)
                 if kind == frames.JOB_END:
                     break
                 text, expected = marshal.loads(data)
@@ -293,10 +293,10 @@ def _why(description: bytes) -> str:
     return f": {name}: {text}"[:300]
 
 
-def _drain_parent(parent: socket.socket) -> None:
+def _drain_parent(parent: channel.Stream) -> None:
     """The child went away in the middle of a case: tell the parent, and take its end-of-cases."""
-    channel.send(parent, frames.CASE_RESULT, b"x")
-    channel.receive(parent, channel.JOB_LIMIT)
+    parent.send(frames.CASE_RESULT, b"x")
+    parent.receive(channel.JOB_LIMIT)
 
 
 def _how_it_ended(data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -345,7 +345,7 @@ def _alarm(number: int, frame: object) -> None:
 
 
 def main(parent_descriptor: int, control_descriptor: int) -> None:
-    parent = socket.socket(fileno=parent_descriptor)
+    parent = channel.Stream(socket.socket(fileno=parent_descriptor))
     control = socket.socket(fileno=control_descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the parent's to handle
     signal.signal(signal.SIGPROF, _alarm)
@@ -360,14 +360,14 @@ def main(parent_descriptor: int, control_descriptor: int) -> None:
         "stdio": lambda job: judge_stdio(control, job, parent),
         "probe": lambda job: probe(control, job),
     }
-    _, data = channel.receive(parent, channel.JOB_LIMIT)
+    _, data = parent.receive(channel.JOB_LIMIT)
     start = json.loads(data)
     walls.lend(start["packages"])
     missing = walls.build(libraries.Libraries(*map(tuple, start["libraries"])), start["packages"])
-    channel.send(parent, frames.OUTCOME, json.dumps({"missing": missing}).encode())
+    parent.send(frames.OUTCOME, json.dumps({"missing": missing}).encode())
     while True:
         try:
-            _, data = channel.receive(parent, channel.JOB_LIMIT)
+            _, data = parent.receive(channel.JOB_LIMIT)
         except channel.Closed:
             return
         job = marshal.loads(data)  # what the parent says is believed
@@ -377,4 +377,4 @@ def main(parent_descriptor: int, control_descriptor: int) -> None:
             return
         except TestsBroken as broken:
             answer = {"broken": str(broken)}
-        channel.send(parent, frames.OUTCOME, json.dumps(answer).encode())
+        parent.send(frames.OUTCOME, json.dumps(answer).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import threading
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -47,6 +48,13 @@ class Backlog(Generic[T]):
                 return self._queue.popleft()
             self.working -= 1
             return None
+
+    def take_ahead(self, done: int, fits: Callable[[T], bool]) -> T | None:
+        """For a worker that still judges one: another, if the first in the queue fits, and enough wait that no other worker
+        goes without."""
+        with self._changed:
+            self._leave(done)
+            return self._queue.popleft() if len(self._queue) >= self._workers and fits(self._queue[0]) else None
 
     def close(self, *, drop: bool) -> list[T]:
         """Takes no more. Returns what nobody has begun with, if that is to be dropped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import json
 import marshal
@@ -40,6 +41,8 @@ TMPFS_MIB = 64
 FILE_MIB = 32
 PROCESSES = 64
 FILES = 200
+READY_BYTES = 1 << 16
+"""Of a job that may lie ready while another runs: what a socket takes at once, beside one more that was not read yet."""
 _ROOT = Path(__file__).resolve().parents[3]
 # The package is found by its own folder, which is on nobody's path: what is installed beside it stays out of reach. Its own
 # modules are compiled to wherever ours are, or a start would take half as long again where no installer compiled them. What is
@@ -113,7 +116,7 @@ def _answer(data: bytes) -> dict[str, Any]:
     return found
 
 
-def _limit(sock: socket.socket, option: int, seconds: float) -> None:
+def _limit(sock: _socket.socket, option: int, seconds: float) -> None:
     """How long the socket itself waits to send, or for something to receive."""
     whole = int(seconds)
     sock.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(whole, round((seconds - whole) * 1e6)))
@@ -134,7 +137,7 @@ class Pair:
         *,
         plain: bool = False,
     ) -> None:
-        self.jobs = 0
+        self.jobs = self.unanswered = 0
         self.processor = processor
         self.stopped = ""
         """Why the program just judged was ended from outside, as `Watch.look` says it, or ``""``."""
@@ -152,7 +155,8 @@ class Pair:
             os.symlink(entry, os.path.join(self._links, os.path.basename(entry)))
         self._processes: list[subprocess.Popen[bytes]] = []
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._parent, checkers = socket.socketpair()
+        ours, checkers = socket.socketpair()
+        self._parent = channel.Stream(ours)
         try:
             with control, checkers:
                 with theirs:
@@ -212,53 +216,50 @@ class Pair:
     def _tell_checker(self) -> str:
         """Which walls the checker lacks, ``""`` if it has them all."""
         self._sending_seconds = START_SECONDS
-        self._parent.settimeout(START_SECONDS)
+        self._parent.sock.settimeout(START_SECONDS)
         start = {"libraries": self.libraries, "packages": self._packages}
         try:
-            channel.send(self._parent, frames.JOB, json.dumps(start).encode())
-            missing: str = json.loads(channel.receive(self._parent, channel.JOB_LIMIT)[1])["missing"]
+            self._parent.send(frames.JOB, json.dumps(start).encode())
+            missing: str = json.loads(self._parent.receive(channel.JOB_LIMIT)[1])["missing"]
         except channel.Closed:
             raise PairDied("the checker ended while it started") from None
         finally:
-            self._parent.settimeout(None)  # from here on the socket itself waits no longer than it should
+            self._parent.sock.settimeout(None)  # from here on the socket itself waits no longer than it should
         return missing
 
     def _watch_after(self, seconds: float) -> None:
         """How long an answer may take before what runs is watched."""
         with contextlib.suppress(OSError):  # closed
-            _limit(self._parent, socket.SO_RCVTIMEO, seconds)
+            _limit(self._parent.sock, socket.SO_RCVTIMEO, seconds)
 
-    def _ask(self, kind: int, payload: Any, limits: Mapping[str, Any]) -> tuple[int, bytes]:
-        """One call of the system each way: this thread has the interpreter's lock to get back after every one, and meanwhile no
-        program runs."""
+    def _send(self, kind: int, packed: bytes, limits: Mapping[str, Any]) -> None:
         seconds = self._patience * limits["wall"]
         if seconds != self._sending_seconds:
             self._sending_seconds = seconds
-            _limit(self._parent, socket.SO_SNDTIMEO, seconds)
+            _limit(self._parent.sock, socket.SO_SNDTIMEO, seconds)
         try:
-            channel.send(self._parent, kind, _packed(payload))
-            data = self._begin_of_answer(limits)
-            if channel.is_whole(data):
-                return channel.receive(self._parent, channel.JOB_LIMIT, data)
-            self._parent.settimeout(seconds)
-            try:
-                return channel.receive(self._parent, channel.JOB_LIMIT, data)
-            finally:
-                self._parent.settimeout(None)
+            self._parent.send(kind, packed)
         except channel.Closed as closed:
             raise PairDied(str(closed)) from None
 
-    def _begin_of_answer(self, limits: Mapping[str, Any]) -> bytes:
-        try:
-            return channel.some(self._parent)  # as nearly always
-        except BlockingIOError:
-            self._await(limits)
-            return channel.some(self._parent)
+    def _receive(self, limits: Mapping[str, Any]) -> tuple[int, bytes]:
+        """One call of the system, as nearly always: this thread has the interpreter's lock to get back after every one."""
+        while True:
+            try:
+                return self._parent.receive(channel.JOB_LIMIT)
+            except BlockingIOError:
+                self._await(limits)
+            except channel.Closed as closed:
+                raise PairDied(str(closed)) from None
+
+    def _ask(self, kind: int, payload: Any, limits: Mapping[str, Any]) -> tuple[int, bytes]:
+        self._send(kind, _packed(payload), limits)
+        return self._receive(limits)
 
     def _await(self, limits: Mapping[str, Any]) -> None:
         """Waits for an answer, and meanwhile for what limits on single processes do not catch (`Watch`)."""
         poll = select.poll()
-        poll.register(self._parent, select.POLLIN)
+        poll.register(self._parent.sock, select.POLLIN)
         pause_ms = 1000 * (WATCH_BEHIND_SECONDS if self.behind else WATCH_SECONDS)
         watch = Watch(self._zygote, self._checker, self.processor, strict=self._strict)
         wall, cpu, memory_mib = limits["wall"], limits["cpu"], limits["memory_mib"]
@@ -274,12 +275,30 @@ class Pair:
             if watch.checker_is_silent(wall, self._patience):
                 raise PairDied(f"no answer in {watch.seconds():.0f} s")
 
+    def give(self, job: Mapping[str, Any]) -> bool:
+        """Hands over a call job, whose `answer` comes behind those of the jobs before it.
+
+        Returns False for one that is not taken while another runs: so large that nobody could watch that one meanwhile.
+        """
+        packed = _packed(job)
+        if self.unanswered and len(packed) > READY_BYTES:
+            return False
+        self._send(frames.JOB, packed, job["limits"])
+        self.jobs += 1
+        self.unanswered += 1
+        return True
+
+    def answer(self, limits: Mapping[str, Any]) -> dict[str, Any]:
+        """Waits for the answer to the first job that has none yet."""
+        self.stopped = ""
+        _, data = self._receive(limits)
+        self.unanswered -= 1
+        return _answer(data)
+
     def run(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """Judges a call job, or asks for a probe."""
-        self.jobs += 1
-        self.stopped = ""
-        _, data = self._ask(frames.JOB, job, job["limits"])
-        return _answer(data)
+        self.give(job)
+        return self.answer(job["limits"])
 
     def run_cases(self, job: Mapping[str, Any], cases: Any) -> dict[str, Any]:
         """Judges a stdin program, one case at a time, until one fails."""
@@ -331,7 +350,7 @@ class Pair:
             process.kill()
 
     def close(self) -> None:
-        self._parent.close()  # the checker sees it and leaves, and with it the zygote
+        self._parent.sock.close()  # the checker sees it and leaves, and with it the zygote
         for process in reversed(self._processes):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.5)

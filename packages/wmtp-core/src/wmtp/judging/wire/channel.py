@@ -30,19 +30,13 @@ def send(sock: _socket.socket, kind: int, payload: bytes = b"") -> None:
         raise Closed("cannot send") from None
 
 
-def is_whole(data: bytes) -> bool:
-    """Whether what was read of a frame is all of it."""
-    return len(data) >= HEAD.size and len(data) >= HEAD.size + HEAD.unpack_from(data)[0]
-
-
-def receive(sock: _socket.socket, limit: int, data: bytes = b"") -> tuple[int, bytes]:
+def receive(sock: _socket.socket, limit: int) -> tuple[int, bytes]:
     """The next frame as (kind, payload). Raises `Closed` at the end of the stream or if a frame exceeds `limit` bytes.
-
-    data: what was read of it already.
 
     Both sides take turns, so that whatever comes in belongs to one frame, and a frame is mostly one read. Bytes beyond its
     end are an answer to what nobody has asked yet: the framing is broken.
     """
+    data = b""
     while len(data) < HEAD.size:
         data += some(sock)
     length, kind = HEAD.unpack_from(data)
@@ -70,3 +64,31 @@ def some(sock: _socket.socket) -> bytes:
     if not data:
         raise Closed("end of stream")
     return data
+
+
+class Stream:
+    """A socket on which frames may come one close behind another, as between parent and checker, who trust each other."""
+
+    def __init__(self, sock: _socket.socket) -> None:
+        self.sock = sock
+        self._unread = bytearray()
+
+    def send(self, kind: int, payload: bytes = b"") -> None:
+        """See `send`."""
+        send(self.sock, kind, payload)
+
+    def receive(self, limit: int) -> tuple[int, bytes]:
+        """The next frame as (kind, payload). Raises `Closed` as `receive` does, and `BlockingIOError` as `some`: what has come
+        of a frame until then is kept."""
+        unread = self._unread
+        while len(unread) < HEAD.size:
+            unread += some(self.sock)
+        length, kind = HEAD.unpack_from(unread)
+        if length > limit:
+            raise Closed("frame too large")
+        end = HEAD.size + length
+        while len(unread) < end:
+            unread += some(self.sock)
+        payload = bytes(unread[HEAD.size : end])
+        del unread[:end]
+        return kind, payload
