@@ -89,18 +89,23 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         codec.Decoder().decode(data)
 
 
-def examples(test: Callable[..., None]) -> Callable[..., None]:
+def examples(*strategies: st.SearchStrategy[Any]) -> Callable[[types.FunctionType], Callable[..., None]]:
     """400 in CI and 10,000 with ``-m slow``; the fuzzer beside (`make fuzz`) goes on from there."""
 
-    def run(count: int) -> None:
-        settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])(test)()
+    def made(test: types.FunctionType) -> Callable[..., None]:
+        def run(count: int) -> None:
+            # A copy: hypothesis takes settings once for a function, and this runs twice.
+            once = types.FunctionType(test.__code__, test.__globals__, test.__name__)
+            quiet = [HealthCheck.too_slow]
+            settings(max_examples=count, deadline=None, suppress_health_check=quiet)(given(*strategies)(once))()
 
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.slow)])(run)
+        run.__name__, run.__doc__ = test.__name__, test.__doc__
+        return pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.slow)])(run)
+
+    return made
 
 
-@examples
-@given(VALUES, st.data())
+@examples(VALUES, st.data())
 def test_damaged_bytes_are_read_or_refused(value: Any, draw: st.DataObject) -> None:
     data = bytearray(codec.Encoder().encode(value))
     for _ in range(draw.draw(st.integers(1, 4))):
@@ -114,8 +119,7 @@ def test_damaged_bytes_are_read_or_refused(value: Any, draw: st.DataObject) -> N
 TAGS = sorted({*codec._ATOMS, *codec._GROUPS, b"h"})
 
 
-@examples
-@given(st.lists(st.tuples(st.sampled_from(TAGS), st.integers(0, 6), st.binary(max_size=12)), max_size=12))
+@examples(st.lists(st.tuples(st.sampled_from(TAGS), st.integers(0, 6), st.binary(max_size=12)), max_size=12))
 def test_plausible_nonsense_is_read_or_refused(parts: list[tuple[bytes, int, bytes]]) -> None:
     """Valid tags with lengths that fit, in any order: what a liar who knows the format would write."""
     data = b""
