@@ -221,21 +221,15 @@ class _Worker:
             log.warning("listener %s %s; events it has not heard: %d", self._name, why, self._behind)
 
     def _run(self) -> None:
-        while (event := self._queue.get()) is not None:
-            self._busy_since = time.monotonic()
-            if not self._heard(lambda event=event: self._listener.handle(event)):
-                return
-            if self._queue.empty():
-                self._ending.wait(_PAUSE_S)
-        self._busy_since = time.monotonic()
-        self._heard(self._listener.close)
-
-    def _heard(self, call: Any) -> bool:
         try:
-            call()
+            while (event := self._queue.get()) is not None:
+                self._busy_since = time.monotonic()
+                self._listener.handle(event)
+                if self._queue.empty():
+                    self._ending.wait(_PAUSE_S)
+            self._busy_since = time.monotonic()
+            self._listener.close()
         except Exception as error:
             self._dropped = True
             log.warning("listener %s failed and is left out: %r", self._name, error)
             log.debug("its traceback", exc_info=error)
-            return False
-        return True

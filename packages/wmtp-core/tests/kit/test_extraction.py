@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -239,3 +240,27 @@ def test_both_plain_rules_at_once_take_out_what_each_does(text: str, opened: boo
         ours = extract(text, wanted, **told)
         each = {choice: extract(text, wanted, choose=choice, **told).code for choice in PLAIN}
         assert extract_plainly(text, wanted, whole=ours.code if ours.rule == "whole" else None, **told) == each
+
+
+def test_an_answer_that_python_warns_of_is_no_error_where_warnings_are() -> None:
+    """And nobody else's warning is kept back. In a process of its own: filters are the whole process's."""
+    program = """
+import warnings
+from wmtp import kit
+kit.extract("import re", kit.Wanted())
+warnings.simplefilter("error")  # comes before ours
+for text in (r'x = "\\d"', "x = 1if True else 2", "assert (x, 'always')"):
+    for _ in range(2):
+        assert kit.extract(text, kit.Wanted()).rule == "whole", text
+before = len(warnings.filters)
+for n in range(50):
+    warnings.simplefilter("error")
+    kit.extract(f"y = {n}", kit.Wanted())
+assert len(warnings.filters) == before, "filters pile up"
+try:
+    compile(r'x = "\\d"', "<other>", "exec")
+except SyntaxError:
+    print("told")
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "told\n"), done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,10 +26,7 @@ AT_HAND = 128
 """Programs that wait for the judge in memory. Of those behind them only the keys are kept: they are on disk."""
 MOMENT_S = 0.05
 """How long the verdict of a program may wait for others to be written with; a kill in this time loses it."""
-SWITCH_S = 0.00004
-"""After how long whoever replays samples hands the interpreter's lock to the judge's threads. They need it for an instant, and
-until they have it no program runs; with Python's own 5 ms a worker waited longer than most programs take."""
-TOGETHER = 8  # verdicts that wait for no more: shorter turns of whoever writes them
+TOGETHER = 32  # verdicts that wait for no more
 Key = tuple[str, int]
 
 
@@ -86,13 +82,9 @@ class Programs:
         self._references: dict[str, Future[Outcome] | None] = {}
 
     def __enter__(self) -> Programs:
-        self._interval = sys.getswitchinterval()
-        if self._waits:
-            sys.setswitchinterval(min(self._interval, SWITCH_S))
         return self
 
     def __exit__(self, *_: object) -> None:
-        sys.setswitchinterval(self._interval)
         self._feeder.close()
 
     def submit(self, sample: Sample) -> None:

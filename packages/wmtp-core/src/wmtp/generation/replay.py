@@ -21,7 +21,7 @@ from wmtp.kit.files import open_text
 SHOWN = 60
 KEPT_BYTES = 16 << 20
 """Of a samples file: its texts are needed a moment later, and to parse lines again costs more than to keep them."""
-TOGETHER = 8  # completions of a file that are handed over at once, and stored with one write
+TOGETHER = 32  # completions of a file that are handed over at once, and stored with one write
 
 
 def _completion(

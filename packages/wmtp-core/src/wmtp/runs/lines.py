@@ -67,12 +67,15 @@ def _key(row: Mapping[str, Any]) -> SampleKey:
 
 
 def _sample_row(sample: Sample) -> dict[str, Any]:
+    key = sample.key
     row = {
-        "schema": sample.schema,
-        **{name: getattr(sample.key, name) for name in _KEY},
-        **{name: getattr(sample, name) for name in _SAMPLE},
-    }
-    return {**row, "extra": dict(sample.extra)} if sample.extra else row
+        "schema": sample.schema, "evaluator": key.evaluator, "problem": key.problem, "index": key.index,
+        "completion": sample.completion, "code": sample.code, "finish_reason": sample.finish_reason, "tokens": sample.tokens,
+        "seconds": sample.seconds, "prompt_sha256": sample.prompt_sha256, "generation_key": sample.generation_key,
+    }  # fmt: skip
+    if sample.extra:
+        row["extra"] = dict(sample.extra)
+    return row
 
 
 def _sample(row: dict[str, Any]) -> Sample:
@@ -82,17 +85,17 @@ def _sample(row: dict[str, Any]) -> Sample:
 
 
 def _verdict_row(verdict: Verdict) -> dict[str, Any]:
-    outcome = verdict.outcome
-    return {
-        "schema": verdict.schema,
-        **{name: getattr(verdict.key, name) for name in _KEY},
-        "code_sha256": verdict.code_sha256,
-        "status": outcome.status,
-        "passed": outcome.passed,
-        **{name: getattr(outcome, name) for name in _OUTCOME if name != "status"},
+    key, outcome = verdict.key, verdict.outcome
+    row = {
+        "schema": verdict.schema, "evaluator": key.evaluator, "problem": key.problem, "index": key.index,
+        "code_sha256": verdict.code_sha256, "status": outcome.status, "passed": outcome.passed,
+        "tests_passed": outcome.tests_passed, "tests": outcome.tests, "cpu_seconds": outcome.cpu_seconds,
+        "wall_seconds": outcome.wall_seconds, "peak_mib": outcome.peak_mib, "detail": outcome.detail,
         "judge_key": verdict.judge_key,
-        **({"failed_tests": list(outcome.failed_tests)} if outcome.failed_tests else {}),
-    }
+    }  # fmt: skip
+    if outcome.failed_tests:
+        row["failed_tests"] = list(outcome.failed_tests)
+    return row
 
 
 def _verdict(row: dict[str, Any]) -> Verdict:
