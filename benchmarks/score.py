@@ -6,8 +6,8 @@ The same programs, MBPP's reference solutions of the test split several times (w
 seconds), are judged twice in turn: by a judge that is open already and is given one after another, and by the command, from its
 start to the end of its process, with a table, results.json and the report's page behind it; which comes first changes from
 round to round, or a machine that grows slower would favour one of them. The median of rounds; limit: 1.15 times the judge's own
-time. What the command spends beside it (CPU of its own process) is printed as well. Modules are compiled once for all rounds, as
-they are where the packages are installed.
+time. What the command spends beside it (CPU of its own process) is printed as well. Modules are compiled once for all rounds,
+as they are where the packages are installed.
 """
 
 from __future__ import annotations
