@@ -117,6 +117,8 @@ class InTurn:
             self._settle(program, answers.overlong(program.tests))
         elif program.begin():
             self._fail(program, error)
+        else:
+            self._done += 1
 
     def _judge(self, pair: Pair, close: Callable[[Pair], None]) -> None:
         shot = False

@@ -249,7 +249,7 @@ class SandboxJudge:
         had it."""
         limits = self._limits_of(tests)
         for _ in range(ATTEMPTS - bool(died)):
-            if died and self._given_up:
+            if self._given_up:
                 break
             try:
                 with self._borrowed() as pair:
