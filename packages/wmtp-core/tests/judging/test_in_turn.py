@@ -217,3 +217,13 @@ def test_behind_programs_that_sleep_too_long_right_ones_pass(start_judge: Callab
         found = [judge.submit(code, TESTS) for code in codes]
         statuses = [future.result().status for future in found]
     assert statuses == ["timeout" if code == sleeps else "passed" for code in codes]
+
+
+def test_a_program_of_any_size_waits_for_its_turn(start_judge: Callable[..., SandboxJudge]) -> None:
+    """And while one that never ends runs, nobody waits for room to send: it is ended in its time."""
+    padding = "# " + "x" * 300_000
+    codes = [f"def f():\n    return 1\n{padding if n % 3 == 0 else ''}" for n in range(12)]
+    codes.insert(6, "def f():\n    while True: pass\n")
+    with start_judge("process", workers=1, time_limit=1) as judge:
+        statuses = [future.result(60).status for future in [judge.submit(code, TESTS) for code in codes]]
+    assert statuses == ["passed"] * 6 + ["timeout"] + ["passed"] * 6

@@ -1,4 +1,4 @@
-"""A zygote and its checker: the two processes that judge one program at a time, as the parent sees them."""
+"""A zygote and its checker: the two processes that judge one program after another, as the parent sees them."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ TMPFS_MIB = 64
 FILE_MIB = 32
 PROCESSES = 64
 FILES = 200
-READY_BYTES = 1 << 16
-"""Of a job that may lie ready while another runs: what a socket takes at once, beside one more that was not read yet."""
+READY_BYTES = 1 << 14
+"""Of a job that may lie ready while another runs: the socket has room for several such. Who waits for room watches nobody."""
 _ROOT = Path(__file__).resolve().parents[3]
 # The package is found by its own folder, which is on nobody's path: what is installed beside it stays out of reach. Its own
 # modules are compiled to wherever ours are, or a start would take half as long again where no installer compiled them. What is
@@ -278,7 +278,7 @@ class Pair:
     def give(self, job: Mapping[str, Any]) -> bool:
         """Hands over a call job, whose `answer` comes behind those of the jobs before it.
 
-        Returns False for one that is not taken while another runs: so large that nobody could watch that one meanwhile.
+        Returns False for one that is not taken while another runs: its sender might have to wait.
         """
         packed = _packed(job)
         if self.unanswered and len(packed) > READY_BYTES:
