@@ -148,7 +148,7 @@ def main() -> None:
         with open_judge(level=request["level"], workers=1, time_limit=SECONDS) as judge:
             for case in request["cases"]:
                 print(json.dumps(_judged(judge, case)), flush=True)
-            scratch = [pair._scratch for pair in judge._pairs]
+            scratch = [pair._scratch.path for pair in judge._pairs]
         left = [folder for folder in scratch if os.path.exists(folder)]
         print(json.dumps({"id": "", "traces": [*left, *map(str, process_tree.children(os.getpid()))]}), flush=True)
     finally:

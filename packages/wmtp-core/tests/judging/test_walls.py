@@ -241,7 +241,7 @@ def test_folders_nested_without_end_are_swept(level: str, start_judge: Callable[
         closed = "import os\nos.makedirs('a/b'); open('a/b/c', 'w'); os.chmod('a/b', 0); os.chmod('a', 0)\n" + RIGHT
         assert judge.submit(closed, ONE).result().passed
         assert judge.submit("import os\ndef f(): return os.listdir('..') == os.listdir('.') or 1", ONE).result().passed
-        folders = [pair._scratch for pair in judge._pairs]
+        folders = [pair._scratch.path for pair in judge._pairs]
     assert not any(os.path.exists(folder) for folder in folders)
 
 

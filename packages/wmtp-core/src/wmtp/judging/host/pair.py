@@ -8,13 +8,11 @@ import json
 import marshal
 import os
 import select
-import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +20,7 @@ from typing import Any, Literal
 from wmtp.contracts.judging import StdioCase
 from wmtp.errors import JudgeError
 from wmtp.judging.host.packages import Package
+from wmtp.judging.host.scratch import Scratch
 from wmtp.judging.host.watch import PATIENCE_FACTOR, Watch
 from wmtp.judging.sandbox import process_tree
 from wmtp.judging.sandbox.libraries import Libraries
@@ -144,15 +143,16 @@ class Pair:
         self.behind = False
         """Whether it has what others leave of its processor (`fall_behind`)."""
         self._strict = level == "strict"
-        self._scratch = tempfile.mkdtemp(prefix="wmtp-judge-")
+        self._scratch = Scratch()
         self._packages = [entry for package in packages for entry in package.entries]
         self.libraries: Libraries | None = _FOUND.get(packages)
         self._key = packages
         self._root = _ROOTS.get(packages) if self._strict else None
         self._lent = (self._root.mount,) if self._root else ()
-        self._links = "" if self._strict or not packages else tempfile.mkdtemp(prefix="wmtp-packages-")
-        for entry in self._packages if self._links else ():
-            os.symlink(entry, os.path.join(self._links, os.path.basename(entry)))
+        self._links = None if self._strict or not packages else Scratch()
+        if self._links:
+            for entry in self._packages:
+                os.symlink(entry, os.path.join(self._links.path, os.path.basename(entry)))
         self._processes: list[subprocess.Popen[bytes]] = []
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours, checkers = socket.socketpair()
@@ -164,7 +164,7 @@ class Pair:
                 self._zygote = self._processes[0].pid
                 self.facts = self._introduce(control, level, number, plain=plain)
                 if self._strict:  # only a place to build the new root on: gone now, so that no kill -9 leaves it behind
-                    os.rmdir(self._scratch)
+                    self._scratch.remove()
                 self._processes.append(_interpreter("checker.checker", processor, checkers.fileno(), control.fileno()))
                 self._checker = self._processes[1].pid
             self.facts["open to tests"] = self._tell_checker()
@@ -176,8 +176,8 @@ class Pair:
     def _introduce(self, control: socket.socket, level: str, number: int, *, plain: bool) -> dict[str, str]:
         control.settimeout(START_SECONDS)
         options = {
-            "level": level, "scratch": self._scratch, "number": number, "packages": self._packages, "links": self._links,
-            "libraries": self.libraries, "root": self._root, "plain": plain,
+            "level": level, "scratch": self._scratch.path, "number": number, "packages": self._packages,
+            "links": self._links.path if self._links else "", "libraries": self.libraries, "root": self._root, "plain": plain,
             "tmpfs_mib": TMPFS_MIB, "file_mib": FILE_MIB, "processes": PROCESSES if self._strict else None, "files": FILES,
         }  # fmt: skip
         try:
@@ -357,17 +357,6 @@ class Pair:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        _remove(self._scratch)
+        self._scratch.remove()
         if self._links:
-            shutil.rmtree(self._links)
-
-
-def _remove(folder: str) -> None:
-    """Removes a scratch folder. At level process a program may have nested deep or taken its own rights away."""
-    if not os.path.isdir(folder):
-        return
-    with contextlib.suppress(OSError):
-        os.rmdir(folder)
-        return
-    subprocess.run(["chmod", "-R", "u+rwX", folder], check=False, stderr=subprocess.DEVNULL)
-    subprocess.run(["rm", "-rf", folder], check=False, stderr=subprocess.DEVNULL)
+            self._links.remove()
