@@ -26,8 +26,8 @@ PASSED: Answer = {"status": "passed", "tests_passed": 1, "tests": 1, "wall_secon
 class ToldPair:
     """Answers what it is told to: program → answer, with ``stopped`` in it where it was ended from outside."""
 
-    def __init__(self, told: dict[str, Answer], *, large: tuple[str, ...] = ()) -> None:
-        self.told, self.large = told, large
+    def __init__(self, told: dict[str, Answer], *, large: tuple[str, ...] = (), behind: bool = False) -> None:
+        self.told, self.large, self.behind = told, large, behind
         self.stopped, self.jobs = "", 0
         self.has: deque[str] = deque()
         self.most, self.closed = 0, False
@@ -142,6 +142,21 @@ def test_what_runs_behind_one_that_was_ended_from_outside(next_one: dict[str, An
     assert turns.alone == ([("next", "")] if judged_again else [])
     assert turns.statuses()["next"] == ("timeout" if next_one.get("stopped") else "passed")
     assert turns.statuses()["last"] == "passed"
+
+
+def test_all_that_lay_ready_behind_one_that_was_ended_from_outside_are_in_doubt() -> None:
+    """Between the look and the shot a thread may wait long for the interpreter's lock, and quick programs be over."""
+    stopped: Answer = {"status": "passed", "stopped": "wall", "cpu_seconds": 0.0, "wall_seconds": 0.001}
+    killed: Answer = {"status": "error", "detail": "killed by SIGKILL", "wall_seconds": 0.001}
+    turns = Turns(["quick", "late", "b", "c", "d", "e", "f"], {"late": stopped, "c": killed, "f": killed})
+    assert turns.alone == [("c", "")]
+    assert turns.statuses() == {**dict.fromkeys(["quick", "late", "b", "c", "d"], "passed"), **turns.statuses()}
+    assert turns.statuses().get("f", "error") == "error", "it was given after the shot"
+
+
+def test_a_pair_that_stays_behind_takes_no_more() -> None:
+    turns = Turns(["a", "b", "c"], {}, behind=True)
+    assert (turns.pair.jobs, turns.alone) == (1, [])
 
 
 def test_a_large_one_waits_until_the_pair_has_nothing() -> None:

@@ -121,15 +121,15 @@ class InTurn:
             self._done += 1
 
     def _judge(self, pair: Pair, close: Callable[[Pair], None]) -> None:
-        shot = False
+        doubtful = 0  # of those the pair has, from the first on: they were there when it was shot at
         self._fill(pair)
         while self._given:
             program = self._given[0]
             limits = self._limits(program.tests)
             answer = pair.answer(limits)
             self._given.popleft()
-            stopped, shot_before, spent = pair.stopped, shot, answer.pop("spent", False)
-            shot = bool(stopped)
+            stopped, in_doubt, spent = pair.stopped, doubtful > 0, answer.pop("spent", False)
+            doubtful = len(self._given) if stopped else max(0, doubtful - 1)
             self._room = AT_PAIR if answer.get("wall_seconds", 1.0) < QUICK_SECONDS else 1
             try:
                 if spent:
@@ -137,8 +137,8 @@ class InTurn:
                 elif not self._left:
                     self._fill(pair)
             finally:  # its answer is there, whatever becomes of the pair
-                # Whoever ends a program from outside looks first, and it may be over by then: what was shot is the next.
-                if shot_before and answer.get("status") != "passed" and not stopped:
+                # Whoever ends a program from outside looks first, and it may be over by then, and the next ones too.
+                if in_doubt and answer.get("status") != "passed" and not stopped:
                     self._left.append(program)
                 else:
                     self._settle(program, answers.told(answer, stopped, program.tests, limits))
@@ -167,7 +167,7 @@ class InTurn:
                 return
 
     def _next(self, pair: Pair) -> Program | None:
-        if pair.jobs >= self._most:
+        if pair.jobs >= self._most or pair.behind:  # one that could not come forward again is replaced
             return None
         done, self._done = self._done, 0
         return self._backlog.take_ahead(done, self._may_lie_ready)
