@@ -74,8 +74,10 @@ class Mbpp(wmtp.CodeBenchmark):
         return kit.chat(self.settings) if self.settings.chat else kit.few_shot(*self.stop)
 
     def wanted(self, problem: wmtp.Problem) -> kit.Wanted:
-        """What the asserts call, between the marks of the few-shot prompt."""
-        return kit.Wanted(names=kit.called_names(problem.row["test_list"]), begin="[BEGIN]", end="[DONE]")
+        """What the asserts call, between the marks of the few-shot prompt; where that has a builtin's name, what the reference
+        defines."""
+        names = kit.called_names(problem.row["test_list"]) or kit.defined_names(problem.row["code"])
+        return kit.Wanted(names=names, begin="[BEGIN]", end="[DONE]")
 
     def tests(self, problem: wmtp.Problem) -> wmtp.CallTests:
         row = problem.row

@@ -30,7 +30,7 @@ from wmtp.kit.late import late, late_benchmark
 from wmtp.kit.late_row import LateRow
 from wmtp.kit.pickles import packed_bytes, pickled_text
 from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat, cut_at_stop, few_shot
-from wmtp.kit.python import called_names, parse
+from wmtp.kit.python import called_names, defined_names, parse
 from wmtp.kit.reference import ReferenceAnswers, ReferenceLimits, reference_answers, reference_tests
 from wmtp.kit.rows import Row, RowFile, check_fields, read_rows, row_faults
 from wmtp.kit.same_program import same_program
@@ -84,6 +84,7 @@ __all__ = [
     "competition_wanted",
     "context_of",
     "cut_at_stop",
+    "defined_names",
     "encoded",
     "extract",
     "few_shot",

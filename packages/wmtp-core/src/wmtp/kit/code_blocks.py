@@ -13,7 +13,7 @@ import attrs
 from wmtp.kit import python
 from wmtp.kit.fences import Block, blocks
 from wmtp.kit.loose_code import INDENTED, START_ATTEMPTS, among_words, prefix
-from wmtp.kit.preludes import behind, given_by
+from wmtp.kit.preludes import behind, given_by, in_front
 from wmtp.kit.wanted import Extraction, Wanted
 from wmtp.kit.wrappers import laid_out, unmarked, unwrapped
 
@@ -58,7 +58,7 @@ def parts_of(fenced: Sequence[Block]) -> list[_Part]:
         if tree is None and "```" in code:
             parts += parts_of(blocks(code))
         elif tree is not None and python.is_program(tree):
-            parts.append(_Part(block, code, tree))
+            parts.append(_Part(block, *python.without_words(code, tree)))
     return parts
 
 
@@ -67,27 +67,67 @@ def of_blocks(fenced: Sequence[Block], wanted: Wanted) -> Extraction | None:
         return None
     if wanted.continues:
         bodies = [b for b in fenced if INDENTED.match(b.text) and (b.python or not b.language)]
-        whole = [p for p in parts_of(fenced) if python.defines(p.tree, wanted.names)]
-        if not whole:
-            return _body(bodies, fenced, wanted)
-        return _joined(whole[-1], parts_of(fenced) if len(fenced) > 1 else whole, wanted)
+        parts = parts_of(fenced)
+        whole = _best(parts, wanted)
+        if whole is None or not python.definitions(whole.tree, wanted.names)[0]:
+            found = _body(bodies, fenced, wanted)
+            return found or (_joined(whole, parts, wanted) if whole else None)
+        return _joined(whole, parts, wanted)
     parts = parts_of(fenced)
     if wanted.names:
-        defining = [p for p in parts if python.defines(p.tree, wanted.names)]
-        if defining:
-            return _joined(defining[-1], parts, wanted)
-        return None
-    return _joined(max(reversed(parts), key=_likeness_to_a_program), parts, wanted) if parts else None
+        best = _best(parts, wanted)
+        return _joined(best, parts, wanted) if best else None
+    return _reading(parts, wanted) if parts else None
 
 
-def _likeness_to_a_program(part: _Part) -> tuple[bool, bool, bool]:
-    """Of blocks that are whole programs, those that read and write come first, then those that say Python; then the last.
+def _best(parts: Sequence[_Part], wanted: Wanted) -> _Part | None:
+    """The part that defines most of what the tests call; of several, the last."""
+    defined = {part: python.definitions(part.tree, wanted.names) for part in parts}
+    defining = [part for part in reversed(parts) if defined[part] != (0, 0)]
+    return max(defining, key=defined.__getitem__, default=None)
+
+
+def _reading(parts: Sequence[_Part], wanted: Wanted) -> Extraction:
+    """A program that reads and writes: one part, or several where they go on from one another."""
+    chosen = max(reversed(parts), key=_likeness_to_a_program)
+    _, reads, writes, _ = _likeness_to_a_program(chosen)
+    behind_it = parts[parts.index(chosen) + 1 :]
+    if reads and writes:
+        begins = [p for p in behind_it if _calls_alone(p.tree, python.defined_names(chosen.code))]
+        together = [chosen, *begins[:1]] if not any(map(_acts, chosen.tree.body)) else [chosen]
+    else:  # input, work and output in a block each
+        together = [p for p in parts if _likeness_to_a_program(p)[0]]
+    code = "\n".join(part.code for part in together)
+    tree = python.parse(code)
+    whole = _Part(chosen.block, code, tree) if tree is not None else chosen
+    if len(together) < 2 or not all(_likeness_to_a_program(whole)[1:3]):
+        return _joined(chosen, parts, wanted)
+    return Extraction(code=behind(wanted.prompt, wanted.names, code, whole.tree), rule="block")
+
+
+def _acts(node: ast.stmt) -> bool:
+    """Whether a statement of a module does more than define."""
+    return not isinstance(
+        node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom | ast.Assign
+    )
+
+
+def _calls_alone(tree: ast.Module, names: frozenset[str]) -> bool:
+    """Whether a module does nothing but to call one of `names`."""
+    calls = [node.value for node in tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
+    return len(calls) == len(tree.body) == 1 and isinstance(calls[0].func, ast.Name) and calls[0].func.id in names
+
+
+def _likeness_to_a_program(part: _Part) -> tuple[bool, bool, bool, bool]:
+    """Of blocks that are whole programs, those that read and write come first, then those that say Python; then the last. What
+    gives another program its input is a test of that.
 
     `max` takes the first of equals, so blocks are handed over from last to first.
     """
     reads = any(word in part.code for word in ("input(", "stdin", "open(0"))
     writes = "print" in part.code or "stdout" in part.code
-    return reads, writes, part.block.python
+    tests = any(word in part.code for word in ("StringIO(", "subprocess", "sys.stdin ="))
+    return not tests, reads, writes, part.block.python
 
 
 def _joined(chosen: _Part, parts: Sequence[_Part], wanted: Wanted) -> Extraction:
@@ -96,11 +136,14 @@ def _joined(chosen: _Part, parts: Sequence[_Part], wanted: Wanted) -> Extraction
     others = [p.tree for p in parts if p is not chosen]
     if others:
         needed = python.missing_names(chosen.tree) - given_by(wanted.prompt)
+        needed |= {name for name in wanted.names if not python.defines(chosen.tree, {name})}
         nodes = python.definitions_of(needed, others) if needed else []
+        nodes = [node for tree in others for node in tree.body if python.is_of_the_future(node)] + nodes
         front = "".join(f"{ast.unparse(node)}\n" for node in nodes)
     if not front:
         return Extraction(code=behind(wanted.prompt, wanted.names, chosen.code, chosen.tree), rule="block")
-    return Extraction(code=behind(wanted.prompt, wanted.names, front + "\n" + chosen.code, chosen.tree), rule="block")
+    code = in_front(front + "\n", chosen.code, chosen.tree)
+    return Extraction(code=behind(wanted.prompt, wanted.names, code, python.parse(code) or chosen.tree), rule="block")
 
 
 def _body(bodies: Sequence[Block], fenced: Sequence[Block], wanted: Wanted) -> Extraction | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Literal
 
@@ -19,13 +20,15 @@ from wmtp.kit.code_blocks import cut_blocks, of_blocks, parts_of
 from wmtp.kit.fences import Block, blocks, first_fence
 from wmtp.kit.loose_code import CODE_LINE, INDENTED, among_words, prefix
 from wmtp.kit.preludes import behind, prelude
-from wmtp.kit.thinking import FAMILIES, split_thinking
+from wmtp.kit.thinking import FAMILIES, last_closing, split_thinking
 from wmtp.kit.wanted import Extraction, Wanted
-from wmtp.kit.wrappers import called_with, laid_out, plain_spaces, unwrapped, without_tokens
+from wmtp.kit.wrappers import called_with, laid_out, next_turns, plain_spaces, unwrapped, without_tokens
 
 Choice = Literal["ours", "first-block", "last-block"]
 PLAIN: tuple[Choice, ...] = ("first-block", "last-block")
 WRAPPED_ATTEMPTS = 8
+NOTHING = ("empty", "no program", "refused", "as it stands")
+"""Rules that find no program, or none that parses."""
 
 _MARKS = (
     "`",
@@ -77,17 +80,49 @@ def _extracted(text: str, wanted: Wanted, choose: Choice, thinking_opened: bool,
     text = laid_out(_trimmed(text, wanted))
     if not text.strip():
         return Extraction(code=None, rule="empty")
-    if not thinking_opened and choose == "ours" and (found := as_it_stands(text, wanted)):
+    if not thinking_opened and choose == "ours" and (found := _as_it_stands(text, wanted)):
         return found
     thought = split_thinking(text, opened=thinking_opened)
     if thought.answer is None:
         return Extraction(code=None, rule="unclosed thinking", thinking=thought.thinking)
     answer = _said(thought.answer, thought.thinking)
     if choose != "ours":
+        answer = _one_turn(answer)
         found = _plainly(answer, blocks(answer), wanted, choose)
     else:
-        found = _found(answer, wanted, unchanged=answer == text and not thinking_opened)
+        found = _in_one_turn(answer, wanted, unchanged=answer == text and not thinking_opened)
     return attrs.evolve(found, thinking=thought.thinking) if thought.thinking else found
+
+
+def _as_it_stands(text: str, wanted: Wanted) -> Extraction | None:
+    """The whole text; where a made-up turn in it happens to parse, what stands in front of that."""
+    found = as_it_stands(text, wanted)
+    if found is None or not (turn := next(next_turns(text), None)):
+        return found
+    tree = python.parse(text)
+    return (as_it_stands(text[:turn], wanted) or found) if tree is not None and python.has_words(tree) else found
+
+
+def _turns_outside_blocks(answer: str) -> list[int]:
+    fenced = [block for block in blocks(answer) if block.closed]
+    return [at for at in next_turns(answer) if not any(block.start <= at < block.end for block in fenced)]
+
+
+def _in_one_turn(answer: str, wanted: Wanted, *, unchanged: bool) -> Extraction:
+    """What is found in front of a next turn that the model made up; where that is no program, in all of the answer: a heading
+    may as well be the answer's own."""
+    for at in _turns_outside_blocks(answer)[:1]:
+        found = _found(answer[:at], wanted, unchanged=False)
+        if found.rule not in NOTHING:
+            return found
+    return _found(answer, wanted, unchanged=unchanged)
+
+
+def _one_turn(answer: str) -> str:
+    """The same for plain rules: in front of such a turn, if there is anything that looks like code."""
+    at = next(iter(_turns_outside_blocks(answer)), len(answer))
+    before = answer[:at]
+    return before if blocks(before) or CODE_LINE.search(before) else answer
 
 
 def _said(answer: str, thinking: str) -> str:
@@ -98,8 +133,8 @@ def _said(answer: str, thinking: str) -> str:
 
 def _trimmed(text: str, wanted: Wanted) -> str:
     """Without a byte order mark, and between the marks of the prompt's form."""
-    if wanted.end and wanted.end in text:
-        text = text[: text.index(wanted.end)]
+    if wanted.end and (at := text.find(wanted.end, last_closing(text))) >= 0:
+        text = text[:at]
     text = text.removeprefix("\ufeff")
     if wanted.begin and text.lstrip().startswith(wanted.begin):
         text = text.lstrip().removeprefix(wanted.begin).lstrip("\r\n")
@@ -138,12 +173,15 @@ def _boldly(answer: str, wanted: Wanted) -> Extraction | None:
 def as_it_stands(text: str, wanted: Wanted) -> Extraction | None:
     """The whole text, where it is a program, or goes on from the prompt to one."""
     if wanted.continues and INDENTED.match(text):
+        if _defines_indented(text, wanted):
+            return as_it_stands(textwrap.dedent(text), wanted)
         if python.parse(wanted.prompt + text) is not None:
             return Extraction(code=wanted.prompt + text, rule="continuation")
         return None
     tree = python.parse(text)
     if tree is None or not python.is_program(tree):
         return None
+    text, tree = python.without_words(text, tree)
     if not wanted.names or python.defines(tree, wanted.names):
         if text.lstrip()[:1] == "[" and next(called_with(text), None):
             return None
@@ -151,6 +189,14 @@ def as_it_stands(text: str, wanted: Wanted) -> Extraction | None:
     if wanted.continues and python.parse(wanted.prompt + text) is not None:
         return Extraction(code=wanted.prompt + text, rule="continuation")
     return None if _quoted(tree) else Extraction(code=behind(wanted.prompt, wanted.names, text, tree), rule="whole")
+
+
+def _defines_indented(text: str, wanted: Wanted) -> bool:
+    """Whether all of a text is indented, and it is no body: it defines the function that it would go on with."""
+    if not any(re.search(rf"^[ \t]+def {re.escape(name)}\b", text, re.M) for name in wanted.names):
+        return False
+    tree = python.parse(textwrap.dedent(text))
+    return tree is not None and python.defines(tree, wanted.names)
 
 
 def _quoted(tree: ast.Module) -> bool:
@@ -225,7 +271,7 @@ def extract_plainly(
     thought = split_thinking(text, opened=thinking_opened and not reasoning)
     if thought.answer is None:
         return dict.fromkeys(PLAIN)
-    answer = _said(thought.answer, thought.thinking)
+    answer = _one_turn(_said(thought.answer, thought.thinking))
     fenced = blocks(answer)
     if whole is not None and not fenced and answer == text and not (wanted.continues and INDENTED.match(text)):
         return dict.fromkeys(PLAIN, whole)

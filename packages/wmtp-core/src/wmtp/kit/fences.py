@@ -8,7 +8,8 @@ from functools import lru_cache
 
 import attrs
 
-from wmtp.kit.python import parse
+from wmtp.kit.loose_code import CODE_LINE
+from wmtp.kit.python import is_program, parse
 
 PYTHON = frozenset({"python", "python3", "py", "py3", "python2", "ipython", "pycon", "sage", "cython"})
 OTHER = frozenset(
@@ -242,7 +243,7 @@ def _opening(line: str, following: int, found: list[Block], start: int) -> _Open
                 )
             return None
         language = _language(info)
-        if language in PYTHON and (code := info.strip()[len(language) :].strip()) and not _ATTRIBUTE.match(code):
+        if language in PYTHON and (code := info.strip()[len(language) :].strip()) and _is_code(code):
             return _Open(
                 mark, language, match["lead"], following - 1 - len(code)
             )  # the code begins on the fence's line
@@ -251,6 +252,14 @@ def _opening(line: str, following: int, found: list[Block], start: int) -> _Open
     if words and line.count(words["mark"][:3]) % 2:
         return _Open(words["mark"], _language(words["info"]), "", following)
     return None
+
+
+def _is_code(info: str) -> bool:
+    """Whether what stands behind the language begins the program. A name of a file, a title, an attribute do not."""
+    if _ATTRIBUTE.match(info):
+        return False
+    tree = parse(info)
+    return bool(CODE_LINE.match(info)) if tree is None else is_program(tree) or info[0] in "#\"'"
 
 
 def _closing(line: str, current: _Open) -> tuple[int, str | None] | None:
@@ -265,7 +274,7 @@ def _closing(line: str, current: _Open) -> tuple[int, str | None] | None:
             return 0, language
         return 0, None
     match = _AT_END.search(line)
-    if match and match["mark"][0] == current.mark[0] and len(match["mark"]) == len(current.mark) and match.start():
+    if match and match["mark"] == current.mark and match.start() and line.count(current.mark) % 2:
         return match.start(), None
     return None
 

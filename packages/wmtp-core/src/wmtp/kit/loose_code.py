@@ -33,6 +33,7 @@ def among_words(answer: str, wanted: Wanted) -> Extraction | None:
             continue
         tree = python.parse(code)
         assert tree is not None
+        code, tree = python.without_words(code, tree)
         found = Extraction(
             code=behind(wanted.prompt, wanted.names, code, tree), rule="among words" if start else "longest prefix"
         )
@@ -103,8 +104,7 @@ def prefix(answer: str, wanted: Wanted) -> Extraction | None:
         return Extraction(code=code, rule="longest prefix") if longer else None
     code = python.longest_prefix(answer, lambda tree: fits(tree, wanted))
     tree = python.parse(code) if code else None
-    return (
-        Extraction(code=behind(wanted.prompt, wanted.names, code, tree), rule="longest prefix")
-        if code and tree
-        else None
-    )
+    if not code or tree is None:
+        return None
+    code, tree = python.without_words(code, tree)
+    return Extraction(code=behind(wanted.prompt, wanted.names, code, tree), rule="longest prefix")

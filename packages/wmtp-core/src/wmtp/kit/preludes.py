@@ -20,11 +20,12 @@ def behind(prompt: str, names: frozenset[str], code: str, tree: ast.Module) -> s
     given = given_by(prompt) - names
     if not given or ("*" not in given and given.isdisjoint(_WORD.findall(code))):
         return code
-    return _in_front(prelude(prompt), code, tree)
+    return in_front(prelude(prompt), code, tree)
 
 
-def _in_front(front: str, code: str, tree: ast.Module) -> str:
-    futures = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
+def in_front(front: str, code: str, tree: ast.Module) -> str:
+    """Code behind other code; its imports of ``__future__`` stay first."""
+    futures = [node for node in tree.body if python.is_of_the_future(node)]
     if futures:  # they must stand first
         lines = python.lines_of(code)
         for node in futures:
@@ -82,4 +83,4 @@ def _with_imports(lent: tuple[tuple[ast.stmt, ...], ast.Module], code: str, tree
         elif names:
             front += f"{ast.unparse(ast.Import(names=names))}\n"
     front += "".join(f"{ast.unparse(node)}\n" for node in others.body)
-    return _in_front(front, code, tree) if front else code
+    return in_front(front, code, tree) if front else code

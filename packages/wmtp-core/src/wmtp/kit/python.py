@@ -8,6 +8,7 @@ import gc
 import io
 import keyword
 import re
+import sys
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -126,11 +127,98 @@ def names_bound(node: ast.stmt) -> Iterator[str]:
     elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         yield from (n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name))
+    elif isinstance(node, ast.For | ast.AsyncFor):
+        yield from (n.id for n in ast.walk(node.target) if isinstance(n, ast.Name))
+    elif isinstance(node, ast.With | ast.AsyncWith):
+        given = (item.optional_vars for item in node.items if item.optional_vars)
+        yield from (n.id for target in given for n in ast.walk(target) if isinstance(n, ast.Name))
 
 
 def defines(tree: ast.Module, names: Collection[str]) -> bool:
     """Whether a module binds one of `names`: by ``def``, ``class``, an assignment or an import."""
     return any(name in names for node in statements(tree.body) for name in names_bound(node))
+
+
+def definitions(tree: ast.Module, names: Collection[str]) -> tuple[int, int]:
+    """How many of `names` a module defines with something to run, and how many in any way.
+
+    An import from a module that is not there, a function without a body and a name bound to what itself gives (``f = f(3)``)
+    stand beside a program, in tests of it or as its outline.
+    """
+    real: set[str] = set()
+    bound: set[str] = set()
+    for node in statements(tree.body):
+        found = {name for name in names_bound(node) if name in names}
+        bound |= found
+        real |= set() if found and _is_outline(node, found) else found
+    return len(real), len(bound)
+
+
+def _is_outline(node: ast.stmt, names: set[str]) -> bool:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        module = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+        return (module or "").partition(".")[0] not in sys.stdlib_module_names
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return all(map(_does_nothing, node.body))
+    value = getattr(node, "value", None)
+    return value is None or any(isinstance(part, ast.Name) and part.id in names for part in ast.walk(value))
+
+
+def _does_nothing(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Raise):
+        raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+        return isinstance(raised, ast.Name) and raised.id == "NotImplementedError"
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
+def without_words(source: str, tree: ast.Module) -> tuple[str, ast.Module]:
+    """The source, and its tree, without first and last lines that parse and are words: a name that nothing binds, alone, in
+    brackets, or before a colon (``Done``, ``[END]``, ``Complexity: O(n)``). As a program each would be a NameError.
+    """
+    body = tree.body
+    if not any(isinstance(node, ast.Expr | ast.AnnAssign) and _may_be_words(node) for node in (body[:1] + body[-1:])):
+        return source, tree
+    unbound = missing_names(tree)
+    first, last = 0, len(body)
+    while first < last and _is_words(body[first], unbound):
+        first += 1
+    while last > first and _is_words(body[last - 1], unbound):
+        last -= 1
+    if first == last or (first, last) == (0, len(body)):
+        return source, tree
+    lines = lines_of(source)
+    begin = body[first - 1].end_lineno or 0 if first else 0
+    end = body[last].lineno - 1 if last < len(body) else len(lines)
+    kept = "".join(lines[begin:end])
+    found = parse(kept)
+    return (kept, found) if found is not None else (source, tree)
+
+
+def has_words(tree: ast.Module) -> bool:
+    """Whether a statement of a module is words that happen to parse, as `without_words` has them."""
+    if not any(isinstance(node, ast.Expr | ast.AnnAssign) and _may_be_words(node) for node in tree.body):
+        return False
+    unbound = missing_names(tree)
+    return any(_is_words(node, unbound) for node in tree.body)
+
+
+def _may_be_words(node: ast.Expr | ast.AnnAssign) -> bool:
+    if isinstance(node, ast.AnnAssign):
+        return node.value is None
+    return isinstance(
+        node.value, ast.Name | ast.Attribute | ast.List | ast.Tuple | ast.BinOp | ast.Compare | ast.BoolOp
+    )
+
+
+def _is_words(node: ast.stmt, unbound: set[str]) -> bool:
+    if not isinstance(node, ast.Expr | ast.AnnAssign) or not _may_be_words(node):
+        return False
+    if isinstance(node, ast.Expr) and any(isinstance(part, _ACTS) for part in ast.walk(node)):
+        return False
+    said = node.annotation if isinstance(node, ast.AnnAssign) else node.value
+    if isinstance(said, ast.Attribute) and said.attr == "py":  # the name of a file
+        return True
+    return any(isinstance(part, ast.Name) and part.id in unbound for part in ast.walk(said))
 
 
 def is_program(tree: ast.Module) -> bool:
@@ -156,21 +244,31 @@ def missing_names(tree: ast.Module) -> set[str]:
     return {name for name in read - bound if not hasattr(builtins, name)}
 
 
+def is_of_the_future(node: ast.stmt) -> bool:
+    """Whether a statement changes how a module is compiled, and must stand first."""
+    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
+
+
 def definitions_of(names: set[str], trees: Sequence[ast.Module]) -> list[ast.stmt]:
     """Statements of `trees` that bind these names, and those that these need in turn, in the order in which they stand."""
-    by_name: dict[str, ast.stmt] = {}
+    by_name: dict[str, list[ast.stmt]] = {}
     order: dict[ast.stmt, int] = {}
     for tree in trees:
         for node in tree.body:
             order[node] = len(order)
-            by_name.update(dict.fromkeys(names_bound(node), node))
+            for name in {name for inner in statements([node]) for name in names_bound(inner)}:
+                by_name.setdefault(name, []).append(node)
     chosen: set[ast.stmt] = set()
     waiting = list(names)
     while waiting:
-        found = by_name.get(waiting.pop())
-        if found is not None and found not in chosen:
-            chosen.add(found)
-            waiting += missing_names(ast.Module(body=[found], type_ignores=[]))
+        name = waiting.pop()
+        found = by_name.get(name) or by_name.get("*", [])  # what a name lacks, `from math import *` may give
+        if found and isinstance(found[-1], ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found = found[-1:]  # an earlier one is another attempt, a table is filled by several statements
+        for node in found:
+            if node not in chosen:
+                chosen.add(node)
+                waiting += missing_names(ast.Module(body=[node], type_ignores=[]))
     return sorted(chosen, key=order.__getitem__)
 
 
@@ -186,3 +284,11 @@ def _called_names(tests: tuple[str, ...]) -> frozenset[str]:
     calls = [node.func for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
     found = {func.id for func in calls if isinstance(func, ast.Name) and not hasattr(builtins, func.id)}
     return frozenset(found - bound)
+
+
+@lru_cache(maxsize=1024)
+def defined_names(source: str) -> frozenset[str]:
+    """Functions and classes that a source defines, of a reference solution say; none where it does not parse."""
+    tree = parse(source)
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return frozenset(node.name for node in tree.body if isinstance(node, kinds)) if tree else frozenset()

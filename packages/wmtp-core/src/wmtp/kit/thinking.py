@@ -9,6 +9,8 @@ import attrs
 
 COMMENT_CHARACTERS = 200  # a comment is looked for so far in front of a mark
 
+SPECIAL = ("<|", "◁t", "[T", "<u")  # how marks begin that are one token, which no model writes when it talks
+
 
 @attrs.frozen
 class Marks:
@@ -27,6 +29,9 @@ FAMILIES = (
     Marks("<think>", "</think>"),  # DeepSeek-R1, Qwen3, QwQ, GLM, MiMo, Nemotron, Hunyuan, SmolLM3
     Marks("<thinking>", "</thinking>"),
     Marks("<thought>", "</thought>"),
+    Marks("<Thought>", "</Thought>"),
+    Marks("<longcat_think>", "</longcat_think>"),  # LongCat
+    Marks("Thinking...\n", "...done thinking."),  # what Ollama prints
     Marks("<reasoning>", "</reasoning>"),
     Marks("<seed:think>", "</seed:think>"),  # Seed-OSS
     Marks("[THINK]", "[/THINK]"),  # Magistral
@@ -39,6 +44,7 @@ FAMILIES = (
     Marks("Here is my thought process:", "Here is my response:"),  # Granite 3
 )
 
+_CODE = re.compile(r"\s*(?:```|~~~|def \w+\(|class \w+[:(]|import \w|from [\w.]+ import |@\w)")
 _AFTER = r"(?!['\"\\]|`(?!``))"  # a mark in quotes is a string of the program, one in a backtick is talked about
 
 
@@ -54,7 +60,7 @@ def _by_first(marks: Sequence[str]) -> dict[str, re.Pattern[str]]:
 
 _CLOSING = _by_first([m.closing for m in FAMILIES])
 _OPENING = _by_first([m.opening for m in FAMILIES])
-_HARMONY_AS_TEXT = re.compile(r"\A\s*(?:assistant)?analysis(?=\S)")
+_HARMONY_AS_TEXT = re.compile(r"\A\s*(?:assistant)?analysis(?=[^\s:])")
 _HARMONY_FINAL = "assistantfinal"
 # gpt-oss says with a channel whom it speaks to and in what form. A call of a tool is what it wants done, so it is its answer
 # where nothing final follows.
@@ -84,6 +90,17 @@ class Thought:
     thinking: str
 
 
+def last_closing(text: str) -> int:
+    """Where the last mark that closes thinking ends; 0 where there is none."""
+    closings = _closings(text)
+    return closings[-1].end() if closings else 0
+
+
+def _closings(text: str) -> list[re.Match[str]]:
+    found = [found for first, marks in _CLOSING.items() if first in text for found in marks.finditer(text)]
+    return sorted(found, key=re.Match.end)
+
+
 def split_thinking(text: str, *, opened: bool = False) -> Thought:
     """Cuts off what was thought.
 
@@ -91,10 +108,12 @@ def split_thinking(text: str, *, opened: bool = False) -> Thought:
         text: what the model wrote.
         opened: whether the prompt had opened thinking already, so that an answer without any mark is all thought.
     """
-    closings = (found for first, marks in _CLOSING.items() if first in text for found in marks.finditer(text))
-    closing = max(closings, key=re.Match.end, default=None)
+    closings = _closings(text)
+    closing = closings[-1] if closings else None
     closing = closing or (_spoken(text) if "<|channel|>" in text else None)
     start = closing.end() if closing else 0
+    if closing and not text[start:].strip() and (answer := _before_a_stray(text, closings, opened=opened)):
+        return answer
     if not closing and _HARMONY_AS_TEXT.match(text):
         at = text.rfind(_HARMONY_FINAL)  # gpt-oss where its marks were dropped as special tokens
         if at >= 0:
@@ -112,12 +131,24 @@ def split_thinking(text: str, *, opened: bool = False) -> Thought:
     return Thought(None, "unclosed")
 
 
+def _before_a_stray(text: str, closings: Sequence[re.Match[str]], *, opened: bool) -> Thought | None:
+    """What stands in front of a mark that ends the answer and closes nothing: it was closed before, or no thought begins so."""
+    before = closings[-2].end() if len(closings) > 1 else 0
+    answer = text[before : closings[-1].start()]
+    if next(_openings(answer, 0), None) is not None or not answer.strip():
+        return None
+    if before:
+        return Thought(answer, "closed")
+    return Thought(answer, "") if not opened and _CODE.match(answer) else None
+
+
 def _openings(text: str, start: int) -> Iterator[re.Match[str]]:
-    """Marks that open thinking, those left out that stand in a comment of code."""
+    """Marks that open thinking. A tag begins a line: within one it is talked about, or part of a program. A special token in a
+    comment of code is neither."""
     for first, marks in _OPENING.items():
         for match in marks.finditer(text, start) if first in text else ():
             line = text[text.rfind("\n", max(0, match.start() - COMMENT_CHARACTERS), match.start()) + 1 : match.start()]
-            if "#" not in line:
+            if not line.strip() or (match[0][:2] in SPECIAL and "#" not in line):
                 yield match
                 break
 

@@ -16,7 +16,10 @@ _ENDS = re.compile(  # it begins with one character, at whose speed it is search
     r"|EOS|END_OF_TURN_TOKEN|END_RESPONSE|im_start|start_header_id)\|>|｜(?:end▁of▁sentence|User|Assistant)｜>|end_of_turn>"
     r"|start_of_turn>|eos>|/s>|EOD>|turn\|>)"
 )
-_INSTRUCTION_ENDS = "[/INST]"
+_INSTRUCTION_ENDS = re.compile(r"\[/INST\]")
+_AT_THE_END = re.compile(  # of whatever family; a tag that closes nothing, or that nothing closes
+    r"(?:<\|[^|<>\s]{1,40}\|>|\[\|[^|\[\]\s]{1,40}\|\]|<[/\\]?([A-Za-z_][\w:]{0,30})>)\s*\Z"
+)
 _STARTS = re.compile(
     r"\A\s*(?:<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<\|assistant\|>"
     r"|<start_of_turn>\s*model|<｜Assistant｜>|<｜begin▁of▁sentence｜>|<\|begin_of_text\|>|<\|START_RESPONSE\|>|<s>|<bos>|<\|start\|>assistant"
@@ -45,6 +48,7 @@ _ODD_SPACES = dict.fromkeys(
 _UNSEEN = dict.fromkeys(  # of no width, soft hyphens, marks of direction
     [0x00AD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2065), *range(0x2066, 0x206A), 0xFEFF]
 )
+JSON_ATTEMPTS = 8  # so many braces are tried as the beginning of a value
 _KEYS = ("code", "python", "content", "source", "program", "solution", "answer", "script", "input", "query", "text")
 
 
@@ -55,25 +59,42 @@ def without_tokens(text: str) -> str:
     """
     while match := _STARTS.match(text):
         text = text[match.end() :]
-    if _INSTRUCTION_ENDS in text:
-        text = text[: text.index(_INSTRUCTION_ENDS)]
-    end = _ENDS.search(text) if "<" in text else None
-    return text[: end.start()] if end else text
+    ends = (found for found in _INSTRUCTION_ENDS.finditer(text) if not _is_in_quotes(text, found))
+    if found := next(ends, None):
+        text = text[: found.start()]
+    if "<" in text:
+        end = next((found for found in _ENDS.finditer(text) if not _is_in_quotes(text, found)), None)
+        text = text[: end.start()] if end else text
+    while (match := _AT_THE_END.search(text)) and not (match[1] and f"<{match[1]}" in text[: match.start()]):
+        text = text[: match.start()]
+    return text
+
+
+def _is_in_quotes(text: str, found: re.Match[str]) -> bool:
+    """Whether a token is part of a string of the program, as far as its line tells."""
+    before = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
+    after = text[found.end() :].partition("\n")[0]
+    return any(before.count(quote) % 2 and quote in after for quote in "'\"")
 
 
 def laid_out(text: str) -> str:
     """The text in the layout that fences and programs are looked for in: lines end in line feeds, Jira's braces are fences, a
-    first line that is the language's name alone is left out, and so is a next turn that the model made up."""
+    first line that is the language's name alone is left out."""
     if "\r" in text and "\n" not in text:
         text = text.replace("\r", "\n")
     if "{" in text and ("{code" in text or "{noformat" in text):
         text = _JIRA.sub(lambda found: f"```{(found[1] or '').partition('|')[0]}", text)
     if text[:12].lstrip()[:2].lower() == "py" and (label := _LABEL.match(text)):
         text = text[label.end() :]
-    starts = [turn.start()] if "#" in text and "###" in text and (turn := _NEXT_TURN.search(text)) else []
+    return text
+
+
+def next_turns(text: str) -> Iterator[int]:
+    """Where a next turn that the model made up may begin, from first to last."""
+    starts = [turn.start() for turn in _NEXT_TURN.finditer(text)] if "###" in text else []
     if "\nA" in text:  # every answer of `_TURNS` begins so
         starts += [at for asks, answers in _TURNS if (at := text.find(asks)) >= 0 and text.find(answers, at) >= 0]
-    return text[: min(starts)] if starts and text[: min(starts)].strip() else text
+    yield from (start for start in sorted(starts) if text[:start].strip())
 
 
 def unmarked(code: str, language: str) -> str:
@@ -150,13 +171,16 @@ def _quoted(text: str) -> Iterator[str]:
 def _from_json(text: str) -> Iterator[str]:
     """Texts of several lines in a JSON value, those under a telling key first."""
     start = text.find("{")
-    if start < 0:
-        return
-    try:
-        value, _ = json.JSONDecoder(strict=False).raw_decode(text, start)
-    except (ValueError, RecursionError):
-        return
-    yield from _texts(value, 0)
+    for _ in range(JSON_ATTEMPTS):
+        if start < 0:
+            return
+        try:
+            value, end = json.JSONDecoder(strict=False).raw_decode(text, start)
+        except (ValueError, RecursionError):
+            start = text.find("{", start + 1)
+            continue
+        yield from _texts(value, 0)
+        start = text.find("{", end)
 
 
 def _lines(value: Any) -> bool:
@@ -165,7 +189,7 @@ def _lines(value: Any) -> bool:
 
 def _texts(value: Any, depth: int) -> Iterator[str]:
     if isinstance(value, str):
-        if value.lstrip()[:1] == "{" and depth < 4:  # arguments are often JSON in JSON
+        if value.lstrip()[:1] == "{" and depth < 6:  # arguments are often JSON in JSON
             try:
                 yield from _texts(json.loads(value, strict=False), depth + 1)
             except (ValueError, RecursionError):
@@ -177,6 +201,9 @@ def _texts(value: Any, depth: int) -> Iterator[str]:
         if value.get("cell_type") == "code" and _lines(value.get("source")):
             yield "".join(value["source"])
         known = [k for k in _KEYS if k in value]
+        for key in known:
+            if _lines(value[key]) and len(value[key]) > 1:
+                yield "\n".join(line.removesuffix("\n") for line in value[key])
         for key in [*known, *(k for k in value if k not in known)]:
             if isinstance(value[key], dict | list) or (
                 isinstance(value[key], str) and ("\n" in value[key] or key in _KEYS or key == "arguments")
