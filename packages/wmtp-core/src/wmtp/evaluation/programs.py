@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NO_TESTS = "the problem has no tests, so every program would pass"
 AS_THE_REFERENCE = "the reference solution ends in the same way, so the tests lack something"
+NOT_COMPARED = "cannot be compared"
+"""In what the checker says of an answer that is no plain data."""
 AT_HAND = 128
 """Programs that wait for the judge in memory. Of those behind them only the keys are kept: they are on disk."""
 MOMENT_S = 0.05
@@ -161,7 +163,7 @@ class Programs:
     def _outcome(self, judged: _Judged) -> Outcome | None:
         """How a program ended. ``None`` where that hangs on how the reference ends, which is not known yet: it ends again."""
         problem, outcome = judged.problem, judged.future.result()
-        if outcome.status in ("error", "blocked") and outcome.detail:
+        if _may_be_the_tests_own(outcome):
             if problem.id not in self._references:
                 self._references[problem.id] = self._judged_reference(problem)
             reference = self._references[problem.id]
@@ -211,6 +213,12 @@ def _rounded(outcome: Outcome) -> Outcome:
     if (cpu, wall, peak) == (outcome.cpu_seconds, outcome.wall_seconds, outcome.peak_mib):
         return outcome
     return attrs.evolve(outcome, cpu_seconds=cpu, wall_seconds=wall, peak_mib=peak)
+
+
+def _may_be_the_tests_own(outcome: Outcome) -> bool:
+    """An exception that ended a program, or an answer of a kind that no program's could be compared in."""
+    ended = outcome.status in ("error", "blocked") and bool(outcome.detail)
+    return ended or (outcome.status == "failed" and NOT_COMPARED in outcome.detail)
 
 
 def _same_end(one: Outcome, other: Outcome) -> bool:
