@@ -308,6 +308,7 @@ class EvaluationTask:
         owners: For an evaluator that serves a protocol: the owners of the run's metrics.
         available: Problems → how many samples of each there are, where they are replayed and all of them are wanted; else
             ``None``.
+        stored: The same also where fewer are wanted; ``None`` where the engine writes its samples itself.
         head_scores: How each head of the model predicts a known text.
         stopping: Which samples are wanted, where that depends on how earlier ones were judged; `Sampling.n` is then the most
             that a problem may get. ``None``: n of every problem.
@@ -326,6 +327,7 @@ class EvaluationTask:
     judged: Callable[[Sample, Verdict], None] = lambda sample, verdict: None
     owners: tuple[OwnerRun, ...] = ()
     available: Callable[[Sequence[str]], Mapping[str, int]] | None = None
+    stored: Callable[[Sequence[str]], Mapping[str, int]] | None = None
     head_scores: HeadScoring = _no_model
     stopping: Stopping | None = None
     too_long: TooLong = attrs.field(default="error", validator=one_of(*get_args(TooLong)))

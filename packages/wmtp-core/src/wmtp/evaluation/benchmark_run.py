@@ -106,6 +106,7 @@ class BenchmarkRun:
         """Problem → how many samples it gets: n, or as many as are stored. Raises ConfigError if too few for a metric."""
         if self._task.available is None:
             wanted = dict.fromkeys(problems, self._task.sampling.count)
+            self._check_stored(wanted)
             if (total := sum(wanted.values())) > MOST_IN_ALL:
                 raise ConfigError(
                     f"eval.sampling.n: {self._task.sampling.count} samples of each of {len(wanted)} problems are {total:,}, "
@@ -121,6 +122,18 @@ class BenchmarkRun:
                     f"{name} needs {k} samples of every problem; of problem {fewest} there are {counts[fewest]}"
                 )
         return counts
+
+    def _check_stored(self, wanted: Mapping[str, int]) -> None:
+        """Raises ConfigError where more samples of a problem are asked for than are stored, and nobody can write others."""
+        if self._task.stored is None:
+            return
+        stored = self._task.stored(list(wanted))
+        fewest = min(stored, key=stored.__getitem__, default="")
+        if stored and (n := wanted[fewest]) > stored[fewest]:
+            raise ConfigError(
+                f"eval.sampling.n is {n}, and the samples are written already: of problem {fewest} there are "
+                f"{stored[fewest]}. Set it to {stored[fewest]} at most, or to auto for all of them"
+            )
 
     def _prompt(self, problem: Problem) -> Prompt:
         """The prompt; none where what is judged was written elsewhere, and nobody knows what it was asked with."""

@@ -270,7 +270,8 @@ class RunDriver:
         def generation() -> dict[str, Any]:
             return {**{f"model {k}": v for k, v in self._engine.identity().items()}, **sampling.form()}
 
-        every = self._engine.replays and self._recipe.eval.sampling.n == "auto"
+        whole = self._recipe.eval.limit is None
+        stored = partial(self._engine.available, whole=whole) if self._engine.replays else None
         files = EvaluatorFiles(
             self._folder,
             evaluator,
@@ -291,7 +292,8 @@ class RunDriver:
             rows=Rows(self._loader, owned.spec.dataset),
             store=files,
             generate=self._engine.generate,
-            available=partial(self._engine.available, whole=self._recipe.eval.limit is None) if every else None,
+            available=stored if self._recipe.eval.sampling.n == "auto" else None,
+            stored=stored,
             head_scores=self._engine.head_scores,
             judge=self._judge,
             judged=self._judged,

@@ -105,7 +105,7 @@ class Tally:
 
     def _greedy_note(self) -> tuple[str, ...]:
         n = max(self._wanted.values(), default=1)
-        if self._task.available is not None or self._task.sampling.temperature or n < 2:
+        if self._task.stored is not None or self._task.sampling.temperature or n < 2:
             return ()
         note = (
             f"Temperature 0 is greedy: the {n} samples of a problem are identical, and pass@k is pass@1 for every k. Set "
