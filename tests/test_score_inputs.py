@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,3 +40,38 @@ def test_more_samples_than_are_stored_are_refused_before_judging(stored: Path, t
     assert "eval.sampling.n is 3" in done.stderr
     assert "of problem 11 there are 2. Set it to 2 at most" in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("where", ["samples", "data", "recipe of samples", "config.yaml's data"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_regular_file_is_refused(
+    where: str, kind: str, stored: Path, tmp_path: Path, wmtp: Any, write_files: Callable[..., None]
+) -> None:
+    """A device may never end, and what came through a pipe cannot be read a second time."""
+    other = Path("/dev/zero") if kind == "device" else tmp_path / "pipe"
+    if kind == "pipe":
+        os.mkfifo(other)
+    if where == "samples":
+        done = wmtp("score", str(other), *SCORE)
+    elif where == "data":
+        done = wmtp("score", str(stored), "--benchmark", "mbpp", "--data", str(other))
+    else:
+        datasets = {} if where == "recipe of samples" else {"paths": {"datasets": {"mbpp_local": str(other)}}}
+        write_files(datasets, model={"base_id": f"samples:{stored if datasets else other}"})
+        done = wmtp("eval", "config.yaml", "recipe.yaml")
+    assert done.returncode == 2, done.stderr
+    assert f"{other} is a {kind}, no regular file" in done.stderr
+    assert "write them into a file first" in done.stderr
+
+
+def test_a_configuration_that_never_ends_is_refused_and_a_pipe_is_read(stored: Path, tmp_path: Path, wmtp: Any) -> None:
+    done = wmtp("score", str(stored), *SCORE, "--config", "/dev/zero")
+    assert done.returncode == 2, done.stderr
+    assert "/dev/zero is longer than 16 MiB" in done.stderr
+    pipe = tmp_path / "config"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("seed: 3\n",), daemon=True)
+    writer.start()
+    assert (
+        wmtp("score", str(stored), *SCORE[:-2], "--config", str(pipe), "--set", "judging.level=process").returncode == 0
+    )

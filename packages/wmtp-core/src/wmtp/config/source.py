@@ -16,6 +16,7 @@ import attrs
 
 from wmtp.errors import ConfigError, ConfigFault
 
+MOST_BYTES = 16 << 20  # of one file: a device such as /dev/zero never ends
 MOST_NODES = 100_000  # of one source: an alias that names an alias can stand for any number of them
 KeyPath = tuple[str | int, ...]
 
@@ -114,7 +115,7 @@ def read(root: str, source: Path | str | Mapping[str, Any] | None) -> Document:
         return document
     path = Path(source)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _text(path, root)
     except FileNotFoundError:
         raise ConfigError(ConfigFault(root, f"no such file: {path}")) from None
     except (OSError, UnicodeDecodeError) as exc:
@@ -132,6 +133,19 @@ def read(root: str, source: Path | str | Mapping[str, Any] | None) -> Document:
             ConfigFault(f"{root} ({path})", "is nested too deep, or too large once its aliases are read")
         ) from None
     return document
+
+
+def _text(path: Path, root: str) -> str:
+    """A file's text, or a pipe's, which is read once. Raises ConfigError where it does not end."""
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ConfigError(
+            ConfigFault(
+                root, f"{path} is longer than {MOST_BYTES >> 20} MiB: is it a device, or data? Name a YAML file"
+            )
+        )
+    return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 class _TooLarge(Exception):  # noqa: N818

@@ -18,6 +18,7 @@ from wmtp.evaluation.listeners import Progress
 from wmtp.evaluation.results import Results
 from wmtp.generation.replay import SamplesEngine
 from wmtp.plugins import Plugins, create_plugin_manager
+from wmtp.regular_files import check_regular
 
 REPORTED_K = (1, 10, 100)
 """The k of pass@k that is reported, as far as there are samples for it."""
@@ -52,6 +53,9 @@ def score(
     """
     plugins = plugins or create_plugin_manager()
     owner = find_benchmark(benchmark, plugins)
+    check_regular(samples, "samples")  # before links are followed: what is behind /dev/stdin has no name to read it by
+    if data:
+        check_regular(data, "rows of a data set")
     path = Path(samples).resolve()
     engine = SamplesEngine(path)
     counts = engine.counts().values()

@@ -17,6 +17,7 @@ from wmtp.contracts.engines import Completion, FinishReason, GenerationRequest, 
 from wmtp.errors import ConfigError, ResourceError
 from wmtp.kit.batches import InBatches
 from wmtp.kit.files import open_text
+from wmtp.regular_files import check_regular
 
 SHOWN = 60
 KEPT_BYTES = 16 << 20
@@ -98,6 +99,7 @@ class SamplesEngine:
     """
 
     def __init__(self, path: Path) -> None:
+        check_regular(path, "samples")
         self._path = path
         try:
             status = path.stat()

@@ -12,6 +12,7 @@ from wmtp.errors import ConfigError
 from wmtp.loaders.locations import ReadsStorage, Remotes
 from wmtp.loaders.settings import LoaderConfig, as_config, as_loader_config
 from wmtp.plugins.calling import called, read
+from wmtp.regular_files import check_regular
 from wmtp.storage.chain import Location, NotHere, resolve
 from wmtp.storage.hub import from_hub
 from wmtp.storage.transfer import Report
@@ -76,6 +77,7 @@ class DataLoader(ReadsStorage):
             raise NotHere("not set")
         if not self._local.exists():
             raise NotHere(f"{self._local} does not exist")
+        check_regular(self._local, f"rows of the data set {self._spec.name!r}")
         return Resource(self._local, "local")
 
     def _from_hub(self, patterns: tuple[str, ...] | None) -> Resource:
