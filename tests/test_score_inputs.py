@@ -75,3 +75,12 @@ def test_a_configuration_that_never_ends_is_refused_and_a_pipe_is_read(stored: P
     assert (
         wmtp("score", str(stored), *SCORE[:-2], "--config", str(pipe), "--set", "judging.level=process").returncode == 0
     )
+
+
+def test_a_metric_of_another_benchmark_is_named_with_those_that_there_are(
+    stored: Path, tmp_path: Path, wmtp: Any
+) -> None:
+    done = wmtp("score", str(stored), *SCORE, "--set", "eval.metrics=[mbpp_exact,humaneval_pass@1]")
+    assert done.returncode == 2, done.stderr
+    assert "humaneval_pass@1 is not a metric of mbpp-v1, which has mbpp_exact, mbpp_pass@{k}" in done.stderr
+    assert not (tmp_path / "runs").exists()

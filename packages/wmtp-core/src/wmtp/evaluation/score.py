@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from wmtp.config import load_configuration
+from wmtp.config.recipe import EvalConfig
 from wmtp.contracts.catalog import Registered
 from wmtp.contracts.specs import EvaluatorSpec
 from wmtp.errors import ConfigError
@@ -70,6 +71,7 @@ def score(
         "eval": {"sampling": {"n": "auto"}, "metrics": _metrics(owner.spec, max(1, min(counts)))},
     }
     environment, structured = load_configuration(config, recipe, plugins=plugins, overrides=overrides)
+    _check_asked(structured.eval, owner.spec, plugins)
     if data and owner.spec.dataset:  # into the environment, so that the run directory's config.yaml knows it
         datasets = {**environment.paths.datasets, owner.spec.dataset: str(Path(data).resolve())}
         environment = attrs.evolve(environment, paths=attrs.evolve(environment.paths, datasets=datasets))
@@ -95,6 +97,17 @@ def find_benchmark(name: str, plugins: Plugins) -> Registered[EvaluatorSpec]:
     names = {name for spec in scorable for name in (spec.id, spec.dataset) if name}
     kind = "evaluator" if "-v" in name else "data set"  # for the distribution that would provide it
     raise ConfigError(plugins.missing(kind, name, names).replace(f"unknown {kind}", "unknown benchmark", 1))
+
+
+def _check_asked(section: EvalConfig, spec: EvaluatorSpec, plugins: Plugins) -> None:
+    """Raises ConfigError for metrics of others than the benchmark that the samples are of."""
+    owners = {name: plugins.metric(name, section.metric_prefix).evaluator.spec.id for name in section.metrics}
+    others = [name for name, who in owners.items() if who != spec.id]
+    if others:
+        named, are = ", ".join(others), "is not a metric" if len(others) == 1 else "are not metrics"
+        raise ConfigError(
+            f"{named} {are} of {spec.id}, which has {', '.join(spec.metrics)}; mend eval.metrics or --benchmark"
+        )
 
 
 def _metrics(spec: EvaluatorSpec, n: int) -> list[str]:
