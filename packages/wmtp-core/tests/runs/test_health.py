@@ -114,6 +114,24 @@ def test_damage_is_told_and_no_number_is_shown(run: Path, what: str) -> None:
     assert not (run / "report.html").exists()
 
 
+@pytest.mark.parametrize("file", ["keys.json", "engine.json", "samples", "verdicts"])
+def test_what_the_command_would_refuse_as_well_is_told_with_what_to_do(run: Path, file: str) -> None:
+    """To run it again alone leads to the refusal that is said here at once."""
+    path = run / LINES.get(file, Path(file))
+    path.write_text('{"gen' if path.suffix == ".json" else path.read_text() + '{"x":1}\n')
+    (run / LINES["values"]).write_text("")  # which the command mends by itself, and is not what is told
+    with pytest.raises(wmtp.ConfigError, match=r"emove (that line|it|/.*engine\.json).* --fresh") as refused:
+        wmtp.open_run(run).check_whole()
+    assert "Run the command that made it again" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["samples", "verdicts", "values", "prompts"])
+def test_what_the_command_mends_by_itself_leads_to_it(run: Path, kind: str) -> None:
+    cut(run / LINES[kind])
+    with pytest.raises(wmtp.ConfigError, match=r"Run the command that made it again$"):
+        wmtp.open_run(run).check_whole()
+
+
 def test_a_value_that_is_not_the_mean_of_its_problems_is_told(run: Path) -> None:
     results = run / "results.json"
     results.write_text(results.read_text().replace('"value": 1.0', '"value": 0.9'))

@@ -16,6 +16,9 @@ from wmtp.runs.lines import json_lines
 if TYPE_CHECKING:
     from wmtp.runs.reader import Run
 
+FRESH = "--fresh"
+"""What a fault mentions of which the command that made the run says the same: it says itself what to do."""
+BY_HAND = f"Remove that line and run the command that made the run again, or run that with {FRESH} or another run.name"
 KINDS = ("samples", "verdicts", "values", "prompts", "tests")
 T = TypeVar("T")
 Counts = dict[tuple[str, str], tuple[int, int] | None]
@@ -96,10 +99,10 @@ def _counted(path: Path, *, kind: str, held: bool) -> tuple[int, int]:
     of_samples = kind in ("samples", "verdicts")
     names: set[tuple[str, int]] = set()
     lines = 0
-    for number, row in enumerate(_rows(path, held), 1):
+    for number, row in enumerate(_rows(path, kind, held), 1):
         problem, index = row.get("problem"), row.get("index") if of_samples else 0
         if not isinstance(problem, str) or type(index) is not int or not _whole(row, kind):
-            raise ConfigError(f"{path}, record {number}: damaged: it is none of {kind}")
+            raise _damaged(f"{path}, record {number}: damaged: it is none of {kind}", kind)
         names.add((problem, index))
         lines += 1
     return lines, len(names)
@@ -120,13 +123,20 @@ def _whole(row: Mapping[str, Any], kind: str) -> bool:
     return isinstance(prompt, str) or (isinstance(prompt, list) and all(isinstance(turn, dict) for turn in prompt))
 
 
-def _rows(path: Path, held: bool) -> Iterator[dict[str, Any]]:
+def _rows(path: Path, kind: str, held: bool) -> Iterator[dict[str, Any]]:
     """The lines; a last one that a process is just writing is left out."""
     try:
         yield from json_lines(path)
     except ConfigError as error:
-        if not (held and "cut off" in str(error)):
+        if "cut off" not in str(error):
+            raise _damaged(str(error), kind) from None
+        if not held:
             raise
+
+
+def _damaged(said: str, kind: str) -> ConfigError:
+    """With what to do about a line of samples or verdicts. Those of other kinds, and one cut off, are written anew unasked."""
+    return ConfigError(f"{said.rstrip('.')}. {BY_HAND}" if kind in ("samples", "verdicts") else said)
 
 
 def _lost(record: RunRecord, counts: Counts) -> Iterator[str]:

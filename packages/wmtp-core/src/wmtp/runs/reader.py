@@ -132,12 +132,15 @@ class Run:
 
     def check_whole(self) -> None:
         """Raise ConfigError where there are `faults`."""
-        if self.faults:
-            more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
-            raise ConfigError(
-                f"{self.faults[0].rstrip('.')}{more}: the run is not whole, or was changed since. Run the command that made it "
-                "again"
-            )
+        if not self.faults:
+            return
+        from wmtp.runs.health import FRESH
+
+        more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
+        not_whole = "the run is not whole, or was changed since"
+        if by_hand := next((fault for fault in self.faults if FRESH in fault), None):
+            raise ConfigError(f"{not_whole}{more}: {by_hand}")
+        raise ConfigError(f"{self.faults[0].rstrip('.')}{more}: {not_whole}. Run the command that made it again")
 
     @cached_property
     def missing(self) -> tuple[str, ...]:
