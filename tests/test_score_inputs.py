@@ -84,3 +84,16 @@ def test_a_metric_of_another_benchmark_is_named_with_those_that_there_are(
     assert done.returncode == 2, done.stderr
     assert "humaneval_pass@1 is not a metric of mbpp-v1, which has mbpp_exact, mbpp_pass@{k}" in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_page_names_the_file_that_was_scored(stored: Path, tmp_path: Path, wmtp: Any) -> None:
+    assert wmtp("score", str(stored), *SCORE).returncode == 0
+    (page,) = (tmp_path / "runs").glob("*/report.html")
+    assert ": samples:samples.jsonl · 20" in page.read_text(encoding="utf-8")
+
+
+def test_a_file_without_samples_is_told_with_what_is_read(stored: Path, wmtp: Any) -> None:
+    stored.write_text("")
+    done = wmtp("score", str(stored), *SCORE)
+    assert done.returncode == 2, done.stderr
+    assert "holds no samples. Read are jsonl" in done.stderr

@@ -11,7 +11,7 @@ from wmtp.errors import ConfigError
 from wmtp.runs.folder import write_atomically
 from wmtp.runs.printable import printable
 from wmtp.runs.reader import Run
-from wmtp.runs.record import command
+from wmtp.runs.record import command, model_name
 
 TOO_LONG = {
     "error": "prompt too long: not there",
@@ -61,8 +61,7 @@ def write_report(folder: Path, run: Run) -> Path:
 
 def report(record: RunRecord, details: Mapping[str, Sequence[str]] = {}) -> str:
     """The text of report.md: the record, and what each evaluator has to say (`EvaluationResult.report`)."""
-    run, model = record.run, record.provenance.model
-    name = f"{model.get('id', '')}{model.get('file', '')} {model.get('variant', '')}".strip()
+    run, name = record.run, model_name(record.provenance.model)
     lines = [
         f"# {run.name}",
         "",

@@ -20,7 +20,7 @@ from wmtp.contracts.runs import GenerationRecord, RunRecord
 from wmtp.errors import ConfigError
 from wmtp.runs.health import missing
 from wmtp.runs.reader import Run
-from wmtp.runs.record import command
+from wmtp.runs.record import command, model_name
 from wmtp.runs.tables import failed_tests
 from wmtp.statistics.intervals import mean_interval
 
@@ -126,7 +126,6 @@ def _with_problems(run: Run) -> set[str]:
 def _of_folder(run: Run, record: RunRecord, *, alone: bool, ours: bool) -> ReportRun:
     """alone: only one evaluator has problems, so they need not be told from those of another. ours: what lies there was just
     written by this process, and is not checked line by line."""
-    model = record.provenance.model
 
     def shown(evaluator: str, problem: str) -> str:
         return problem if alone else f"{evaluator} · {problem}"
@@ -140,7 +139,7 @@ def _of_folder(run: Run, record: RunRecord, *, alone: bool, ours: bool) -> Repor
             values.setdefault(metric, {}).update(numbers)
     return ReportRun(
         name=run.name,
-        model=" ".join(str(model[k]) for k in ("id", "variant") if model.get(k)),
+        model=model_name(record.provenance.model),
         finished=record.run.finished,
         metrics=record.metrics,
         generation=record.generation,

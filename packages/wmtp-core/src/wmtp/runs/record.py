@@ -76,6 +76,11 @@ def command(record: RunRecord) -> str:
     return join(["wmtp", "eval", str(folder / "config.yaml"), str(folder / "recipe.yaml"), *runs])
 
 
+def model_name(model: Mapping[str, Any]) -> str:
+    """What people call the model of a record: its id, or the file that its samples were replayed from; and the variant."""
+    return f"{model.get('id') or ''}{model.get('file') or ''} {model.get('variant') or ''}".strip()
+
+
 def schema() -> Json:
     """The JSON schema of results.json."""
     return {
