@@ -57,6 +57,24 @@ def test_the_field_that_is_wrong_is_named_with_what_was_found(
         engine(tmp_path, {"task_id": "11", "completion": "c", **change})
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'{"task_id": 11, "task_id": 12, "completion": "c"}\n', "line 1: has the key 'task_id' twice in one object"),
+        (b'{"task_id": 11, "completion": "\xe9"}\n', "line 1: not UTF-8 text: .* at byte 32. Save the file as UTF-8"),
+        (b'["\xe9"]', ": not UTF-8 text: .* at byte 3. Save the file as UTF-8"),
+        (b"task_id,completion\n11,c\n", "line 1: not valid JSON: .*Read are jsonl, .* and bigcode's generations.json"),
+        (b'[["c"]', ": not valid JSON: .*Read are jsonl, .* and bigcode's generations.json"),
+        (b"[" * 100_000, ": nested too deep"),
+    ],
+)
+def test_what_is_no_samples_file_is_told_with_what_to_do(content: bytes, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=told):
+        SamplesEngine(path)
+
+
 @pytest.mark.parametrize("index", [-1, 0.5, True, "0", float("inf")])
 def test_an_index_that_is_none_is_named(index: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="line 1: index must be a whole number from 0, not "):

@@ -17,7 +17,7 @@ from wmtp.errors import ConfigError
 from wmtp.evaluation.driver import evaluate
 from wmtp.evaluation.listeners import Progress
 from wmtp.evaluation.results import Results
-from wmtp.generation.replay import SamplesEngine
+from wmtp.generation.replay import READ, SamplesEngine
 from wmtp.plugins import Plugins, create_plugin_manager
 from wmtp.regular_files import check_regular
 
@@ -61,7 +61,7 @@ def score(
     engine = SamplesEngine(path)
     counts = engine.counts().values()
     if not counts:
-        raise ConfigError(f"{path} holds no samples")
+        raise ConfigError(f"{path} holds no samples. {READ}")
     where = Path(data).resolve() if data else ""
     content = hashlib.sha256(f"{engine.identity['sha256']} {owner.spec.id} {where}".encode()).hexdigest()[:8]
     stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in path.stem)

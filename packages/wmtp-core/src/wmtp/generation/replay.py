@@ -62,6 +62,21 @@ class ReferenceEngine:
                 yield _completion(request, request.reference)
 
 
+READ = (
+    "Read are jsonl, an object a line with task_id and completion or solution (human-eval, EvalPlus), a run's own "
+    "samples/*.jsonl, and bigcode's generations.json"
+)
+
+
+def _unread(error: ValueError) -> str:
+    """What is wrong with a text that is no JSON, and what to do."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 text: {error.reason} at byte {error.start + 1}. Save the file as UTF-8"
+    if isinstance(error, json.JSONDecodeError):
+        return f"not valid JSON: {error}. {READ}"
+    return str(error)  # a key twice, or nested too deep
+
+
 _Replayed = tuple[str, FinishReason, dict[str, Any]]
 """Text, how it ended, and what else is known of it."""
 
@@ -173,9 +188,9 @@ class SamplesEngine:
 
     def _index_lists(self) -> None:
         try:
-            lists = json_text.loads_utf8(self._file.read())
+            lists = json_text.loads_utf8(self._file.read(), unique=True)
         except ValueError as error:
-            raise ConfigError(f"{self._path}: not valid JSON: {error}") from None
+            raise ConfigError(f"{self._path}: {_unread(error)}") from None
         shaped = isinstance(lists, list) and all(
             isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists
         )
@@ -211,9 +226,9 @@ class SamplesEngine:
 
     def _row(self, line: bytes, number: int) -> Any:
         try:
-            return json_text.loads_utf8(line)
+            return json_text.loads_utf8(line, unique=True)
         except ValueError as error:
-            raise ConfigError(f"{self._path}, line {number}: not valid JSON: {error}") from None
+            raise ConfigError(f"{self._path}, line {number}: {_unread(error)}") from None
 
     def _checked(self, row: Any, number: int) -> tuple[str, int | None]:
         """The problem of a line, and the index that our own lines give it. Fields that we know nothing of are let be."""
