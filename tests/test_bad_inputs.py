@@ -98,6 +98,10 @@ CASES = {
         arguments=("--set", "model.base_id=./no-such-model"),
         says=("no-such-model", "does not exist", "model.base_id"),
     ),
+    "a model of a kind that is misspelt": Case(
+        arguments=("--set", "model.base_id=refrence:"),
+        says=("no loader knows what to do with model 'refrence:'", "did you mean 'reference:'?"),
+    ),
     "a model that is nowhere": Case(
         arguments=("--set", "model.base_id=nobody/no-such-model"),
         says=(

@@ -279,12 +279,21 @@ class ModelLoader(ReadsStorage):
         names = ", ".join(sorted(self._plugins.loaders))
         if not matching:
             raise ConfigError(
-                f"no loader knows what to do with model {self.reference!r}; installed loaders: {names}. A folder must hold "
-                f"config.json (transformers) or {self.variant or '<variant>'}/params.json (Meta's format); an adapter "
-                "adapter_config.json."
+                f"no loader knows what to do with model {self.reference!r}{self._near()}; installed loaders: {names}. A folder "
+                f"must hold config.json (transformers) or {self.variant or '<variant>'}/params.json (Meta's format); an "
+                "adapter adapter_config.json."
             )
         claims = ", ".join(f"{o.spec.name} ({o.distribution})" for o in matching)
         raise ConfigError(f"several loaders match model {self.reference!r}: {claims}; choose one with model.loader")
+
+    def _near(self) -> str:
+        """The reference that was meant, where the word in front of its colon is nearly a loader's."""
+        from difflib import get_close_matches
+
+        kind, colon, rest = self.reference.partition(":")
+        found = get_close_matches(kind, list(self._plugins.loaders), n=1) if colon else []
+        meant = [f"{name}:{rest}" for name in found if self._plugins.loaders[name].spec.matches(f"{name}:{rest}")]
+        return f" (did you mean {meant[0]!r}?)" if meant else ""
 
 
 def _reopened(
