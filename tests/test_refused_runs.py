@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 
 import wmtp
@@ -25,6 +27,23 @@ def test_a_refused_run_leaves_no_folder(
     with pytest.raises(wmtp.WmtpError):
         evaluate(*overrides)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["a new folder", "a run that is there"])
+def test_a_place_where_nobody_may_write_is_the_users_to_mend(
+    tmp_path: Path, evaluate: Evaluate, write_files: Files, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """Whoever runs the tests as root may write everywhere: the refusal is the system's own, made here."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(tmp_path))
+
+    write_files()
+    if there:
+        (tmp_path / "runs" / "run").mkdir(parents=True)
+    monkeypatch.setattr(filelock.FileLock if there else Path, "acquire" if there else "mkdir", refuse)
+    with pytest.raises(wmtp.ConfigError, match=r"run: a run cannot be made there: Read-only file system\. .*--runs$"):
+        evaluate()
 
 
 def test_a_refusal_takes_nothing_away_that_it_did_not_make(

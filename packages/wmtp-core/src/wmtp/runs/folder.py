@@ -8,6 +8,7 @@ again. A machine that loses power may lose the last seconds, which are done agai
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -78,13 +79,15 @@ def locked(folder: Path, *, fresh: bool) -> Iterator[Path]:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is in the way: a run directory cannot be made there")
     new = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    with _writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     foreign = [name for p in folder.iterdir() if _own_name(name := p.name) not in OWN_FILES]
     if foreign and not (folder / "keys.json").exists():
         raise ConfigError(f"{folder} is no run directory (it holds {foreign[0]!r}); use another run.name")
     lock = filelock.FileLock(folder / ".lock", timeout=0)
     try:
-        lock.acquire()
+        with _writable(folder):
+            lock.acquire()
     except filelock.Timeout:
         raise ConfigError(f"another process is working in {folder}; wait for it, or use another run.name") from None
     try:
@@ -99,6 +102,19 @@ def locked(folder: Path, *, fresh: bool) -> Iterator[Path]:
         raise
     finally:
         lock.release()
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """Within, a place where nobody may write is the user's to mend. Raises ConfigError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise ConfigError(
+            f"{folder}: a run cannot be made there: {error.strerror}. Name a folder that you may write in with --runs"
+        ) from None
 
 
 def _has_work(folder: Path) -> bool:
