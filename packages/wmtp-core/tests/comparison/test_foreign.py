@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 import zstandard
+from click.testing import CliRunner
 
 import wmtp
+from wmtp.cli.compare import command
 from wmtp.comparison.compare import compare
 from wmtp.comparison.foreign import read_file
 from wmtp.comparison.programs import lines as program_lines
@@ -132,6 +134,20 @@ def test_lm_evals_pairs_are_values_a_word_or_byte(tmp_path: Path) -> None:
         assert list(read_file(lm_eval(tmp_path / "c.jsonl", word_perplexity=[wrong], acc=[1])).metrics) == ["acc"]
     with pytest.raises(wmtp.ConfigError, match="of f1 it holds what a score of all problems together is made of"):
         read_file(lm_eval(tmp_path / "d.jsonl", f1=pairs))
+
+
+def test_losses_of_which_most_differ_alike_have_an_interval_that_json_can_hold(tmp_path: Path) -> None:
+    a = [2.0 + 0.1 * i for i in range(12)]
+    b = [a[0] + 0.5, a[1] - 0.5, *a[2:]]
+    paths = [str(lm_eval(tmp_path / f"samples_{n}.jsonl", loss=of)) for n, of in (("a", a), ("b", b))]
+    done = CliRunner().invoke(command, [*paths, "--json"])
+    assert done.exit_code == 0
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    (one,) = json.loads(done.stdout, parse_constant=refuse)["comparisons"]
+    assert one["low"] < 0 < one["high"]
 
 
 def test_names_that_say_no_direction_are_told_once(tmp_path: Path) -> None:

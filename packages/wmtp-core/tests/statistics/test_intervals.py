@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from wmtp.statistics.intervals import bootstrap_t, mean_interval, share_limits
+from wmtp.statistics.intervals import Interval, bootstrap_t, mean_interval, share_limits
 from wmtp.statistics.quantiles import student_quantile
 
 
@@ -50,3 +50,20 @@ def test_the_studentised_bootstrap_follows_skew() -> None:
 def test_values_that_have_no_interval_are_refused(values: list[float]) -> None:
     with pytest.raises(ValueError):
         mean_interval(values, share=True)
+
+
+@pytest.mark.parametrize(
+    "values", [[5, 5, 5, 5, 4, 6], [2] * 10 + [1, 3], [0.1] * 6 + [0.3, -0.1], [1e9 + 0.1] * 6 + [1e9, 1e9 + 0.2]]
+)
+def test_a_resample_whose_values_are_all_the_mean_leaves_limits_that_are_numbers(values: list[float]) -> None:
+    found, mean = bootstrap_t(np.array(values, dtype=np.float64)), float(np.mean(values))
+    assert math.isfinite(found.low)
+    assert math.isfinite(found.high)
+    assert found.low < mean < found.high
+    assert mean - found.low == pytest.approx(found.high - mean, rel=0.3)  # the values lie evenly about their mean
+
+
+@pytest.mark.parametrize(("low", "high"), [(math.nan, 1.0), (0.0, math.nan), (-math.inf, 0.0), (0.0, math.inf)])
+def test_an_interval_has_finite_limits(low: float, high: float) -> None:
+    with pytest.raises(ValueError, match="is none"):
+        Interval(low=low, high=high, method="bootstrap-t")

@@ -73,7 +73,7 @@ def command(
         _writable(html)
     found = compare(runs, metrics=metrics, equivalent=equivalent, despite=despite)
     if as_json:
-        echo_json(found.to_json())
+        echo_json(found.to_json(), finite=True)
     else:
         click.echo(printable("\n".join(lines(found))))
     if html is not None:

@@ -125,8 +125,8 @@ def plugins_print_aside() -> contextlib.AbstractContextManager[Any]:
     return contextlib.redirect_stdout(sys.stderr)
 
 
-def echo_json(data: object) -> None:
-    """Prints `data` on stdout as JSON, for programs."""
+def echo_json(data: object, *, finite: bool = False) -> None:
+    """Prints `data` on stdout as JSON, for programs. finite: NaN and infinity, which JSON does not have, raise ValueError."""
     import json
 
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=not finite))

@@ -9,6 +9,7 @@ Two methods, chosen by simulation (``benchmarks/intervals.py``, decision 0060):
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -23,17 +24,22 @@ Array: TypeAlias = NDArray[np.float64]
 RESAMPLES = 1999
 SEED = 20240419
 UNSEEN_SCALE = 4.0  # effective problems on a side from which on unseen ones hardly matter there
+ROUNDING = 4 * sys.float_info.epsilon  # of the largest value: spreads and differences of means up to it are none
 # Least Poisson means that 0, 1, 2, 3 events leave possible, 5 % one-sided: half a chi-square quantile with 2x degrees.
 POISSON_LEAST = ((0.0, 1.0, 2.0, 3.0), (0.0, 0.05129, 0.35536, 0.81769))
 
 
 @attrs.frozen(kw_only=True)
 class Interval:
-    """A 95 % interval. `method` names how it was made."""
+    """A 95 % interval. `method` names how it was made. Raises ValueError for a limit that is no finite number."""
 
     low: float
     high: float
     method: str
+
+    def __attrs_post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ValueError(f"an interval from {self.low} to {self.high} is none")
 
 
 def mean_interval(values: Sequence[float] | Array, *, share: bool) -> Interval:
@@ -122,11 +128,13 @@ def bootstrap_t(values: Array) -> Interval:
     """Return the studentised bootstrap interval of a mean (Efron 1979; Hall 1988), with a fixed seed.
 
     Problems are resampled; each resample's mean is divided by its own standard error, so the interval follows the skew that a
-    percentile interval misses. A resample without spread counts as one that lies beyond every other.
+    percentile interval misses. A resample without spread counts as one that lies beyond every other, or, where its mean is the
+    observed one, at it.
     """
     problems, mean = values.size, float(values.mean())
     error = math.sqrt(float(values.var(ddof=1)) / problems) if problems > 1 else 0.0
-    if error <= 1e-15 * max(1.0, abs(mean)):
+    rounding = ROUNDING * float(np.abs(values).max())
+    if error <= rounding:
         return Interval(low=mean, high=mean, method="no-spread")
     generator = np.random.default_rng(SEED)
     ratios = np.empty(RESAMPLES)
@@ -134,9 +142,10 @@ def bootstrap_t(values: Array) -> Interval:
     for start in range(0, RESAMPLES, step):
         drawn = values[generator.integers(0, problems, (min(step, RESAMPLES - start), problems))]
         difference = drawn.mean(axis=1) - mean
-        with np.errstate(divide="ignore", invalid="ignore"):
-            errors = np.sqrt(drawn.var(axis=1, ddof=1) / problems)
-            ratios[start : start + len(drawn)] = np.where(errors > 0, difference / errors, np.sign(difference) * np.inf)
+        errors = np.sqrt(drawn.var(axis=1, ddof=1) / problems)
+        # What is left of a mean or a spread by rounding is none: 0 beside 0 says nothing, and is no quotient.
+        beyond = np.where(np.abs(difference) > rounding, np.copysign(np.inf, difference), 0.0)
+        ratios[start : start + len(drawn)] = np.divide(difference, errors, out=beyond, where=errors > rounding)
     ratios.sort()
     low, high = ratios[round(0.975 * (RESAMPLES + 1)) - 1], ratios[round(0.025 * (RESAMPLES + 1)) - 1]
     limit = 10 * student_quantile(0.975, problems - 1)  # few problems: a resample without spread says nothing
