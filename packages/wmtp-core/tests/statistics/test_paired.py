@@ -101,6 +101,19 @@ def test_a_lattice_that_is_cut_short_and_draws_agree_with_the_whole_one(monkeypa
     assert abs(drawn.p_value - whole.p_value) < 5 * drawn.p_error
 
 
+@pytest.mark.parametrize(("least", "most", "k"), [(500, 1000, 10), (200, 400, 2), (900, 1000, 100)])
+def test_samples_of_many_numbers_have_a_unit_too_small_for_floats(least: int, most: int, k: int) -> None:
+    generator = np.random.default_rng(1)
+    n, p = generator.integers(least, most + 1, 164), generator.random(164)
+    a, b = generator.binomial(n, p), generator.binomial(n, 0.999 * p)
+    found = compare_passes(PassCounts(n_a=n, c_a=a, n_b=n, c_b=b), k)
+    assert found.p_error > 0
+    # The sum of so many is all but normal, and its variance under "alike" is nearly that of sampling.
+    assert found.within is not None
+    z = found.difference / math.sqrt(found.within / found.samples / 164)
+    assert found.p_value == pytest.approx(math.erfc(abs(z) / math.sqrt(2)), abs=0.05)
+
+
 def test_equal_runs_are_as_alike_as_can_be() -> None:
     found = compare_passes(counts(4, [0, 4, 2] * 20, 4, [0, 4, 2] * 20, [0, 4, 2] * 20), 1)
     assert (found.difference, found.p_value) == (0, 1)

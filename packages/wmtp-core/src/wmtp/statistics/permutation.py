@@ -113,14 +113,17 @@ def tails(groups: Mapping[Outcomes, int], observed: int) -> Tails:
     if (coins := _coins(moving, observed)) is not None:
         return binomial_tails(*coins)
     start = sum(min(values) * count for (values, _), count in moving.items())
+    # The common unit of pass@k of many numbers of samples is so small that whole numbers of it are too large for floats.
     unit = functools.reduce(math.gcd, (v - min(values) for values, _ in moving for v in values))
-    span = sum((max(values) - min(values)) * count for (values, _), count in moving.items()) // unit
-    middle, variance = _moments(moving)
-    needed = min(span + 1, SPREADS * math.sqrt(variance) / unit + 2)
-    points = 1 << max(1, math.ceil(math.log2(needed + 1)))
+    reach = sum((max(values) - min(values)) * count for (values, _), count in moving.items())
+    span = reach // unit
+    mean, variance = _moments(moving, reach)
+    needed = min(span + 1, math.ceil(Fraction(SPREADS * math.sqrt(variance)) * span) + 2)
+    points = 1 << max(1, needed.bit_length())
     if points > MOST_POINTS:
-        return _drawn(moving, observed)
-    return _convolved(moving, observed - start, unit, points, wrapped=points <= span, middle=middle - start)
+        return _drawn(moving, observed - start, reach)
+    middle = round(Fraction(mean) * span)
+    return _convolved(moving, observed - start, unit, points, wrapped=points <= span, middle=middle)
 
 
 def _coins(groups: Mapping[Outcomes, int], observed: int) -> tuple[int, int] | None:
@@ -158,12 +161,15 @@ def binomial_tails(coins: int, heads: int) -> Tails:
     return Tails(less=less, equal=equal, greater=greater, rounding=rounding)
 
 
-def _moments(groups: Mapping[Outcomes, int]) -> tuple[float, float]:
+def _moments(groups: Mapping[Outcomes, int], scale: int) -> tuple[float, float]:
+    """Mean and variance of the sum above its least value, both in units of `scale`."""
     mean = variance = 0.0
     for (values, shares), count in groups.items():
-        here = sum(v * p for v, p in zip(values, shares, strict=True))
+        least = min(values)
+        scaled = [(v - least) / scale for v in values]
+        here = sum(v * p for v, p in zip(scaled, shares, strict=True))
         mean += count * here
-        variance += count * sum(p * (v - here) ** 2 for v, p in zip(values, shares, strict=True))
+        variance += count * sum(p * (v - here) ** 2 for v, p in zip(scaled, shares, strict=True))
     return mean, variance
 
 
@@ -178,7 +184,7 @@ def _transform(outcomes: Outcomes, unit: int, points: int) -> NDArray[np.complex
 
 
 def _convolved(
-    groups: Mapping[Outcomes, int], observed: int, unit: int, points: int, *, wrapped: bool, middle: float
+    groups: Mapping[Outcomes, int], observed: int, unit: int, points: int, *, wrapped: bool, middle: int
 ) -> Tails:
     """The sum's distribution on a circle of `points`; where it is `wrapped`, cut open opposite its middle."""
     product = np.ones(points // 2 + 1, dtype=np.complex128)
@@ -188,7 +194,7 @@ def _convolved(
     density /= density.sum()
     rounding = ROUNDING * (points + sum(groups.values()))
     place = observed // unit
-    first = round(middle / unit) - points // 2 if wrapped else 0
+    first = middle - points // 2 if wrapped else 0
     if wrapped:
         density = np.roll(density, -(first % points))
     place -= first
@@ -200,16 +206,18 @@ def _convolved(
     return Tails(less=less, equal=equal, greater=greater, rounding=rounding)
 
 
-def _drawn(groups: Mapping[Outcomes, int], observed: int) -> Tails:
+def _drawn(groups: Mapping[Outcomes, int], observed: int, scale: int) -> Tails:
+    """Draw sums in units of `scale`, which is how far the sum reaches. observed: above the least sum."""
     generator = np.random.default_rng(SEED)
     sums = np.zeros(DRAWS)
     for (values, shares), count in groups.items():
-        steps, numbers = np.cumsum(shares)[:-1].astype(np.float32), np.asarray(values, dtype=np.float64)
+        least = min(values)
+        steps, numbers = np.cumsum(shares)[:-1].astype(np.float32), np.array([(v - least) / scale for v in values])
         block = max(1, 4_000_000 // count)
         for start in range(0, DRAWS, block):
             uniform = generator.random((min(block, DRAWS - start), count), dtype=np.float32)
             sums[start : start + len(uniform)] += numbers[np.searchsorted(steps, uniform, side="right")].sum(axis=1)
-    return _counted(sums, float(observed), max(0.5, 1e-12 * float(np.abs(sums).max())))
+    return _counted(sums, observed / scale, max(1 / (2 * scale), 1e-12 * float(np.abs(sums).max())))
 
 
 def _counted(sums: Floats, observed: float, tolerance: float) -> Tails:
