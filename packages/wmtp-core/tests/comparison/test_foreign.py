@@ -181,6 +181,18 @@ def test_a_partial_grade_makes_no_log_of_inspects_incomparable(tmp_path: Path, p
     assert [of.metric for of in compare([a, c, b]).comparisons] == ["verify", "verify"]
 
 
+def test_scores_that_inspect_writes_as_words_or_digits_are_read_as_it_reads_them(tmp_path: Path) -> None:
+    a = inspect_json(tmp_path / "a.json", ["no", "No", "FALSE", "0", "0.0", "I"] * 5)
+    b = inspect_json(tmp_path / "b.json", ["yes", "YES", "True", "1", "1.0", "C"] * 5)
+    (one,) = compare([a, b]).comparisons
+    assert (one.metric, one.verdict, one.found.problems) == ("verify_pass@1", "better", 30)
+    assert (one.found.a, one.found.b) == (0, 1)
+    found = read_file(inspect_json(tmp_path / "c.json", ["0.25", "7", "y", "c", "", "nan", "inf", "-infinity"]))
+    assert found.values["verify"] == {"s0": 0.25, "s1": 7.0}
+    with pytest.raises(wmtp.ConfigError, match="too large"):
+        read_file(inspect_json(tmp_path / "d.json", ["1e200"]))
+
+
 def test_a_scorer_of_errors_that_are_none_or_one_counts_no_passes(tmp_path: Path) -> None:
     a, b = (inspect_json(tmp_path / f"{v}.json", [v] * 30, "wer") for v in (0, 1))
     assert compare([a, b]).comparisons[0].verdict == "worse"

@@ -18,6 +18,7 @@ from wmtp.comparison.records import MOST_SCORE, UNJUDGED, Judged, RunData
 from wmtp.errors import ConfigError
 
 LETTERS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}  # correct, incorrect, partial, no answer
+WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}  # in any case, as inspect's value_to_float has it
 LIMITS = ("max_tokens", "stop_seqs", "reasoning_tokens")  # of model_generate_config; more are in config, named …_limit
 
 
@@ -236,11 +237,23 @@ def _scores(path: Path, scores: Any) -> Iterator[tuple[str, float]]:
         several = value.items() if isinstance(value, dict) else ()
         for name, one in ((scorer, value), *((f"{scorer}.{key}", inner) for key, inner in several)):
             if isinstance(one, str):
-                one = LETTERS.get(one)
+                one = _number(one)
             if isinstance(one, int | float) and one == one:  # NaN is inspect's mark of a sample that was not scored
                 if not -MOST_SCORE <= one <= MOST_SCORE:
                     raise ConfigError(f"{path}: a score of {name} is too large for a score")
                 yield name, float(one)
+
+
+def _number(text: str) -> float | None:
+    """What inspect takes a score's text for: a grade, yes or no, or a number that is written out; else ``None``."""
+    known = LETTERS.get(text, WORDS.get(text.lower()))
+    if known is not None:
+        return known
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _asked(value: Any) -> Any:
