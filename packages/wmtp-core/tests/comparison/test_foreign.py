@@ -193,6 +193,31 @@ def test_scores_that_inspect_writes_as_words_or_digits_are_read_as_it_reads_them
         read_file(inspect_json(tmp_path / "d.json", ["1e200"]))
 
 
+def test_means_of_one_score_are_that_score_whatever_the_epochs(tmp_path: Path) -> None:
+    def log(name: str, epochs: int) -> Path:
+        samples = [
+            {"id": f"s{i}", "epoch": e, "scores": {"f1": {"value": value}}, "output": {}}
+            for i, value in enumerate([0.1, 0.5] * 6)
+            for e in range(1, epochs + 1)
+        ]
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps({"status": "success", "plan": {}, "eval": {"task": "t"}, "samples": samples}))
+        return path
+
+    (one,) = compare([log("a", 3), log("b", 1)]).comparisons
+    assert (one.verdict, one.found.difference, one.found.discordant, one.found.p_value) == ("undecided", 0, 0, 1)
+    assert not one.gained
+    assert not one.lost
+
+
+@pytest.mark.parametrize("count", [3, 5, 7, 8, 9, 12])
+def test_checkpoints_that_are_alike_have_no_trend(tmp_path: Path, count: int) -> None:
+    scores, losses = [0.3, 0.1, 1 / 3, 0.7] * 6, [2.3, 0.1, 1e6 / 3] * 8
+    paths = [lm_eval(tmp_path / f"samples_{n}.jsonl", f1=scores, loss=losses) for n in range(count)]
+    for trend in compare(paths).trends:
+        assert (trend.slope, trend.p_value) == (0, 1), trend
+
+
 def test_a_scorer_of_errors_that_are_none_or_one_counts_no_passes(tmp_path: Path) -> None:
     a, b = (inspect_json(tmp_path / f"{v}.json", [v] * 30, "wer") for v in (0, 1))
     assert compare([a, b]).comparisons[0].verdict == "worse"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from wmtp.statistics.best_case import BestCase
+from wmtp.statistics.intervals import share_limits
 from wmtp.statistics.multiplicity import holm
 from wmtp.statistics.paired import (
     DETECTABLE,
@@ -220,6 +221,29 @@ def test_differences_below_rounding_are_compared_too() -> None:
     for size in (1e-13, 1e-38, 1e-300):
         assert compare_values([0.5, 0.0, 0.0], [0.5, size, size], share=False).p_value == pytest.approx(0.25)
         assert compare_values([0.0] * 40, [size] * 40, share=True).p_value < 0.001
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=30), st.integers(2, 9), st.booleans())
+def test_what_rounding_makes_of_equal_values_is_no_difference(numbers: list[int], epochs: int, share: bool) -> None:
+    a = [number / 50 for number in numbers]
+    b = [sum([value] * epochs) / epochs for value in a]
+    found = compare_values(a, b, share=share)
+    assert (found.difference, found.discordant, found.rose, found.p_value) == (0, 0, 0, 1)
+    assert (found.low, found.high, found.method) == (
+        (again := compare_values(a, a, share=share)).low,
+        again.high,
+        again.method,
+    )
+
+
+@pytest.mark.parametrize("gain", [0.1, 0.5, 0.3])
+def test_equal_gains_have_no_spread_that_rounding_makes(gain: float) -> None:
+    a = np.arange(24) / 48
+    assert compare_values(2500 + a, 2500 + a + gain, share=False).method == "no-spread"
+    low, high = difference_limits(np.full((1, 24), gain))
+    exact = share_limits(np.array(gain), np.array(0.0), 24)  # losses: none of 24; Student's interval has no width
+    assert float(low[0]) < float(exact[0]) < gain < float(high[0])
+    assert float(high[0]) == pytest.approx(gain + math.hypot(float(exact[1]) - gain, 0.0), abs=1e-9)
 
 
 def test_what_was_drawn_for_one_problem_is_every_way_to_deal() -> None:

@@ -21,6 +21,7 @@ from wmtp.comparison.metrics import choose, k_of, sampled
 from wmtp.comparison.notes import notes
 from wmtp.comparison.records import Comparison, MetricComparison, RunData, Trend
 from wmtp.errors import ConfigError
+from wmtp.statistics import rounding
 from wmtp.statistics.intervals import Array, mean_interval
 from wmtp.statistics.margin import check_margin
 from wmtp.statistics.multiplicity import holm
@@ -38,6 +39,7 @@ from wmtp.statistics.permutation import sign_flips
 from wmtp.statistics.planning import needed
 
 LEVEL = 0.05
+HALF = 0.5 * (1 - rounding.ROUNDING)  # a mean of one half may be a little less in floats
 NO_TREND = "no trend of {}: no problem is in all of these runs"
 
 
@@ -174,7 +176,7 @@ def _one(metric: str, a: RunData, b: RunData) -> Difference:
         raise ConfigError(f"{a.name} and {b.name} share no problem in {metric}")
     left, right = ([run.values[metric][p] for p in shared] for run in (a, b))
     # A ratio's linear parts are no shares; where no problem differs, they are all that bounds the interval.
-    bounded = metric not in a.drafts or left == right
+    bounded = metric not in a.drafts or not rounding.differences(left, right).any()
     share = bounded and not a.units.get(metric) and all(0 <= v <= 1 for v in (*left, *right))
     return compare_values(left, right, share=share)
 
@@ -231,8 +233,8 @@ def _flips(metric: str, a: RunData, b: RunData) -> tuple[tuple[str, ...], tuple[
     """
     one, other = _by_problem(metric, (a, b))
     names = sorted(one, key=_natural)
-    gained = tuple(p for p in names if one[p] < 0.5 <= other[p])
-    return gained, tuple(p for p in names if other[p] < 0.5 <= one[p])
+    gained = tuple(p for p in names if one[p] < HALF <= other[p])
+    return gained, tuple(p for p in names if other[p] < HALF <= one[p])
 
 
 def _natural(name: str) -> tuple[list[str | tuple[int, str]], str]:
@@ -266,7 +268,7 @@ def _trend(metric: str, runs: Sequence[RunData]) -> Trend | None:
     if not len(rows):
         return None
     steps: Array = np.arange(len(runs), dtype=np.float64) - (len(runs) - 1) / 2
-    slopes = rows @ steps / float(steps @ steps)
+    slopes = rounding.slopes(rows, steps)
     share = not runs[0].units.get(metric) and bool(((rows >= 0) & (rows <= 1)).all())
     if share:
         outcomes = only_coins(rows) or all(sampled(run, metric) for run in runs)

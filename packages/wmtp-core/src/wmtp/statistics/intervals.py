@@ -9,7 +9,6 @@ Two methods, chosen by simulation (``benchmarks/intervals.py``, decision 0060):
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -18,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wmtp.statistics.quantiles import Z95, student_quantile
+from wmtp.statistics.rounding import ROUNDING
 
 Array: TypeAlias = NDArray[np.float64]
 
 RESAMPLES = 1999
 SEED = 20240419
 UNSEEN_SCALE = 4.0  # effective problems on a side from which on unseen ones hardly matter there
-ROUNDING = 4 * sys.float_info.epsilon  # of the largest value: spreads and differences of means up to it are none
 # Least Poisson means that 0, 1, 2, 3 events leave possible, 5 % one-sided: half a chi-square quantile with 2x degrees.
 POISSON_LEAST = ((0.0, 1.0, 2.0, 3.0), (0.0, 0.05129, 0.35536, 0.81769))
 

@@ -18,6 +18,7 @@ from wmtp.statistics.best_case import FEWEST, POWER, BestCase, rate_for
 from wmtp.statistics.intervals import Array, Interval, bootstrap_t, share_limits
 from wmtp.statistics.permutation import Outcomes, Tails, moved_between_runs, sign_flips, swapped_by_index, tails
 from wmtp.statistics.quantiles import Z95, normal_quantile, student_quantile
+from wmtp.statistics.rounding import differences, spreads
 
 Ints = NDArray[np.int64]
 SCORE_WEIGHT = 0.6  # of the score interval beside Student's; chosen by simulation (decision 0061)
@@ -131,14 +132,14 @@ def compare_values(a: Sequence[float], b: Sequence[float], *, share: bool) -> Di
     The p-value exchanges the two runs' values of a problem. share: values can only lie between 0 and 1.
     """
     left, right = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    null = sign_flips(right - left)
+    null = sign_flips(differences(left, right))
     best = _best_of_values(left, right, share=share)
     return _difference(left, right, null, "sign-flips", share=share, within=None, samples=1.0, best=best, coupling=None)
 
 
 def _best_of_values(a: Array, b: Array, *, share: bool) -> BestCase:
     """What sign flips can find at best. Where hardly a problem differs, more must, by as much as was seen at most."""
-    d = np.abs(b - a)
+    d = np.abs(differences(a, b))
     rounding = float(np.finfo(np.float64).eps * max(np.abs(a).max(), np.abs(b).max()))
     if share and only_coins(a, b):
         return BestCase(size=1.0)
@@ -151,9 +152,9 @@ def _difference(
     a: Array, b: Array, null: Tails, kind: str, *, share: bool, within: float | None, samples: float, best: BestCase,
     coupling: Coupling | None,
 ) -> Difference:  # fmt: skip
-    d = b - a
+    d = differences(a, b)
     problems, middle = len(d), float(d.mean())
-    limits = _interval(a, b, share=share, outcomes=kind != "sign-flips")
+    limits = _interval(a, b, d, share=share, outcomes=kind != "sign-flips")
     low, high = limits.low, limits.high
     variance = float(d.var(ddof=1)) if problems > 1 else 0.0
     # Few problems that differ tell little of the variance: what could be found is judged no better than the interval is wide.
@@ -190,12 +191,12 @@ def _difference(
     )
 
 
-def _interval(a: Array, b: Array, *, share: bool, outcomes: bool) -> Interval:
+def _interval(a: Array, b: Array, d: Array, *, share: bool, outcomes: bool) -> Interval:
     """The difference's interval for new problems. outcomes: the values are pass@k of samples that are there."""
     if not share:
-        return bootstrap_t(b - a)
+        return bootstrap_t(d)
     limits, method = (difference_limits, SHARE_METHOD) if outcomes or only_coins(a, b) else (score_limits, SCORE_METHOD)
-    low, high = limits((b - a)[None, :])
+    low, high = limits(d[None, :])
     return Interval(low=float(low[0]), high=float(high[0]), method=method)
 
 
@@ -225,7 +226,7 @@ def difference_limits(d: Array) -> tuple[Array, Array]:
     if problems == 1:
         return low, high
     half = student_quantile(0.975, problems - 1) * d.std(1, ddof=1) / math.sqrt(problems)
-    weight = np.where(half > 0, SCORE_WEIGHT, 1.0)
+    weight = np.where(spreads(d, 1.0), SCORE_WEIGHT, 1.0)
     return (
         np.maximum(weight * low + (1 - weight) * (middle - half), -1),
         np.minimum(weight * high + (1 - weight) * (middle + half), 1),
