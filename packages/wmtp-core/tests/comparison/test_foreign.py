@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import zstandard
 from click.testing import CliRunner
@@ -20,6 +21,7 @@ from wmtp.cli.compare import command
 from wmtp.comparison.compare import compare
 from wmtp.comparison.foreign import read_file
 from wmtp.comparison.programs import lines as program_lines
+from wmtp.comparison.table import lines
 from wmtp.reports.html import write_report
 
 
@@ -148,6 +150,44 @@ def test_losses_of_which_most_differ_alike_have_an_interval_that_json_can_hold(t
 
     (one,) = json.loads(done.stdout, parse_constant=refuse)["comparisons"]
     assert one["low"] < 0 < one["high"]
+
+
+@pytest.mark.parametrize("problems", [1, 2, 4, 24])
+def test_losses_that_differ_alike_are_not_called_equivalent(tmp_path: Path, problems: int) -> None:
+    def pair(gain: float, base: float) -> list[Path]:
+        return [
+            lm_eval(tmp_path / f"samples_{n}.jsonl", loss=[base + i + n * gain for i in range(problems)])
+            for n in (0, 1)
+        ]
+
+    for base in (2.5, 2500.1):  # 2500.2 − 2500.1 and 2501.2 − 2501.1 differ by rounding
+        (one,) = compare(pair(0.001, base), equivalent=0.01).comparisons
+        assert one.verdict == ("worse" if problems == 24 else "undecided")
+    (one,) = compare(pair(0, 2.5), equivalent=0.01).comparisons
+    assert one.verdict == ("equivalent" if problems == 24 else "undecided")
+
+
+def test_one_problem_of_no_share_has_no_interval(tmp_path: Path) -> None:
+    paths = [lm_eval(tmp_path / f"samples_{n}.jsonl", loss=[2.5 + n / 1000]) for n in range(3)]
+    found = compare(paths, equivalent=0.01)
+    told = found.to_json()
+    jsonschema.validate(
+        told, json.loads((Path(wmtp.__file__).parent / "comparison/comparison.schema.json").read_text())
+    )
+    assert [(one["low"], one["high"], one["these_problems"]) for one in told["comparisons"]] == [
+        (None, None, {"low": None, "high": None})
+    ] * 2
+    assert (told["trends"][0]["low"], told["trends"][0]["high"]) == (None, None)
+    text = "\n".join(lines(found))
+    assert text.count("no interval  (one problem does not tell how far others may lie)") == 2
+    assert "a run (no interval), p" in text
+    page = write_report(paths, tmp_path / "page.html", found=found).read_text()
+    assert "no interval" in page
+
+
+def test_scores_of_one_problem_are_not_called_equivalent(tmp_path: Path) -> None:
+    paths = [lm_eval(tmp_path / f"samples_{n}.jsonl", f1=[0.5 + n / 1000]) for n in range(2)]
+    assert compare(paths, equivalent=0.01).comparisons[0].verdict == "undecided"
 
 
 def test_names_that_say_no_direction_are_told_once(tmp_path: Path) -> None:

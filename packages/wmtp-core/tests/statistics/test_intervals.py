@@ -42,6 +42,7 @@ def test_the_interval_covers_where_the_bootstrap_did_not(
 def test_the_studentised_bootstrap_follows_skew() -> None:
     values = np.random.default_rng(1).lognormal(0, 0.8, 60)
     found = bootstrap_t(values)
+    assert found is not None
     assert found.high - values.mean() > 1.1 * (values.mean() - found.low)
     assert found == bootstrap_t(values)
 
@@ -57,6 +58,7 @@ def test_values_that_have_no_interval_are_refused(values: list[float]) -> None:
 )
 def test_a_resample_whose_values_are_all_the_mean_leaves_limits_that_are_numbers(values: list[float]) -> None:
     found, mean = bootstrap_t(np.array(values, dtype=np.float64)), float(np.mean(values))
+    assert found is not None
     assert math.isfinite(found.low)
     assert math.isfinite(found.high)
     assert found.low < mean < found.high

@@ -217,9 +217,9 @@ def judge(found: Difference, p_holm: float, equivalent: float | None, *, lower: 
     """``better``, ``worse``, ``equivalent`` or ``undecided``, of run b.
 
     Equivalent where the whole 95 % interval lies within the difference that does not matter (two one-sided tests at 2.5 %;
-    Schuirmann 1987), also where that small difference is certain.
+    Schuirmann 1987), also where that small difference is certain; never where that interval knows of no spread.
     """
-    if equivalent is not None and -equivalent < found.low and found.high < equivalent:
+    if equivalent is not None and found.lies_within(equivalent):
         return "equivalent"
     if p_holm > LEVEL or found.difference == 0:
         return "undecided"
@@ -270,12 +270,14 @@ def _trend(metric: str, runs: Sequence[RunData]) -> Trend | None:
     steps: Array = np.arange(len(runs), dtype=np.float64) - (len(runs) - 1) / 2
     slopes = rounding.slopes(rows, steps)
     share = not runs[0].units.get(metric) and bool(((rows >= 0) & (rows <= 1)).all())
+    low: float | None
+    high: float | None
     if share:
         outcomes = only_coins(rows) or all(sampled(run, metric) for run in runs)
         low, high = _slope_limits(slopes, steps, difference_limits if outcomes else score_limits)
     else:
         interval = mean_interval(slopes, share=False)
-        low, high = interval.low, interval.high
+        low, high = (interval.low, interval.high) if interval else (None, None)
     return Trend(
         metric=metric, runs=tuple(r.name for r in runs), values=tuple(float(v) for v in rows.mean(0)),
         slope=float(slopes.mean()), low=low, high=high, p_value=sign_flips(slopes).p_value,

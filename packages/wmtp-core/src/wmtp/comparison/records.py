@@ -98,7 +98,8 @@ class MetricComparison:
     @property
     def only_these(self) -> bool:
         """Whether the verdict is of these problems alone: the p-value is small, and the interval for new ones holds zero."""
-        return self.verdict in {"better", "worse"} and self.found.low <= 0 <= self.found.high
+        low, high = self.found.low, self.found.high
+        return self.verdict in {"better", "worse"} and (low is None or high is None or low <= 0 <= high)
 
     def _detectable(self) -> float | None:
         """Of shares 1 or more, and of other values ``None``, where such comparisons find no difference."""
@@ -124,14 +125,14 @@ class MetricComparison:
 
 @attrs.frozen(kw_only=True)
 class Trend:
-    """A metric's slope over three or more runs in their order, a step being one run."""
+    """A metric's slope over three or more runs in their order, a step being one run. One problem may leave no interval."""
 
     metric: str
     runs: tuple[str, ...]
     values: tuple[float, ...]
     slope: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p_value: float
 
 

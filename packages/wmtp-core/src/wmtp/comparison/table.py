@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from wmtp.comparison.records import Comparison, MetricComparison
@@ -32,7 +32,7 @@ def _lines(found: Comparison) -> Iterator[str]:
         yield ""
         yield (
             f"{trend.metric} over {len(trend.runs)} runs: {values}; {said(trend.slope)} a run "
-            f"({said(trend.low)} to {said(trend.high)}), p {_equals(trend.p_value)}"
+            f"({span(trend.low, trend.high, said, ' to ')}), p {_equals(trend.p_value)}"
         )
     if len(found.comparisons) > SUMMARY_FROM:
         yield ""
@@ -66,6 +66,11 @@ def signed(value: float, unit: str, *, share: bool = True) -> str:
     return f"{100 * value:+.1f} points" if share and not unit else f"{value:+.3f} {unit}".rstrip()
 
 
+def span(low: float | None, high: float | None, said: Callable[[float], str], between: str) -> str:
+    """An interval, if there is one."""
+    return "no interval" if low is None or high is None else f"{said(low)}{between}{said(high)}"
+
+
 def p_value(value: float) -> str:
     return f"{value:.4f}" if value >= 0.0001 else "< 0.0001"
 
@@ -85,9 +90,11 @@ def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
     if one.only_these:
         yield f"  {one.verdict} of these problems; of new ones the interval holds zero"
     yield f"  {say(found.a)} → {say(found.b)}, difference {sign(found.difference)}"
-    yield f"  new problems like these    {sign(found.low)} to {sign(found.high)}  (95 %)"
+    new = span(found.low, found.high, sign, " to ")
+    why = "95 %" if found.low is not None else "one problem does not tell how far others may lie"
+    yield f"  new problems like these    {new}  ({why})"
     if found.within is not None:
-        yield f"  these problems, new samples {sign(found.these_low)} to {sign(found.these_high)}  (95 %)"
+        yield f"  these problems, new samples {span(found.these_low, found.these_high, sign, ' to ')}  (95 %)"
     error = f" ± {found.p_error:.4f}" if found.p_error >= 0.00005 else ""
     yield f"  p {_equals(found.p_value)}{error} ({found.test}); Holm {p_value(one.p_holm)}"
     yield from _flips(one)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from wmtp.statistics.intervals import Interval
 
 
-def interval(values: Sequence[float], unit: str = "") -> Interval:
-    """Return the 95 % interval of the mean over new problems like these, and the method it was made by.
+def interval(values: Sequence[float], unit: str = "") -> Interval | None:
+    """Return the 95 % interval of the mean over new problems like these, and the method it was made by, if there is one.
 
     Values without a unit that lie between 0 and 1 are shares; all others are not (`wmtp.statistics.intervals`).
     """
@@ -29,10 +29,10 @@ def summarise(values: Sequence[float] | None, problems: int, samples: int, unit:
     found = interval(values, unit)
     return MetricValue(
         value=fmean(values),
-        low=found.low,
-        high=found.high,
+        low=found.low if found else None,
+        high=found.high if found else None,
         problems=problems,
         samples=samples,
         unit=unit,
-        method=found.method,
+        method=found.method if found else "",
     )

@@ -280,6 +280,8 @@ def _metric(run: RunData, metric: str, values: Mapping[str, float]) -> MetricVal
     passed = run.judged[run.owners[metric]].passed
     found = mean_interval(numbers, share=all(0 <= v <= 1 for v in numbers))
     return MetricValue(
-        value=sum(numbers) / len(numbers), low=found.low, high=found.high, problems=len(numbers),
-        samples=sum(map(len, passed.values())) or len(numbers), unit=run.units.get(metric, ""), method=found.method,
+        value=sum(numbers) / len(numbers), low=found.low if found else None,
+        high=found.high if found else None, problems=len(numbers),
+        samples=sum(map(len, passed.values())) or len(numbers), unit=run.units.get(metric, ""),
+        method=found.method if found else "",
     )  # fmt: skip

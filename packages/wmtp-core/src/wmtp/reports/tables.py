@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
 from markupsafe import Markup
 
 from wmtp.comparison.records import Comparison, MetricComparison
-from wmtp.comparison.table import amount, p_value, signed
+from wmtp.comparison.table import amount, p_value, signed, span
 from wmtp.contracts.runs import GenerationRecord, SpeculationRecord
 from wmtp.reports.charts import bars, columns, intervals, short_names
 from wmtp.reports.rundata import ReportRun
@@ -66,8 +67,8 @@ def comparison_rows(found: Comparison | None, numbers: Mapping[str, int]) -> lis
         {
             "metric": c.metric, "run": c.b, "verdict": c.verdict, "only_these": c.only_these,
             "difference": _signed(c, c.found.difference),
-            "span": f"{_signed(c, c.found.low)} – {_signed(c, c.found.high)}",
-            "these": "—" if c.found.within is None else f"{_signed(c, c.found.these_low)} – {_signed(c, c.found.these_high)}",
+            "span": _span(c, c.found.low, c.found.high),
+            "these": "—" if c.found.within is None else _span(c, c.found.these_low, c.found.these_high),
             "p": p_value(c.found.p_value), "holm": p_value(c.p_holm),
             "flips": _flips(c, found.runs[0].owners.get(c.metric, "") if found else "", numbers),
         }
@@ -90,12 +91,16 @@ def _signed(one: MetricComparison, value: float) -> str:
     return signed(value, one.unit, share=one.share)
 
 
+def _span(one: MetricComparison, low: float | None, high: float | None) -> str:
+    return span(low, high, partial(signed, unit=one.unit, share=one.share), " – ")
+
+
 def comparison_chart(found: Comparison | None) -> Markup:
     short = _short([run.name for run in found.runs] if found else [])
     rows = [
         (f"{c.metric} · {short[c.b]}", c.found.difference, c.found.low, c.found.high)
         for c in (found.comparisons if found else ())
-        if c.share
+        if c.share and c.found.low is not None and c.found.high is not None
     ]
     return intervals(rows, title="Differences with their 95 % intervals", zero=True)
 
@@ -111,7 +116,7 @@ def trend_rows(found: Comparison | None, metrics: Sequence[Row]) -> list[Row]:
         points = [(short[run], of[run]["raw"], of[run]["low"], of[run]["high"]) for run in trend.runs if run in of]
         rows.append({
             "metric": trend.metric, "slope": _signed(one, trend.slope), "p": p_value(trend.p_value),
-            "span": f"{_signed(one, trend.low)} – {_signed(one, trend.high)}",
+            "span": _span(one, trend.low, trend.high),
             "values": [amount(v, one.unit, share=one.share) for v in trend.values],
             "svg": columns(points, title=f"{trend.metric} over {len(points)} runs") if len(points) > 2 else "",
         })  # fmt: skip

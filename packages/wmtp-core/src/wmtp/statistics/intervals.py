@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 import attrs
 import numpy as np
@@ -41,8 +41,18 @@ class Interval:
             raise ValueError(f"an interval from {self.low} to {self.high} is none")
 
 
-def mean_interval(values: Sequence[float] | Array, *, share: bool) -> Interval:
-    """Return the 95 % interval of the mean over new problems like these.
+@overload
+def mean_interval(values: Sequence[float] | Array, *, share: Literal[True]) -> Interval: ...
+
+
+@overload
+def mean_interval(values: Sequence[float] | Array, *, share: bool) -> Interval | None: ...
+
+
+def mean_interval(values: Sequence[float] | Array, *, share: bool) -> Interval | None:
+    """Return the 95 % interval of the mean over new problems like these; ``None`` where one value shows no spread.
+
+    A single share has one all the same: it lies between 0 and 1.
 
     Args:
         values: One finite value a problem; at least one.
@@ -123,15 +133,18 @@ def _least(mean: Array, variance: Array, problems: int) -> Array:
     return np.where(seen <= 3, np.interp(seen, *POISSON_LEAST) / count, np.inf)
 
 
-def bootstrap_t(values: Array) -> Interval:
+def bootstrap_t(values: Array) -> Interval | None:
     """Return the studentised bootstrap interval of a mean (Efron 1979; Hall 1988), with a fixed seed.
 
     Problems are resampled; each resample's mean is divided by its own standard error, so the interval follows the skew that a
     percentile interval misses. A resample without spread counts as one that lies beyond every other, or, where its mean is the
-    observed one, at it.
+    observed one, at it. ``None`` of one problem: it shows no spread. Of several that are equal the interval has no width, and
+    its method says so.
     """
     problems, mean = values.size, float(values.mean())
-    error = math.sqrt(float(values.var(ddof=1)) / problems) if problems > 1 else 0.0
+    if problems == 1:
+        return None
+    error = math.sqrt(float(values.var(ddof=1)) / problems)
     rounding = ROUNDING * float(np.abs(values).max())
     if error <= rounding:
         return Interval(low=mean, high=mean, method="no-spread")

@@ -23,6 +23,7 @@ from wmtp.statistics.rounding import differences, spreads
 Ints = NDArray[np.int64]
 SCORE_WEIGHT = 0.6  # of the score interval beside Student's; chosen by simulation (decision 0061)
 SHARE_METHOD = "newcombe-student"
+NO_INTERVAL = "one-problem"
 SCORE_METHOD = "newcombe-student-scaled"
 REACH = 2.0  # how far beyond the largest difference seen one that was not seen may lie; decision 0163
 MANY_CARRIERS = 40.0  # problems that carry the differences, from which on Student's limits need no help; decision 0163
@@ -64,7 +65,8 @@ class Difference:
 
     Attributes:
         a, b, difference: Means over problems, and b − a.
-        low, high: 95 % interval for new problems like these. method: how it was made.
+        low, high: 95 % interval for new problems like these; ``None`` where one problem shows no spread. method: how it was
+            made.
         share: Whether the values are shares, between 0 and 1.
         these_low, these_high: 95 % interval for these problems with new samples; the same one where sampling cannot be told
             from problems: one sample a problem, or no problem with both outcomes.
@@ -73,6 +75,7 @@ class Difference:
         standard_error: Of the difference, for new problems. within, between: its variance for one problem and one sample of
             each run, and what no number of samples removes; ``None`` where they cannot be told apart.
         best: What the test can find at best.
+        spread: Whether some problems differ more than others.
         problems, discordant, rose: Problems, those with a difference, and those where b's value is the larger one.
         coupling: Where the runs shared their noise.
     """
@@ -80,12 +83,12 @@ class Difference:
     a: float
     b: float
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     method: str
     share: bool
-    these_low: float
-    these_high: float
+    these_low: float | None
+    these_high: float | None
     p_value: float
     p_error: float
     test: str
@@ -94,6 +97,7 @@ class Difference:
     between: float | None
     samples: float
     best: BestCase
+    spread: bool
     problems: int
     discordant: int
     rose: int
@@ -106,6 +110,17 @@ class Difference:
         Of shares, none is found from 1 on.
         """
         return max(DETECTABLE * self.standard_error, self.best.least(self.problems, self.samples))
+
+    def lies_within(self, margin: float) -> bool:
+        """Whether the interval for new problems lies within ± margin, and tells how far they can lie.
+
+        One made from the differences seen tells nothing where these show no spread: unless none differs, of enough problems.
+        That of outcomes is no narrower than coins'.
+        """
+        if self.low is None or self.high is None or not -margin < self.low <= self.high < margin:
+            return False
+        known = self.discordant == 0 or self.method == SHARE_METHOD
+        return self.spread or (known and self.smallest_detectable < (1 if self.share else math.inf))
 
 
 def compare_passes(counts: PassCounts, k: int) -> Difference:
@@ -155,12 +170,13 @@ def _difference(
     d = differences(a, b)
     problems, middle = len(d), float(d.mean())
     limits = _interval(a, b, d, share=share, outcomes=kind != "sign-flips")
-    low, high = limits.low, limits.high
+    low, high = (limits.low, limits.high) if limits else (None, None)
     variance = float(d.var(ddof=1)) if problems > 1 else 0.0
     # Few problems that differ tell little of the variance: what could be found is judged no better than the interval is wide.
-    error = max(math.sqrt(variance / problems), (high - low) / (2 * Z95))
+    width = 0.0 if low is None or high is None else high - low
+    error = max(math.sqrt(variance / problems), width / (2 * Z95))
     these_low, these_high = low, high
-    if within is not None and variance > 0:
+    if within is not None and variance > 0 and low is not None and high is not None:
         # The sum of many samples is all but normal, whichever way the problems lean; the limits for new problems are not.
         half = min(
             student_quantile(0.975, problems - 1) * math.sqrt(within / problems), max(middle - low, high - middle)
@@ -172,10 +188,10 @@ def _difference(
         difference=middle,
         low=low,
         high=high,
-        method=limits.method,
+        method=limits.method if limits else NO_INTERVAL,
         share=share,
-        these_low=max(-1.0, these_low) if share else these_low,
-        these_high=min(1.0, these_high) if share else these_high,
+        these_low=max(-1.0, these_low) if share and these_low is not None else these_low,
+        these_high=min(1.0, these_high) if share and these_high is not None else these_high,
         p_value=null.p_value,
         p_error=null.error,
         test=f"{kind}, {'exact' if not null.draws else f'{null.draws} draws'}, mid-p",
@@ -184,6 +200,7 @@ def _difference(
         between=None if within is None or variance == 0 else max(0.0, problems * error**2 - within),
         samples=samples,
         best=best,
+        spread=bool(np.ptp(d) > 0),
         problems=problems,
         discordant=int((d != 0).sum()),
         rose=int((d > 0).sum()),
@@ -191,7 +208,7 @@ def _difference(
     )
 
 
-def _interval(a: Array, b: Array, d: Array, *, share: bool, outcomes: bool) -> Interval:
+def _interval(a: Array, b: Array, d: Array, *, share: bool, outcomes: bool) -> Interval | None:
     """The difference's interval for new problems. outcomes: the values are pass@k of samples that are there."""
     if not share:
         return bootstrap_t(d)
