@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import struct
 import zipfile
 import zlib
@@ -256,6 +257,35 @@ def test_checkpoints_that_are_alike_have_no_trend(tmp_path: Path, count: int) ->
     paths = [lm_eval(tmp_path / f"samples_{n}.jsonl", f1=scores, loss=losses) for n in range(count)]
     for trend in compare(paths).trends:
         assert (trend.slope, trend.p_value) == (0, 1), trend
+
+
+def test_the_order_of_rows_changes_nothing(tmp_path: Path) -> None:
+    draw = random.Random(1)
+    losses = [{f"p{i}": [draw.gauss(3, 1)] for i in range(40)} for _ in range(3)]
+    passes = [
+        {f"p{i}": [float(draw.random() < 0.5) for _ in range(draw.randint(40, 99))] for i in range(40)} for _ in losses
+    ]
+
+    def logs(name: str, order: list[int]) -> list[Path]:
+        paths = []
+        for number, scorers in enumerate(zip(losses, passes, strict=True)):
+            samples = [
+                {"id": p, "epoch": e, "scores": {s: {"value": v}}, "output": {}}
+                for s, of in zip(("loss", "right"), scorers, strict=True)
+                for p in [[*of][i] for i in order]
+                for e, v in enumerate(of[p], 1 if s == "loss" else 2)
+            ]
+            paths.append(tmp_path / f"{name}{number}.json")
+            paths[-1].write_text(
+                json.dumps({"status": "success", "eval": {"task": "t"}, "plan": {}, "samples": samples})
+            )
+        return paths
+
+    order = list(range(40))
+    one, other = compare(logs("a", order)), compare(logs("b", draw.sample(order, 40)))
+    assert [c.metric for c in one.comparisons] == ["loss"] * 2 + ["right_pass@1"] * 2
+    assert [c.found for c in one.comparisons] == [c.found for c in other.comparisons]
+    assert [(t.low, t.high, t.p_value) for t in one.trends] == [(t.low, t.high, t.p_value) for t in other.trends]
 
 
 def test_a_scorer_of_errors_that_are_none_or_one_counts_no_passes(tmp_path: Path) -> None:

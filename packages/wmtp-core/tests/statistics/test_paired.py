@@ -246,6 +246,21 @@ def test_equal_gains_have_no_spread_that_rounding_makes(gain: float) -> None:
     assert float(high[0]) == pytest.approx(gain + math.hypot(float(exact[1]) - gain, 0.0), abs=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_draws_are_mirrored_where_the_runs_are(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    a, b = generator.standard_normal(60), generator.standard_normal(60) + 0.3
+    n_a, n_b = generator.integers(2, 120, (2, 80))
+    c_a, c_b = generator.binomial(n_a, 0.5), generator.binomial(n_b, 0.55)
+    one, other = PassCounts(n_a=n_a, c_a=c_a, n_b=n_b, c_b=c_b), PassCounts(n_a=n_b, c_a=c_b, n_b=n_a, c_b=c_a)
+    for found, mirror in (
+        (compare_values(a, b, share=False), compare_values(b, a, share=False)),
+        (compare_passes(one, 2), compare_passes(other, 2)),
+    ):
+        assert f"{DRAWS} draws" in found.test
+        assert found.p_value == pytest.approx(mirror.p_value, rel=1e-12)
+
+
 def test_what_was_drawn_for_one_problem_is_every_way_to_deal() -> None:
     values, shares = moved_between_runs(2, 1, 1, (0, 1, 2), (0, 2))
     assert dict(zip(values, shares, strict=True)) == {-1: pytest.approx(2 / 3), 2: pytest.approx(1 / 3)}

@@ -171,7 +171,7 @@ def _one(metric: str, a: RunData, b: RunData) -> Difference:
             raise ConfigError(
                 f"{run.path} keeps no value of {metric} for each problem, so it cannot be paired; leave the metric out"
             )
-    shared = [p for p in a.values[metric] if p in b.values[metric]]
+    shared = sorted(p for p in a.values[metric] if p in b.values[metric])  # draws must not hang on the order of rows
     if not shared:
         raise ConfigError(f"{a.name} and {b.name} share no problem in {metric}")
     left, right = ([run.values[metric][p] for p in shared] for run in (a, b))
@@ -183,7 +183,7 @@ def _one(metric: str, a: RunData, b: RunData) -> Difference:
 
 def _counts(metric: str, a: RunData, b: RunData) -> PassCounts:
     left, right = a.judged[a.owners[metric]].passed, b.judged[b.owners[metric]].passed
-    shared = [p for p in left if p in right]
+    shared = sorted(p for p in left if p in right)
     if not shared:
         raise ConfigError(f"{a.name} and {b.name} share no problem in {metric}")
     coupled = a.seed is not None and a.seed == b.seed and all(left[p].keys() == right[p].keys() for p in shared)
@@ -249,7 +249,7 @@ def _natural(name: str) -> tuple[list[str | tuple[int, str]], str]:
 def _by_problem(metric: str, runs: Sequence[RunData]) -> list[dict[str, float]]:
     """Each run's values of the problems that all of them have. Others may have too few samples for a value."""
     known = [run.judged[run.owners[metric]].passed if sampled(run, metric) else run.values[metric] for run in runs]
-    shared = [p for p in known[0] if all(p in of for of in known[1:])]
+    shared = sorted(p for p in known[0] if all(p in of for of in known[1:]))
     return [
         _passes({p: run.judged[run.owners[metric]].passed[p] for p in shared}, k_of(metric))
         if sampled(run, metric)

@@ -76,11 +76,11 @@ def moved_between_runs(
         values_a, values_b: A run's value for 0, 1, … n passes, in whole numbers of one unit.
     """
     total = math.comb(n_a + n_b, passed)
-    found: dict[int, float] = {}
+    found: dict[int, int] = {}
     for in_b in range(max(0, passed - n_a), min(n_b, passed) + 1):
         value = values_b[in_b] - values_a[passed - in_b]
-        found[value] = found.get(value, 0.0) + math.comb(n_b, in_b) * math.comb(n_a, passed - in_b) / total
-    return tuple(found), tuple(found.values())
+        found[value] = found.get(value, 0) + math.comb(n_b, in_b) * math.comb(n_a, passed - in_b)
+    return tuple(found), tuple(ways / total for ways in found.values())
 
 
 @functools.lru_cache(maxsize=4096)
@@ -91,11 +91,11 @@ def swapped_by_index(both: int, discordant: int, values: tuple[int, ...]) -> Out
         both: Indices where both samples passed. discordant: Indices where one of the two did.
         values: A run's value for 0, 1, … n passes, in whole numbers of one unit.
     """
-    found: dict[int, float] = {}
+    found: dict[int, int] = {}
     for in_b in range(discordant + 1):
         value = values[both + in_b] - values[both + discordant - in_b]
-        found[value] = found.get(value, 0.0) + math.comb(discordant, in_b) / 2**discordant
-    return tuple(found), tuple(found.values())
+        found[value] = found.get(value, 0) + math.comb(discordant, in_b)
+    return tuple(found), tuple(ways / 2**discordant for ways in found.values())
 
 
 def tails(groups: Mapping[Outcomes, int], observed: int) -> Tails:
@@ -207,17 +207,35 @@ def _convolved(
 
 
 def _drawn(groups: Mapping[Outcomes, int], observed: int, scale: int) -> Tails:
-    """Draw sums in units of `scale`, which is how far the sum reaches. observed: above the least sum."""
+    """Draw sums in units of `scale`, which is how far the sum reaches. observed: above the least sum.
+
+    Half of them are drawn with the runs in the other order, so that which run is the first one changes no p-value.
+    """
+    mirrored = [((tuple(-v for v in reversed(values)), shares[::-1]), n) for (values, shares), n in groups.items()]
+    here, there = _sums([*groups.items()], scale), _sums(mirrored, scale)
+    tolerance = max(1 / (2 * scale), 1e-12 * max(float(here.max()), float(there.max())))
+    other = _counted(there, (scale - observed) / scale, tolerance)
+    return _both_ways(_counted(here, observed / scale, tolerance), other, DRAWS)
+
+
+def _both_ways(one: Tails, other: Tails, draws: int) -> Tails:
+    """The mean of a run's tails and, mirrored, of those with the runs in the other order."""
+    less, equal, greater = (one.less + other.greater) / 2, (one.equal + other.equal) / 2, (one.greater + other.less) / 2
+    return Tails(less=less, equal=equal, greater=greater, draws=draws)
+
+
+def _sums(groups: Sequence[tuple[Outcomes, int]], scale: int) -> Floats:
+    draws = DRAWS // 2
     generator = np.random.default_rng(SEED)
-    sums = np.zeros(DRAWS)
-    for (values, shares), count in groups.items():
+    sums = np.zeros(draws)
+    for (values, shares), count in groups:
         least = min(values)
         steps, numbers = np.cumsum(shares)[:-1].astype(np.float32), np.array([(v - least) / scale for v in values])
         block = max(1, 4_000_000 // count)
-        for start in range(0, DRAWS, block):
-            uniform = generator.random((min(block, DRAWS - start), count), dtype=np.float32)
+        for start in range(0, draws, block):
+            uniform = generator.random((min(block, draws - start), count), dtype=np.float32)
             sums[start : start + len(uniform)] += numbers[np.searchsorted(steps, uniform, side="right")].sum(axis=1)
-    return _counted(sums, observed / scale, max(1 / (2 * scale), 1e-12 * float(np.abs(sums).max())))
+    return sums
 
 
 def _counted(sums: Floats, observed: float, tolerance: float) -> Tails:
@@ -258,7 +276,9 @@ def sign_flips(differences: Sequence[float] | Floats) -> Tails:
     for start in range(0, DRAWS, block):
         signs = generator.integers(0, 2, (min(block, DRAWS - start), len(sizes)), dtype=np.int8)
         drawn[start : start + len(signs)] = signs.astype(np.float32) @ (2 * sizes).astype(np.float32) - sizes.sum()
-    return _counted(drawn, observed, max(tolerance, 1e-6 * float(sizes.sum()) / math.sqrt(len(sizes))))
+    tolerance = max(tolerance, 1e-6 * float(sizes.sum()) / math.sqrt(len(sizes)))
+    # Of signs drawn one by one the mirrored ones are as likely: both count, and B beside A is what A beside B is.
+    return _both_ways(_counted(drawn, observed, tolerance), _counted(drawn, -observed, tolerance), DRAWS)
 
 
 def _whole(values: Any) -> list[int] | None:
