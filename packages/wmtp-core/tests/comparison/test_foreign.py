@@ -162,7 +162,9 @@ def test_losses_that_differ_alike_are_not_called_equivalent(tmp_path: Path, prob
         ]
 
     for base in (2.5, 2500.1):  # 2500.2 − 2500.1 and 2501.2 − 2501.1 differ by rounding
-        (one,) = compare(pair(0.001, base), equivalent=0.01).comparisons
+        found = compare(pair(0.001, base), equivalent=0.01)
+        (one,) = found.comparisons
+        assert "(95 %)" not in "\n".join(lines(found))
         assert one.verdict == ("worse" if problems == 24 else "undecided")
     (one,) = compare(pair(0, 2.5), equivalent=0.01).comparisons
     assert one.verdict == ("equivalent" if problems == 24 else "undecided")

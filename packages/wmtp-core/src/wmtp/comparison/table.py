@@ -91,7 +91,9 @@ def _metric(one: MetricComparison, equivalent: float | None) -> Iterator[str]:
         yield f"  {one.verdict} of these problems; of new ones the interval holds zero"
     yield f"  {say(found.a)} → {say(found.b)}, difference {sign(found.difference)}"
     new = span(found.low, found.high, sign, " to ")
-    why = "95 %" if found.low is not None else "one problem does not tell how far others may lie"
+    why = "95 %" if found.low != found.high else "all problems differ alike, which tells no 95 %"
+    if found.low is None:
+        why = "one problem does not tell how far others may lie"
     yield f"  new problems like these    {new}  ({why})"
     if found.within is not None:
         yield f"  these problems, new samples {span(found.these_low, found.these_high, sign, ' to ')}  (95 %)"
