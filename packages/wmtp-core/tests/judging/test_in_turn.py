@@ -196,6 +196,7 @@ def programs(count: int) -> dict[str, str]:
 def test_verdicts_are_each_program_s_own(start_judge: Callable[..., SandboxJudge]) -> None:
     expected = programs(60)
     with start_judge("strict", workers=2) as judge:
+        judge.keep_ready(True)
         futures = {code: judge.submit(code, TESTS) for code in expected}
         assert {code: future.result().status for code, future in futures.items()} == expected
 
@@ -204,6 +205,7 @@ def test_verdicts_are_each_program_s_own(start_judge: Callable[..., SandboxJudge
 def test_pairs_that_are_killed_lose_no_verdict(level: str, start_judge: Callable[..., SandboxJudge]) -> None:
     expected, over = programs(80), threading.Event()
     with start_judge(level, workers=2) as judge:
+        judge.keep_ready(True)
 
         def kill() -> None:
             while not over.wait(0.15):
@@ -229,6 +231,7 @@ def test_behind_programs_that_sleep_too_long_right_ones_pass(start_judge: Callab
     sleeps, right = "import time\ndef f():\n    time.sleep(60)\n", "def f():\n    return 1\n"
     codes = [right, right, right, right, sleeps, right, right, sleeps, right, right]
     with start_judge("strict", workers=1, time_limit=1) as judge:
+        judge.keep_ready(True)
         found = [judge.submit(code, TESTS) for code in codes]
         statuses = [future.result().status for future in found]
     assert statuses == ["timeout" if code == sleeps else "passed" for code in codes]
@@ -240,5 +243,28 @@ def test_a_program_of_any_size_waits_for_its_turn(start_judge: Callable[..., San
     codes = [f"def f():\n    return 1\n{padding if n % 3 == 0 else ''}" for n in range(12)]
     codes.insert(6, "def f():\n    while True: pass\n")
     with start_judge("process", workers=1, time_limit=1) as judge:
+        judge.keep_ready(True)
         statuses = [future.result(60).status for future in [judge.submit(code, TESTS) for code in codes]]
     assert statuses == ["passed"] * 6 + ["timeout"] + ["passed"] * 6
+
+
+def test_programs_lie_ready_only_where_that_is_wanted(start_judge: Callable[..., SandboxJudge]) -> None:
+    """A process that reads its answers at once gains nothing by it, and a verdict costs more."""
+    most: list[int] = []
+    with start_judge("process", workers=1) as judge:
+        for wanted in (False, True, False):
+            judge.keep_ready(wanted)
+            (pair,) = judge._pairs
+            give, seen = pair.give, [0]
+
+            def counted(job: Any, give: Any = give, seen: list[int] = seen, pair: Any = pair) -> bool:
+                taken = bool(give(job))
+                seen[0] = max(seen[0], pair.unanswered)
+                return taken
+
+            pair.give = counted  # type: ignore[method-assign]
+            futures = [judge.submit("def f(): return 1", TESTS) for _ in range(40)]
+            assert all(future.result().passed for future in futures)
+            most.append(seen[0])
+            pair.give = give  # type: ignore[method-assign]
+    assert most == [1, AT_PAIR, 1]

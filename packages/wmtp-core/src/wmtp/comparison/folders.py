@@ -15,6 +15,7 @@ from wmtp.comparison.records import EXTRACTION, Judged, RunData
 from wmtp.contracts.runs import RunRecord
 from wmtp.errors import ConfigError
 from wmtp.runs.reader import Run
+from wmtp.runs.record import model_name
 
 _PASS = re.compile(r".*pass@\d+")
 NOT_OF_THE_PROMPT = frozenset({"temperature", "top_p", "seed"})
@@ -71,7 +72,7 @@ def read_folder(folder: Path) -> RunData:
         values={**{metric: of for metric, (_, of) in values.items()}, **drafts},
         drafts=tuple(drafts),
         seed=seeds.pop() if len(seeds) == 1 else None,
-        model=" ".join(str(model[k]) for k in ("id", "variant") if model.get(k)),
+        model=model_name(model),
         notes=(*_notes(run.name, missing, record), *_drafts_note(run.name, drafts, counted, record)),
     )
 

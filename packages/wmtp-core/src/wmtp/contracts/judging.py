@@ -174,6 +174,16 @@ class GivesWay(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsReady(Protocol):
+    """What a `Judge` may offer: not to depend on how soon a busy process reads its answers."""
+
+    def keep_ready(self, now: bool) -> None:
+        """Say whether this process has much else to do now, so that programs had better lie ready where they are judged.
+        Verdicts are the same either way; one may cost a little more."""
+        ...
+
+
 @attrs.frozen(kw_only=True)
 class JudgeRequest:
     """What a `JudgeSpec.open` receives: the section ``judging`` of config.yaml, and what goes with the run.

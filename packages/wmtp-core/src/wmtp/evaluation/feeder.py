@@ -30,10 +30,14 @@ class Feeder:
 
     def submit(self, code: str, tests: CallTests | StdioTests, ended: Callable[[Future[Outcome]], None]) -> None:
         """Queue a program. ended: is called with the finished future, on a thread that must not be held up."""
+        self.begin()
+        self._jobs.put(_Job(code, tests, ended))
+
+    def begin(self) -> None:
+        """Start the thread, unless that was done."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._feed, name="feeds the judge", daemon=True)
             self._thread.start()
-        self._jobs.put(_Job(code, tests, ended))
 
     def _feed(self) -> None:
         while (job := self._jobs.get()) is not None and not self._closed:

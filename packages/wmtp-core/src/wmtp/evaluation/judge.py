@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Literal
 
-from wmtp.contracts.judging import CallTests, GivesWay, Judge, Outcome, StdioTests
+from wmtp.contracts.judging import CallTests, GivesWay, Judge, KeepsReady, Outcome, StdioTests
 
 
 class LazyJudge:
@@ -65,6 +65,12 @@ class LazyJudge:
         judge: object = self._judge
         if isinstance(judge, GivesWay):
             judge.give_way(now)
+
+    def keep_ready(self, now: bool) -> None:
+        """See `KeepsReady`. A judge that was not needed yet, or cannot, goes on as it is."""
+        judge: object = self._judge
+        if isinstance(judge, KeepsReady):
+            judge.keep_ready(now)
 
     def close(self) -> None:
         with self._lock:  # it may be opening

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wmtp.contracts.evaluation import Problem, Sample, Verdict
-from wmtp.contracts.judging import CallTests, Outcome, StdioCase, StdioTests, check_case
+from wmtp.contracts.judging import CallTests, KeepsReady, Outcome, StdioCase, StdioTests, check_case
 from wmtp.evaluation.asking import sha256
 from wmtp.evaluation.feeder import Feeder
+from wmtp.evaluation.scheduling import interrupting_nobody
 
 if TYPE_CHECKING:
     from wmtp.evaluation.benchmark import CodeBenchmark
@@ -84,10 +86,16 @@ class Programs:
         self._references: dict[str, Future[Outcome] | None] = {}
 
     def __enter__(self) -> Programs:
+        self._replaying = ExitStack()
+        if self._waits:
+            self._feeder.begin()  # before: it begins the judge's threads, and they start what runs programs
+            self._replaying.enter_context(interrupting_nobody())
+            self._replaying.enter_context(_kept_ready(self._task.judge))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._feeder.close()
+        self._replaying.close()
 
     def submit(self, sample: Sample) -> None:
         """Has a sample's program judged, which is on disk, and writes the verdicts of whatever has ended meanwhile."""
@@ -205,6 +213,19 @@ class Programs:
             if outcome.status != "infrastructure":
                 self._judged[sample.key.problem, sample.key.index] = outcome.passed
             self._task.judged(sample, verdict)
+
+
+@contextmanager
+def _kept_ready(judge: object) -> Iterator[None]:
+    """Whoever replays samples has the interpreter's lock most of the time."""
+    if not isinstance(judge, KeepsReady):
+        yield
+        return
+    judge.keep_ready(True)
+    try:
+        yield
+    finally:
+        judge.keep_ready(False)
 
 
 def _rounded(outcome: Outcome) -> Outcome:

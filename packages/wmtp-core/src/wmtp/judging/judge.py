@@ -60,7 +60,7 @@ class SandboxJudge:
         self._time_limit, self._memory_mib = time_limit, memory_mib
         self._started = 0
         self._given_up = False
-        self._gives_way = False
+        self._gives_way = self._keeps_ready = False
         self.layers: dict[str, str] = {}
         """What the self-test at the start found, layer by layer; empty at level process."""
         self._lock = threading.Lock()
@@ -175,6 +175,10 @@ class SandboxJudge:
                 elif pair.behind:
                     pair.come_forward()
 
+    def keep_ready(self, now: bool) -> None:
+        """See `wmtp.contracts.judging.KeepsReady`."""
+        self._keeps_ready = now
+
     def close_pair(self, pair: Pair) -> None:
         with self._lock:
             if pair in self._pairs:
@@ -219,7 +223,8 @@ class SandboxJudge:
 
     def _may_lie_ready(self, program: Program) -> bool:
         """Whether it can be given to a pair that has another to judge."""
-        return isinstance(program.tests, CallTests) and not program.tests.all_tests and not self._gives_way
+        wanted = self._keeps_ready and not self._gives_way
+        return wanted and isinstance(program.tests, CallTests) and not program.tests.all_tests
 
     def _settle(self, program: Program) -> None:
         """Judges it with a pair of its own, after what has been tried with it."""
