@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import resource
+import signal
 import sys
 from typing import Any
 
@@ -128,6 +130,36 @@ def test_what_is_a_program_stays_as_it_stands() -> None:
         "'''Doubles.'''\ndef double(x): return 2 * x\n...\n",
     ):
         assert kit.extract(code, kit.Wanted(names={"double"})).code == code
+
+
+LONG = {
+    "tokens at the end": RIGHT + "<|pad|>" * 100_000,
+    "tokens in front of the end": "<|pad|> " * 100_000 + "end",
+    "tags at the end": RIGHT + "".join(f"</t{n}>" for n in range(60_000)),
+    "tokens in quotes": "x = [" + "'</s>', " * 300_000 + "]\n" + RIGHT + "It doubles.",
+    "headings": "Here:\n" + "### Input\n" * 600_000 + fenced(RIGHT),
+    "headings in blocks": (fenced("### Input\nx = 1\n") + "More:\n") * 60_000 + fenced(RIGHT),
+    "names bound by each other": fenced("x = 0\n" + "y = x\nx = y\n" * 45_000)
+    + fenced("def double(z):\n    return 2 * z + 0 * x\n"),
+}
+
+
+@pytest.mark.parametrize("answer", LONG.values(), ids=LONG)
+def test_a_long_answer_takes_no_more_than_its_length(answer: str) -> None:
+    """By this process's work and not by the clock: seconds where each place is looked at once, otherwise minutes to hours."""
+    limits = resource.getrlimit(resource.RLIMIT_CPU)
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    before = signal.signal(signal.SIGXCPU, _took_too_long)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used) + 60, limits[1]))
+    try:
+        kit.extract(answer, WANTED)
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, limits)
+        signal.signal(signal.SIGXCPU, before)
+
+
+def _took_too_long(number: int, frame: Any) -> None:
+    raise AssertionError("it looks at the same places again and again")
 
 
 def test_where_tests_call_by_a_builtins_name_the_reference_says_what_is_defined() -> None:

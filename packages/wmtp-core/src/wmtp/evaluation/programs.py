@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -90,7 +90,10 @@ class Programs:
         if self._waits:
             self._feeder.begin()  # before: it begins the judge's threads, and they start what runs programs
             self._replaying.enter_context(interrupting_nobody())
-            self._replaying.enter_context(_kept_ready(self._task.judge))
+            judge: object = self._task.judge
+            if isinstance(judge, KeepsReady):  # we have the interpreter's lock most of the time
+                judge.keep_ready(True)
+                self._replaying.callback(judge.keep_ready, False)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -213,19 +216,6 @@ class Programs:
             if outcome.status != "infrastructure":
                 self._judged[sample.key.problem, sample.key.index] = outcome.passed
             self._task.judged(sample, verdict)
-
-
-@contextmanager
-def _kept_ready(judge: object) -> Iterator[None]:
-    """Whoever replays samples has the interpreter's lock most of the time."""
-    if not isinstance(judge, KeepsReady):
-        yield
-        return
-    judge.keep_ready(True)
-    try:
-        yield
-    finally:
-        judge.keep_ready(False)
 
 
 def _rounded(outcome: Outcome) -> Outcome:

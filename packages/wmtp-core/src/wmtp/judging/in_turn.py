@@ -105,9 +105,10 @@ class InTurn:
     def _blame(self, error: BaseException) -> None:
         """What went wrong was the doing of the program that ran, if any did."""
         program = self._given[0] if self._given else self._held
-        if program is None or isinstance(error, PairDied):
-            if program is not None:
-                program.died = str(error)
+        if program is None:
+            return
+        if isinstance(error, PairDied):
+            program.died = str(error)
             return
         if self._given:
             self._given.popleft()

@@ -93,7 +93,8 @@ def _reading(parts: Sequence[_Part], wanted: Wanted) -> Extraction:
     _, reads, writes, _ = _likeness_to_a_program(chosen)
     behind_it = parts[parts.index(chosen) + 1 :]
     if reads and writes:
-        begins = [p for p in behind_it if _calls_alone(p.tree, python.defined_names(chosen.code))]
+        defined = python.defined_in(chosen.tree)
+        begins = [p for p in behind_it if _calls_alone(p.tree, defined)]
         together = [chosen, *begins[:1]] if not any(map(_acts, chosen.tree.body)) else [chosen]
     else:  # input, work and output in a block each
         together = [p for p in parts if _likeness_to_a_program(p)[0]]

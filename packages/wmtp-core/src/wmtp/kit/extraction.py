@@ -103,25 +103,29 @@ def _as_it_stands(text: str, wanted: Wanted) -> Extraction | None:
     return (as_it_stands(text[:turn], wanted) or found) if tree is not None and python.has_words(tree) else found
 
 
-def _turns_outside_blocks(answer: str) -> list[int]:
-    fenced = [block for block in blocks(answer) if block.closed]
-    return [at for at in next_turns(answer) if not any(block.start <= at < block.end for block in fenced)]
+def _next_turn(answer: str) -> int | None:
+    """Where the first next turn begins that the model made up, outside of closed blocks."""
+    fenced = iter([block for block in blocks(answer) if block.closed])
+    block = next(fenced, None)
+    for at in next_turns(answer):  # both in order, so each is looked at once
+        while block is not None and block.end <= at:
+            block = next(fenced, None)
+        if block is None or at < block.start:
+            return at
+    return None
 
 
 def _in_one_turn(answer: str, wanted: Wanted, *, unchanged: bool) -> Extraction:
     """What is found in front of a next turn that the model made up; where that is no program, in all of the answer: a heading
     may as well be the answer's own."""
-    for at in _turns_outside_blocks(answer)[:1]:
-        found = _found(answer[:at], wanted, unchanged=False)
-        if found.rule not in NOTHING:
-            return found
-    return _found(answer, wanted, unchanged=unchanged)
+    at = _next_turn(answer)
+    found = None if at is None else _found(answer[:at], wanted, unchanged=False)
+    return found if found and found.rule not in NOTHING else _found(answer, wanted, unchanged=unchanged)
 
 
 def _one_turn(answer: str) -> str:
     """The same for plain rules: in front of such a turn, if there is anything that looks like code."""
-    at = next(iter(_turns_outside_blocks(answer)), len(answer))
-    before = answer[:at]
+    before = answer[: _next_turn(answer)]
     return before if blocks(before) or CODE_LINE.search(before) else answer
 
 

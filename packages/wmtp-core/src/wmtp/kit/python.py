@@ -259,9 +259,12 @@ def definitions_of(names: set[str], trees: Sequence[ast.Module]) -> list[ast.stm
             for name in {name for inner in statements([node]) for name in names_bound(inner)}:
                 by_name.setdefault(name, []).append(node)
     chosen: set[ast.stmt] = set()
-    waiting = list(names)
+    waiting, seen = list(names), set[str]()
     while waiting:
         name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
         found = by_name.get(name) or by_name.get("*", [])  # what a name lacks, `from math import *` may give
         if found and isinstance(found[-1], ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found = found[-1:]  # an earlier one is another attempt, a table is filled by several statements
@@ -286,9 +289,14 @@ def _called_names(tests: tuple[str, ...]) -> frozenset[str]:
     return frozenset(found - bound)
 
 
+def defined_in(tree: ast.Module) -> frozenset[str]:
+    """Functions and classes that a module defines."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return frozenset(node.name for node in tree.body if isinstance(node, kinds))
+
+
 @lru_cache(maxsize=1024)
 def defined_names(source: str) -> frozenset[str]:
     """Functions and classes that a source defines, of a reference solution say; none where it does not parse."""
     tree = parse(source)
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return frozenset(node.name for node in tree.body if isinstance(node, kinds)) if tree else frozenset()
+    return defined_in(tree) if tree else frozenset()

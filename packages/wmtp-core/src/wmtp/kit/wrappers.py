@@ -48,6 +48,9 @@ _ODD_SPACES = dict.fromkeys(
 _UNSEEN = dict.fromkeys(  # of no width, soft hyphens, marks of direction
     [0x00AD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2065), *range(0x2066, 0x206A), 0xFEFF]
 )
+TOKEN_CHARACTERS = 48  # longer than any token at an answer's end
+MOST_TAGS = 8  # that are left out there
+NEAR_CHARACTERS = 1000  # of a line, on either side of a token
 JSON_ATTEMPTS = 8  # so many braces are tried as the beginning of a value
 _KEYS = ("code", "python", "content", "source", "program", "solution", "answer", "script", "input", "query", "text")
 
@@ -65,15 +68,33 @@ def without_tokens(text: str) -> str:
     if "<" in text:
         end = next((found for found in _ENDS.finditer(text) if not _is_in_quotes(text, found)), None)
         text = text[: end.start()] if end else text
-    while (match := _AT_THE_END.search(text)) and not (match[1] and f"<{match[1]}" in text[: match.start()]):
-        text = text[: match.start()]
-    return text
+    return text[: _end_without_tokens(text)]
+
+
+def _end_without_tokens(text: str) -> int:
+    """Where a text ends but for tokens. Each is looked for at the end alone: an answer may be hundreds of thousands of them."""
+    end, tags = len(text), 0
+    while match := _AT_THE_END.search(text, max(0, _stripped(text, end) - TOKEN_CHARACTERS), end):
+        if match[1]:
+            tags += 1
+            if tags > MOST_TAGS or text.find(f"<{match[1]}", 0, match.start()) >= 0:
+                break
+        end = match.start()
+    return end
+
+
+def _stripped(text: str, end: int) -> int:
+    """Where the white space begins that a text ends with there."""
+    while end and text[end - 1].isspace():
+        end -= 1
+    return end
 
 
 def _is_in_quotes(text: str, found: re.Match[str]) -> bool:
-    """Whether a token is part of a string of the program, as far as its line tells."""
-    before = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
-    after = text[found.end() :].partition("\n")[0]
+    """Whether a token is part of a string of the program, as far as its line tells near by."""
+    start, end = found.span()
+    before = text[max(0, start - NEAR_CHARACTERS) : start].rpartition("\n")[2]
+    after = text[end : end + NEAR_CHARACTERS].partition("\n")[0]
     return any(before.count(quote) % 2 and quote in after for quote in "'\"")
 
 
@@ -94,7 +115,8 @@ def next_turns(text: str) -> Iterator[int]:
     starts = [turn.start() for turn in _NEXT_TURN.finditer(text)] if "###" in text else []
     if "\nA" in text:  # every answer of `_TURNS` begins so
         starts += [at for asks, answers in _TURNS if (at := text.find(asks)) >= 0 and text.find(answers, at) >= 0]
-    yield from (start for start in sorted(starts) if text[:start].strip())
+    first = len(text) - len(text.lstrip())  # an answer that begins with a heading has nothing in front of it
+    yield from (start for start in sorted(starts) if start > first)
 
 
 def unmarked(code: str, language: str) -> str:
