@@ -345,8 +345,8 @@ def _alarm(number: int, frame: object) -> None:
 
 
 def main(parent_descriptor: int, control_descriptor: int) -> None:
-    parent = channel.Stream(socket.socket(fileno=parent_descriptor))
-    control = socket.socket(fileno=control_descriptor)
+    parent = channel.Stream(channel.inherited(parent_descriptor))
+    control = channel.inherited(control_descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the parent's to handle
     signal.signal(signal.SIGPROF, _alarm)
     # A parent that is killed cannot say so, and a checker deep in C code would not see its socket close. The kernel looks

@@ -304,7 +304,7 @@ def _give_up(control: socket.socket, error: OSError) -> NoReturn:
 
 
 def main(descriptor: int) -> None:
-    control = socket.socket(fileno=descriptor)
+    control = channel.inherited(descriptor)
     try:
         zygote = _made(control)
     except Exception as error:  # noqa: BLE001  (a fault of ours, or a machine that has nothing left: told to who waits)
