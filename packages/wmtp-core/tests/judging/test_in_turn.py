@@ -148,10 +148,14 @@ def test_all_that_lay_ready_behind_one_that_was_ended_from_outside_are_in_doubt(
     """Between the look and the shot a thread may wait long for the interpreter's lock, and quick programs be over."""
     stopped: Answer = {"status": "passed", "stopped": "wall", "cpu_seconds": 0.0, "wall_seconds": 0.001}
     killed: Answer = {"status": "error", "detail": "killed by SIGKILL", "wall_seconds": 0.001}
-    turns = Turns(["quick", "late", "b", "c", "d", "e", "f"], {"late": stopped, "c": killed, "f": killed})
-    assert turns.alone == [("c", "")]
-    assert turns.statuses() == {**dict.fromkeys(["quick", "late", "b", "c", "d"], "passed"), **turns.statuses()}
-    assert turns.statuses().get("f", "error") == "error", "it was given after the shot"
+    behind = [f"behind {number}" for number in range(1, AT_PAIR)]
+    later = [f"later {number}" for number in range(AT_PAIR)]
+    turns = Turns(["quick", "late", *behind, *later], {"late": stopped, behind[1]: killed, behind[-1]: killed})
+    assert turns.alone == [(behind[1], ""), (behind[-1], "")]
+    assert set(turns.statuses().values()) == {"passed"}
+    turns = Turns(["quick", "late", *behind, *later], {"late": stopped, later[0]: killed})
+    assert turns.alone == []
+    assert turns.statuses()[later[0]] == "error", "it was given after the shot"
 
 
 def test_a_pair_that_stays_behind_takes_no_more() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from wmtp.contracts.engines import Message
 from wmtp.contracts.evaluation import Sample, TooLong
@@ -92,12 +92,14 @@ class Asking:
 class TooLongCount:
     """Samples whose prompt was too long, by what was done, and of which problems."""
 
-    def __init__(self, without_value: Iterable[str]) -> None:
-        """Begin with problems of samples that are not there because of it, one entry a sample."""
+    def __init__(self) -> None:
+        """Begin with none."""
         self._samples: Counter[str] = Counter()
         self._problems: dict[str, dict[str, None]] = {}
-        for problem in without_value:
-            self._add("error", problem)
+
+    def add_absent(self, problem: str) -> None:
+        """A sample of this problem that is not there because of it."""
+        self._add("error", problem)
 
     def add(self, sample: Sample) -> None:
         """A sample that counts."""
@@ -112,11 +114,11 @@ class TooLongCount:
 
     @property
     def counts(self) -> dict[str, int]:
-        return dict(self._samples)
+        return {what: self._samples[what] for what in DONE if what in self._samples}
 
     def notes(self) -> Iterator[str]:
         """A line for each thing that was done."""
-        for what, count in self._samples.items():
+        for what, count in self.counts.items():
             problems = list(self._problems[what])
             named = ", ".join(problems[:MAX_NAMED_PROBLEMS]) + (", …" if len(problems) > MAX_NAMED_PROBLEMS else "")
             yield (

@@ -13,7 +13,8 @@ from wmtp.contracts.engines import Completion, GenerationRequest, SampleKey
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, Problem, Sample
 from wmtp.contracts.judging import GivesWay
 from wmtp.errors import ConfigError
-from wmtp.evaluation.asking import Asking, Prompt, TooLongCount, sha256
+from wmtp.evaluation.asking import Asking, Prompt, sha256
+from wmtp.evaluation.counting import Counting
 from wmtp.evaluation.programs import Key, Programs
 from wmtp.evaluation.tally import Tally
 from wmtp.kit.batches import InBatches
@@ -59,7 +60,9 @@ class BenchmarkRun:
             task.evaluator, len(problems), "" if len(problems) == 1 else "s", len(have), wanted, len(judged), wanted,
         )  # fmt: skip
         reached: Counter[str] = Counter()
-        with Programs(benchmark, problems, keys, judged, waits=task.available is not None) as work:
+        replays = task.available is not None
+        self._counting = self._count(counts) if replays and task.stopping is None else None
+        with Programs(benchmark, problems, keys, judged, counts, waits=replays) as work:
             for sample in task.store.samples() if len(judged) < len(have) else ():
                 key = (sample.key.problem, sample.key.index)
                 if key in have and key not in judged and self._asking.belongs(sample):
@@ -70,7 +73,7 @@ class BenchmarkRun:
                 reached.update(problem for problem, _ in batch)
                 self._fill([key for key in batch if key not in have], work)
                 work.finish()
-        return self._result(reached)
+        return (self._counting or self._count(reached)).result()
 
     def _fill(self, missing: Sequence[Key], work: Programs) -> None:
         """Has samples made; where a prompt is too long, from shorter ones as long as there are any."""
@@ -84,14 +87,14 @@ class BenchmarkRun:
             self._task.store.add_prompts({problem: self._asking.given[problem] for problem in shorter})
             missing = [(c.key.problem, c.key.index) for c in unfit if c.key.problem in shorter]
 
-    def _result(self, wanted: Mapping[str, int]) -> EvaluationResult:
+    def _count(self, wanted: Mapping[str, int]) -> Counting:
         """Metrics and counts of the samples that are wanted, from the files alone."""
-        tally = Tally(self._benchmark, wanted, self._errors, TooLongCount(self._too_long))
-        for problem, all_samples, all_verdicts in self._task.store.by_problem(self._problems):
-            samples = [s for s in all_samples if s.key.index < wanted[problem] and self._asking.belongs(s)]
-            there = {s.key.index for s in samples}
-            tally.add(self._problems[problem], samples, [v for v in all_verdicts if v.key.index in there])
-        return tally.result()
+        return Counting(
+            lambda: Tally(self._benchmark, wanted, self._errors, self._too_long),
+            self._problems,
+            lambda: self._task.store.by_problem(self._problems),
+            lambda sample: sample.key.index < wanted[sample.key.problem] and bool(self._asking.belongs(sample)),
+        )
 
     def _batches(
         self, counts: Mapping[str, int], rows: Mapping[str, str], passed: Mapping[Key, bool]
@@ -216,6 +219,8 @@ class BenchmarkRun:
                 self._task.store.add_samples(samples)
             for sample in samples:
                 work.submit(sample)
+            if self._counting:
+                self._counting.ahead(work.is_through)
         return unfit
 
     def _sample(self, problem: Problem, completion: Completion) -> Sample:

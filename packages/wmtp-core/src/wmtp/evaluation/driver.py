@@ -92,7 +92,8 @@ def evaluate(
         runs: The folder of run folders.
         fresh: Start the run again.
         engine: Writes the samples instead of the recipe's model (`wmtp.engine` makes one of a model in memory); left open.
-        finished: Called with the results once all is on disk; listeners that are behind are waited for after that.
+        finished: Called with the results once they are on disk, and report.md; other forms of the report are written, and
+            listeners that are behind are waited for, after that.
 
     Returns:
         The results, also when some owner failed (`Results.complete` is then false).
@@ -122,12 +123,11 @@ def evaluate(
             driver = RunDriver(config, recipe, plugins, emitter, folder, engine)
             ended = partial(RunFinished, name=started.name, kind=started.kind, folder=folder)
             try:
-                results = driver.run()
+                results = driver.run(finished)
             except BaseException as error:
                 emitter.emit(ended(error=error))
                 raise
             emitter.emit(ended(record=results.record))
-            finished(results)
             return results
 
 
@@ -188,8 +188,8 @@ class RunDriver:
         )
         return self._plugins.judges[judging.where.name].spec.open(request)
 
-    def run(self) -> Results:
-        """Brings the run to its end, or as far as it gets, and writes results.json, values and report.md."""
+    def run(self, finished: Callable[[Results], None]) -> Results:
+        """Brings the run to its end, or as far as it gets, and writes results.json, values and reports."""
         started = time.time()
         for name, record in (("config.yaml", self._config), ("recipe.yaml", self._recipe)):
             write_atomically(self._folder / name, to_yaml(record))
@@ -203,7 +203,7 @@ class RunDriver:
                 and all(isinstance(e, WmtpError | OSError) for e in result.failed.values())
             ):
                 raise next(iter(result.failed.values()))
-            return self._results(result, started)
+            return self._results(result, started, finished)
 
     def _sampling(self) -> Sampling:
         """The recipe's, with its number of samples and its seed settled."""
@@ -310,7 +310,7 @@ class RunDriver:
             )
         return self._loaders[dataset]
 
-    def _results(self, result: EvaluationResult, started: float) -> Results:
+    def _results(self, result: EvaluationResult, started: float, finished: Callable[[Results], None]) -> Results:
         run = Run(self._folder, lambda kind, who: self._files[who].rows(kind) if who in self._files else None)
         record = assemble(
             self._config,
@@ -324,7 +324,8 @@ class RunDriver:
             seconds=time.time() - started,
         )
         parts = dict(result.parts) or {result.evaluator: result}
-        return write_results(run, record, parts, reporters=self._plugins.reporters, limit=self._recipe.eval.limit)
+        reporters, limit = self._plugins.reporters, self._recipe.eval.limit
+        return write_results(run, record, parts, reporters=reporters, limit=limit, finished=finished)
 
 
 @contextmanager

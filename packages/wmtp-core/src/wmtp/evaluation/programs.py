@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -71,10 +71,20 @@ class Programs:
         problems: Mapping[str, Problem],
         keys: Mapping[str, str],
         judged: dict[Key, bool],
+        wanted: Mapping[str, int],
         *,
         waits: bool = False,
     ) -> None:
-        """waits: whoever makes the programs costs nothing, so `submit` waits for room rather than read them again."""
+        """Begin with none under way.
+
+        Args:
+            benchmark: Whose programs.
+            problems: Those that samples are of.
+            keys: Problem → the key of its verdicts.
+            judged: What passed of what is judged already; it grows.
+            wanted: Problem → how many samples it gets.
+            waits: Whoever makes the programs costs nothing, so `submit` waits for room rather than read them again.
+        """
         self._benchmark, self._task, self._problems = benchmark, benchmark.task, problems
         self._keys, self._judged, self._waits = keys, judged, waits
         self._feeder = Feeder(self._task.judge)
@@ -84,6 +94,8 @@ class Programs:
         self._enough = threading.Event()
         self._awaited = 1
         self._references: dict[str, Future[Outcome] | None] = {}
+        self._through = Counter(problem for problem, _ in judged)
+        self._wanted = wanted
 
     def __enter__(self) -> Programs:
         self._replaying = ExitStack()
@@ -115,6 +127,10 @@ class Programs:
             self._settle()
         while self._under_way > AT_HAND:
             self._gather()
+
+    def is_through(self, problem: str) -> bool:
+        """Whether all samples of a problem have a verdict."""
+        return self._through[problem] == self._wanted[problem]
 
     def finish(self) -> None:
         """Waits for all that was submitted."""
@@ -215,6 +231,7 @@ class Programs:
         for (sample, outcome), verdict in zip(settled, verdicts, strict=True):
             if outcome.status != "infrastructure":
                 self._judged[sample.key.problem, sample.key.index] = outcome.passed
+                self._through[sample.key.problem] += 1
             self._task.judged(sample, verdict)
 
 

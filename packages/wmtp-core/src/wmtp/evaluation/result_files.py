@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from wmtp.contracts.catalog import Registered
@@ -20,6 +20,8 @@ from wmtp.runs.record import from_json
 from wmtp.runs.tables import write_details, write_failing_tests, write_values
 
 log = logging.getLogger("wmtp")
+POINTED_TO = "markdown"
+"""The reporter whose file is named wherever results are shown."""
 
 
 def write_results(
@@ -29,6 +31,7 @@ def write_results(
     *,
     reporters: Mapping[str, Registered[ReporterSpec]],
     limit: int | None,
+    finished: Callable[[Results], None],
 ) -> Results:
     """Write a run's results. Those over fewer problems than the folder's complete ones have go beside these.
 
@@ -38,6 +41,8 @@ def write_results(
         parts: Evaluator → what it answered.
         reporters: Who shows the run.
         limit: ``eval.limit``.
+        finished: Called once numbers and report.md are there. A page with every sample takes longer to make, and who waits for
+            a number need not wait for it.
     """
     folder = run.folder
     part = _part_of_what_is_there(folder, limit)
@@ -47,19 +52,22 @@ def write_results(
     if part:  # a look, beside results that stay: it is told in text, and nothing of theirs is touched
         details = {who: of.report for who, of in parts.items()}
         write_atomically(folder / f"report{part}.md", report(record, details))
+        finished(results)
         return results
     for who, of in parts.items():
         if of.values:
             write_values(folder, who, of.values)
         write_failing_tests(folder, who, of.failing_tests)
         write_details(folder, who, of.report)
-    _report(run, reporters)
+    _report(run, [owned for name, owned in reporters.items() if name == POINTED_TO])
+    finished(results)
+    _report(run, [owned for name, owned in reporters.items() if name != POINTED_TO])
     return results
 
 
-def _report(run: Run, reporters: Mapping[str, Registered[ReporterSpec]]) -> None:
+def _report(run: Run, reporters: Iterable[Registered[ReporterSpec]]) -> None:
     """Every reporter's form of the run. One that fails costs the run nothing: its numbers are on disk already."""
-    for owned in reporters.values():
+    for owned in reporters:
         try:
             owned.spec.write(run.folder, run)
         except Exception as error:  # noqa: BLE001  (a plugin may raise anything)

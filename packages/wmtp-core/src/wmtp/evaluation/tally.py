@@ -36,19 +36,22 @@ class Tally:
         benchmark: CodeBenchmark,
         wanted: Mapping[str, int],
         errors: Sequence[Completion],
-        too_long: TooLongCount,
+        too_long: Sequence[str],
     ) -> None:
         """Begin to count.
 
         Args:
             benchmark: Whose metrics.
             wanted: Problem → samples that it was to get.
-            errors: What the engine wrote instead of a sample.
-            too_long: Samples whose prompt did not fit, so far those that are not there.
+            errors: What the engine wrote instead of a sample; it may grow until `result`.
+            too_long: Problems of samples that are not there because their prompt did not fit, one entry a sample; it may grow
+                as well.
         """
         self._benchmark, self._task = benchmark, benchmark.task
-        self._wanted, self._errors, self._too_long = wanted, errors, too_long
-        self._told = Counter(error.key.problem for error in errors)
+        self._wanted, self._errors, self._absent = wanted, errors, too_long
+        self._too_long = TooLongCount()
+        self._told_of: Counter[str] = Counter()
+        """Problem → errors that are told one by one."""
         self._counts: Counter[str] = Counter()
         self._values: dict[str, dict[str, float]] = {name: {} for name in self._task.metrics}
         self._complete, self._problems, self._present = True, 0, 0
@@ -75,14 +78,16 @@ class Tally:
         self._unjudged += [f"problem {problem.id}, sample {v.key.index}: {v.outcome.detail}" for v in lost]
         if len(samples) < n or len(verdicts) < n or lost:
             self._complete = False
-            self._silent += _short(problem.id, n - self._told[problem.id], len(samples), len(verdicts))
+            self._silent += _short(problem.id, n - self._told(problem.id), len(samples), len(verdicts))
             return
         for name, value in self._of_problem(problem, samples, verdicts).items():
             self._values[name][problem.id] = value
 
     def result(self) -> EvaluationResult:
         """Metrics and counts of what was added."""
-        missing = [*_told(self._errors), *self._unjudged, *self._silent]
+        for problem in self._absent:
+            self._too_long.add_absent(problem)
+        missing = [*_named(self._errors), *self._unjudged, *self._silent]
         more = [f"… and {len(missing) - MAX_NOTES} more"] if len(missing) > MAX_NOTES else []
         metrics: dict[str, MetricValue] = {
             name: summarise(list(found.values()) if self._complete else None, self._problems, self._present)
@@ -98,6 +103,11 @@ class Tally:
             too_long=self._too_long.counts,
             failing_tests=self._failing,
         )
+
+    def _told(self, problem: str) -> int:
+        if self._told_of.total() < len(self._errors):
+            self._told_of = Counter(error.key.problem for error in self._errors)
+        return self._told_of[problem]
 
     def _tests(self, problem: Problem, samples: Sequence[Sample]) -> CallTests | StdioTests:
         with self._benchmark._own("program", f"problem {problem.id}"):
@@ -149,7 +159,7 @@ def _short(problem: str, wanted: int, samples: int, verdicts: int) -> list[str]:
     return []
 
 
-def _told(errors: Sequence[Completion]) -> Iterator[str]:
+def _named(errors: Sequence[Completion]) -> Iterator[str]:
     """A line for each problem and what its samples ended with."""
     alike: dict[tuple[str, str], list[int]] = {}
     for completion in errors:

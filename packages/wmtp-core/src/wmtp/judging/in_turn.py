@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,7 +16,10 @@ from wmtp.judging import answers
 from wmtp.judging.host.backlog import Backlog
 from wmtp.judging.host.pair import Overlong, Pair, PairDied
 
-AT_PAIR = 4  # the one that runs, and those that lie ready
+AT_PAIR = 8  # the one that runs, and those that lie ready
+REST_SECONDS = 0.005
+"""How long nobody reads after a pair got so many: no pair is through them by then, since each takes a fork and more. Whoever
+waits for each answer is woken for each, which takes the processor from a program and the interpreter's lock from a thread."""
 QUICK_SECONDS = 0.05  # beyond that a program waits better where another pair may take it
 
 
@@ -147,6 +151,14 @@ class InTurn:
                 return
 
     def _fill(self, pair: Pair) -> None:
+        """Has the pair's queue full again once it is half empty, and answers come together from then on."""
+        if len(self._given) > self._room // 2:
+            return
+        self._fill_up(pair)
+        if len(self._given) == AT_PAIR:
+            time.sleep(REST_SECONDS)
+
+    def _fill_up(self, pair: Pair) -> None:
         while len(self._given) < self._room:
             program, self._held = self._held or self._next(pair), None
             if program is None:
