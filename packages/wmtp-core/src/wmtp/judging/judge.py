@@ -19,7 +19,7 @@ import attrs
 from wmtp.contracts.judging import CallTests, Level, Outcome, StdioTests
 from wmtp.errors import JudgeError
 from wmtp.judging import answers, further
-from wmtp.judging.host import interpreter_lock, watch
+from wmtp.judging.host import interpreter_lock, own_limits, watch
 from wmtp.judging.host.backlog import Backlog
 from wmtp.judging.host.packages import Package, find
 from wmtp.judging.host.pair import PROCESSES, Overlong, Pair, PairDied
@@ -356,11 +356,11 @@ def open_judge(
     count = len(os.sched_getaffinity(0)) if workers == "auto" else workers
     found = find(packages)
     checked_private(level, private)
-    notes: tuple[str, ...] = ()
+    notes = own_limits.check(memory_mib)
     judge = None
     if level != "process":
         try:
-            judge = SandboxJudge("strict", count, time_limit, memory_mib, found)
+            judge = SandboxJudge("strict", count, time_limit, memory_mib, found, notes)
         except (JudgeError, PairDied) as error:
             if level == "strict":
                 raise JudgeError(
@@ -368,7 +368,7 @@ def open_judge(
                     "less protection, say so: --judge process, or judging.level: process (docs/judging.md says what that "
                     "level does not promise)."
                 ) from None
-            notes = (f"judging at level process, because strict does not hold here: {error}",)
+            notes += (f"judging at level process, because strict does not hold here: {error}",)
     judge = judge or SandboxJudge("process", count, time_limit, memory_mib, found, notes)
     if notify:
         for note in judge.notes:

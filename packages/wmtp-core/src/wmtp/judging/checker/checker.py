@@ -21,9 +21,9 @@ from typing import Any
 from wmtp.judging.checker import blame, compare, exceptions, names, remote, walls
 from wmtp.judging.checker.child import Child, Outcome, classify, outcome, read_report, used_up
 from wmtp.judging.sandbox import candidate, libraries, lockdown
-from wmtp.judging.wire import channel, codec, frames
+from wmtp.judging.wire import channel, codec, frames, inherited
+from wmtp.judging.wire.limits import CHECKER_BYTES
 
-MEMORY_BYTES = 4 << 30
 SMALL_BYTES = 16 << 20  # of answers, beside which a test has all the memory it needs
 
 
@@ -345,14 +345,15 @@ def _alarm(number: int, frame: object) -> None:
 
 
 def main(parent_descriptor: int, control_descriptor: int) -> None:
-    parent = channel.Stream(channel.inherited(parent_descriptor))
-    control = channel.inherited(control_descriptor)
+    parent = channel.Stream(inherited.end(parent_descriptor))
+    control = inherited.end(control_descriptor)
+    inherited.forget()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the parent's to handle
     signal.signal(signal.SIGPROF, _alarm)
     # A parent that is killed cannot say so, and a checker deep in C code would not see its socket close. The kernel looks
     # at the thread that started us; the judge's threads live as long as the judge.
     lockdown.die_with_parent()
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (CHECKER_BYTES, CHECKER_BYTES))
     sys.setrecursionlimit(5000)
     sys.set_int_max_str_digits(0)  # data sets are older than that limit
     handlers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {

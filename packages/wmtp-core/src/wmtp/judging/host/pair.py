@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import contextlib
+import fcntl
 import json
 import marshal
 import os
@@ -115,6 +116,20 @@ def _answer(data: bytes) -> dict[str, Any]:
     return found
 
 
+def _ends(kind: int = socket.SOCK_STREAM) -> tuple[socket.socket, socket.socket]:
+    """Two connected sockets that wait, whatever default others have set for new ones here (the other process has them as they
+    are), and whose numbers are none of the standard streams', which it has of its own though they may be free here."""
+    one, other = socket.socketpair(socket.AF_UNIX, kind)
+    return _settled(one), _settled(other)
+
+
+def _settled(sock: socket.socket) -> socket.socket:
+    with sock:
+        found = socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, 3))
+    found.settimeout(None)
+    return found
+
+
 def _limit(sock: _socket.socket, option: int, seconds: float) -> None:
     """How long the socket itself waits to send, or for something to receive."""
     whole = int(seconds)
@@ -154,8 +169,8 @@ class Pair:
             for entry in self._packages:
                 os.symlink(entry, os.path.join(self._links.path, os.path.basename(entry)))
         self._processes: list[subprocess.Popen[bytes]] = []
-        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours, checkers = socket.socketpair()
+        control, theirs = _ends(socket.SOCK_SEQPACKET)
+        ours, checkers = _ends()
         self._parent = channel.Stream(ours)
         try:
             with control, checkers:
@@ -185,9 +200,10 @@ class Pair:
             data, descriptors, _, _ = socket.recv_fds(control, 65536, 1)
             if descriptors:
                 bound = [Entry(*entry) for entry in json.loads(data)["bound"]]
-                kept = _ROOTS.setdefault(self._key, Shared(descriptors[0], bound))
-                if kept.mount != descriptors[0]:  # another thread was first
-                    os.close(descriptors[0])
+                mount = fcntl.fcntl(descriptors[0], fcntl.F_DUPFD_CLOEXEC, 3)
+                os.close(descriptors[0])
+                if _ROOTS.setdefault(self._key, Shared(mount, bound)).mount != mount:  # another thread was first
+                    os.close(mount)
                 data = control.recv(65536)
             answer = json.loads(data or b"{}")
         except TimeoutError:

@@ -45,9 +45,9 @@ from wmtp.judging.sandbox import (
     warm,
     watchdog,
 )
-from wmtp.judging.wire import channel, frames
+from wmtp.judging.wire import channel, frames, inherited
+from wmtp.judging.wire.limits import STACK_BYTES
 
-STACK_BYTES = 120 << 20  # the kernel leaves 128 MiB below the stack of any process, whatever its limit was at exec
 MAX_REQUEST = 4096
 MAX_OPTIONS = 1 << 16
 SPACE = socket.CMSG_SPACE(4)
@@ -304,8 +304,9 @@ def _give_up(control: socket.socket, error: OSError) -> NoReturn:
 
 
 def main(descriptor: int) -> None:
-    control = channel.inherited(descriptor)
+    control = inherited.end(descriptor)
     try:
+        inherited.forget()
         zygote = _made(control)
     except Exception as error:  # noqa: BLE001  (a fault of ours, or a machine that has nothing left: told to who waits)
         control.send(json.dumps({"fault": f"{type(error).__name__}: {error}"}).encode())

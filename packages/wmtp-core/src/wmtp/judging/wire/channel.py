@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import _socket
-import os
-import socket
 import struct
 
 PIECE = 1 << 16
@@ -23,18 +21,6 @@ LENGTH = struct.Struct("=I")
 
 class Closed(Exception):  # noqa: N818  (an event, not a fault)
     """The other side is gone, or broke the framing."""
-
-
-def inherited(descriptor: int) -> socket.socket:
-    """A socket that the parent has left open for this process, under the lowest number that is free here.
-
-    The number that it came with is chance: in a parent with many files open it may be the one that a child's channel has, or
-    lie beyond all that a child closes.
-    """
-    try:
-        return socket.socket(fileno=os.dup(descriptor))
-    finally:
-        os.close(descriptor)
 
 
 def send(sock: _socket.socket, kind: int, payload: bytes = b"") -> None:
