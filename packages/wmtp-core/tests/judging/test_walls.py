@@ -315,7 +315,6 @@ def test_unknown_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_ten_thousand_programs_in_flat_memory(strict: SandboxJudge) -> None:
     source = """
-        import resource
         from wmtp.judging import open_judge
         from wmtp.contracts.judging import CallTests
         waiting = []
@@ -324,9 +323,10 @@ def test_ten_thousand_programs_in_flat_memory(strict: SandboxJudge) -> None:
                 code = f"def f(): return 1  # {'x' * 2000} {number}"
                 waiting.append(judge.submit(code, CallTests(tests=("assert f() == 1",))))
                 if len(waiting) > 50: assert waiting.pop(0).result().passed
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        # Not ru_maxrss: that of a process that was started by fork or vfork begins with its parent's.
+        print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
     """
-    assert int(_python(source).stdout) < 200
+    assert int(_python(source).stdout) >> 10 < 200
 
 
 def test_start_is_refused_with_nonsense() -> None:
