@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from wmtp.judging.sandbox import (
     areas,
+    c_functions,
     candidate,
     first_steps,
     folders,
@@ -52,6 +53,7 @@ MAX_REQUEST = 4096
 MAX_OPTIONS = 1 << 16
 SPACE = socket.CMSG_SPACE(4)
 FIRST_PID = b"100"
+_shutdown = c_functions.named("shutdown", 2)
 
 
 class Zygote:
@@ -124,10 +126,12 @@ class Zygote:
         pid = lockdown.fork()
         if pid == 0:
             self._child(request, self._sock, steps)  # does not return
-        os.close(descriptor)
         # The keeper of stdin programs goes on for as long as there are cases; it looks at the CPU of each.
         stopped = self._await(pid, request["limits"]["cpu"] if request["mode"] == "call" else math.inf)
         beside = self._sweep(pid)
+        if not stopped:  # the checker waits at the channel, and a program may have left its end in a message that nobody reads
+            _shutdown(descriptor, socket.SHUT_RDWR)
+        os.close(descriptor)
         if self._keepers and request["mode"] == "stdio":
             hot_pages.unpin(self._keepers.ring)
         channel.REST.pack_into(self._report, channel.REST_AT, beside, not self._clean())
