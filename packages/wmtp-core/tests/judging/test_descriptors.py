@@ -37,7 +37,9 @@ def lowest_free(number: int) -> Iterator[None]:
         while True:
             descriptor = os.open(os.devnull, os.O_RDONLY)
             stack.callback(os.close, descriptor)
-            if descriptor >= number - 1:
+            if descriptor > number - 1:
+                pytest.skip(f"this process has more than {number} files open already")
+            if descriptor == number - 1:
                 yield
                 return
 

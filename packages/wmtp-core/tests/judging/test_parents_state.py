@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import wmtp
 from wmtp.judging.host import own_limits
+from wmtp.judging.judge import SandboxJudge
 
 JUDGED = """
 import json, os, sys
@@ -74,6 +76,8 @@ STATES = {
     "few files, for now": "resource.setrlimit(resource.RLIMIT_NOFILE, (40, 4096))",
     "small files, for now": "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, -1))",
     "little data, for now": "resource.setrlimit(resource.RLIMIT_DATA, (128 << 20, -1))",
+    "few processes, for now": "resource.setrlimit(resource.RLIMIT_NPROC, (1, resource.getrlimit(resource.RLIMIT_NPROC)[1]))",
+    "little CPU, for now": "resource.setrlimit(resource.RLIMIT_CPU, (20, -1))",
     "sockets that do not wait": "socket.setdefaulttimeout(0.001)",
     "no standard streams": "[os.close(number) for number in (0, 1, 2)]",
 }
@@ -81,6 +85,8 @@ REFUSED = {
     "RLIMIT_NOFILE": (64, "no more than 64 open files at once (ulimit -Hn), and judging needs 200"),
     "RLIMIT_FSIZE": (1 << 20, "no more than 1 MiB in a file (ulimit -Hf), and judging needs 32 MiB"),
     "RLIMIT_AS": (1 << 30, "no more than 1024 MiB of address space (ulimit -Hv), and judging needs 4096 MiB"),
+    "RLIMIT_CPU": (40, "no more than 40 s of CPU (ulimit -Ht), and judging needs 62 s"),
+    "RLIMIT_NPROC": (50, "no more than 50 processes at once (ulimit -Hu), and judging needs 64"),
     "RLIMIT_DATA": (512 << 20, "no more than 512 MiB of data (ulimit -Hd), and judging needs 1280 MiB"),
 }
 
@@ -120,8 +126,28 @@ def test_a_limit_that_programs_would_meet_is_named(limit: str, tmp_path: Path) -
     assert "--judge process" not in found[""], "less protection would not help"
 
 
-def test_a_short_stack_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_limits.resource, "getrlimit", lambda which: (8 << 20, 8 << 20) if which == 3 else (-1, -1))
-    (note,) = own_limits.check(1024)
+def test_tests_that_want_more_than_this_process_has_judge_nobody(tmp_path: Path) -> None:
+    """Verdicts of a problem with limits of its own, where the judge's hold and these do not."""
+    script = (
+        "program = 'def f(): return 1'\n"
+        "with open_judge(level='process', workers=1) as judge:\n"
+        "    tests = [CallTests(tests=('assert f() == 1',), memory_mib=mib) for mib in (2048, 8192)]\n"
+        "    more = [judge.submit(program, one).result() for one in tests]\n"
+        "os.write(file, json.dumps({'': [outcome.status for outcome in more], 'why': more[1].detail}).encode())\n"
+    )
+    lowered = "resource.setrlimit(resource.RLIMIT_AS, (5 << 30, 5 << 30))\n"
+    found = _run(f"file = os.open(os.environ['OUT'], os.O_WRONLY | os.O_CREAT)\n{lowered}{script}", tmp_path / "out")
+    assert found[""] == ["passed", "infrastructure"]
+    assert "no more than 5120 MiB of address space (ulimit -Hv), and judging needs 8448 MiB" in found["why"]
+
+
+def test_a_short_stack_is_noted_and_part_of_what_verdicts_depend_on(
+    monkeypatch: pytest.MonkeyPatch, process: SandboxJudge
+) -> None:
+    assert "stack" not in process.identity
+    short = {resource.RLIMIT_STACK: (8 << 20, 8 << 20)}
+    monkeypatch.setattr(resource, "getrlimit", lambda which: short.get(which, (-1, -1)))
+    (note,) = own_limits.check(10, 1024)
     assert "8 MiB" in note
     assert "120 MiB" in note
+    assert process.identity["stack"] == "8 MiB"

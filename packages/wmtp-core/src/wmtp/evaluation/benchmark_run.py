@@ -42,7 +42,7 @@ class BenchmarkRun:
     def run(self) -> EvaluationResult:
         """Bring the run to its end."""
         task, benchmark, problems = self._task, self._benchmark, self._problems
-        counts = self._counts(problems)
+        counts = Counter(self._counts(problems))
         with benchmark._own("prompt_form", "this task"):
             form = {**benchmark.prompt_form(), "stop": list(self._form.stop)}
         self._generation_key = task.store.generation_key(form)

@@ -122,13 +122,34 @@ def evaluate(
             emitter.emit(started)
             driver = RunDriver(config, recipe, plugins, emitter, folder, engine)
             ended = partial(RunFinished, name=started.name, kind=started.kind, folder=folder)
+            telling = _Telling(finished)
             try:
-                results = driver.run(finished)
+                results = driver.run(telling.finished)
             except BaseException as error:
                 emitter.emit(ended(error=error))
                 raise
             emitter.emit(ended(record=results.record))
+            telling.raise_error()
             return results
+
+
+class _Telling:
+    """Tells whoever waits for results. What goes wrong with that, a full disk behind a table say, is no fault of the run's: it
+    is raised once the run has been brought to its end."""
+
+    def __init__(self, finished: Callable[[Results], None]) -> None:
+        self._finished = finished
+        self._error: BaseException | None = None
+
+    def finished(self, results: Results) -> None:
+        try:
+            self._finished(results)
+        except BaseException as error:  # noqa: BLE001  (see above)
+            self._error = error
+
+    def raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
 
 
 def _structured(config: Any, recipe: Any, plugins: Plugins) -> tuple[Config, Recipe]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from wmtp.contracts.evaluation import Sample, Verdict
 from wmtp.contracts.judging import Outcome
@@ -23,10 +24,11 @@ class TakenOut:
         self._capped = self._samples = self._passed = 0
         self._differ: Counter[Choice] = Counter()
         self._gained: Counter[Choice] = Counter()
-        self._waiting: list[tuple[Choice, bool, Callable[[], Outcome]]] = []
+        self._others: list[tuple[Choice, bool, Callable[[], Callable[[], Outcome]]]] = []
 
     def add(self, samples: Sequence[Sample], verdicts: Sequence[Verdict], recode: Recode, rejudge: Rejudge) -> None:
-        """One problem's samples. Only a program that differs from ours is judged again."""
+        """One problem's samples. Only a program that differs from ours is judged again, and only once all are there: the judge
+        has the run's own programs to judge until then."""
         by_index: Mapping[int, Verdict] = {v.key.index: v for v in verdicts}
         for sample in samples:
             rule = sample.extra.get("rule")
@@ -45,7 +47,7 @@ class TakenOut:
                     continue
                 self._differ[choice] += 1
                 if code:
-                    self._waiting.append((choice, passed, rejudge(code)))
+                    self._others.append((choice, passed, partial(rejudge, code)))
                 else:
                     self._gained[choice] -= passed
 
@@ -53,9 +55,10 @@ class TakenOut:
         """Lines for report.md; none where no rule was applied."""
         if not self._samples:
             return ()
-        for choice, passed, outcome in self._waiting:
+        waiting = [(choice, passed, rejudge()) for choice, passed, rejudge in self._others]
+        for choice, passed, outcome in waiting:
             self._gained[choice] += outcome().passed - passed
-        self._waiting = []
+        self._others = []
         lines = ["### How programs were taken out of answers", "", "| answers | rule | |", "|---:|---|---|"]
         lines += [f"| {count} | {rule} | {RULES.get(rule, '')} |" for rule, count in self._rules.most_common()]
         if self._capped:

@@ -88,6 +88,7 @@ class SandboxJudge:
             "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
             "modules": libraries.modules(),
             **({"packages": packages} if packages else {}),
+            **({"stack": stack} if (stack := own_limits.short_stack()) else {}),
         }
 
     def _self_tested(self) -> Pair:
@@ -201,6 +202,9 @@ class SandboxJudge:
     def submit(self, code: str, tests: CallTests | StdioTests) -> Future[Outcome]:
         """Queues one program; blocks while the queue is full. The future never raises for what a candidate does."""
         program = Program(code, tests)
+        if (tests.time_limit or tests.memory_mib) and (lack := self._lack(tests)):
+            program.future.set_result(Outcome(status="infrastructure", detail=lack))
+            return program.future
         if self._backlog.put(program):
             try:
                 self._threads.submit(self._work)
@@ -208,6 +212,11 @@ class SandboxJudge:
                 self._backlog.take_back(program)
                 raise
         return program.future
+
+    def _lack(self, tests: CallTests | StdioTests) -> str:
+        """Which limit of this process would be met before those of the tests, or ``""``."""
+        limits = self._limits_of(tests)
+        return own_limits.lacking(limits["cpu"], limits["memory_mib"])
 
     def _work(self) -> None:
         """Judges one program after another until none waits: a thread that begins anew for each costs more than it does."""
@@ -356,7 +365,7 @@ def open_judge(
     count = len(os.sched_getaffinity(0)) if workers == "auto" else workers
     found = find(packages)
     checked_private(level, private)
-    notes = own_limits.check(memory_mib)
+    notes = own_limits.check(math.ceil(time_limit), memory_mib)
     judge = None
     if level != "process":
         try:

@@ -21,6 +21,7 @@ class Scratch:
     def __init__(self) -> None:
         _remove_left_ones()
         self.path = tempfile.mkdtemp(prefix=PREFIX)
+        os.chmod(self.path, 0o700)  # whatever the umask
         self._lock = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from wmtp.judging.sandbox import lent_functions, lockdown
 from wmtp.judging.wire import channel, codec, frames
+from wmtp.judging.wire.limits import backstop
 
 OURS = 1 << 62  # handles from here on name functions of the checker
 FRAME_LIMIT = codec.MAX_BYTES + 4096
@@ -49,10 +50,6 @@ def bounds(limits: Mapping[str, int]) -> lockdown.Bounds:
     """
     cpu = backstop(limits["cpu"])
     return lockdown.bounds(cpu=cpu, memory=(limits["memory_mib"] << 20) + limits["baseline"])
-
-
-def backstop(cpu: int) -> int:
-    return cpu + 1 + cpu // 2
 
 
 NAME = "program.py"

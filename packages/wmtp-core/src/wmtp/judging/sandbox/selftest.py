@@ -9,9 +9,10 @@ import resource
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wmtp.judging.sandbox import candidate, lockdown, root
+from wmtp.judging.sandbox import lockdown, root
+from wmtp.judging.wire.limits import backstop
 
-STACK_BYTES = 32 << 10  # the least that a thread can have
+STACK_BYTES = 256 << 10  # little, and no less than any C library wants
 
 
 def _fails_with(numbers: tuple[int, ...], action: Callable[[], object]) -> str:
@@ -57,7 +58,7 @@ def _fork() -> None:
 
 
 def _limits(expected: Mapping[str, Any]) -> str:
-    wanted = {resource.RLIMIT_CPU: candidate.backstop(expected["cpu"]), resource.RLIMIT_NPROC: expected["processes"]}
+    wanted = {resource.RLIMIT_CPU: backstop(expected["cpu"]), resource.RLIMIT_NPROC: expected["processes"]}
     wrong = [which for which, value in wanted.items() if resource.getrlimit(which)[0] > value]
     if wrong or resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
         return "limits are not in force"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 import socket
 
-_RAISED = (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_DATA, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)
+_RAISED = (
+    resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_DATA, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE,
+    resource.RLIMIT_NPROC,
+)  # fmt: skip
 _PYTHONS = (signal.SIGPIPE, signal.SIGXFSZ)  # ignored by every interpreter
 UMASK = 0o022
 
@@ -36,4 +40,7 @@ def forget() -> None:
     os.umask(UMASK)
     for which in _RAISED:
         hard = resource.getrlimit(which)[1]
-        resource.setrlimit(which, (hard, hard))
+        with contextlib.suppress(
+            ValueError, OSError
+        ):  # of files: what the kernel allows at all may have been lowered since
+            resource.setrlimit(which, (hard, hard))
