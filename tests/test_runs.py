@@ -143,6 +143,22 @@ def test_no_part_of_a_run_waits_for_a_listener_and_none_loses_an_event(
     assert slow.heard[-1].record == results.record
 
 
+def test_what_goes_wrong_while_results_are_shown_is_not_the_runs(
+    evaluate: Evaluate, write_files: Callable[..., None], tmp_path: Path
+) -> None:
+    write_files()
+    heard = Hearing()
+
+    def finished(results: wmtp.Results) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        evaluate(listeners=[heard], finished=finished)
+    assert heard.heard[-1].record is not None
+    assert heard.heard[-1].error is None
+    assert (tmp_path / "runs/run/report.html").exists()
+
+
 def test_a_user_who_stops_the_waiting_is_told_what_a_listener_has_not_heard(
     evaluate: Evaluate, write_files: Callable[..., None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

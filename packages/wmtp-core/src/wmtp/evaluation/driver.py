@@ -118,18 +118,16 @@ def evaluate(
         every = run_listeners(plugins, config, started)
         every += [("progress", ProgressListener(progress))] if progress else []
         every += [(type(listener).__name__, listener) for listener in listeners]
-        with Emitter(every) as emitter, _log_file(folder / "log.txt"):
+        with Emitter(every) as emitter, _log_file(folder / "log.txt"), _Telling(finished) as telling:
             emitter.emit(started)
             driver = RunDriver(config, recipe, plugins, emitter, folder, engine)
             ended = partial(RunFinished, name=started.name, kind=started.kind, folder=folder)
-            telling = _Telling(finished)
             try:
                 results = driver.run(telling.finished)
             except BaseException as error:
                 emitter.emit(ended(error=error))
                 raise
             emitter.emit(ended(record=results.record))
-            telling.raise_error()
             return results
 
 
@@ -141,14 +139,17 @@ class _Telling:
         self._finished = finished
         self._error: BaseException | None = None
 
+    def __enter__(self) -> _Telling:
+        return self
+
     def finished(self, results: Results) -> None:
         try:
             self._finished(results)
         except BaseException as error:  # noqa: BLE001  (see above)
             self._error = error
 
-    def raise_error(self) -> None:
-        if self._error is not None:
+    def __exit__(self, raised: object, *_: object) -> None:
+        if self._error is not None and raised is None:
             raise self._error
 
 
