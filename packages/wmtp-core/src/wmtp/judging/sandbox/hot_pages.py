@@ -77,6 +77,13 @@ def vector(pages: Iterable[int]) -> ctypes.Array[ctypes.c_char]:
     return ctypes.create_string_buffer(packed, len(packed))
 
 
+def still_mapped(pages: Iterable[int], proc: int) -> set[int]:
+    """Those that this process can still write. With one that is gone, as the C library gives memory back, none is pinned."""
+    areas = memory_map.read("maps", process="self", proc=proc)
+    writable = [(start, end) for start, end, mode, *_ in areas if mode[1] == "w" and mode[3] == "p"]
+    return {page for page in pages if any(start <= page < end for start, end in writable)}
+
+
 def pin(ring: int, wanted: ctypes.Array[ctypes.c_char]) -> bool:
     """Has these pages of this process copied at each fork from now on. False where that cannot be had."""
     count = len(wanted) // 16

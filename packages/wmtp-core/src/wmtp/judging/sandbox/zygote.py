@@ -393,8 +393,8 @@ def _pin(rings: list[int | None], proc: int | None, stage: Callable[[socket.sock
                 lambda control, descriptor: stage(control).serve("stdio", descriptor), proc
             )
             with rehearsal.witness():  # or all the pages of their large folios would count as pinned
-                hot_pages.pin(rings[0], hot_pages.vector(pages))
-            keepers = Keepers(rings[1], hot_pages.vector(cases))
+                hot_pages.pin(rings[0], hot_pages.vector(hot_pages.still_mapped(pages, proc)))
+            keepers = Keepers(rings[1], hot_pages.vector(hot_pages.still_mapped(cases, proc)))
     if proc is not None:
         os.close(proc)
     return keepers
