@@ -22,12 +22,12 @@ def loads(text: str | bytes, *, unique: bool = False) -> Any:
 
 def _line(text: str, *, unique: bool) -> tuple[Any] | None:
     """What a line of a file holds, read without the decoder that `json.loads` makes anew for each: half of what a short line
-    costs. ``None`` where more follows than the end of the line, or something is wrong, which `loads` finds and says."""
+    costs. ``None`` where more follows than white space, or something is wrong, which `loads` finds and says."""
     try:
         value, end = (_UNIQUE if unique else _PLAIN).raw_decode(text)
     except (ValueError, RecursionError):
         return None
-    return (value,) if text[end:] in ("", "\n", "\r\n") else None
+    return None if text[end:].strip(" \t\r\n") else (value,)
 
 
 def loads_utf8(data: bytes, *, unique: bool = False) -> Any:

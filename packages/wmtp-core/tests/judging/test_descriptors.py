@@ -46,10 +46,8 @@ def lowest_free(number: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("level", ["strict", "process"])
 @pytest.mark.parametrize("number", range(candidate.CHANNEL - MADE_BEFORE, candidate.CHANNEL + 1))
-def test_a_judge_starts_whatever_numbers_it_gets(
-    number: int, level: str, start_judge: Callable[..., SandboxJudge]
-) -> None:
-    start_judge(level, workers=1).close()  # or it skips
+def test_a_judge_starts_whatever_numbers_it_gets(number: int, level: str, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue(level)  # skips where it cannot hold
     with lowest_free(number), open_judge(level=level, workers=1) as judge:
         assert judge.submit("def f(): return 1", CallTests(tests=("assert f() == 1",))).result().passed
 

@@ -124,10 +124,17 @@ def _ends(kind: int = socket.SOCK_STREAM) -> tuple[socket.socket, socket.socket]
 
 
 def _settled(sock: socket.socket) -> socket.socket:
-    with sock:
-        found = socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, 3))
+    found = socket.socket(fileno=_above_streams(sock.detach()))
     found.settimeout(None)
     return found
+
+
+def _above_streams(descriptor: int) -> int:
+    """The same file under a number that is none of the standard streams', in its place."""
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(descriptor)
 
 
 def _limit(sock: _socket.socket, option: int, seconds: float) -> None:
@@ -200,8 +207,7 @@ class Pair:
             data, descriptors, _, _ = socket.recv_fds(control, 65536, 1)
             if descriptors:
                 bound = [Entry(*entry) for entry in json.loads(data)["bound"]]
-                mount = fcntl.fcntl(descriptors[0], fcntl.F_DUPFD_CLOEXEC, 3)
-                os.close(descriptors[0])
+                mount = _above_streams(descriptors[0])
                 if _ROOTS.setdefault(self._key, Shared(mount, bound)).mount != mount:  # another thread was first
                     os.close(mount)
                 data = control.recv(65536)

@@ -79,9 +79,14 @@ def vector(pages: Iterable[int]) -> ctypes.Array[ctypes.c_char]:
 
 def still_mapped(pages: Iterable[int], proc: int) -> set[int]:
     """Those that this process can still write. With one that is gone, as the C library gives memory back, none is pinned."""
-    areas = memory_map.read("maps", process="self", proc=proc)
-    writable = [(start, end) for start, end, mode, *_ in areas if mode[1] == "w" and mode[3] == "p"]
+    writable = _writable("self", proc)
     return {page for page in pages if any(start <= page < end for start, end in writable)}
+
+
+def _writable(process: str, proc: int) -> list[tuple[int, int]]:
+    """Where a process has private memory that it may write, as (start, end)."""
+    areas = memory_map.read("maps", process=process, proc=proc)
+    return [(area.start, area.end) for area in areas if area.mode[1] == "w" and area.mode[3] == "p"]
 
 
 def pin(ring: int, wanted: ctypes.Array[ctypes.c_char]) -> bool:
@@ -107,12 +112,10 @@ def own(process: str, proc: int) -> set[int]:
     proc is a descriptor of /proc, and `process` a name there.
     """
     found = set[int]()
-    areas = memory_map.read("maps", process=process, proc=proc)
+    areas = _writable(process, proc)
     pagemap = os.open(f"{process}/pagemap", os.O_RDONLY, dir_fd=proc)
     try:
-        for start, end, mode, *_ in areas:
-            if mode[1] != "w" or mode[3] != "p":
-                continue
+        for start, end in areas:
             data = os.pread(pagemap, (end - start) // PAGE * 8, start // PAGE * 8)
             for number, (entry,) in enumerate(struct.iter_unpack("=Q", data)):
                 if entry & _PRESENT and entry & _EXCLUSIVE and not entry & _OF_FILE:

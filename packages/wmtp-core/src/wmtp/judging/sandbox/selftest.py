@@ -12,7 +12,7 @@ from typing import Any
 from wmtp.judging.sandbox import lockdown, root
 from wmtp.judging.wire.limits import backstop
 
-STACK_BYTES = 256 << 10  # little, and no less than any C library wants
+PROBE_STACK_BYTES = 256 << 10  # little, and no less than any C library wants
 
 
 def _fails_with(numbers: tuple[int, ...], action: Callable[[], object]) -> str:
@@ -41,7 +41,7 @@ def _work_folder() -> str:
 def _processes(most: int) -> str:
     """Starts threads until no more are to be had, then forks: the limit counts both, and holds not for a uid that is 0 outside.
     To fork as often would take the time of thirty programs."""
-    _thread.stack_size(STACK_BYTES)
+    _thread.stack_size(PROBE_STACK_BYTES)
     until = _thread.allocate_lock()
     until.acquire()
     try:

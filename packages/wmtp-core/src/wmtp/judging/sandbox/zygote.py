@@ -129,9 +129,8 @@ class Zygote:
         # The keeper of stdin programs goes on for as long as there are cases; it looks at the CPU of each.
         stopped = self._await(pid, request["limits"]["cpu"] if request["mode"] == "call" else math.inf)
         beside = self._sweep(pid)
-        if (
-            not stopped
-        ):  # the checker waits at the channel, and a program may have left its end in a message that nobody reads
+        if not stopped:
+            # The checker waits at the channel, and a program may have left its end in a message that nobody reads.
             _shutdown(descriptor, socket.SHUT_RDWR)
         os.close(descriptor)
         if self._keepers and request["mode"] == "stdio":

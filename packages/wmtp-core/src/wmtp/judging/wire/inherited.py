@@ -40,7 +40,6 @@ def forget() -> None:
     os.umask(UMASK)
     for which in _RAISED:
         hard = resource.getrlimit(which)[1]
-        with contextlib.suppress(
-            ValueError, OSError
-        ):  # of files: what the kernel allows at all may have been lowered since
+        # Of files, what the kernel allows at all may have been lowered since.
+        with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(which, (hard, hard))

@@ -2,6 +2,7 @@
 
 STACK_BYTES = 120 << 20  # the kernel leaves 128 MiB below the stack of any process, whatever its limit was at exec
 CHECKER_BYTES = 4 << 30
+"""Of address space, for the process that compares answers."""
 
 
 def backstop(cpu: int) -> int:
