@@ -180,7 +180,7 @@ HOOKS = sorted(name for name in vars(new_manager().hook) if name.startswith("wmt
 def test_a_wrapper_is_refused_on_every_hook(hook, option, plugin_module):
     source = f"import wmtp\n@wmtp.hookimpl({option}=True)\ndef {hook}():\n    return (yield)\n"
     with pytest.raises(PluginFault, match=f"^{hook} is a hook wrapper; wrappers are refused"):
-        check_plugin(plugin_module("wmtp-wrapping", source))
+        check_plugin(plugin_module("wmtp-wrapping", source), new_manager())
 
 
 @pytest.mark.parametrize("case", BROKEN)

@@ -28,9 +28,8 @@ def read(request: wmtp.DatasetRequest) -> Iterator[Mapping[str, Any]]:
     files = kit.split_files(request, FILES, "MBPP", splits=SPLITS)
     first, last = SPLITS[request.split]
     for row in kit.read_rows(files, FIELDS, columns=COLUMNS):
-        made = checked(row.data, row.where)
-        if first <= made["task_id"] <= last:
-            yield made
+        if first <= row.data["task_id"] <= last:
+            yield checked(row.data, row.where)
 
 
 def checked(given: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -239,6 +239,10 @@ class EvaluatorStore(Protocol):
         """Several, in one write."""
         ...
 
+    def replace_sample(self, sample: Sample) -> None:
+        """One that was added before, with another program: the last line of a sample counts."""
+        ...
+
     def add_verdict(self, verdict: Verdict) -> None: ...
 
     def add_verdicts(self, verdicts: Sequence[Verdict]) -> None:

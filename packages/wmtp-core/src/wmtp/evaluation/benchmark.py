@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import attrs
+
 from wmtp.contracts.engines import Completion, Message, SampleKey
 from wmtp.contracts.evaluation import EvaluationResult, EvaluationTask, FirstRows, Problem, Sample, Verdict
 from wmtp.contracts.judging import CallTests, Outcome, StdioTests
@@ -20,6 +22,7 @@ from wmtp.errors import ConfigError, PluginError, WmtpError
 from wmtp.evaluation.asking import Prompt
 from wmtp.evaluation.benchmark_run import BenchmarkRun
 from wmtp.kit.extraction import Choice, extract, extract_plainly
+from wmtp.kit.presumed import presumed
 from wmtp.kit.prompts import ChatSettings, PromptForm, bare_completion, chat
 from wmtp.kit.scores import PartialCredit, without_known_bad
 from wmtp.kit.wanted import Extraction, Wanted
@@ -43,6 +46,10 @@ _ATTRIBUTES = {
     "tests_metric": any_text,
     "known_bad": mapping,
 }
+
+
+def _told(extra: Mapping[str, Any], found: Extraction) -> dict[str, Any]:
+    return {**extra, "rule": found.rule, **({"thinking": found.thinking} if found.thinking else {})}
 
 
 class _End:
@@ -253,21 +260,44 @@ class CodeBenchmark:
         """Names the method of the plugin that failed, and on what: its own error alone tells a user nothing."""
         return _Own(self, method, what)
 
-    def _taken_out(self, problem: Problem, completion: Completion) -> tuple[str | None, dict[str, Any]]:
-        """The program, and what is stored of how it was found. What another tool took out already stands as it is."""
+    def _taken_out(
+        self, problem: Problem, completion: Completion, *, presume: bool = False
+    ) -> tuple[str | None, dict[str, Any]]:
+        """The program, and what is stored of how it was found. What another tool took out already stands as it is.
+
+        presume: Parse no answer that looks like a program. `_parsed` does, where it does not pass.
+        """
         extra = dict(completion.extra)
         if extra.pop("field", "") == "solution":
             return completion.text, {**extra, "rule": "stored program"}
-        found = self._extraction(problem, completion) if type(self).code is CodeBenchmark.code else None
+        found = self._presumed(problem, completion) if presume and completion.finish_reason != "length" else None
+        if found is None and type(self).code is CodeBenchmark.code:
+            found = self._extraction(problem, completion)
         if found is None:
             code = self.code(problem, completion)
             if not isinstance(code, str | None):
                 raise TypeError(f"it returned {code!r:.80}, not the program as text, or None")
             return code, extra
-        extra["rule"] = found.rule
-        if found.thinking:
-            extra["thinking"] = found.thinking
-        return found.code, extra
+        return found.code, _told(extra, found)
+
+    def _presumed(self, problem: Problem, answer: Completion | Sample) -> Extraction | None:
+        if type(self).code is not CodeBenchmark.code or any(thinking(answer.extra).values()):
+            return None
+        text = answer.text if isinstance(answer, Completion) else answer.completion
+        wanted = self.wanted(problem)
+        return None if wanted is None else presumed(text, wanted)
+
+    def _parsed(self, problem: Problem, sample: Sample) -> Sample:
+        """The sample with the program that is found in it, where that was presumed; else as it is."""
+        with self._own("wanted", f"problem {problem.id}"):
+            taken = self._presumed(problem, sample)
+            wanted = self.wanted(problem)
+        if wanted is None or taken is None or (taken.code, taken.rule) != (sample.code, sample.extra.get("rule")):
+            return sample
+        found = extract(sample.completion, wanted)
+        if (found.code, found.rule, found.thinking) == (taken.code, taken.rule, taken.thinking):
+            return sample
+        return attrs.evolve(sample, code=found.code, extra=_told(sample.extra, found))
 
     def _recode(self, problem: Problem, sample: Sample) -> Mapping[Choice, str | None]:
         """The programs that plainer rules take out, for the audit."""

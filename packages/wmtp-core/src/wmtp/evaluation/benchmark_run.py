@@ -214,7 +214,8 @@ class BenchmarkRun:
                     elif completion.finish_reason == "too-long" and self._task.too_long != "fail":
                         unfit.append(completion)
                     else:
-                        samples.append(self._sample(self._problems[completion.key.problem], completion))
+                        problem = self._problems[completion.key.problem]
+                        samples.append(self._sample(problem, completion, presume=work.may_presume))
             finally:  # a plugin that fails on one loses none of those before it
                 self._task.store.add_samples(samples)
             for sample in samples:
@@ -223,13 +224,13 @@ class BenchmarkRun:
                 self._counting.ahead(work.is_through)
         return unfit
 
-    def _sample(self, problem: Problem, completion: Completion) -> Sample:
+    def _sample(self, problem: Problem, completion: Completion, *, presume: bool) -> Sample:
         if completion.finish_reason == "too-long":
             code = None
             extra: dict[str, Any] = {"rule": "prompt too long"}
         else:
             with self._benchmark._own("code", f"problem {problem.id}, sample {completion.key.index}"):
-                code, extra = self._benchmark._taken_out(problem, completion)
+                code, extra = self._benchmark._taken_out(problem, completion, presume=presume)
         if fewer := self._asking.left_out.get(problem.id):
             extra = {**extra, "shots_left_out": fewer}
         return Sample(

@@ -31,6 +31,8 @@ AT_HAND = 128
 MOMENT_S = 0.05
 """How long the verdict of a program may wait for others to be written with; a kill in this time loses it."""
 TOGETHER = 32  # verdicts that wait for no more
+MISTAKEN = 32
+"""Answers that were presumed to be programs, and were not: each was judged twice. Behind so many, all are parsed first."""
 Key = tuple[str, int]
 
 
@@ -96,6 +98,7 @@ class Programs:
         self._references: dict[str, Future[Outcome] | None] = {}
         self._through = Counter(problem for problem, _ in judged)
         self._wanted = wanted
+        self._mistaken = 0
 
     def __enter__(self) -> Programs:
         self._replaying = ExitStack()
@@ -114,11 +117,7 @@ class Programs:
 
     def submit(self, sample: Sample) -> None:
         """Has a sample's program judged, which is on disk, and writes the verdicts of whatever has ended meanwhile."""
-        if not sample.code:
-            why = sample.extra.get("rule", "")
-            detail = f"the completion holds no program ({why})" if why else "the completion holds no program"
-            self._write([(sample, Outcome(status="no-code", detail=detail))])
-        elif self._under_way >= AT_HAND and not self._waits:
+        if sample.code and self._under_way >= AT_HAND and not self._waits:
             self._behind.append((sample.key.problem, sample.key.index))
         else:
             self._begin(sample)
@@ -127,6 +126,12 @@ class Programs:
             self._settle()
         while self._under_way > AT_HAND:
             self._gather()
+
+    @property
+    def may_presume(self) -> bool:
+        """Whether an answer that looks like a program is handed in without being parsed: where a model is asked that costs
+        nothing beside it."""
+        return self._waits and self._mistaken < MISTAKEN
 
     def is_through(self, problem: str) -> bool:
         """Whether all samples of a problem have a verdict."""
@@ -148,6 +153,11 @@ class Programs:
         self._settle(first)
 
     def _begin(self, sample: Sample) -> None:
+        if not sample.code:
+            why = sample.extra.get("rule", "")
+            detail = f"the completion holds no program ({why})" if why else "the completion holds no program"
+            self._write([(sample, Outcome(status="no-code", detail=detail))])
+            return
         problem = self._problems[sample.key.problem]
         tests = self._tests(problem, sample)
         if isinstance(tests, CallTests) and not any(test.strip() for test in tests.tests):
@@ -178,29 +188,38 @@ class Programs:
         try:
             while ended or not self._ended.empty():
                 judged = ended.popleft() if ended else self._ended.get()
-                outcome = self._outcome(judged)
-                if outcome is not None:
-                    settled.append((judged.sample, outcome))
+                if (end := self._end(judged)) is not None:
+                    settled.append(end)
         finally:  # what fails on one loses none of those before it
             self._under_way -= len(settled)
             self._write(settled)
         while self._behind and self._under_way < AT_HAND:
             self._begin(self._task.store.sample(*self._behind.popleft()))
 
-    def _outcome(self, judged: _Judged) -> Outcome | None:
-        """How a program ended. ``None`` where that hangs on how the reference ends, which is not known yet: it ends again."""
-        problem, outcome = judged.problem, judged.future.result()
+    def _end(self, judged: _Judged) -> tuple[Sample, Outcome] | None:
+        """How a sample's program ended. ``None`` where that was not its program, which is judged now, or where it hangs on how
+        the reference ends, which is not known yet: it ends again."""
+        problem, sample, outcome = judged.problem, judged.sample, judged.future.result()
+        if self._waits and not outcome.passed and (parsed := self._benchmark._parsed(problem, sample)) is not sample:
+            self._task.store.replace_sample(parsed)
+            if parsed.code != sample.code:
+                self._mistaken += 1
+                self._under_way -= 1
+                self._begin(parsed)
+                return None
+            sample = parsed
         if _may_be_the_tests_own(outcome):
             if problem.id not in self._references:
                 self._references[problem.id] = self._judged_reference(problem)
             reference = self._references[problem.id]
             if reference is not None and not reference.done():
-                reference.add_done_callback(lambda _: self._ended.put(judged))
+                again = attrs.evolve(judged, sample=sample)
+                reference.add_done_callback(lambda _: self._ended.put(again))
                 return None
             if reference is not None and _same_end(reference.result(), outcome):
                 detail = f"{outcome.detail} ({AS_THE_REFERENCE})"
-                return attrs.evolve(outcome, status="infrastructure", detail=detail)
-        return outcome
+                return sample, attrs.evolve(outcome, status="infrastructure", detail=detail)
+        return sample, outcome
 
     def _judged_reference(self, problem: Problem) -> Future[Outcome] | None:
         """How the reference solution ends: then an exception that ended a program as well is the tests' own, or of something

@@ -77,7 +77,7 @@ def _extracted(text: str, wanted: Wanted, choose: Choice, thinking_opened: bool,
             return Extraction(code=None, rule="unclosed thinking", thinking="unclosed")
         apart = _extracted(text, wanted, choose, False, "")
         return attrs.evolve(apart, thinking=apart.thinking or "closed")
-    text = laid_out(_trimmed(text, wanted))
+    text = laid_out(trimmed(text, wanted))
     if not text.strip():
         return Extraction(code=None, rule="empty")
     if not thinking_opened and choose == "ours" and (found := _as_it_stands(text, wanted)):
@@ -135,9 +135,9 @@ def _said(answer: str, thinking: str) -> str:
     return answer.lstrip("\r\n") if thinking and answer[:1] in "\r\n" else answer
 
 
-def _trimmed(text: str, wanted: Wanted) -> str:
+def trimmed(text: str, wanted: Wanted) -> str:
     """Without a byte order mark, and between the marks of the prompt's form."""
-    if wanted.end and (at := text.find(wanted.end, last_closing(text))) >= 0:
+    if wanted.end and wanted.end in text and (at := text.find(wanted.end, last_closing(text))) >= 0:
         text = text[:at]
     text = text.removeprefix("\ufeff")
     if wanted.begin and text.lstrip().startswith(wanted.begin):
@@ -271,7 +271,7 @@ def extract_plainly(
         return dict.fromkeys(PLAIN, whole)
     if reasoning and not text.strip():
         return dict.fromkeys(PLAIN)
-    text = laid_out(_trimmed(text, wanted))
+    text = laid_out(trimmed(text, wanted))
     thought = split_thinking(text, opened=thinking_opened and not reasoning)
     if thought.answer is None:
         return dict.fromkeys(PLAIN)

@@ -13,10 +13,11 @@ from types import ModuleType
 from typing import Any
 
 import attrs
+from pluggy import PluginManager
 
 from wmtp import contracts
 from wmtp.errors import PluginError
-from wmtp.plugins.checks import PluginFault, check_plugin
+from wmtp.plugins.checks import PluginFault, check_plugin, new_manager
 from wmtp.plugins.kinds import Kind
 from wmtp.plugins.manager import Plugins
 from wmtp.plugins.registry import PluginInfo
@@ -74,12 +75,13 @@ def create_plugin_manager(
     core = _Candidate(CORE, _core_version(), points=(metadata.EntryPoint(CORE, BUILTIN, GROUP),))
     loaded: list[tuple[PluginInfo, Any, list[tuple[Kind, Any]]]] = []
     others: list[PluginInfo] = []
+    probation = new_manager()
     for candidate in [core, *given, *sorted(found, key=lambda c: c.distribution)]:
         if reason := blocked.get(candidate.distribution):
             others.append(_info(candidate, state="blocked", error=reason))
             continue
         try:
-            plugin, registered = _let_in(candidate)
+            plugin, registered = _let_in(candidate, probation)
         except _IncompatibleError as exc:
             others.append(_info(candidate, state="incompatible", error=str(exc), exception=exc))
         except (Exception, SystemExit) as exc:  # noqa: BLE001  (whatever a plugin does wrong is its own loss)
@@ -112,10 +114,12 @@ def _installed() -> Iterable[_Candidate]:
         dist = point.dist
         if dist is None:  # only entry points made by hand have none
             continue
-        name = normalize(dist.name)
+        about = dist.metadata  # parsed once: `name`, `version` and `requires` of `dist` each parse it again
+        name = normalize(about["Name"])
         before = by_distribution.get(name)
         points = (*(before.points if before else ()), point)
-        by_distribution[name] = _Candidate(name, dist.version, points=points, requires=tuple(dist.requires or ()))
+        requires = tuple(about.get_all("Requires-Dist") or dist.requires or ())  # an egg has them elsewhere
+        by_distribution[name] = _Candidate(name, about["Version"], points=points, requires=requires)
     return by_distribution.values()
 
 
@@ -159,14 +163,14 @@ class _IncompatibleError(Exception):
     """The plugin's own metadata rules this core out."""
 
 
-def _let_in(candidate: _Candidate) -> tuple[Any, list[tuple[Kind, Any]]]:
+def _let_in(candidate: _Candidate, probation: PluginManager) -> tuple[Any, list[tuple[Kind, Any]]]:
     _check_requirement(candidate)
     plugin = candidate.plugin
     if plugin is None:
         if len(candidate.points) > 1:
             raise PluginFault(f"announces {len(candidate.points)} entry points in group {GROUP!r}; one is the rule")
         plugin = candidate.points[0].load()
-    return plugin, check_plugin(plugin)
+    return plugin, check_plugin(plugin, probation)
 
 
 def _check_requirement(candidate: _Candidate) -> None:

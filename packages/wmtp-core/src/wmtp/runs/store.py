@@ -71,6 +71,9 @@ class EvaluatorFiles:
         for sample in samples:
             self._emit(SampleGenerated(sample=sample))
 
+    def replace_sample(self, sample: Sample) -> None:
+        self._placed_samples.add([sample])
+
     def add_verdict(self, verdict: Verdict) -> None:
         self.add_verdicts([verdict])
 

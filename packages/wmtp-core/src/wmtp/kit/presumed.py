@@ -1,0 +1,46 @@
+"""Answers that look like programs from start to end, taken for such before anybody parses them: a judge compiles them anyway,
+and one that passes is a program."""
+
+from __future__ import annotations
+
+import re
+
+from wmtp.kit.extraction import trimmed
+from wmtp.kit.loose_code import INDENTED
+from wmtp.kit.wanted import Extraction, Wanted
+from wmtp.kit.wrappers import laid_out, next_turns
+
+_TOP_LINE = re.compile(r"^[^\s#)\]}].*", re.M)
+_STATEMENT = re.compile(
+    r"(?:async def|def|class|import|from|if|elif|else|for|while|with|try|except|finally|assert|return|raise|del|global|pass)\b"
+    r"|@|[A-Za-z_](?:[\w.]*\(|[ \w.,\[\]'\"]*[-+*/%&|^]?=(?!=))"
+)
+
+
+def presumed(text: str, wanted: Wanted) -> Extraction | None:
+    """What `extract` finds in an answer if it is Python: all of it, alone or behind the prompt.
+
+    Where it passes its tests, that is so. Where it does not, `extract` has to be asked: it may not parse, or end in words.
+
+    Args:
+        text: What the model wrote, of which nothing was thought.
+        wanted: What the tests need.
+
+    Returns:
+        ``None`` for an answer that looks otherwise: a line that begins no statement, a fence, a made-up turn.
+    """
+    text = laid_out(trimmed(text, wanted))
+    continues = wanted.continues and INDENTED.match(text) is not None
+    if not continues and (
+        wanted.prompt or not text[:1].strip()
+    ):  # what a prompt lends to a whole program hangs on its tree
+        return None
+    if not all(map(_STATEMENT.match, _TOP_LINE.findall(text))) or next(next_turns(text), None) is not None:
+        return None
+    if continues:
+        return None if _defines(text, wanted) else Extraction(code=wanted.prompt + text, rule="continuation")
+    return Extraction(code=text, rule="whole") if not wanted.names or _defines(text, wanted) else None
+
+
+def _defines(text: str, wanted: Wanted) -> bool:
+    return any(f"def {name}(" in text for name in wanted.names)
