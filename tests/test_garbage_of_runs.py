@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import wmtp
+from wmtp.evaluation.garbage import RARELY
 from wmtp.testing import FakeEngine, engine_plugin
 
 Evaluate = Callable[..., wmtp.Results]
@@ -47,6 +50,22 @@ def test_what_a_run_froze_is_thawed_behind_it(
     assert seen
     assert seen[0] > 0, "it was frozen meanwhile"
     assert (gc.get_freeze_count(), gc.isenabled()) == (0, enabled)
+
+
+@pytest.mark.parametrize("replays", [True, False])
+def test_only_what_a_run_that_replays_keeps_is_looked_through_rarely(
+    replays: bool, tmp_path: Path, evaluate: Evaluate, write_files: Callable[..., None]
+) -> None:
+    """What a model leaves may be tensors."""
+    rows = [{"task_id": i, "completion": f"def add_{i}(x):\n    return x + {i}\n"} for i in (11, 12)]
+    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_files(problems=2, model={"base_id": f"samples:{tmp_path / 'samples.jsonl'}" if replays else "fake:"})
+    engine = FakeEngine(lambda request: request.reference or "")
+    plugins = wmtp.create_plugin_manager(plugins=[engine_plugin(engine, "fake:")])
+    often, seen = gc.get_threshold(), set[int]()
+    evaluate(plugins=plugins, progress=lambda who, kind, count: seen.add(gc.get_threshold()[0]))
+    assert seen == {RARELY if replays else often[0]}
+    assert gc.get_threshold() == often
 
 
 def test_what_somebody_else_froze_stays_frozen(evaluate: Evaluate, write_files: Callable[..., None]) -> None:

@@ -138,6 +138,8 @@ def mapping(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 def named_values(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """A mapping whose keys are texts."""
+    if type(value) is dict and not value:
+        return  # as nearly always
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise TypeError(f"{_field(instance, attribute)}must be a mapping of texts to values, not {value!r}")
 

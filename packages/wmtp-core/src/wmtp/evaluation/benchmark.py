@@ -128,6 +128,14 @@ class CodeBenchmark:
         """What the tests need of a program, for `code`; ``None`` takes completions as they stand."""
         return None
 
+    def _wanted(self, problem: Problem) -> Wanted | None:
+        """The same; every sample of a problem asks again."""
+        if self._last_wanted is None or self._last_wanted[0] is not problem:
+            self._last_wanted = (problem, self.wanted(problem))
+        return self._last_wanted[1]
+
+    _last_wanted: tuple[Problem, Wanted | None] | None = None
+
     def code(self, problem: Problem, completion: Completion) -> str | None:
         """The program in a completion, or ``None`` if there is none (the verdict is then ``no-code``).
 
@@ -137,7 +145,7 @@ class CodeBenchmark:
         return completion.text if found is None else found.code
 
     def _extraction(self, problem: Problem, completion: Completion) -> Extraction | None:
-        wanted = self.wanted(problem)
+        wanted = self._wanted(problem)
         if wanted is None:
             return None
         return extract(completion.text, wanted, **thinking(completion.extra))
@@ -284,14 +292,14 @@ class CodeBenchmark:
         if type(self).code is not CodeBenchmark.code or any(thinking(answer.extra).values()):
             return None
         text = answer.text if isinstance(answer, Completion) else answer.completion
-        wanted = self.wanted(problem)
+        wanted = self._wanted(problem)
         return None if wanted is None else presumed(text, wanted)
 
     def _parsed(self, problem: Problem, sample: Sample) -> Sample:
         """The sample with the program that is found in it, where that was presumed; else as it is."""
         with self._own("wanted", f"problem {problem.id}"):
             taken = self._presumed(problem, sample)
-            wanted = self.wanted(problem)
+            wanted = self._wanted(problem)
         if wanted is None or taken is None or (taken.code, taken.rule) != (sample.code, sample.extra.get("rule")):
             return sample
         found = extract(sample.completion, wanted)
@@ -301,7 +309,7 @@ class CodeBenchmark:
 
     def _recode(self, problem: Problem, sample: Sample) -> Mapping[Choice, str | None]:
         """The programs that plainer rules take out, for the audit."""
-        wanted = self.wanted(problem)
+        wanted = self._wanted(problem)
         assert wanted is not None, "only samples with a rule are audited"
         whole = sample.code if sample.extra.get("rule") == "whole" else None
         return extract_plainly(sample.completion, wanted, whole=whole, **thinking(sample.extra))

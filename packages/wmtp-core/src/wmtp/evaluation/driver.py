@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from wmtp.contracts.specs import Listener
 from wmtp.errors import ConfigError, WmtpError
 from wmtp.evaluation.before_the_end import BeforeTheEnd
 from wmtp.evaluation.engine import GivenModel, RunEngine
+from wmtp.evaluation.garbage import garbage_of_the_run
 from wmtp.evaluation.judge import LazyJudge
 from wmtp.evaluation.listeners import Progress, ProgressListener, run_listeners
 from wmtp.evaluation.meta_mtp import EVALUATOR_ID, MetaMtpEvaluator
@@ -215,7 +215,7 @@ class RunDriver:
         started = time.time()
         for name, record in (("config.yaml", self._config), ("recipe.yaml", self._recipe)):
             write_atomically(self._folder / name, to_yaml(record))
-        with ExitStack() as stack, _garbage_of_the_run():
+        with ExitStack() as stack, garbage_of_the_run(rarely=self._engine.replays):
             stack.callback(self._judge.close)
             stack.callback(self._engine.close)
             result = create_evaluator(self._recipe, plugins=self._plugins).evaluate(self._task(stack))
@@ -348,24 +348,6 @@ class RunDriver:
         parts = dict(result.parts) or {result.evaluator: result}
         reporters, limit = self._plugins.reporters, self._recipe.eval.limit
         return write_results(run, record, parts, reporters=reporters, limit=limit, finished=finished)
-
-
-@contextmanager
-def _garbage_of_the_run() -> Iterator[None]:
-    """What was there before a run, modules and libraries above all, is not looked through for garbage while it goes on: a look
-    through them takes as long as fifty samples, and there is one every few hundred."""
-    if gc.get_freeze_count():  # whoever froze them may not want us to thaw them
-        yield
-        return
-    collected = gc.isenabled()
-    gc.freeze()
-    gc.enable()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        if not collected:
-            gc.disable()
 
 
 def _source(resource: Resource | None) -> dict[str, str]:

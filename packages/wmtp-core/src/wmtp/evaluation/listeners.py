@@ -8,8 +8,6 @@ from typing import Any
 from wmtp.events import BytesMoved, Event, ProgressTotals, RunFinished, RunStarted, SampleGenerated, SampleJudged
 from wmtp.plugins import Plugins
 from wmtp.runs.record import to_json
-from wmtp.tracking.beside import Beside
-from wmtp.tracking.listener import JournalListener
 
 Progress = Callable[[str, str, int], None]
 """Called with (evaluator, ``"total"`` | ``"sample"`` | ``"verdict"``, count) as things happen, and with
@@ -77,6 +75,11 @@ def trackers(sections: Any, plugins: Plugins, run: RunStarted) -> list[tuple[str
 
     The journal of what is no evaluation is kept without any, too: its results do not hold all that ``wmtp track sync`` sends.
     """
+    if not sections and run.kind == "evaluation":
+        return []
+    from wmtp.tracking.beside import Beside  # a command that nobody tracks starts without
+    from wmtp.tracking.listener import JournalListener
+
     heard: list[tuple[str, Any]] = []
     beside: list[Beside] = []
     for name, settings in (sections or {}).items():

@@ -71,7 +71,7 @@ class Tally:
         self._failures.add(problem.id, samples, verdicts)
         if failing := failing_tests(verdicts, partial(self._tests, problem, samples)):
             self._failing[problem.id] = failing
-        if benchmark.wanted(problem) is not None:
+        if benchmark._wanted(problem) is not None:
             recode, rejudge = partial(benchmark._recode, problem), partial(benchmark._rejudge, problem)
             self._taken_out.add(samples, verdicts, recode, rejudge)
         lost = [v for v in verdicts if v.outcome.status == "infrastructure"]

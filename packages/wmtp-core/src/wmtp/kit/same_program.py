@@ -12,6 +12,8 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 def same_program(one: str, other: str) -> bool:
     """Equal syntax trees, comments and docstrings aside. Where one does not parse, the texts are compared."""
+    if one == other:
+        return True
     trees = parse(one), parse(other)
     if trees[0] is None or trees[1] is None:
         return _lines(one) == _lines(other)
