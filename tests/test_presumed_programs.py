@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from wmtp.evaluation import programs
+from wmtp.evaluation import driver, programs
 from wmtp.evaluation.score import score
 
 ANSWERS = Path(__file__).parents[1] / "packages/wmtp-core/tests/kit/answers.py"
@@ -123,3 +123,43 @@ def test_behind_many_that_were_no_programs_all_are_parsed_first(folder: Path, mo
     assert Counter(status for *_, status in end.values()) == {"passed": len(answers)}
     written = len(rows(next((folder / "runs").iterdir()), "samples"))
     assert len(answers) + 4 <= written < len(answers) + 200
+
+
+SLOW = f"import time\ntime.sleep(2)\n{TWICE}"
+
+
+@pytest.mark.parametrize("stored", ["presumed", "presumed and parsed"])
+def test_what_is_judged_late_in_a_run_that_goes_on_counts_once(folder: Path, stored: str) -> None:
+    """Killed when all of a problem was stored, and nothing judged: a sample of two lines is one, and its problem is through
+    when all of its samples are."""
+    answers = [("twice", MISTAKEN["cut off"]), ("twice", SLOW)] + [("vowels", f"{VOWELS}# {i}\n") for i in range(300)]
+    whole = ends(folder, answers, "runs")
+    run = next((folder / "runs").iterdir())
+    lines = [row for row in rows(run, "samples") if row["problem"] == "11"]
+    kept = lines if stored == "presumed and parsed" else lines[:2]
+    assert [row["index"] for row in kept] == ([0, 1, 0] if stored == "presumed and parsed" else [0, 1])
+    (run / "samples" / "mbpp-v1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    (run / "verdicts" / "mbpp-v1.jsonl").write_text("", encoding="utf-8")
+    counts: Counter[str] = Counter()
+    assert ends(folder, answers, "runs", progress=lambda who, kind, count: counts.update({kind: count})) == whole
+    assert counts["sample"] == counts["verdict"] == len(answers)
+    assert len(rows(run, "verdicts")) == len(answers)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_sample_of_two_lines_is_one_in_every_count(
+    folder: Path, in_memory: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "KEPT_BYTES", driver.KEPT_BYTES if in_memory else 500)
+    answers = [("twice", text) for text in MISTAKEN.values()] + [("vowels", VOWELS)]
+    for _ in range(2):  # the second time from the files alone
+        ends(folder, answers, "runs")
+        run = next((folder / "runs").iterdir())
+        assert json.loads((run / "results.json").read_bytes())["generation"]["samples"] == len(answers)
+
+
+def test_answers_that_do_not_parse_at_all_count_as_mistaken_too(folder: Path) -> None:
+    answers = [("twice", f"{MISTAKEN['no Python at all']}# {i}\n") for i in range(300)] + [("vowels", VOWELS)]
+    end = ends(folder, answers, "runs")
+    assert Counter(rule for _, rule, _ in end.values()) == {"as it stands": 300, "whole": 1}
+    assert len(rows(next((folder / "runs").iterdir()), "samples")) < 300 + 250

@@ -49,10 +49,14 @@ def test_of_the_labelled_answers_those_that_pass_are_found_to_be_the_same() -> N
     assert len(wrong) < len(LABELLED) / 100  # each of them is judged twice
 
 
-LINES = ["def f(x):", "    return 1", "    return f(x - 1) if x else 1", "f = abs", "import math", "x: int", "print", "END",
-         "f(2)", "f(2) + 1", "[f]", "'''", "Note: f", "for x in []:", "    pass", "# words", "", "### Instruction", "\nAnswer:",
-         "\nQ: what\n\nA: f", "<think>", "</think>", "[DONE]", "[BEGIN]", "```", "py", "\ufeff", "def g(): pass",
-         "  "]  # fmt: skip
+LINES = [
+    "def f(x):", "    return 1", "    return f(x - 1) if x else 1", "f = abs", "import math", "x: int", "print", "END", "f(2)",
+    "f(2) + 1", "[f]", "'''", "Note: f", "for x in []:", "    pass", "# words", "", "### Instruction", "\nAnswer:", "  ",
+    "\nQ: what\n\nA: f", "<think>", "</think>", "[DONE]", "[BEGIN]", "```", "py", "\ufeff", "def g(): pass", "pi",
+    "from math import *", "from __future__ import annotations", "y = 2; pi", "y = 1; Note: Done", "END, 'a=b'", "f(0); END",
+    "    def f (x):", "    return f(x)", "def f (x): return 1", "exec('def f(x): return 2*x')", "y = 3\fEND",
+    "exec('''\ndef f(x): return 2*x\n''')",
+]  # fmt: skip
 HEADER = 'from math import *\n\ndef f(x):\n    """One."""\n'
 
 
@@ -95,6 +99,13 @@ OTHERWISE = {
     "a line": "\n",
     "a body that nobody asked for": "    return 1\n",
     "a session": ">>> f(1)\n",
+    "a definition in a string": "exec('def f(x): return 2')\n",
+    "a definition in a string of its own lines": "exec('''\ndef f(x): return 2\n''')\n",
+    "words behind a statement": f"{WHOLE}y = 1; END\n",
+    "words behind a form feed": f"{WHOLE}y = 1\n\x0cEND\n",
+    "names from elsewhere": f"from math import *\n{WHOLE}",
+    "annotations that nobody reads": f"from __future__ import annotations\n{WHOLE}",
+    "a list that looks like an assignment": f"{WHOLE}END, 'a=b'\n",
 }
 
 
@@ -109,7 +120,8 @@ def test_a_whole_program_behind_a_prompt_is_parsed_and_a_body_is_not() -> None:
     body = presumed("    return sqrt(x)\n", wanted)
     assert body is not None
     assert (body.code, body.rule) == (f"{HEADER}    return sqrt(x)\n", "continuation")
-    assert presumed("    def f(x):\n        return 1\n", wanted) is None
+    for space in (" ", "\t", "  "):
+        assert presumed(f"    def{space}f (x):\n        return 1\n    return f(x)\n", wanted) is None
 
 
 @pytest.mark.parametrize(

@@ -63,10 +63,8 @@ class BenchmarkRun:
         replays = task.available is not None
         self._counting = self._count(counts) if replays and task.stopping is None else None
         with Programs(benchmark, problems, keys, judged, counts, waits=replays) as work:
-            for sample in task.store.samples() if len(judged) < len(have) else ():
-                key = (sample.key.problem, sample.key.index)
-                if key in have and key not in judged and self._asking.belongs(sample):
-                    work.submit(sample)
+            for key in [key for key in have if key not in judged]:
+                work.submit(task.store.sample(*key))  # its last line
             if task.available is None:
                 task.store.add_prompts(self._asking.given)
             for batch in self._batches(counts, keys, judged):

@@ -32,7 +32,8 @@ MOMENT_S = 0.05
 """How long the verdict of a program may wait for others to be written with; a kill in this time loses it."""
 TOGETHER = 32  # verdicts that wait for no more
 MISTAKEN = 32
-"""Answers that were presumed to be programs, and were not: each was judged twice. Behind so many, all are parsed first."""
+"""Answers that were presumed to be programs and were not, stored twice and mostly judged twice: behind so many, all of a run
+are parsed first."""
 Key = tuple[str, int]
 
 
@@ -202,8 +203,8 @@ class Programs:
         problem, sample, outcome = judged.problem, judged.sample, judged.future.result()
         if self._waits and not outcome.passed and (parsed := self._benchmark._parsed(problem, sample)) is not sample:
             self._task.store.replace_sample(parsed)
+            self._mistaken += 1
             if parsed.code != sample.code:
-                self._mistaken += 1
                 self._under_way -= 1
                 self._begin(parsed)
                 return None
@@ -249,8 +250,9 @@ class Programs:
         self._task.store.add_verdicts(verdicts)
         for (sample, outcome), verdict in zip(settled, verdicts, strict=True):
             if outcome.status != "infrastructure":
-                self._judged[sample.key.problem, sample.key.index] = outcome.passed
-                self._through[sample.key.problem] += 1
+                key = (sample.key.problem, sample.key.index)
+                self._through[sample.key.problem] += key not in self._judged
+                self._judged[key] = outcome.passed
             self._task.judged(sample, verdict)
 
 

@@ -154,16 +154,14 @@ def _versions() -> dict[str, str]:
 
 def _generation(run: Run, engine: RunEngine, parts: Mapping[str, EvaluationResult]) -> GenerationRecord:
     """Totals over the stored samples, and what the run's engines counted, if any did."""
-    tokens = samples = truncated = 0
+    last: dict[tuple[str, str, int], tuple[int, bool]] = {}
     for evaluator in run.evaluators_with("samples"):
         for row in run.rows("samples", evaluator):
-            samples += 1
-            tokens += row["tokens"]
-            truncated += row["finish_reason"] == "length"
+            last[evaluator, row["problem"], row["index"]] = (row["tokens"], row["finish_reason"] == "length")
     found = GenerationRecord(
-        samples=samples,
-        tokens=tokens,
-        truncated=truncated,
+        samples=len(last),
+        tokens=sum(tokens for tokens, _ in last.values()),
+        truncated=sum(cut_off for _, cut_off in last.values()),
         too_long=dict(sum((Counter(part.too_long) for part in parts.values()), Counter())),
         batch_invariant=(read_object(run.folder / "engine.json") or {}).get("batch_invariant"),
     )

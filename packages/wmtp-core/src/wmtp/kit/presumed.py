@@ -12,9 +12,12 @@ from wmtp.kit.wrappers import laid_out, next_turns
 
 _TOP_LINE = re.compile(r"^[^\s#)\]}].*", re.M)
 _STATEMENT = re.compile(
-    r"(?:async def|def|class|import|from|if|elif|else|for|while|with|try|except|finally|assert|return|raise|del|global|pass)\b"
-    r"|@|[A-Za-z_](?:[\w.]*\(|[ \w.,\[\]'\"]*[-+*/%&|^]?=(?!=))"
+    r"(?:(?:async def|def|class|import|from|if|elif|else|for|while|with|try|except|finally|assert|return|raise|del|global)\b"
+    r"|pass\b|@|[A-Za-z_](?:[\w.]*\(|[ \w.,\[\]]*[-+*/%&|^]?=(?!=)))[^;]*$"
 )
+_ELSEWHERE = re.compile(r"\bimport +\*|\b__future__\b|[\r\f\v\x1c-\x1e\x85\u2028\u2029]")
+"""Names that come from elsewhere, annotations that nobody reads, ends of lines that are no line feeds: there what is bound, and
+what stands at the margin, is not seen by looking at lines."""
 
 
 def presumed(text: str, wanted: Wanted) -> Extraction | None:
@@ -35,12 +38,20 @@ def presumed(text: str, wanted: Wanted) -> Extraction | None:
         wanted.prompt or not text[:1].strip()
     ):  # what a prompt lends to a whole program hangs on its tree
         return None
-    if not all(map(_STATEMENT.match, _TOP_LINE.findall(text))) or next(next_turns(text), None) is not None:
+    if _ELSEWHERE.search(text) or not all(map(_STATEMENT.match, _TOP_LINE.findall(text))):
+        return None
+    if next(next_turns(text), None) is not None:
         return None
     if continues:
-        return None if _defines(text, wanted) else Extraction(code=wanted.prompt + text, rule="continuation")
+        again = any(re.search(rf"\bdef\s+{re.escape(name)}\b", text) for name in wanted.names)
+        return None if again else Extraction(code=wanted.prompt + text, rule="continuation")
     return Extraction(code=text, rule="whole") if not wanted.names or _defines(text, wanted) else None
 
 
 def _defines(text: str, wanted: Wanted) -> bool:
-    return any(f"def {name}(" in text for name in wanted.names)
+    """Whether a function of a name that is wanted begins at the margin, and in no string."""
+    for name in wanted.names:
+        at = text.find(f"def {name}(")
+        if at >= 0 and text[at - 1 : at] in ("", "\n") and not any(mark in text[:at] for mark in ('"""', "'''")):
+            return True
+    return False
