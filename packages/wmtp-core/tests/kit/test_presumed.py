@@ -114,6 +114,13 @@ def test_what_looks_otherwise_is_parsed(why: str) -> None:
     assert presumed(OTHERWISE[why], Wanted(names={"f"})) is None
 
 
+@pytest.mark.parametrize("text", [WHOLE.replace("\n", "\r\n"), WHOLE.replace("f(", "f ("), f"import math\n\n\n{WHOLE}"])
+def test_lines_may_end_as_windows_ends_them_and_a_name_stand_alone(text: str) -> None:
+    """As many of MBPP's references have it: they would all be parsed otherwise."""
+    wanted = Wanted(names={"f"})
+    assert presumed(text, wanted) == extract(text, wanted)
+
+
 def test_a_whole_program_behind_a_prompt_is_parsed_and_a_body_is_not() -> None:
     wanted = Wanted(names={"f"}, prompt=HEADER, continues=True)
     assert presumed(WHOLE, wanted) is None  # what the prompt lends it hangs on what it imports

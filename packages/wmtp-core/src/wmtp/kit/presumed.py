@@ -15,8 +15,8 @@ _STATEMENT = re.compile(
     r"(?:(?:async def|def|class|import|from|if|elif|else|for|while|with|try|except|finally|assert|return|raise|del|global)\b"
     r"|pass\b|@|[A-Za-z_](?:[\w.]*\(|[ \w.,\[\]]*[-+*/%&|^]?=(?!=)))[^;]*$"
 )
-_ELSEWHERE = re.compile(r"\bimport +\*|\b__future__\b|[\r\f\v\x1c-\x1e\x85\u2028\u2029]")
-"""Names that come from elsewhere, annotations that nobody reads, ends of lines that are no line feeds: there what is bound, and
+_ELSEWHERE = re.compile(r"import +\*|__future__|\r(?!\n)|[\f\v\x1c-\x1e\x85\u2028\u2029]")
+"""Names that come from elsewhere, annotations that nobody reads, ends of lines without a line feed: there what is bound, and
 what stands at the margin, is not seen by looking at lines."""
 
 
@@ -51,7 +51,9 @@ def presumed(text: str, wanted: Wanted) -> Extraction | None:
 def _defines(text: str, wanted: Wanted) -> bool:
     """Whether a function of a name that is wanted begins at the margin, and in no string."""
     for name in wanted.names:
-        at = text.find(f"def {name}(")
-        if at >= 0 and text[at - 1 : at] in ("", "\n") and not any(mark in text[:at] for mark in ('"""', "'''")):
+        start = f"def {name}"
+        at = text.find(start)
+        begins = at >= 0 and text[at - 1 : at] in ("", "\n") and text[at + len(start) :].lstrip(" ")[:1] == "("
+        if begins and not any(mark in text[:at] for mark in ('"""', "'''")):
             return True
     return False
