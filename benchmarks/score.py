@@ -1,13 +1,14 @@
 """What ``wmtp score`` costs beside judging itself.
 
-    python benchmarks/score.py [--mbpp FILE] [--samples 10000] [--rounds 5]
+    python benchmarks/score.py [--mbpp FILE] [--samples 10000] [--rounds 9]
 
 The same programs, MBPP's reference solutions of the test split several times (without problem 123, which alone burns two
-seconds), are judged twice in turn: by a judge that is open already and is given one after another, and by the command, from its
-start until its table stands there, with results.json and report.md on disk; which comes first changes from round to round, or a
-machine that grows slower would favour one of them. The median of rounds; limit: 1.15 times the judge's own time. How long it
-takes until its process has ended, with the report's page written, and the CPU of its own process are printed as well. Modules
-are compiled once for all rounds, as they are where the packages are installed.
+seconds), are judged in turn: by a judge that is open already and is given one after another, and by the command, from its start
+until its table stands there, with results.json and report.md on disk. The judge comes before and behind every round of the
+command, which is compared with the mean of both: the speed of a shared machine changes by a sixth within a minute. The median of
+rounds; limit: 1.15 times the judge's own time. How long it takes until its process has ended, with the report's page written,
+and the CPU of its own process are printed as well. Modules are compiled once for all rounds, as they are where the packages are
+installed.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mbpp", type=Path, default=DATA)
     parser.add_argument("--samples", type=int, default=10000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     every = [json.loads(line) for line in options.mbpp.read_text(encoding="utf-8").splitlines()]
     every = [row for row in every if row["task_id"] != SLOW]
@@ -104,11 +105,12 @@ def main() -> int:
                     file.write(json.dumps({"problem": str(row["task_id"]), "index": i, "completion": text}) + "\n")
         scored(samples, data, folder, "--set", "eval.limit=1")  # compiles
         sys.pycache_prefix, sys.dont_write_bytecode = str(folder / "compiled"), False  # of the judge alone as well
-        rounds = []
-        for number in range(options.rounds):
-            first = scored(samples, data, folder) if number % 2 else None
-            alone = judged(rows, each)
-            rounds.append((alone, first or scored(samples, data, folder)))
+        rounds, before = [], judged(rows, each)
+        for _ in range(options.rounds):
+            run = scored(samples, data, folder)
+            behind = judged(rows, each)
+            rounds.append(((before + behind) / 2, run))
+            before = behind
     for judge, run in rounds:
         print(
             f"judge {judge:.2f} s, wmtp score: table {run.table:.2f} s, end {run.end:.2f} s (own CPU {run.cpu:.2f} s), "
