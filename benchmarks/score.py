@@ -5,10 +5,10 @@
 The same programs, MBPP's reference solutions of the test split several times (without problem 123, which alone burns two
 seconds), are judged in turn: by a judge that is open already and is given one after another, and by the command, from its start
 until its table stands there, with results.json and report.md on disk. The judge comes before and behind every round of the
-command, which is compared with the mean of both: the speed of a shared machine changes by a sixth within a minute. The median of
-rounds; limit: 1.15 times the judge's own time. How long it takes until its process has ended, with the report's page written,
-and the CPU of its own process are printed as well. Modules are compiled once for all rounds, as they are where the packages are
-installed.
+command, which is compared with the mean of both: the speed of a shared machine changes by a sixth within a minute. The median
+of rounds; limit: 1.15 times the judge's own time. How long it takes until its process has ended, with the report's page
+written, and the CPU of its own process are printed as well. Modules are compiled once for all rounds, as they are where the
+packages are installed.
 """
 
 from __future__ import annotations
