@@ -11,7 +11,6 @@ that are wrong. Exits with 1 where ours is below 99.5 % or below another.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import re
 import subprocess
@@ -21,9 +20,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "packages/wmtp-core/tests/kit"))
+
+import answers
+
 from wmtp.kit import extract
 
-ANSWERS = Path(__file__).parent.parent / "packages" / "wmtp-core" / "tests" / "kit" / "answers.py"
 LEAST = 0.995
 SANITISE = """
 import json, sys
@@ -68,13 +70,7 @@ def main() -> int:
     parser.add_argument("--evalplus", metavar="PYTHON", default="")
     python = parser.parse_args().evalplus
     warnings.simplefilter("ignore")
-    spec = importlib.util.spec_from_file_location("labelled_answers", ANSWERS)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    labelled = list(module.labelled())
+    labelled = list(answers.labelled())
     both = [(text, task.wanted.prompt + text) for _, task, text, _ in labelled]
     taken: dict[str, list[tuple[str | None, ...]]] = {
         "ours": [(extract(text, task.wanted).code,) for _, task, text, _ in labelled],

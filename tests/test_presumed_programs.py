@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections import Counter
@@ -11,10 +10,13 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "packages/wmtp-core/tests/kit"))
+
+from answers import labelled
+
 from wmtp.evaluation import driver, programs
 from wmtp.evaluation.score import score
 
-ANSWERS = Path(__file__).parents[1] / "packages/wmtp-core/tests/kit/answers.py"
 TWICE, VOWELS = "def twice(x):\n    return 2 * x\n", "def vowels(s):\n    return sum(s.count(v) for v in 'aeiou')\n"
 MISTAKEN = {
     "cut off": f"{TWICE}\n\nclass More:\n    def other(self",
@@ -26,15 +28,9 @@ MISTAKEN = {
 }
 
 
-def labelled() -> list[tuple[str, str]]:
+def to_score() -> list[tuple[str, str]]:
     """(name that the tests call, answer)."""
-    spec = importlib.util.spec_from_file_location("answers_to_score", ANSWERS)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return [(task.name, text) for _, task, text, _ in module.labelled() if task.name in ("twice", "vowels")]
+    return [(task.name, text) for _, task, text, _ in labelled() if task.name in ("twice", "vowels")]
 
 
 @pytest.fixture
@@ -77,7 +73,7 @@ def read(run: Path) -> dict[tuple[str, int], tuple[Any, ...]]:
 
 
 def test_every_answer_ends_as_if_it_had_been_parsed_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = labelled() + [("twice", text) for text in MISTAKEN.values()] + [("vowels", VOWELS)]
+    answers = to_score() + [("twice", text) for text in MISTAKEN.values()] + [("vowels", VOWELS)]
     presumed = ends(folder, answers, "presumed")
     monkeypatch.setattr(programs, "MISTAKEN", 0)
     parsed = ends(folder, answers, "parsed")

@@ -353,6 +353,16 @@ NOTHING: dict[str, str] = {
 }
 
 
+def right(code: str | None, task: Task, holds: bool) -> bool:
+    """Whether what was taken out is what the label says: a program that passes, or none."""
+    if not holds or not code:
+        return holds is bool(code)
+    try:
+        return bool(task.passes(code))
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever a wrongly taken program raises
+        return False
+
+
 def labelled() -> Iterator[tuple[str, Task, str, bool]]:
     """(name, task, answer, whether it holds a right program)."""
     for (style, write), task in itertools.product(STYLES.items(), TASKS):

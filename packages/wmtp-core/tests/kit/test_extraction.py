@@ -3,58 +3,40 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import answers
+from answers import right
+
 from wmtp.kit import Wanted, extract, parse, split_thinking
 from wmtp.kit.extraction import PLAIN, extract_plainly
 
-
-def _answers() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("kit_answers", Path(__file__).with_name("answers.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-ANSWERS = _answers()
-LABELLED: list[tuple[str, Any, str, bool]] = list(ANSWERS.labelled())
-
-
-def _right(code: str | None, task: Any, holds: bool) -> bool:
-    if not holds or not code:
-        return holds is bool(code)
-    try:
-        return bool(task.passes(code))
-    except (Exception, SystemExit):  # noqa: BLE001 - whatever a wrongly taken program raises
-        return False
+LABELLED: list[tuple[str, Any, str, bool]] = list(answers.labelled())
 
 
 def test_the_labels_are_right() -> None:
     """The right program of every task passes its check, and the draft does not: otherwise nothing below could fail."""
-    for task in ANSWERS.TASKS:
+    for task in answers.TASKS:
         assert task.passes(task.wanted.prompt + task.right)
-        assert not _right(task.wanted.prompt + task.draft, task, True)
+        assert not right(task.wanted.prompt + task.draft, task, True)
     families = {name.split(":")[0] for name, *_ in LABELLED}
     assert len(families) >= 12
     assert len({text for _, _, text, _ in LABELLED}) >= 500
 
 
 def test_of_the_labelled_answers_all_but_one_in_two_hundred_are_right() -> None:
-    wrong = [name for name, task, text, holds in LABELLED if not _right(extract(text, task.wanted).code, task, holds)]
+    wrong = [name for name, task, text, holds in LABELLED if not right(extract(text, task.wanted).code, task, holds)]
     assert len(wrong) <= 0.005 * len(LABELLED), wrong
 
 
@@ -67,12 +49,12 @@ def _lm_eval_instruct(text: str, task: Any) -> str:
 
 @pytest.mark.parametrize("choose", ["first-block", "last-block"])
 def test_no_plainer_rule_is_right_as_often(choose: Any) -> None:
-    def right(codes: list[str | None]) -> int:
-        return sum(_right(code, t, holds) for code, (_, t, _, holds) in zip(codes, LABELLED, strict=True))
+    def count(codes: list[str | None]) -> int:
+        return sum(right(code, t, holds) for code, (_, t, _, holds) in zip(codes, LABELLED, strict=True))
 
-    ours = right([extract(text, task.wanted).code for _, task, text, _ in LABELLED])
-    plain = right([extract(text, task.wanted, choose=choose).code for _, task, text, _ in LABELLED])
-    theirs = right([_lm_eval_instruct(text, task) for _, task, text, _ in LABELLED])
+    ours = count([extract(text, task.wanted).code for _, task, text, _ in LABELLED])
+    plain = count([extract(text, task.wanted, choose=choose).code for _, task, text, _ in LABELLED])
+    theirs = count([_lm_eval_instruct(text, task) for _, task, text, _ in LABELLED])
     assert ours > plain
     assert ours > theirs
 
@@ -83,9 +65,9 @@ def test_evalplus_own_rule_is_not_right_as_often() -> None:
     for _, task, text, holds in LABELLED:
         if not task.name:
             continue
-        ours += _right(extract(text, task.wanted).code, task, holds)
+        ours += right(extract(text, task.wanted).code, task, holds)
         found = sanitize(text if not task.wanted.continues else task.wanted.prompt + text, task.name)
-        theirs += _right(found or None, task, holds)
+        theirs += right(found or None, task, holds)
     assert ours > theirs
 
 

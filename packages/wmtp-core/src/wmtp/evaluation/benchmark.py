@@ -278,7 +278,7 @@ class CodeBenchmark:
         extra = dict(completion.extra)
         if extra.pop("field", "") == "solution":
             return completion.text, {**extra, "rule": "stored program"}
-        found = self._presumed(problem, completion) if presume and completion.finish_reason != "length" else None
+        found = self._presumed(problem, completion) if presume else None
         if found is None and type(self).code is CodeBenchmark.code:
             found = self._extraction(problem, completion)
         if found is None:
@@ -289,7 +289,9 @@ class CodeBenchmark:
         return found.code, _told(extra, found)
 
     def _presumed(self, problem: Problem, answer: Completion | Sample) -> Extraction | None:
-        if type(self).code is not CodeBenchmark.code or any(thinking(answer.extra).values()):
+        if type(self).code is not CodeBenchmark.code or answer.finish_reason == "length":
+            return None
+        if any(thinking(answer.extra).values()):
             return None
         text = answer.text if isinstance(answer, Completion) else answer.completion
         wanted = self._wanted(problem)
@@ -298,12 +300,12 @@ class CodeBenchmark:
     def _parsed(self, problem: Problem, sample: Sample) -> Sample:
         """The sample with the program that is found in it, where that was presumed; else as it is."""
         with self._own("wanted", f"problem {problem.id}"):
-            taken = self._presumed(problem, sample)
-            wanted = self._wanted(problem)
-        if wanted is None or taken is None or (taken.code, taken.rule) != (sample.code, sample.extra.get("rule")):
+            taken, wanted = self._presumed(problem, sample), self._wanted(problem)
+        if taken is None or (taken.code, taken.rule) != (sample.code, sample.extra.get("rule")):
             return sample
+        assert wanted is not None, "something was presumed"
         found = extract(sample.completion, wanted)
-        if (found.code, found.rule, found.thinking) == (taken.code, taken.rule, taken.thinking):
+        if found == taken:
             return sample
         return attrs.evolve(sample, code=found.code, extra=_told(sample.extra, found))
 

@@ -34,9 +34,8 @@ def presumed(text: str, wanted: Wanted) -> Extraction | None:
     """
     text = laid_out(trimmed(text, wanted))
     continues = wanted.continues and INDENTED.match(text) is not None
-    if not continues and (
-        wanted.prompt or not text[:1].strip()
-    ):  # what a prompt lends to a whole program hangs on its tree
+    # What a prompt lends to a whole program hangs on its tree.
+    if not continues and (wanted.prompt or not text[:1].strip()):
         return None
     if _ELSEWHERE.search(text) or not all(map(_STATEMENT.match, _TOP_LINE.findall(text))):
         return None
