@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -213,6 +213,7 @@ PARTS = (
 
 
 @given(st.lists(st.sampled_from(PARTS), max_size=8).map("".join), st.booleans(), st.sampled_from(["", "thought"]))
+@example("def f(x):\n    return x\n[BEGIN]", False, "")
 def test_both_plain_rules_at_once_take_out_what_each_does(text: str, opened: bool, reasoning: str) -> None:
     for wanted in (
         Wanted(names={"f"}, begin="[BEGIN]", end="[DONE]"),

@@ -277,7 +277,8 @@ def extract_plainly(
         return dict.fromkeys(PLAIN)
     answer = _one_turn(_said(thought.answer, thought.thinking))
     fenced = blocks(answer)
-    if whole is not None and not fenced and answer == text and not (wanted.continues and INDENTED.match(text)):
+    as_it_stood = whole is not None and whole.endswith(text)  # ours leaves words out, and the plain rules do not
+    if as_it_stood and not fenced and answer == text and not (wanted.continues and INDENTED.match(text)):
         return dict.fromkeys(PLAIN, whole)
     if len(fenced) < 2:
         return dict.fromkeys(PLAIN, _plainly(answer, fenced, wanted, PLAIN[0]).code)
